@@ -1,0 +1,225 @@
+//! The configuration that the program uses: valid, typed, complete.
+//!
+//! What the user wrote is read by [`raw`], checked and turned into a [`Config`] by [`validate`], and everything
+//! that is wrong with it is a [`problem::Problem`] with its place in the file. Whoever holds a [`Config`] need
+//! not check it again: references are indices that exist, defaults are filled in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use ipnet::IpNet;
+
+use crate::limit::key::Key;
+use crate::limit::quota::Quota;
+use crate::route::pattern::{HostPattern, PathPattern, Template};
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[admin]`; `None` when its `listen` is `"off"`.
+    pub admin: Option<Admin>,
+    /// `[access_log]`; `None` when its `path` is `"off"`.
+    pub access_log: Option<AccessLog>,
+    /// `[limits.*]`, in the order of the file.
+    pub limits: Vec<Limit>,
+    /// `[upstreams.*]`, in the order of the file.
+    pub upstreams: Vec<Upstream>,
+    /// `[[routes]]`, in the order of the file.
+    pub routes: Vec<Route>,
+}
+
+/// `[server]`: where clients connect, and what is asked of them.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The addresses to listen on; at least one, each once.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; `None` is one for each CPU.
+    pub threads: Option<usize>,
+    /// The peers whose `X-Forwarded-For` and `Forwarded` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a drain waits for running requests.
+    pub drain_timeout: Duration,
+    /// How long a client may take to send a whole request head.
+    pub header_timeout: Duration,
+    /// How long a connection may stay open between requests.
+    pub idle_timeout: Duration,
+    /// The largest request head, in bytes.
+    pub max_header_size: usize,
+    /// The largest request body, in bytes, where the route does not say.
+    pub max_body_size: u64,
+    /// The `Server` field of every answer; `None` sends none.
+    pub server_header: Option<HeaderValue>,
+}
+
+/// `[admin]`: the side port.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// What calls that change state must present; `None` refuses them all.
+    pub token: Option<String>,
+}
+
+/// `[access_log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub target: LogTarget,
+    /// What they look like.
+    pub format: LogFormat,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// The format of an access log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// A JSON object a line.
+    Json,
+    /// The "combined" format of Apache and nginx.
+    Combined,
+}
+
+/// `[limits.NAME]`: a set of token buckets.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// Its name, unique: in metrics, fields and logs.
+    pub name: String,
+    /// Rate and burst of each bucket.
+    pub quota: Quota,
+    /// Whose bucket.
+    pub key: Key,
+    /// The tokens that a request takes; 1 to the burst.
+    pub cost: u32,
+    /// The methods that count; empty is all.
+    pub methods: Vec<Method>,
+    /// The clients that are never limited.
+    pub exempt: Vec<IpNet>,
+    /// Whether it refuses, or only says so.
+    pub mode: Mode,
+    /// The status of a refusal, 400 to 599.
+    pub status: StatusCode,
+    /// Whether answers carry the `RateLimit` fields of this limit.
+    pub fields: bool,
+    /// Whether answers carry `X-RateLimit-*` fields as well.
+    pub legacy_headers: bool,
+    /// The most buckets it keeps.
+    pub max_clients: usize,
+}
+
+/// What a limit does to a request that its bucket cannot pay for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Refuse it.
+    Enforce,
+    /// Count and log it, and let it pass.
+    DryRun,
+}
+
+/// `[upstreams.NAME]`: servers that do the work.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name, unique.
+    pub name: String,
+    /// The servers; at least one.
+    pub servers: Vec<UpstreamServer>,
+    /// How long connecting may take.
+    pub connect_timeout: Duration,
+    /// How long the response head may take.
+    pub response_timeout: Duration,
+}
+
+/// A server of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamServer {
+    /// A host name or an IP address (IPv6 without its brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Its share of the requests, against the weights of the others; 1 to 1000.
+    pub weight: u32,
+}
+
+/// `[[routes]]`
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name, unique: in metrics and logs.
+    pub name: String,
+    /// The hosts it matches; empty is any.
+    pub hosts: Vec<HostPattern>,
+    /// The paths it matches.
+    pub path: PathPattern,
+    /// The methods it matches; empty is any.
+    pub methods: Vec<Method>,
+    /// Indices into [`Config::limits`]: the server's, then the route's own, each once.
+    pub limits: Vec<usize>,
+    /// What is done with a request.
+    pub action: Action,
+    /// The whole exchange takes at most this long; `None` is no bound.
+    pub timeout: Option<Duration>,
+    /// The largest request body, in bytes.
+    pub max_body_size: u64,
+    /// Changes to the request's header fields before it goes upstream.
+    pub request_headers: HeaderChanges,
+    /// Changes to the response's header fields before it goes to the client.
+    pub response_headers: HeaderChanges,
+}
+
+/// What a route does with a request.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Forward it.
+    Proxy {
+        /// Index into [`Config::upstreams`].
+        upstream: usize,
+        /// The path that the upstream receives.
+        rewrite: Rewrite,
+    },
+    /// Send the client elsewhere.
+    Redirect {
+        /// The new path or URL; the query is carried over.
+        to: Template,
+        /// 301, 302, 303, 307 or 308.
+        status: StatusCode,
+    },
+    /// Answer it.
+    Respond {
+        /// 200 to 599.
+        status: StatusCode,
+        /// The body.
+        body: String,
+        /// The `Content-Type` of the body.
+        content_type: HeaderValue,
+    },
+}
+
+/// What happens to the path on its way upstream. The query is always carried over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// The normalised path as it is.
+    Keep,
+    /// Without this many leading literal characters (`strip_prefix`); what is left starts with `/`.
+    StripPrefix(String),
+    /// Built from what the route's pattern matched (`rewrite`).
+    Template(Template),
+}
+
+/// Header fields to change: first `remove`, then `set`.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderChanges {
+    /// Fields that are taken away.
+    pub remove: Vec<HeaderName>,
+    /// Fields that are set, in place of what was there.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+}

@@ -1,0 +1,4 @@
+//! Limits.
+pub mod bucket;
+pub mod key;
+pub mod quota;

@@ -1,0 +1,169 @@
+//! A quota: how many tokens a bucket holds, and how fast they come back.
+//!
+//! A quota keeps its rate as a fraction in lowest terms, so that a bucket's arithmetic is exact for every
+//! rate, also for one such as three a second whose interval is no whole number of nanoseconds. What cannot
+//! work (no tokens, no refill) cannot be expressed.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// The most tokens a bucket may hold, and the most that a rate may name.
+pub const MAX_TOKENS: u32 = 1_000_000_000;
+
+/// The longest period of a rate.
+pub const MAX_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// A rate (`count` tokens each `period`, refilled continuously) and a bucket size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    burst: NonZeroU32,
+    /// The rate in lowest terms is `ticks_per_nano / ticks_per_token` tokens a nanosecond: a bucket counts
+    /// time in ticks, of which there are whole numbers in a token and in a nanosecond.
+    ticks_per_nano: NonZeroU32,
+    ticks_per_token: NonZeroU64,
+}
+
+/// Why a rate and a burst do not make a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaError {
+    /// The rate names no tokens: nobody would ever be admitted again.
+    ZeroRate,
+    /// The bucket holds no token: nobody would be admitted.
+    ZeroBurst,
+    /// The period of the rate is zero.
+    ZeroPeriod,
+    /// The period is longer than [`MAX_PERIOD`].
+    PeriodTooLong,
+    /// More than [`MAX_TOKENS`] in the rate or the burst, or more than one token a nanosecond.
+    TooMany,
+}
+
+impl fmt::Display for QuotaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ZeroRate => "a rate of zero would never admit anybody again",
+            Self::ZeroBurst => "a burst of zero would never admit anybody",
+            Self::ZeroPeriod => "a rate needs a period longer than zero",
+            Self::PeriodTooLong => "the period of a rate is at most 366 days",
+            Self::TooMany => {
+                "a rate or burst is at most 1000000000 tokens, and a rate at most 1000000000 a second"
+            }
+        })
+    }
+}
+
+impl std::error::Error for QuotaError {}
+
+impl Quota {
+    /// A quota of `count` tokens each `period`, in a bucket that holds `burst`.
+    ///
+    /// # Errors
+    /// When the rate or the burst is zero or absurd: see [`QuotaError`].
+    pub fn new(count: u64, period: Duration, burst: u64) -> Result<Self, QuotaError> {
+        if period > MAX_PERIOD {
+            return Err(QuotaError::PeriodTooLong);
+        }
+        let period = u64::try_from(period.as_nanos()).map_err(|_| QuotaError::PeriodTooLong)?;
+        let period = NonZeroU64::new(period).ok_or(QuotaError::ZeroPeriod)?;
+        let count = NonZeroU64::new(count).ok_or(QuotaError::ZeroRate)?;
+        let tokens = |n: u64| u32::try_from(n).ok().filter(|&n| n <= MAX_TOKENS).ok_or(QuotaError::TooMany);
+        let burst = NonZeroU32::new(tokens(burst)?).ok_or(QuotaError::ZeroBurst)?;
+        if tokens(count.get()).is_err() || count > period {
+            return Err(QuotaError::TooMany);
+        }
+        let common = gcd(count.get(), period.get());
+        let ticks_per_nano = u32::try_from(count.get() / common).ok().and_then(NonZeroU32::new);
+        let ticks_per_token = NonZeroU64::new(period.get() / common);
+        match (ticks_per_nano, ticks_per_token) {
+            (Some(ticks_per_nano), Some(ticks_per_token)) => {
+                Ok(Self { burst, ticks_per_nano, ticks_per_token })
+            }
+            _ => Err(QuotaError::TooMany),
+        }
+    }
+
+    /// The most tokens the bucket holds.
+    pub fn burst(&self) -> u32 {
+        self.burst.get()
+    }
+
+    /// How long an empty bucket takes to fill, rounded up to a nanosecond.
+    pub fn time_to_fill(&self) -> Duration {
+        self.duration(self.capacity())
+    }
+
+    /// `now`, in this quota's ticks.
+    pub(super) fn ticks_at(&self, now: Timestamp) -> u128 {
+        u128::from(now.nanos()) * u128::from(self.ticks_per_nano.get())
+    }
+
+    /// The ticks in which `tokens` tokens are refilled.
+    pub(super) fn ticks_for(&self, tokens: u32) -> u128 {
+        u128::from(self.ticks_per_token.get()) * u128::from(tokens)
+    }
+
+    /// The ticks in which an empty bucket is refilled.
+    pub(super) fn capacity(&self) -> u128 {
+        self.ticks_for(self.burst.get())
+    }
+
+    /// The whole tokens that are refilled in `ticks`. Never more than the burst.
+    pub(super) fn whole_tokens(&self, ticks: u128) -> u32 {
+        let tokens = ticks / u128::from(self.ticks_per_token.get());
+        u32::try_from(tokens).unwrap_or(u32::MAX).min(self.burst.get())
+    }
+
+    /// How long `ticks` last, rounded up to a nanosecond.
+    pub(super) fn duration(&self, ticks: u128) -> Duration {
+        let nanos = ticks.div_ceil(u128::from(self.ticks_per_nano.get()));
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// The greatest common divisor, by Euclid's algorithm.
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn what_cannot_work_cannot_be_expressed() {
+        assert_eq!(Quota::new(0, SECOND, 1), Err(QuotaError::ZeroRate));
+        assert_eq!(Quota::new(1, SECOND, 0), Err(QuotaError::ZeroBurst));
+        assert_eq!(Quota::new(1, Duration::ZERO, 1), Err(QuotaError::ZeroPeriod));
+        assert_eq!(Quota::new(1, Duration::MAX, 1), Err(QuotaError::PeriodTooLong));
+        assert_eq!(Quota::new(u64::MAX, MAX_PERIOD, 1), Err(QuotaError::TooMany));
+        assert_eq!(Quota::new(1, SECOND, u64::MAX), Err(QuotaError::TooMany));
+        assert_eq!(Quota::new(2, Duration::from_nanos(1), 1), Err(QuotaError::TooMany));
+    }
+
+    #[test]
+    fn an_interval_that_is_no_whole_number_of_nanoseconds_is_kept_exactly() {
+        let three_a_second = Quota::new(3, SECOND, 3).unwrap();
+        assert_eq!(
+            three_a_second.ticks_for(3),
+            three_a_second.ticks_at(Timestamp::from_nanos(1_000_000_000))
+        );
+    }
+
+    #[test]
+    fn the_time_to_fill_is_burst_over_rate_rounded_up() {
+        assert_eq!(Quota::new(10, SECOND, 20).unwrap().time_to_fill(), 2 * SECOND);
+        assert_eq!(Quota::new(3, SECOND, 1).unwrap().time_to_fill(), Duration::from_nanos(333_333_334));
+    }
+
+    #[test]
+    fn the_largest_quota_does_not_overflow() {
+        let quota = Quota::new(u64::from(MAX_TOKENS) - 1, MAX_PERIOD, u64::from(MAX_TOKENS)).unwrap();
+        let end_of_time = Timestamp::from_nanos(u64::MAX);
+        assert!(quota.ticks_at(end_of_time).checked_add(2 * quota.capacity()).is_some());
+    }
+}
