@@ -96,3 +96,75 @@ pub fn violated<'a>(limiter: &'a Limiter, reports: &'a [Report]) -> impl Iterato
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::bucket::{Level, Wait};
+    use crate::limit::key::{Key, KeyPart, MissingKey, Secret};
+    use crate::limit::quota::Quota;
+    use http::StatusCode;
+
+    fn rule(name: &str, count: u64, burst: u64) -> Rule {
+        Rule {
+            name: name.to_owned(),
+            quota: Quota::new(count, Duration::from_secs(1), burst).unwrap(),
+            key: Key { parts: vec![KeyPart::Global], missing: MissingKey::ClientIp, ipv6_prefix: 64 },
+            cost: 1,
+            methods: Vec::new(),
+            exempt: Vec::new(),
+            mode: Mode::Enforce,
+            status: StatusCode::TOO_MANY_REQUESTS,
+            fields: true,
+            legacy_headers: false,
+            max_clients: 10,
+        }
+    }
+
+    fn report(limit: usize, tokens: u32, next_token: Option<Duration>) -> Report {
+        let full_in = Duration::from_millis(1500);
+        Report { limit, outcome: Outcome::Allowed, level: Some(Level { tokens, next_token, full_in }) }
+    }
+
+    #[test]
+    fn the_fields_of_the_draft() {
+        let limiter = Limiter::new(vec![rule("per_client", 10, 20), rule("all", 3, 4)], Secret::random());
+        let reports = [report(0, 19, Some(Duration::from_millis(100))), report(1, 4, None)];
+        let fields = Fields::of(&limiter, &reports);
+        assert_eq!(fields.policy, r#""per_client";q=20;w=2, "all";q=4;w=2"#);
+        assert_eq!(fields.state, r#""per_client";r=19;t=1, "all";r=4"#);
+        assert_eq!(fields.legacy, None);
+    }
+
+    #[test]
+    fn silent_dry_run_and_exempt_limits_are_not_told_of() {
+        let silent = Rule { fields: false, ..rule("silent", 1, 1) };
+        let trial = Rule { mode: Mode::DryRun, ..rule("trial", 1, 1) };
+        let limiter = Limiter::new(vec![silent, trial, rule("exempt", 1, 1)], Secret::random());
+        let exempt = Report { limit: 2, outcome: Outcome::Exempt, level: None };
+        assert_eq!(Fields::of(&limiter, &[report(0, 1, None), report(1, 1, None), exempt]), Fields::default());
+    }
+
+    #[test]
+    fn the_legacy_fields_tell_of_the_limit_that_is_nearest_to_refusing() {
+        let legacy = |name, burst| Rule { legacy_headers: true, ..rule(name, 1, burst) };
+        let limiter = Limiter::new(vec![legacy("wide", 9), legacy("narrow", 5)], Secret::random());
+        let fields = Fields::of(&limiter, &[report(0, 8, None), report(1, 4, None)]);
+        assert_eq!(fields.legacy, Some(Legacy { limit: 5, remaining: 4, reset: 2 }));
+    }
+
+    #[test]
+    fn a_retry_is_never_promised_too_early() {
+        assert_eq!(retry_after(Duration::from_nanos(1)), 1);
+        assert_eq!(retry_after(Duration::from_secs(1)), 1);
+        assert_eq!(retry_after(Duration::from_nanos(1_000_000_001)), 2);
+        assert_eq!(retry_after(Duration::ZERO), 1);
+    }
+
+    #[test]
+    fn the_limits_that_refused_are_named() {
+        let limiter = Limiter::new(vec![rule("a", 1, 1), rule("b", 1, 1)], Secret::random());
+        let refused = Report { outcome: Outcome::Refused(Wait(Duration::ZERO)), ..report(1, 0, None) };
+        assert_eq!(violated(&limiter, &[report(0, 1, None), refused]).collect::<Vec<_>>(), ["b"]);
+    }
+}
