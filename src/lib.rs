@@ -4,4 +4,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod limit;
+pub mod metrics;
 pub mod route;
+mod server;
+pub mod upstream;

@@ -136,7 +136,13 @@ impl Limiter {
 
     /// Decides about a request to which the limits with these indices apply, and takes the tokens if it is
     /// admitted. What each limit made of it replaces the contents of `reports`.
-    pub fn decide(&self, limits: &[usize], facts: &Facts<'_>, now: Timestamp, reports: &mut Vec<Report>) -> Decision {
+    pub fn decide(
+        &self,
+        limits: &[usize],
+        facts: &Facts<'_>,
+        now: Timestamp,
+        reports: &mut Vec<Report>,
+    ) -> Decision {
         reports.clear();
         let mut claims = Vec::with_capacity(limits.len());
         for &index in limits {
@@ -213,7 +219,8 @@ fn settle_refusal(reports: &mut [Report]) -> Option<Decision> {
     let mut refusal: Option<(usize, Duration)> = None;
     for report in &*reports {
         if let Outcome::Refused(Wait(wait)) = report.outcome {
-            refusal = Some(refusal.map_or((report.limit, wait), |(limit, longest)| (limit, longest.max(wait))));
+            refusal =
+                Some(refusal.map_or((report.limit, wait), |(limit, longest)| (limit, longest.max(wait))));
         }
     }
     let (limit, wait) = refusal?;
@@ -366,7 +373,8 @@ mod tests {
 
     #[test]
     fn an_exempt_client_is_not_counted() {
-        let mut bench = Bench::new(vec![Rule { exempt: vec!["192.0.2.0/24".parse().unwrap()], ..rule("a", 1, 1) }]);
+        let mut bench =
+            Bench::new(vec![Rule { exempt: vec!["192.0.2.0/24".parse().unwrap()], ..rule("a", 1, 1) }]);
         for _ in 0..3 {
             assert_eq!(bench.request(), Decision::Admitted);
             assert_eq!(bench.reports, [Report { limit: 0, outcome: Outcome::Exempt, level: None }]);
@@ -427,8 +435,10 @@ mod tests {
                 .count()
         };
         let admitted: usize = thread::scope(|scope| {
-            let threads: Vec<_> =
-                [[0, 1], [1, 0], [0, 1], [1, 0]].map(|order| scope.spawn(move || run(order))).into_iter().collect();
+            let threads: Vec<_> = [[0, 1], [1, 0], [0, 1], [1, 0]]
+                .map(|order| scope.spawn(move || run(order)))
+                .into_iter()
+                .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(admitted, 300);

@@ -142,7 +142,10 @@ mod tests {
         let trial = Rule { mode: Mode::DryRun, ..rule("trial", 1, 1) };
         let limiter = Limiter::new(vec![silent, trial, rule("exempt", 1, 1)], Secret::random());
         let exempt = Report { limit: 2, outcome: Outcome::Exempt, level: None };
-        assert_eq!(Fields::of(&limiter, &[report(0, 1, None), report(1, 1, None), exempt]), Fields::default());
+        assert_eq!(
+            Fields::of(&limiter, &[report(0, 1, None), report(1, 1, None), exempt]),
+            Fields::default()
+        );
     }
 
     #[test]

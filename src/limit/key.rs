@@ -123,7 +123,12 @@ impl Key {
         Ok(Fingerprint(hash.finish128().as_u128()))
     }
 
-    fn hash_part(&self, part: &KeyPart, facts: &Facts<'_>, hash: &mut SipHasher13) -> Result<(), PartMissing> {
+    fn hash_part(
+        &self,
+        part: &KeyPart,
+        facts: &Facts<'_>,
+        hash: &mut SipHasher13,
+    ) -> Result<(), PartMissing> {
         let value: Option<Cow<'_, [u8]>> = match part {
             KeyPart::ClientIp => {
                 self.hash_client(facts.client, hash);
@@ -368,7 +373,8 @@ mod tests {
     #[test]
     fn the_secret_decides_the_fingerprint() {
         let request = Request::from("192.0.2.1");
-        let of = |secret| key(&[KeyPart::ClientIp]).fingerprint(&request.facts(), &Secret([secret; 16])).unwrap();
+        let of =
+            |secret| key(&[KeyPart::ClientIp]).fingerprint(&request.facts(), &Secret([secret; 16])).unwrap();
         assert_ne!(of(1), of(2));
     }
 }

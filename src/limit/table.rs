@@ -256,7 +256,8 @@ mod tests {
         for id in 0..capacity {
             assert!(admitted(table.take(client(id), 1, at(0))));
         }
-        let newcomers = (capacity..capacity + 50).filter(|&id| admitted(table.take(client(id), 1, at(0)))).count();
+        let newcomers =
+            (capacity..capacity + 50).filter(|&id| admitted(table.take(client(id), 1, at(0)))).count();
         assert_eq!(newcomers, 1, "all newcomers share one bucket of one token");
         assert_eq!(table.overflowed(), 50);
         for id in 0..capacity {

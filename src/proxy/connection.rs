@@ -1,0 +1,68 @@
+//! A client's connection, as the proxy and the socket beneath it both see it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::clock::Timestamp;
+
+/// No deadline: the end of time.
+const NEVER: u64 = u64::MAX;
+
+/// What is known of a client's connection, and what the proxy asks of it.
+///
+/// One task at a time works on a connection, so its atomics order nothing: they are there because the two
+/// sides hold it together.
+#[derive(Debug)]
+pub struct Connection {
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// The index of the listener that accepted it.
+    pub listener: usize,
+    head_at: AtomicU64,
+    deadline: AtomicU64,
+    tunnel: AtomicBool,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(peer: SocketAddr, listener: usize) -> Self {
+        Self {
+            peer,
+            listener,
+            head_at: AtomicU64::new(0),
+            deadline: AtomicU64::new(NEVER),
+            tunnel: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes when the head of the current request was whole.
+    pub fn set_head_at(&self, at: Timestamp) {
+        self.head_at.store(at.nanos(), Ordering::Relaxed);
+    }
+
+    /// When the head of the current request was whole.
+    pub fn head_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.head_at.load(Ordering::Relaxed))
+    }
+
+    /// From `deadline` on, reading and writing fail with [`std::io::ErrorKind::TimedOut`].
+    pub fn set_deadline(&self, deadline: Option<Timestamp>) {
+        self.deadline.store(deadline.map_or(NEVER, Timestamp::nanos), Ordering::Relaxed);
+    }
+
+    /// The deadline, if there is one.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let nanos = self.deadline.load(Ordering::Relaxed);
+        (nanos != NEVER).then(|| Timestamp::from_nanos(nanos))
+    }
+
+    /// The connection has been handed to another protocol: nothing on it is a request any more.
+    pub fn become_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has been handed to another protocol.
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Relaxed)
+    }
+}

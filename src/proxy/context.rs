@@ -1,0 +1,63 @@
+//! What one request carries from phase to phase.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::connection::Connection;
+use super::reply::Reply;
+use crate::client::ClientId;
+use crate::clock::Timestamp;
+use crate::limit::Report;
+use crate::metrics::{Running, UpstreamError};
+use crate::route::table::Captures;
+
+/// What is known of a request so far.
+#[derive(Default)]
+pub struct Context {
+    /// The client's connection.
+    pub(super) connection: Option<Arc<Connection>>,
+    /// When its head was whole.
+    pub(super) started: Timestamp,
+    /// Names it in logs, here and upstream.
+    pub(super) request_id: Option<HeaderValue>,
+    /// Who is asking.
+    pub(super) client: Option<ClientId>,
+    /// Whether the peer is a trusted proxy.
+    pub(super) peer_trusted: bool,
+    /// The normalised path, where it is not the path that the client sent.
+    pub(super) path: Option<String>,
+    /// The index of the route.
+    pub(super) route: Option<usize>,
+    /// What the route's pattern captured of the path.
+    pub(super) captures: Captures,
+    /// What the limits made of it.
+    pub(super) reports: Vec<Report>,
+    /// When the whole exchange must be over.
+    pub(super) deadline: Option<Timestamp>,
+    /// The bytes of its body so far.
+    pub(super) body_bytes: u64,
+    /// The attempt to have it answered upstream.
+    pub(super) attempt: Option<Attempt>,
+    /// What went wrong upstream.
+    pub(super) upstream_error: Option<UpstreamError>,
+    /// An answer of the gateway's own that a phase decided on when it failed.
+    pub(super) reply: Option<Reply>,
+    /// Counts it as running, however it ends.
+    pub(super) running: Option<Running>,
+}
+
+/// An attempt to have a request answered upstream.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    /// The index of the upstream.
+    pub(super) upstream: usize,
+    /// The server.
+    pub(super) server: SocketAddr,
+    /// When the server was chosen.
+    pub(super) started: Timestamp,
+    /// How long the response head took, once it is there.
+    pub(super) took: Option<Duration>,
+}

@@ -1,0 +1,3 @@
+//! x
+mod framing;
+mod head;

@@ -1,0 +1,245 @@
+//! The head of an HTTP/1 request: found in what was read, and refused when two parsers could read it differently.
+//!
+//! The proxy behind this parses the head again, leniently. What passes here has one meaning only: lines end in
+//! CRLF, no line is folded, the body has one length, and there is one host (RFC 9112, sections 2.2, 3.2, 5.2
+//! and 6.3). Nothing here reads from a connection.
+
+use http::StatusCode;
+
+use super::framing::Framing;
+
+/// The most header fields in a request; the proxy behind this takes no more either.
+pub(super) const MAX_FIELDS: usize = 256;
+
+/// What the connection needs to know of a head.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// How many bytes it is.
+    pub(super) len: usize,
+    /// How the body is delimited.
+    pub(super) framing: Framing,
+}
+
+/// Why a head is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The status of the answer.
+    pub(super) status: StatusCode,
+    /// What is wrong, for the client.
+    pub(super) detail: &'static str,
+}
+
+impl Refusal {
+    const fn bad(detail: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, detail }
+    }
+
+    /// The head is larger than the gateway reads.
+    pub(super) const TOO_LARGE: Self = Self {
+        status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        detail: "the request head is larger than this server reads",
+    };
+}
+
+/// The end of the head in `read`, looking only at what comes after the first `seen` bytes, which hold none.
+///
+/// # Errors
+/// When a line ends in anything but CRLF, which need not wait for the end.
+pub(super) fn find_end(read: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
+    // The line end found last may have been cut short, and an empty line is two line ends in a row.
+    for at in memchr::memchr_iter(b'\n', &read[seen..]).map(|at| at + seen) {
+        if at == 0 || read[at - 1] != b'\r' {
+            return Err(Refusal::bad("a line of the request head ends in a line feed alone"));
+        }
+        if at >= 3 && read[at - 2] == b'\n' {
+            return Ok(Some(at + 1));
+        }
+    }
+    Ok(None)
+}
+
+/// Checks a whole head.
+///
+/// # Errors
+/// When it is malformed, ambiguous, or has too many fields.
+pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+        Ok(_) => return Err(Refusal::bad("the request head is malformed")),
+        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TOO_LARGE),
+        Err(httparse::Error::Version) => return Err(Refusal::bad("the HTTP version is not 1.0 or 1.1")),
+        Err(_) => return Err(Refusal::bad("the request head is malformed")),
+    }
+    if has_bare_carriage_return(head) {
+        return Err(Refusal::bad("a carriage return stands in the middle of a line"));
+    }
+    let method = request.method.unwrap_or_default();
+    if method == "CONNECT" {
+        return Err(Refusal {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            detail: "this server opens no tunnels",
+        });
+    }
+    check_target(method, request.path.unwrap_or_default())?;
+    let http11 = request.version == Some(1);
+    check_host(request.headers, http11)?;
+    let framing = framing(request.headers, http11)?;
+    Ok(Head { len: head.len(), framing })
+}
+
+fn has_bare_carriage_return(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n'))
+}
+
+fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
+    let scheme = |prefix: &str| target.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
+    match target.as_bytes() {
+        [b'/', ..] => Ok(()),
+        b"*" if method == "OPTIONS" => Ok(()),
+        _ if scheme("http://") || scheme("https://") => Ok(()),
+        _ => Err(Refusal::bad("the request target is neither a path nor a URL")),
+    }
+}
+
+fn values<'a>(fields: &'a [httparse::Header<'_>], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+}
+
+fn check_host(fields: &[httparse::Header<'_>], http11: bool) -> Result<(), Refusal> {
+    match (values(fields, "host").count(), http11) {
+        (0, true) => Err(Refusal::bad("the request has no Host field")),
+        (0 | 1, _) => Ok(()),
+        _ => Err(Refusal::bad("the request has more than one Host field")),
+    }
+}
+
+/// How the body is delimited (RFC 9112, section 6.3), if there can be no two opinions of it.
+fn framing(fields: &[httparse::Header<'_>], http11: bool) -> Result<Framing, Refusal> {
+    let mut lengths = values(fields, "content-length");
+    let mut codings = values(fields, "transfer-encoding");
+    match (lengths.next(), codings.next()) {
+        (None, None) => Ok(Framing::length(0)),
+        (Some(length), None) => {
+            if lengths.next().is_some() {
+                return Err(Refusal::bad("the request has more than one Content-Length field"));
+            }
+            parse_length(length).map(Framing::length)
+        }
+        (None, Some(coding)) => {
+            if !http11 {
+                return Err(Refusal::bad("HTTP/1.0 knows no Transfer-Encoding"));
+            }
+            if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::bad("the only Transfer-Encoding that this server takes is chunked"));
+            }
+            Ok(Framing::chunked())
+        }
+        (Some(_), Some(_)) => {
+            Err(Refusal::bad("the request has both a Content-Length and a Transfer-Encoding field"))
+        }
+    }
+}
+
+fn parse_length(text: &[u8]) -> Result<u64, Refusal> {
+    let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let length = std::str::from_utf8(text).ok().filter(|_| digits).and_then(|digits| digits.parse().ok());
+    length.ok_or(Refusal::bad("the Content-Length is no number that this server understands"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &[u8]) -> Result<Option<Head>, Refusal> {
+        find_end(text, 0)?.map(|end| check(&text[..end])).transpose()
+    }
+
+    fn framing_of(text: &str) -> Framing {
+        read(text.as_bytes()).unwrap().unwrap().framing
+    }
+
+    #[test]
+    fn the_end_is_found_wherever_the_reads_are_cut() {
+        let text = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+        let end = text.len() - 4;
+        for cut in 0..text.len() {
+            let found = find_end(&text[..cut], 0).unwrap();
+            assert_eq!(found, (cut >= end).then_some(end));
+            assert_eq!(find_end(text, cut.min(end - 1)).unwrap(), Some(end), "after {cut} bytes seen");
+        }
+    }
+
+    #[test]
+    fn the_body_is_delimited_by_what_the_head_says() {
+        assert_eq!(framing_of("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Framing::length(0));
+        assert_eq!(
+            framing_of("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n\r\n"),
+            Framing::length(12)
+        );
+        assert_eq!(
+            framing_of("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"),
+            Framing::chunked()
+        );
+        assert_eq!(framing_of("GET http://a/ HTTP/1.0\r\n\r\n"), Framing::length(0));
+        assert_eq!(framing_of("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), Framing::length(0));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        let host = "GET / HTTP/1.1\r\nHost: a\r\n";
+        for text in [
+            "GET / HTTP/1.1\nHost: a\r\n\r\n".to_owned(),
+            "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\n\r\n".to_owned(),
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1 \r\nHost: a\r\n\r\n".to_owned(),
+            "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET /\r\nHost: a\r\n\r\n".to_owned(),
+            format!("{host}Host: a\r\n\r\n"),
+            format!("{host}X: a\r\n b\r\n\r\n"),
+            format!("{host}X : a\r\n\r\n"),
+            format!("{host} X: a\r\n\r\n"),
+            format!("{host}X: a\rb\r\n\r\n"),
+            format!("{host}X: a\0b\r\n\r\n"),
+            format!("{host}no colon\r\n\r\n"),
+            format!("{host}Content-Length: 1\r\nContent-Length: 1\r\n\r\n"),
+            format!("{host}Content-Length: 1, 1\r\n\r\n"),
+            format!("{host}Content-Length: +1\r\n\r\n"),
+            format!("{host}Content-Length: -1\r\n\r\n"),
+            format!("{host}Content-Length: 0x1\r\n\r\n"),
+            format!("{host}Content-Length:\r\n\r\n"),
+            format!("{host}Content-Length: 99999999999999999999\r\n\r\n"),
+            format!("{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            format!("{host}Transfer-Encoding: gzip, chunked\r\n\r\n"),
+            format!("{host}Transfer-Encoding: chunked, identity\r\n\r\n"),
+            format!("{host}Transfer-Encoding: \x0bchunked\r\n\r\n"),
+            format!("{host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned(),
+        ] {
+            let refusal = read(text.as_bytes()).expect_err(&text);
+            assert_eq!(refusal.status, StatusCode::BAD_REQUEST, "{text}");
+        }
+    }
+
+    #[test]
+    fn too_many_fields_and_tunnels_have_their_own_status() {
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(MAX_FIELDS));
+        assert_eq!(read(many.as_bytes()), Err(Refusal::TOO_LARGE));
+        let tunnel = read(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err();
+        assert_eq!(tunnel.status, StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), seen in 0..300_usize) {
+            let _ = find_end(&bytes, seen.min(bytes.len()));
+            let _ = check(&bytes);
+        }
+    }
+}

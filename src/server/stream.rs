@@ -1,0 +1,310 @@
+//! The socket of a client, as the proxy reads and writes it.
+//!
+//! It hands out one request at a time: first its head, then its body and not a byte more; what the client sent
+//! beyond that waits for its turn. It keeps the deadlines, also while the proxy waits for the upstream, because
+//! the proxy watches its client all the while: a read that fails with `TimedOut` ends the exchange, and leaves
+//! the proxy able to answer. Small writes are gathered, so that a head and a short body are one packet.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf as _, BytesMut};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::deadline::Timer;
+use super::framing::Framing;
+use super::head::{self, Refusal};
+use super::linger::linger;
+use crate::clock::Clock;
+use crate::proxy::connection::Connection;
+
+/// What is read from the socket at a time.
+const READ_SIZE: usize = 4096;
+
+/// Writes up to this size are gathered.
+const WRITE_SIZE: usize = 4096;
+
+/// The socket of a client.
+pub(super) struct ClientStream {
+    socket: Option<TcpStream>,
+    connection: Arc<Connection>,
+    timer: Timer,
+    /// What was read beyond what has been handed out.
+    surplus: BytesMut,
+    /// What is still to come of the current request.
+    framing: Framing,
+    ended: bool,
+    written: Vec<u8>,
+}
+
+/// How long, and how large, a request head may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadLimits {
+    pub(super) idle_timeout: Duration,
+    pub(super) header_timeout: Duration,
+    pub(super) max_size: usize,
+}
+
+/// Why there is no request to proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRequest {
+    /// The client sent nothing more, or nothing in time, or broke off: there is nobody to answer.
+    Gone,
+    /// The head did not arrive in time.
+    TimedOut,
+    /// The head is not passed on.
+    Refused(Refusal),
+}
+
+impl ClientStream {
+    pub(super) fn new(socket: TcpStream, connection: Arc<Connection>, clock: Clock) -> Self {
+        Self {
+            socket: Some(socket),
+            connection,
+            timer: Timer::new(clock),
+            surplus: BytesMut::new(),
+            framing: Framing::length(0),
+            ended: false,
+            written: Vec::new(),
+        }
+    }
+
+    /// Waits for the next request's head, checks it, and returns its bytes. What follows is its body.
+    ///
+    /// # Errors
+    /// When there is none that could be proxied: see [`NoRequest`].
+    pub(super) async fn next_head(&mut self, limits: &HeadLimits) -> Result<BytesMut, NoRequest> {
+        self.framing = Framing::length(0);
+        let clock = self.timer.clock().clone();
+        if self.surplus.is_empty() {
+            self.connection.set_deadline(Some(clock.now().after(limits.idle_timeout)));
+            self.more().await.map_err(|_| NoRequest::Gone)?;
+        }
+        // A request's clock starts with its first byte, as far as it has come.
+        let started = clock.now();
+        self.connection.set_deadline(Some(started.after(limits.header_timeout)));
+        let mut seen = 0;
+        let end = loop {
+            if let Some(end) = head::find_end(&self.surplus, seen).map_err(NoRequest::Refused)? {
+                break end;
+            }
+            seen = self.surplus.len();
+            if seen >= limits.max_size {
+                return Err(NoRequest::Refused(Refusal::TOO_LARGE));
+            }
+            self.more().await.map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => NoRequest::TimedOut,
+                _ => NoRequest::Gone,
+            })?;
+        };
+        if end > limits.max_size {
+            return Err(NoRequest::Refused(Refusal::TOO_LARGE));
+        }
+        let head = head::check(&self.surplus[..end]).map_err(NoRequest::Refused)?;
+        self.framing = head.framing;
+        self.connection.set_deadline(None);
+        // A head that came in one piece is dated by the clock that was read for it.
+        self.connection.set_head_at(if seen == 0 { started } else { clock.now() });
+        Ok(self.surplus.split_to(head.len))
+    }
+
+    /// Writes `answer` and sees the client off.
+    pub(super) async fn answer_and_close(mut self, answer: &[u8]) {
+        self.connection.set_deadline(None);
+        if let Some(mut socket) = self.socket.take() {
+            if socket.write_all(answer).await.is_ok() {
+                linger(socket).await;
+            }
+        }
+    }
+
+    /// Reads at least one byte more into the surplus.
+    async fn more(&mut self) -> io::Result<()> {
+        match poll_fn(|cx| self.poll_fill(cx)).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads into the surplus, which takes no memory while it is empty.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); READ_SIZE];
+        let mut space = ReadBuf::uninit(&mut space);
+        ready!(self.poll_socket(cx, |socket, cx| socket.poll_read(cx, &mut space)))?;
+        self.ended |= space.filled().is_empty();
+        self.surplus.extend_from_slice(space.filled());
+        Poll::Ready(Ok(space.filled().len()))
+    }
+
+    /// Polls the socket, and fails when it is not ready and the deadline has passed.
+    fn poll_socket<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let Some(socket) = &mut self.socket else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let polled = poll(Pin::new(socket), cx);
+        if polled.is_pending() && self.timer.poll_passed(self.connection.deadline(), cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
+    }
+
+    /// Follows the framing through bytes of the body: how many belong to it.
+    fn follow(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "the chunked body is malformed");
+        self.framing.advance(bytes).map_err(malformed)
+    }
+
+    /// Hands out bytes of the body that have been read already.
+    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
+        let surplus = mem::take(&mut self.surplus);
+        let taken = self.follow(&surplus[..surplus.len().min(buf.remaining())]);
+        self.surplus = surplus;
+        buf.put_slice(&self.surplus[..*taken.as_ref().unwrap_or(&0)]);
+        self.surplus.advance(taken?);
+        Ok(())
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.written.is_empty() {
+            let written = mem::take(&mut self.written);
+            let sent = self.poll_socket(cx, |socket, cx| socket.poll_write(cx, &written));
+            self.written = written;
+            match ready!(sent)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => drop(self.written.drain(..sent)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.connection.is_tunnel() {
+            this.framing = Framing::Tunnel;
+        }
+        if this.framing.is_done() {
+            // The proxy only wants to know whether the client is still there. What it has sent beyond this
+            // request is kept; while there is some, it is there.
+            loop {
+                if this.ended {
+                    return Poll::Ready(Ok(()));
+                }
+                if !this.surplus.is_empty() {
+                    return match this.timer.poll_passed(this.connection.deadline(), cx) {
+                        true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                        false => Poll::Pending,
+                    };
+                }
+                ready!(this.poll_fill(cx))?;
+            }
+        }
+        if !this.surplus.is_empty() {
+            return Poll::Ready(this.hand_out(buf));
+        }
+        let before = buf.filled().len();
+        ready!(this.poll_socket(cx, |socket, cx| socket.poll_read(cx, buf)))?;
+        let taken = this.follow(&buf.filled()[before..])?;
+        this.ended |= buf.filled().len() == before;
+        this.surplus.extend_from_slice(&buf.filled()[before + taken..]);
+        buf.set_filled(before + taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.written.len() + data.len() > WRITE_SIZE {
+            ready!(this.poll_write_out(cx))?;
+            if data.len() >= WRITE_SIZE {
+                return this.poll_socket(cx, |socket, cx| socket.poll_write(cx, data));
+            }
+        }
+        this.written.extend_from_slice(data);
+        Poll::Ready(Ok(data.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_write_out(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_write_out(cx))?;
+        this.poll_socket(cx, |socket, cx| socket.poll_shutdown(cx))
+    }
+}
+
+impl Drop for ClientStream {
+    /// A request that was answered before its body had come: closing now would reset the connection, and take
+    /// the answer from the client. So the socket is seen off by a task of its own.
+    fn drop(&mut self) {
+        let unread = !self.ended && !self.connection.is_tunnel() && !(self.framing.is_done() && self.surplus.is_empty());
+        if let (true, Some(socket), Ok(runtime)) = (unread, self.socket.take(), tokio::runtime::Handle::try_current()) {
+            // What is still gathered goes out if the socket takes it at once.
+            let _ = socket.try_write(&self.written);
+            runtime.spawn(linger(socket));
+        }
+    }
+}
+
+impl std::fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientStream").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Shutdown for ClientStream {
+    async fn shutdown(&mut self) {
+        // There is nobody to tell when even closing fails.
+        let _ = AsyncWriteExt::shutdown(self).await;
+    }
+}
+
+impl UniqueID for ClientStream {
+    fn id(&self) -> UniqueIDType {
+        use std::os::fd::AsRawFd as _;
+        self.socket.as_ref().map_or(-1, TcpStream::as_raw_fd)
+    }
+}
+
+impl Ssl for ClientStream {}
+
+impl Peek for ClientStream {}
+
+impl GetTimingDigest for ClientStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for ClientStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        None
+    }
+}
+
+impl GetSocketDigest for ClientStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
