@@ -1,10 +1,22 @@
 //! `gateway`: a reverse proxy that reads its routes and token-bucket limits from a TOML file.
+//!
+//! Arrows point down only: `server` puts everything together; `proxy` and `admin` are what answers on its ports;
+//! below them, `route`, `limit`, `client`, `upstream`, `metrics` and `access_log` know nothing of each other's
+//! work; at the bottom is `clock`. `config` turns what the user wrote into plain types that all of them take.
+//! Only `server`, `proxy` and `upstream` know Pingora, so that policy is tested without sockets.
 
+pub mod access_log;
+pub mod admin;
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod gateway;
+pub mod healthcheck;
 pub mod limit;
+pub mod logging;
 pub mod metrics;
+pub mod proxy;
 pub mod route;
-mod server;
+pub mod server;
 pub mod upstream;

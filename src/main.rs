@@ -1,2 +1,51 @@
-//! The `gateway` program.
-fn main() {}
+//! The `gateway` program: parse, load, validate, serve.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use gateway::cli::{Args, Command};
+use gateway::config::Config;
+use gateway::{healthcheck, logging, server};
+use log::error;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `EX_USAGE` of `sysexits.h`: the configuration is wrong.
+const BAD_CONFIG: u8 = 64;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return ExitCode::from(BAD_CONFIG);
+        }
+    };
+    match args.command {
+        None if !args.check => serve(config),
+        None | Some(Command::Check) => {
+            println!("{}: ok: {}", args.config.display(), config.summary());
+            ExitCode::SUCCESS
+        }
+        Some(Command::Healthcheck) => match healthcheck::ask(&config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                eprintln!("gateway: {reason}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn serve(config: Config) -> ExitCode {
+    logging::start();
+    match server::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            error!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -3,8 +3,10 @@
 //! Handles are looked up when the configuration is loaded, not per request. Label values come from the
 //! configuration, from a fixed set of methods and from status codes: nothing that a client sends becomes one.
 
+pub mod latency;
 mod requests;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -125,11 +127,11 @@ impl Drop for Running {
 }
 
 impl Metrics {
-    /// The metrics of a gateway with this configuration.
+    /// The metrics of a gateway with this configuration, listening on these addresses.
     ///
     /// # Errors
     /// When two metrics have the same name, which is a defect of this module.
-    pub fn new(config: &Config) -> prometheus::Result<Self> {
+    pub fn new(config: &Config, listeners: &[SocketAddr]) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let families = Families::register(&registry)?;
         let limiter_capacity = gauge(
@@ -151,9 +153,7 @@ impl Metrics {
         let metrics = Self {
             routes,
             upstreams: config.upstreams.iter().map(|upstream| families.upstream(&upstream.name)).collect(),
-            listeners: config
-                .server
-                .listen
+            listeners: listeners
                 .iter()
                 .map(|address| families.connections.with_label_values(&[&address.to_string()]))
                 .collect(),

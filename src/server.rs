@@ -1,3 +1,183 @@
-//! x
+//! Puts it together: listeners, workers, the side port, signals, and the way out.
+//!
+//! Connections are accepted here and not by Pingora's own server, which stops every listener at once and sleeps
+//! through the whole grace period, has no deadline for a request head, and cannot refuse a head before it is
+//! parsed leniently. What remains of it is the proxy. Each worker is a thread with a runtime of its own, so that
+//! a connection stays on one core; connections are dealt out in turn.
+
+mod connection;
+mod deadline;
 mod framing;
 mod head;
+mod linger;
+mod listener;
+mod stream;
+mod workers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::{fmt, io, process};
+
+use log::{info, warn};
+use pingora::server::configuration::ServerConf;
+use pingora_proxy::HttpProxy;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use self::connection::Serving;
+use self::listener::Listener;
+use self::workers::Workers;
+use crate::access_log::AccessLog;
+use crate::admin;
+use crate::clock::Clock;
+use crate::config::{Config, LogTarget};
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::upstream;
+
+/// Unused connections to upstreams that are kept, all together.
+const UPSTREAM_POOL: usize = 1024;
+
+/// The exit status of a process that was interrupted: 128 and the number of SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// Why the gateway did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address could not be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The access log could not be opened.
+    AccessLog(LogTarget, io::Error),
+    /// The system gave no thread, timer or signal.
+    System(io::Error),
+    /// The metrics contradict each other.
+    Metrics(prometheus::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::AccessLog(LogTarget::File(path), error) => {
+                write!(f, "cannot write the access log {}: {error}", path.display())
+            }
+            Self::AccessLog(LogTarget::Stdout, error) => write!(f, "cannot write the access log: {error}"),
+            Self::System(error) => write!(f, "cannot start: {error}"),
+            Self::Metrics(error) => write!(f, "cannot set up the metrics: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// Serves until a signal says to stop, and then until the last request is answered.
+///
+/// # Errors
+/// When it cannot start: see [`StartError`]. Nothing has been served then.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let listeners = listener::bind_all(&config.server.listen)?;
+    let admin_listener = config.admin.as_ref().map(|admin| listener::bind(admin.listen, false)).transpose()?;
+    let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
+    let metrics = Arc::new(Metrics::new(&config, &addresses).map_err(StartError::Metrics)?);
+    let open = |log| {
+        AccessLog::open(log, metrics.access_log_dropped().clone())
+            .map_err(|error| StartError::AccessLog(log.target.clone(), error))
+    };
+    let access_log = config.access_log.as_ref().map(open).transpose()?;
+    let gateway = Arc::new(Gateway::new(config, metrics, access_log, Clock::monotonic()));
+    let workers = Workers::start(gateway.config.server.threads)?;
+    let (drain, draining) = watch::channel(false);
+    let serving = Arc::new(Serving { proxy: proxy(&gateway), gateway: gateway.clone(), draining });
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        if let Some(listener) = admin_listener {
+            info!("side port on http://{}", listener.address());
+            admin::start(listener.into_std(), gateway.clone())?;
+        }
+        tokio::spawn(upstream::keep_resolved(gateway.upstreams.clone()));
+        // Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
+        let (alive, all_gone) = mpsc::channel::<()>(1);
+        for (index, listener) in listeners.into_iter().enumerate() {
+            info!("listening on http://{}", listener.address());
+            let (serving, workers, alive) = (serving.clone(), workers.dealer(), alive.clone());
+            tokio::spawn(listener::accept(listener, index, serving, workers, alive));
+        }
+        drop(alive);
+        info!("ready");
+        signals.stop().await;
+        info!("draining");
+        gateway.drain();
+        // Everybody who listens for it holds a receiver, this function at least.
+        let _ = drain.send(true);
+        finish(&gateway, all_gone, &mut signals).await;
+        Ok(())
+    });
+    drop(serving);
+    workers.stop();
+    outcome
+}
+
+fn proxy(gateway: &Arc<Gateway>) -> Arc<HttpProxy<Proxy>> {
+    let conf = ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(Proxy::new(gateway.clone()), Arc::new(conf));
+    proxy.handle_init_modules();
+    Arc::new(proxy)
+}
+
+/// Waits for the last connection to close, as long as the configuration allows.
+async fn finish(gateway: &Gateway, mut all_gone: mpsc::Receiver<()>, signals: &mut Signals) {
+    let patience = gateway.config.server.drain_timeout;
+    tokio::select! {
+        drained = timeout(patience, all_gone.recv()) => match drained {
+            Ok(_) => info!("drained"),
+            Err(_) => warn!("requests were still running after {patience:?}: they are cut off"),
+        },
+        () = signals.interrupted_again() => {
+            warn!("interrupted again: leaving at once");
+            process::exit(INTERRUPTED);
+        }
+    }
+}
+
+/// The signals that the gateway heeds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the first signal to stop.
+    async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => warn!("the configuration is not read again: restart to change it"),
+            }
+        }
+    }
+
+    /// Waits for an interrupt after that.
+    async fn interrupted_again(&mut self) {
+        self.interrupt.recv().await;
+    }
+}

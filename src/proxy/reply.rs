@@ -54,6 +54,11 @@ impl Reply {
         Self { status, fields: Vec::new(), body: Body::Problem { detail: detail.into(), violated: Vec::new() } }
     }
 
+    /// The answer when there is nobody to do the work just now.
+    pub(super) fn unavailable(detail: &str) -> Self {
+        Self::problem(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, HeaderValue::from(1_u64))
+    }
+
     /// The answer to a request that was refused by these limits.
     pub(super) fn refused(status: StatusCode, wait: Duration, violated: Vec<String>) -> Self {
         let seconds = retry_after(wait);
@@ -77,6 +82,14 @@ impl Reply {
     /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// What is wrong, in words.
+    pub(crate) fn detail(&self) -> &str {
+        match &self.body {
+            Body::Problem { detail, .. } => detail,
+            Body::Plain { .. } => "",
+        }
     }
 
     /// The head, and the body that goes with it.

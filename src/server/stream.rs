@@ -27,7 +27,7 @@ use super::deadline::Timer;
 use super::framing::Framing;
 use super::head::{self, Refusal};
 use super::linger::linger;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::proxy::connection::Connection;
 
 /// What is read from the socket at a time.
@@ -47,13 +47,19 @@ pub(super) struct ClientStream {
     framing: Framing,
     ended: bool,
     written: Vec<u8>,
+    /// Since when the client has taken nothing of what is to be written.
+    stalled: Option<Timestamp>,
+    limits: HeadLimits,
 }
 
-/// How long, and how large, a request head may be.
+/// How long a client may take, and how large a request head may be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeadLimits {
+    /// Between requests, and to take something of an answer.
     pub(super) idle_timeout: Duration,
+    /// From the first byte of a head to its last.
     pub(super) header_timeout: Duration,
+    /// The size of a head, in bytes.
     pub(super) max_size: usize,
 }
 
@@ -69,7 +75,7 @@ pub(super) enum NoRequest {
 }
 
 impl ClientStream {
-    pub(super) fn new(socket: TcpStream, connection: Arc<Connection>, clock: Clock) -> Self {
+    pub(super) fn new(socket: TcpStream, connection: Arc<Connection>, clock: Clock, limits: HeadLimits) -> Self {
         Self {
             socket: Some(socket),
             connection,
@@ -78,15 +84,23 @@ impl ClientStream {
             framing: Framing::length(0),
             ended: false,
             written: Vec::new(),
+            stalled: None,
+            limits,
         }
+    }
+
+    /// Whether nothing of a request has arrived.
+    pub(super) fn is_idle(&self) -> bool {
+        self.surplus.is_empty()
     }
 
     /// Waits for the next request's head, checks it, and returns its bytes. What follows is its body.
     ///
     /// # Errors
     /// When there is none that could be proxied: see [`NoRequest`].
-    pub(super) async fn next_head(&mut self, limits: &HeadLimits) -> Result<BytesMut, NoRequest> {
+    pub(super) async fn next_head(&mut self) -> Result<BytesMut, NoRequest> {
         self.framing = Framing::length(0);
+        let limits = self.limits;
         let clock = self.timer.clock().clone();
         if self.surplus.is_empty() {
             self.connection.set_deadline(Some(clock.now().after(limits.idle_timeout)));
@@ -164,6 +178,23 @@ impl ClientStream {
         polled
     }
 
+    /// Writes to the socket, and fails when the client takes nothing for too long.
+    fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        let sent = self.poll_socket(cx, |socket, cx| socket.poll_write(cx, data));
+        if sent.is_ready() {
+            self.stalled = None;
+            return sent;
+        }
+        let clock = self.timer.clock();
+        let stalled = *self.stalled.get_or_insert_with(|| clock.now());
+        let latest = stalled.after(self.limits.idle_timeout);
+        let deadline = self.connection.deadline().map_or(latest, |deadline| deadline.min(latest));
+        if self.timer.poll_passed(Some(deadline), cx) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        Poll::Pending
+    }
+
     /// Follows the framing through bytes of the body: how many belong to it.
     fn follow(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "the chunked body is malformed");
@@ -183,7 +214,7 @@ impl ClientStream {
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.written.is_empty() {
             let written = mem::take(&mut self.written);
-            let sent = self.poll_socket(cx, |socket, cx| socket.poll_write(cx, &written));
+            let sent = self.poll_send(cx, &written);
             self.written = written;
             match ready!(sent)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -235,7 +266,7 @@ impl AsyncWrite for ClientStream {
         if this.written.len() + data.len() > WRITE_SIZE {
             ready!(this.poll_write_out(cx))?;
             if data.len() >= WRITE_SIZE {
-                return this.poll_socket(cx, |socket, cx| socket.poll_write(cx, data));
+                return this.poll_send(cx, data);
             }
         }
         this.written.extend_from_slice(data);

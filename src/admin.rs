@@ -1,0 +1,60 @@
+//! The side port: metrics for Prometheus, health for whoever orchestrates, numbers for people.
+
+mod stats;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use log::error;
+use tokio::runtime::Builder;
+
+use crate::gateway::Gateway;
+use crate::metrics;
+
+/// Serves the side port on a thread of its own, so that it answers however busy the workers are.
+///
+/// # Errors
+/// When the system gives no thread or does not take the socket.
+pub fn start(listener: TcpListener, gateway: Arc<Gateway>) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
+    let serve = move || {
+        if let Err(error) = runtime.block_on(axum::serve(listener, router(gateway)).into_future()) {
+            error!("the side port has failed: {error}");
+        }
+    };
+    thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
+}
+
+fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/ready", get(ready))
+        .route("/stats", get(async |State(gateway): State<Arc<Gateway>>| Json(stats::collect(&gateway))))
+        .with_state(gateway)
+}
+
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    match gateway.metrics.render(&gateway.limiter, gateway.clock.now()) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+    match gateway.ready() {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}

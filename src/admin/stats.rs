@@ -1,0 +1,95 @@
+//! `GET /stats`: the numbers behind the metrics, added up.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::gateway::Gateway;
+use crate::metrics::RouteMetrics;
+use crate::metrics::latency::{Latency, Summary};
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Stats {
+    uptime_seconds: f64,
+    draining: bool,
+    total: Traffic,
+    routes: BTreeMap<String, Traffic>,
+    limits: BTreeMap<String, Limit>,
+    upstreams: BTreeMap<String, Upstream>,
+}
+
+/// Requests, added up.
+#[derive(Debug, Default, Serialize)]
+struct Traffic {
+    requests: u64,
+    in_flight: i64,
+    client_errors: u64,
+    server_errors: u64,
+    by_status: BTreeMap<u16, u64>,
+    latency: Summary,
+}
+
+/// What a limit decided.
+#[derive(Debug, Serialize)]
+struct Limit {
+    allowed: u64,
+    refused: u64,
+    would_refuse: u64,
+    exempt: u64,
+    clients: usize,
+    capacity: usize,
+    overflowed: u64,
+}
+
+/// How an upstream does.
+#[derive(Debug, Serialize)]
+struct Upstream {
+    usable: bool,
+    errors: BTreeMap<&'static str, u64>,
+}
+
+/// Adds it all up.
+pub(super) fn collect(gateway: &Gateway) -> Stats {
+    let now = gateway.clock.now();
+    let metrics = &gateway.metrics;
+    let limit = |(index, limit): (usize, &crate::limit::Limit)| {
+        let [allowed, refused, would_refuse, exempt] = metrics.decisions(index);
+        let (clients, capacity) = (limit.table().clients(now), limit.table().capacity());
+        let overflowed = limit.table().overflowed();
+        let limit_stats = Limit { allowed, refused, would_refuse, exempt, clients, capacity, overflowed };
+        (limit.rule().name.clone(), limit_stats)
+    };
+    let upstream = |(index, upstream): (usize, &crate::upstream::Upstream)| {
+        let errors = metrics.upstream_errors(index).collect();
+        (upstream.name().to_owned(), Upstream { usable: upstream.is_usable(), errors })
+    };
+    Stats {
+        uptime_seconds: now.since(gateway.started).as_secs_f64(),
+        draining: gateway.is_draining(),
+        total: traffic(metrics.routes()),
+        routes: metrics.routes().iter().map(|r| (r.name.clone(), traffic(std::slice::from_ref(r)))).collect(),
+        limits: gateway.limiter.limits().iter().enumerate().map(limit).collect(),
+        upstreams: gateway.upstreams.iter().enumerate().map(upstream).collect(),
+    }
+}
+
+fn traffic(routes: &[RouteMetrics]) -> Traffic {
+    let mut traffic = Traffic::default();
+    let mut latency = Latency::default();
+    for route in routes {
+        traffic.in_flight += route.in_flight.get();
+        latency.add(&route.duration);
+        for (status, count) in route.requests.by_status() {
+            *traffic.by_status.entry(status).or_default() += count;
+            traffic.requests += count;
+            match status {
+                400..=499 => traffic.client_errors += count,
+                500.. => traffic.server_errors += count,
+                _ => {}
+            }
+        }
+    }
+    traffic.latency = latency.summary();
+    traffic
+}

@@ -1,0 +1,43 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// A config-file-driven, rate-limiting API gateway.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = "Exit status: 0 after a drain or a successful check, 64 for a bad \
+configuration, 1 for a failure at start (such as a port in use), 2 for a wrong command line.")]
+pub struct Args {
+    /// The configuration file.
+    #[arg(short, long, global = true, env = "GATEWAY_CONFIG", default_value = "gateway.toml", value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Check the configuration and exit, like `gateway check`.
+    #[arg(long)]
+    pub check: bool,
+
+    /// What to do; without a command, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Command {
+    /// Check the configuration: print a line of summary, or every problem with its place in the file.
+    Check,
+    /// Ask the running gateway whether it is ready: exit status 0 if it is.
+    Healthcheck,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,112 @@
+//! Mean and percentiles of histograms.
+
+use prometheus::Histogram;
+use prometheus::core::Metric as _;
+use serde::Serialize;
+
+/// Histograms with the same buckets, added up.
+#[derive(Clone, Debug, Default)]
+pub struct Latency {
+    /// Upper bounds, and how many observations are at or below each.
+    cumulative: Vec<(f64, u64)>,
+    sum: f64,
+    count: u64,
+}
+
+/// What [`Latency`] comes to, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// The mean.
+    pub mean_ms: f64,
+    /// The median.
+    pub p50_ms: f64,
+    /// 95 % are at or below this.
+    pub p95_ms: f64,
+    /// 99 % are at or below this.
+    pub p99_ms: f64,
+}
+
+impl Latency {
+    /// Adds the observations of a histogram.
+    pub fn add(&mut self, histogram: &Histogram) {
+        let metric = histogram.metric();
+        let histogram = metric.get_histogram();
+        self.sum += histogram.get_sample_sum();
+        self.count += histogram.get_sample_count();
+        for (index, bucket) in histogram.get_bucket().iter().enumerate() {
+            match self.cumulative.get_mut(index) {
+                Some((_, count)) => *count += bucket.cumulative_count(),
+                None => self.cumulative.push((bucket.upper_bound(), bucket.cumulative_count())),
+            }
+        }
+    }
+
+    /// Mean and percentiles. Within a bucket, observations are taken to be spread evenly; above the last bound
+    /// nothing is known but that bound.
+    pub fn summary(&self) -> Summary {
+        if self.count == 0 {
+            return Summary::default();
+        }
+        let milliseconds = |seconds: f64| (seconds * 1e6).round() / 1e3;
+        Summary {
+            mean_ms: milliseconds(self.sum / float(self.count)),
+            p50_ms: milliseconds(self.quantile(0.5)),
+            p95_ms: milliseconds(self.quantile(0.95)),
+            p99_ms: milliseconds(self.quantile(0.99)),
+        }
+    }
+
+    fn quantile(&self, q: f64) -> f64 {
+        let rank = q * float(self.count);
+        let (mut below, mut lower) = (0, 0.0);
+        for &(bound, count) in &self.cumulative {
+            if float(count) >= rank {
+                let within = (rank - float(below)) / float((count - below).max(1));
+                return lower + (bound - lower) * within;
+            }
+            (below, lower) = (count, bound);
+        }
+        lower
+    }
+}
+
+/// A count as a float. Counts above 2^53 lose their last digits, which a percentile can spare.
+#[expect(clippy::cast_precision_loss, reason = "percentiles are estimates")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus::HistogramOpts;
+
+    fn histogram(observations: &[f64]) -> Histogram {
+        let histogram = Histogram::with_opts(HistogramOpts::new("h", "h").buckets(vec![0.1, 0.2, 0.4])).unwrap();
+        observations.iter().for_each(|seconds| histogram.observe(*seconds));
+        histogram
+    }
+
+    #[test]
+    fn nothing_observed_is_zero() {
+        assert_eq!(Latency::default().summary(), Summary::default());
+    }
+
+    #[test]
+    fn percentiles_are_interpolated_over_all_histograms() {
+        let mut latency = Latency::default();
+        latency.add(&histogram(&[0.05; 50]));
+        latency.add(&histogram(&[0.3; 50]));
+        let summary = latency.summary();
+        assert_eq!(summary.mean_ms, 175.0);
+        assert_eq!(summary.p50_ms, 100.0);
+        assert_eq!(summary.p95_ms, 380.0);
+    }
+
+    #[test]
+    fn beyond_the_last_bound_it_is_that_bound() {
+        let mut latency = Latency::default();
+        latency.add(&histogram(&[7.0]));
+        assert_eq!(latency.summary().p50_ms, 400.0);
+    }
+}

@@ -1,0 +1,288 @@
+//! The proxy: what happens to a request in each phase that Pingora goes through with it.
+//!
+//! Each phase delegates; policy is in the modules below and in those of routes, limits and upstreams.
+
+pub(crate) mod admission;
+pub mod connection;
+pub mod context;
+mod entry;
+mod forward;
+pub(crate) mod reply;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use log::warn;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use self::connection::Connection;
+use self::context::{Attempt, Context};
+use self::reply::Reply;
+use crate::config::{Action, Route};
+use crate::gateway::Gateway;
+use crate::metrics::UpstreamError;
+
+/// The proxy of a gateway.
+pub struct Proxy {
+    gateway: Arc<Gateway>,
+}
+
+impl Proxy {
+    /// The proxy of this gateway.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Self { gateway }
+    }
+
+    fn route(&self, ctx: &Context) -> Result<&Route> {
+        let route = ctx.route.and_then(|route| self.gateway.config.routes.get(route));
+        route.ok_or_else(|| Error::explain(ErrorType::InternalError, "the request has no route"))
+    }
+
+    /// Sends an answer of the gateway's own.
+    async fn send(&self, session: &mut Session, reply: &Reply, ctx: &Context) -> Result<()> {
+        let (mut head, body) = reply.build(ctx.request_id.as_ref())?;
+        forward::add_own_fields(&self.gateway, &mut head, ctx)?;
+        let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
+        session.write_response_header(Box::new(head), body.is_empty()).await?;
+        session.write_response_body(Some(body), true).await
+    }
+
+    /// The connection's deadline while the upstream has to answer: at most `response_timeout` from now.
+    fn await_response(&self, ctx: &Context) {
+        if let (Some(attempt), Some(connection)) = (&ctx.attempt, &ctx.connection) {
+            let timeout = self.gateway.upstreams[attempt.upstream].response_timeout();
+            let deadline = self.gateway.clock.now().after(timeout);
+            connection.set_deadline(Some(ctx.deadline.map_or(deadline, |whole| whole.min(deadline))));
+        }
+    }
+
+    fn note_upstream_error(&self, ctx: &mut Context, kind: UpstreamError, error: &Error) {
+        let Some(attempt) = &ctx.attempt else { return };
+        ctx.upstream_error = Some(kind);
+        self.gateway.metrics.count_upstream_error(attempt.upstream, kind);
+        let upstream = &self.gateway.upstreams[attempt.upstream];
+        if upstream.may_warn(self.gateway.clock.now().since(self.gateway.started).as_secs()) {
+            warn!("upstream {:?}, server {}: {}: {error}", upstream.name(), attempt.server, kind.label());
+        }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::default()
+    }
+
+    /// Compression is in the chain unless it is left out.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    /// The connection loop hands the connection over this way, also with its first request.
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Context,
+        handed_over: Box<dyn std::any::Any + Send + Sync>,
+    ) {
+        if let Ok(connection) = handed_over.downcast::<Arc<Connection>>() {
+            ctx.started = connection.head_at();
+            ctx.connection = Some(*connection);
+        }
+    }
+
+    fn persist_connection_context(
+        &self,
+        _session: &Session,
+        ctx: &Context,
+    ) -> Option<Box<dyn std::any::Any + Send + Sync>> {
+        let connection = ctx.connection.clone()?;
+        Some(Box::new(connection))
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        // The connection keeps the deadlines, and says how long it may stay open.
+        session.set_read_timeout(None);
+        if self.gateway.is_draining() {
+            session.set_keepalive(None);
+        }
+        match admission::admit(&self.gateway, session.req_header(), ctx.started, ctx) {
+            Ok(()) => Ok(false),
+            Err(reply) => {
+                self.send(session, &reply, ctx).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        let Action::Proxy { upstream: index, .. } = self.route(ctx)?.action else {
+            return Err(Error::explain(ErrorType::InternalError, "the route has no upstream"));
+        };
+        let upstream = &self.gateway.upstreams[index];
+        ctx.body_bytes = 0;
+        let Ok(server) = upstream.next() else {
+            self.gateway.metrics.count_upstream_error(index, UpstreamError::NoServer);
+            ctx.upstream_error = Some(UpstreamError::NoServer);
+            ctx.reply = Some(Reply::unavailable("no server of the upstream can be used"));
+            return Err(Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16())));
+        };
+        let now = self.gateway.clock.now();
+        ctx.attempt = Some(Attempt { upstream: index, server, started: now, took: None });
+        let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
+        // A peer with a timeout of zero would wait for ever.
+        let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
+        Ok(upstream.peer(server, connect_timeout))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        forward::request(self.route(ctx)?, request, ctx)?;
+        self.await_response(ctx);
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        let Some(piece) = body else { return Ok(()) };
+        ctx.body_bytes += piece.len() as u64;
+        let route = self.route(ctx)?;
+        if ctx.body_bytes > route.max_body_size && !ctx.connection.as_ref().is_some_and(|c| c.is_tunnel()) {
+            ctx.reply = Some(admission::body_too_large(route));
+            return Err(Error::new_down(ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16())));
+        }
+        // An upstream cannot be late while the request is still coming.
+        if ctx.attempt.is_some_and(|attempt| attempt.took.is_none()) && !piece.is_empty() {
+            self.await_response(ctx);
+        }
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        forward::check_response(response)?;
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        if let Some(attempt) = &mut ctx.attempt {
+            let took = self.gateway.clock.now().since(attempt.started);
+            attempt.took = Some(took);
+            self.gateway.metrics.observe_upstream(attempt.upstream, took);
+        }
+        if let Some(connection) = &ctx.connection {
+            connection.set_deadline(ctx.deadline);
+            if response.status == StatusCode::SWITCHING_PROTOCOLS && session.is_upgrade_req() {
+                connection.become_tunnel();
+            }
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(());
+        }
+        if self.gateway.is_draining() {
+            session.set_keepalive(None);
+        }
+        forward::response(&self.gateway, response, ctx)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Context,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        self.note_upstream_error(ctx, reply::upstream_error(&error), &error);
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        let body_done = session.is_body_done();
+        if ctx.upstream_error.is_none() {
+            if *error.esource() == ErrorSource::Upstream {
+                self.note_upstream_error(ctx, reply::upstream_error(error), error);
+            } else if ctx.attempt.is_some_and(|attempt| attempt.took.is_none())
+                && reply::is_upstream_late(error, body_done)
+            {
+                self.note_upstream_error(ctx, UpstreamError::ResponseTimeout, error);
+            }
+        }
+        if *error.esource() == ErrorSource::Internal || *error.esource() == ErrorSource::Unset {
+            warn!("a request failed inside the gateway: {error}");
+        }
+        let failed = |error_code| FailToProxy { error_code, can_reuse_downstream: false };
+        if session.response_written().is_some_and(|response| !response.status.is_informational()) {
+            // Half an answer is out: all that is left is to break off.
+            return failed(0);
+        }
+        let Some(reply) = ctx.reply.take().or_else(|| reply::for_error(error, body_done)) else {
+            return failed(0);
+        };
+        // Pingora does not use a connection again after this, so the client is to know.
+        session.set_keepalive(None);
+        if let Some(connection) = &ctx.connection {
+            connection.set_deadline(None);
+        }
+        match self.send(session, &reply, ctx).await {
+            Ok(()) => failed(reply.status().as_u16()),
+            Err(_) => failed(0), // The client is gone.
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        let took = self.gateway.clock.now().since(ctx.started);
+        let metrics = self.gateway.metrics.route(ctx.route);
+        // A client that left before it was answered is counted as in nginx' log.
+        let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = session.response_written().map_or(left, |response| response.status);
+        metrics.requests.count(&session.req_header().method, status);
+        metrics.duration.observe(took.as_secs_f64());
+        ctx.running = None;
+        if let Some(log) = &self.gateway.access_log {
+            log.write(&entry::of(&self.gateway, session, error, ctx, status, took));
+        }
+    }
+
+    /// Failures are logged where they are understood, at a bounded rate, and in the access log.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Context,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}

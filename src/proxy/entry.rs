@@ -1,0 +1,52 @@
+//! A request's line in the access log.
+
+use std::time::Duration;
+
+use http::{StatusCode, Version, header};
+use pingora::Error;
+use pingora_proxy::Session;
+
+use super::context::Context;
+use crate::access_log::Entry;
+use crate::clock::wall_clock;
+use crate::gateway::Gateway;
+use crate::limit::{Outcome, fields};
+
+/// What the access log says of a request that has ended.
+pub(super) fn of<'a>(
+    gateway: &'a Gateway,
+    session: &'a Session,
+    error: Option<&Error>,
+    ctx: &'a Context,
+    status: StatusCode,
+    duration: Duration,
+) -> Entry<'a> {
+    let request = session.req_header();
+    let field = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let on_trial = ctx.reports.iter().filter(|report| report.outcome == Outcome::WouldRefuse);
+    Entry {
+        time: wall_clock(),
+        request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
+        client: ctx.client.as_ref().map(ToString::to_string).unwrap_or_default(),
+        method: request.method.as_str(),
+        host: field(header::HOST),
+        path: std::str::from_utf8(request.raw_path()).unwrap_or("-"),
+        protocol: match request.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        },
+        route: ctx.route.map_or("", |route| gateway.config.routes[route].name.as_str()),
+        status: status.as_u16(),
+        bytes_in: ctx.body_bytes,
+        bytes_out: session.body_bytes_sent() as u64,
+        duration,
+        upstream: ctx.attempt.map(|attempt| attempt.server),
+        upstream_duration: ctx.attempt.and_then(|attempt| attempt.took),
+        refused_by: fields::violated(&gateway.limiter, &ctx.reports).collect(),
+        would_refuse: on_trial.map(|report| gateway.limiter.limits()[report.limit].rule().name.as_str()).collect(),
+        error: error.map(ToString::to_string),
+        referer: field(header::REFERER),
+        user_agent: field(header::USER_AGENT),
+    }
+}

@@ -1,0 +1,172 @@
+//! What is changed in a request on its way upstream, and in a response on its way back.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::{Error, ErrorType, Result};
+
+use super::admission::X_REQUEST_ID;
+use super::context::Context;
+use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
+use crate::config::{Action, HeaderChanges, Route};
+use crate::gateway::Gateway;
+use crate::limit::fields::{self, Fields};
+use crate::route::rewrite::rewrite;
+
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// Fields that concern one connection alone, in a response (RFC 9110, section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 3] = [
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authenticate"),
+];
+
+/// Makes the client's request the one that the upstream receives. Hop-by-hop fields are gone by now.
+pub(super) fn request(route: &Route, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
+    set_target(route, request, ctx)?;
+    set_forwarded(request, ctx)?;
+    if let Some(id) = &ctx.request_id {
+        request.insert_header(X_REQUEST_ID, id.clone())?;
+    }
+    if !request.headers.contains_key(header::HOST)
+        && let Some(attempt) = &ctx.attempt
+    {
+        // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
+        request.insert_header(header::HOST, attempt.server.to_string())?;
+    }
+    for name in &route.request_headers.remove {
+        request.remove_header(name);
+    }
+    for (name, value) in &route.request_headers.set {
+        request.insert_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// The upstream gets the normalised path, rewritten as the route says, and the query as the client sent it.
+fn set_target(route: &Route, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
+    let Action::Proxy { rewrite: how, .. } = &route.action else { return Ok(()) };
+    let raw = request.raw_path();
+    let (sent, query) = match memchr::memchr(b'?', raw) {
+        Some(at) => raw.split_at(at),
+        None => (raw, &raw[raw.len()..]),
+    };
+    // A path that needed no normalising is ASCII, so nothing is lost here.
+    let path = ctx.path.as_deref().map_or_else(|| String::from_utf8_lossy(sent), Cow::Borrowed);
+    let path = rewrite(how, &path, &ctx.captures);
+    if path.as_bytes() == sent {
+        return Ok(());
+    }
+    let target = [path.as_bytes(), query].concat();
+    request.set_raw_path(&target)
+}
+
+/// Says who asks. What an untrusted peer says of that is dropped.
+fn set_forwarded(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
+    let Some(connection) = &ctx.connection else { return Ok(()) };
+    if !ctx.peer_trusted {
+        let claims: Vec<_> =
+            request.headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
+        for name in claims.iter().chain([&X_REAL_IP]) {
+            request.remove_header(name);
+        }
+    }
+    let peer = connection.peer.ip().to_canonical();
+    let chain = chain_before(request, ctx, &ClientId::Address(peer));
+    request.remove_header(&FORWARDED);
+    request.insert_header(X_FORWARDED_FOR, chain + &peer.to_string())?;
+    if !request.headers.contains_key(X_FORWARDED_PROTO) {
+        request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+    }
+    if !request.headers.contains_key(X_FORWARDED_HOST)
+        && let Some(host) = request.headers.get(header::HOST).cloned()
+    {
+        request.insert_header(X_FORWARDED_HOST, host)?;
+    }
+    Ok(())
+}
+
+/// What a trusted peer says stood before it in the chain, with a separator behind it.
+fn chain_before(request: &RequestHeader, ctx: &Context, peer: &ClientId) -> String {
+    let mut chain = String::new();
+    for value in request.headers.get_all(X_FORWARDED_FOR) {
+        chain.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        chain.push_str(", ");
+    }
+    // A peer that speaks the newer field alone names its client there.
+    if let (true, Some(client)) = (chain.is_empty(), ctx.client.as_ref().filter(|client| *client != peer)) {
+        chain = format!("{client}, ");
+    }
+    chain
+}
+
+/// Refuses a response that two parsers could read differently.
+///
+/// # Errors
+/// When its length is given twice, or its transfer coding is anything but `chunked`.
+pub(super) fn check_response(response: &ResponseHeader) -> Result<()> {
+    let lengths = response.headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    let ambiguous = lengths > 1
+        || codings.next().is_some()
+        || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        || (coding.is_some() && lengths > 0)
+        || (response.status == StatusCode::SWITCHING_PROTOCOLS && (coding.is_some() || lengths > 0))
+        || (coding.is_some() && response.version == Version::HTTP_10);
+    if ambiguous {
+        let error = Error::explain(ErrorType::InvalidHTTPHeader, "the length of the response is ambiguous");
+        return Err(error.into_up());
+    }
+    Ok(())
+}
+
+/// Makes the upstream's response the one that the client receives.
+pub(super) fn response(gateway: &Gateway, response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    for name in &HOP_BY_HOP {
+        response.remove_header(name);
+    }
+    if let Some(route) = ctx.route {
+        change(&gateway.config.routes[route].response_headers, response)?;
+    }
+    add_own_fields(gateway, response, ctx)
+}
+
+fn change(changes: &HeaderChanges, response: &mut ResponseHeader) -> Result<()> {
+    for name in &changes.remove {
+        response.remove_header(name);
+    }
+    for (name, value) in &changes.set {
+        response.insert_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// Adds the fields that every response carries.
+pub(super) fn add_own_fields(gateway: &Gateway, response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    match &gateway.config.server.server_header {
+        Some(name) => response.insert_header(header::SERVER, name.clone())?,
+        None => drop(response.remove_header(&header::SERVER)),
+    }
+    if let Some(id) = &ctx.request_id {
+        response.insert_header(X_REQUEST_ID, id.clone())?;
+    }
+    add_limit_fields(response, &Fields::of(&gateway.limiter, &ctx.reports))
+}
+
+fn add_limit_fields(response: &mut ResponseHeader, told: &Fields) -> Result<()> {
+    if !told.policy.is_empty() {
+        response.insert_header(fields::RATELIMIT_POLICY, told.policy.as_str())?;
+        response.insert_header(fields::RATELIMIT, told.state.as_str())?;
+    }
+    if let Some(legacy) = told.legacy {
+        response.insert_header(fields::X_RATELIMIT_LIMIT, HeaderValue::from(legacy.limit))?;
+        response.insert_header(fields::X_RATELIMIT_REMAINING, HeaderValue::from(legacy.remaining))?;
+        response.insert_header(fields::X_RATELIMIT_RESET, HeaderValue::from(legacy.reset))?;
+    }
+    Ok(())
+}

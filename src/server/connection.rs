@@ -1,0 +1,108 @@
+//! A client's connection, from accepting to closing: one request after the other.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use pingora::apps::HttpServerApp as _;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use pingora_proxy::HttpProxy;
+use tokio::net::TcpStream;
+
+use super::stream::{ClientStream, HeadLimits, NoRequest};
+use crate::access_log::Entry;
+use crate::clock::wall_clock;
+use crate::gateway::Gateway;
+use crate::metrics::Running;
+use crate::proxy::Proxy;
+use crate::proxy::admission::new_request_id;
+use crate::proxy::connection::Connection;
+use crate::proxy::reply::Reply;
+
+/// What serving a connection takes.
+pub(super) struct Serving {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) proxy: Arc<HttpProxy<Proxy>>,
+    /// Becomes true when the gateway drains.
+    pub(super) draining: ShutdownWatch,
+}
+
+impl Serving {
+    /// Serves a connection until it closes.
+    pub(super) async fn serve(&self, socket: TcpStream, peer: SocketAddr, listener: usize) {
+        let _running = Running::start(self.gateway.metrics.connections(listener));
+        // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
+        if socket.set_nodelay(true).is_err() {
+            return;
+        }
+        let connection = Arc::new(Connection::new(peer, listener));
+        let server = &self.gateway.config.server;
+        let limits = HeadLimits {
+            idle_timeout: server.idle_timeout,
+            header_timeout: server.header_timeout,
+            max_size: server.max_header_size,
+        };
+        let clock = self.gateway.clock.clone();
+        let mut stream = Box::new(ClientStream::new(socket, connection.clone(), clock, limits));
+        let mut draining = self.draining.clone();
+        let drained = draining.wait_for(|draining| *draining);
+        tokio::pin!(drained);
+        loop {
+            let head = tokio::select! {
+                biased;
+                head = stream.next_head() => head,
+                // Nothing is lost with a connection between requests; one that is sending gets its answer.
+                _ = &mut drained, if stream.is_idle() => return,
+            };
+            let head = match head {
+                Ok(head) => head,
+                Err(NoRequest::Gone) => return,
+                Err(no_request) => return self.refuse(*stream, &connection, no_request).await,
+            };
+            let mut session = ServerSession::new_http1(stream);
+            session.set_pipelined_prefix(head);
+            session.set_connection_user_context(Some(Box::new(connection.clone())));
+            let Some(reused) = self.proxy.process_new_http(session, &self.draining).await else { return };
+            let (returned, _) = reused.consume();
+            stream = match returned.into_any().downcast::<ClientStream>() {
+                Ok(stream) => stream,
+                // It is the very stream that was handed in.
+                Err(_) => return,
+            };
+        }
+    }
+
+    /// Answers a head that is not passed on, and closes.
+    async fn refuse(&self, stream: ClientStream, connection: &Connection, no_request: NoRequest) {
+        let reply = match no_request {
+            NoRequest::Gone => return,
+            NoRequest::TimedOut => {
+                Reply::problem(StatusCode::REQUEST_TIMEOUT, "the request head did not arrive in time")
+            }
+            NoRequest::Refused(refusal) => Reply::problem(refusal.status, refusal.detail),
+        };
+        self.log(connection, &reply);
+        let request_id = new_request_id();
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&wall_clock());
+        let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
+        let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
+        fields.extend(date.map(|date| (header::DATE, date)));
+        fields.extend(self.gateway.config.server.server_header.clone().map(|name| (header::SERVER, name)));
+        stream.answer_and_close(&reply.to_http1(&fields, &request_id)).await;
+    }
+
+    /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
+    fn log(&self, connection: &Connection, reply: &Reply) {
+        let unknown = Method::from_bytes(b"OTHER").unwrap_or_default();
+        self.gateway.metrics.route(None).requests.count(&unknown, reply.status());
+        if let Some(log) = &self.gateway.access_log {
+            log.write(&Entry {
+                client: connection.peer.ip().to_canonical().to_string(),
+                status: reply.status().as_u16(),
+                error: Some(reply.detail().to_owned()),
+                ..Entry::unread(wall_clock())
+            });
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Listening sockets: bound before anything is served, so that a port in use is an error at once.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::warn;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::StartError;
+use super::connection::Serving;
+use super::workers::Dealer;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting pauses when the process has no file descriptor left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound listening socket.
+pub(super) struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// The address it is bound to, with the port that the system chose if the configuration left it open.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The socket, non-blocking.
+    pub(super) fn into_std(self) -> TcpListener {
+        self.socket
+    }
+}
+
+/// Binds all addresses, or none.
+pub(super) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Listener>, StartError> {
+    // An IPv6 socket takes IPv4 clients too, unless those have a socket of their own.
+    let has_ipv4 = |port| addresses.iter().any(|other| other.is_ipv4() && other.port() == port);
+    addresses.iter().map(|address| bind(*address, has_ipv4(address.port()))).collect()
+}
+
+/// Binds one address.
+pub(super) fn bind(address: SocketAddr, only_ipv6: bool) -> Result<Listener, StartError> {
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(only_ipv6)?;
+        }
+        // Connections of a former process that still linger are no reason not to start.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let socket = TcpListener::from(socket);
+        let address = socket.local_addr()?;
+        Ok(Listener { socket, address })
+    };
+    bound().map_err(|error| StartError::Listen(address, error))
+}
+
+/// Accepts connections and deals them out, until the gateway drains. Those that were waiting then still count.
+pub(super) async fn accept(
+    listener: Listener,
+    index: usize,
+    serving: Arc<Serving>,
+    workers: Dealer,
+    alive: mpsc::Sender<()>,
+) {
+    let deal = |socket: TcpStream, peer: SocketAddr| {
+        let (serving, alive) = (serving.clone(), alive.clone());
+        workers.spawn(async move {
+            // A socket that cannot be registered is as good as closed.
+            if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
+                serving.serve(socket, peer, index).await;
+            }
+            drop(alive);
+        });
+    };
+    let socket = match AsyncFd::new(&listener.socket) {
+        Ok(socket) => socket,
+        Err(error) => return warn!("{} cannot be served: {error}", listener.address),
+    };
+    let mut draining = serving.draining.clone();
+    let drained = draining.wait_for(|draining| *draining);
+    tokio::pin!(drained);
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut drained => break,
+            ready = socket.readable() => match ready {
+                Ok(mut ready) => {
+                    if let Ok(accepted) = ready.try_io(|_| accept_one(&listener.socket)) {
+                        match accepted {
+                            Ok((socket, peer)) => deal(socket, peer),
+                            Err(error) => pause_after(&error, listener.address).await,
+                        }
+                    }
+                }
+                Err(error) => return warn!("{} is no longer served: {error}", listener.address),
+            },
+        }
+    }
+    while let Ok((socket, peer)) = accept_one(&listener.socket) {
+        deal(socket, peer);
+    }
+}
+
+fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, peer))
+}
+
+/// A connection that was gone before it was accepted is nothing; anything else will not pass at once.
+async fn pause_after(error: &io::Error, address: SocketAddr) {
+    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
+        warn!("{address} accepts no connections for a moment: {error}");
+        sleep(PAUSE).await;
+    }
+}

@@ -1,0 +1,81 @@
+//! The threads that serve connections.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// Worker threads, each with a runtime of its own.
+pub(super) struct Workers {
+    workers: Vec<Worker>,
+    dealer: Dealer,
+}
+
+struct Worker {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// Deals out tasks to the workers in turn.
+#[derive(Clone)]
+pub(super) struct Dealer {
+    handles: Arc<[Handle]>,
+    next: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    /// Starts this many workers, or one for each CPU.
+    pub(super) fn start(threads: Option<usize>) -> io::Result<Self> {
+        let count = match threads {
+            Some(count) => count,
+            None => thread::available_parallelism()?.get(),
+        };
+        let (mut workers, mut handles) = (Vec::new(), Vec::new());
+        for index in 0..count {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            handles.push(runtime.handle().clone());
+            let (stop, stopped) = oneshot::channel::<()>();
+            let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                // Either way it is over: told to stop, or there is nobody left to tell.
+                let _ = runtime.block_on(stopped);
+            })?;
+            workers.push(Worker { stop, thread });
+        }
+        Ok(Self { workers, dealer: Dealer { handles: handles.into(), next: Arc::new(AtomicUsize::new(0)) } })
+    }
+
+    /// Somebody to deal out tasks.
+    pub(super) fn dealer(&self) -> Dealer {
+        self.dealer.clone()
+    }
+
+    /// Stops the workers, and with them every task that is still running.
+    pub(super) fn stop(self) {
+        let threads: Vec<_> = self
+            .workers
+            .into_iter()
+            .map(|worker| {
+                // A worker that is gone needs no telling.
+                let _ = worker.stop.send(());
+                worker.thread
+            })
+            .collect();
+        for thread in threads {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Dealer {
+    /// Runs a task on the worker whose turn it is.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // Relaxed: each turn is given out once, in any order.
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len();
+        self.handles[turn].spawn(task);
+    }
+}
