@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -62,7 +62,11 @@ pub struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<SocketAddr>,
     /// How long its response head took.
-    #[serde(rename = "upstream_ms", serialize_with = "milliseconds_if_any", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "upstream_ms",
+        serialize_with = "milliseconds_if_any",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub upstream_duration: Option<Duration>,
     /// The limits that refused it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -131,7 +135,7 @@ impl Entry<'_> {
     }
 
     fn format_combined(&self, line: &mut Vec<u8>) {
-        let time = self.time.to_zoned(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
+        let time = self.time.to_zoned_datetime(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
         let dash = |text| if str::is_empty(text) { "-" } else { text };
         // Writing to a Vec cannot fail.
         let _ = write!(
@@ -217,10 +221,7 @@ fn write_lines(lines: &Receiver<Vec<u8>>, mut output: impl Write, lost: &IntCoun
         while let Some(line) = next {
             pending += 1;
             result = result.and_then(|()| output.write_all(&line));
-            next = match lines.try_recv() {
-                Ok(line) => Some(line),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            next = lines.try_recv().ok();
         }
         result = result.and_then(|()| output.flush());
         match &result {
@@ -308,13 +309,17 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_opened_is_an_error() {
-        let config = config::AccessLog { target: LogTarget::File("/no/such/folder/a".into()), format: LogFormat::Json };
+        let config = config::AccessLog {
+            target: LogTarget::File("/no/such/folder/a".into()),
+            format: LogFormat::Json,
+        };
         assert!(AccessLog::open(&config, dropped()).is_err());
     }
 
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
-        let config = config::AccessLog { target: LogTarget::File("/dev/full".into()), format: LogFormat::Json };
+        let config =
+            config::AccessLog { target: LogTarget::File("/dev/full".into()), format: LogFormat::Json };
         let dropped = dropped();
         let log = AccessLog::open(&config, dropped.clone()).unwrap();
         log.write(&entry());

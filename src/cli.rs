@@ -6,11 +6,22 @@ use clap::{Parser, Subcommand};
 
 /// A config-file-driven, rate-limiting API gateway.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Exit status: 0 after a drain or a successful check, 64 for a bad \
-configuration, 1 for a failure at start (such as a port in use), 2 for a wrong command line.")]
+#[command(
+    version,
+    about,
+    after_help = "Exit status: 0 after a drain or a successful check, 64 for a bad \
+configuration, 1 for a failure at start (such as a port in use), 2 for a wrong command line."
+)]
 pub struct Args {
     /// The configuration file.
-    #[arg(short, long, global = true, env = "GATEWAY_CONFIG", default_value = "gateway.toml", value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        env = "GATEWAY_CONFIG",
+        default_value = "gateway.toml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
 
     /// Check the configuration and exit, like `gateway check`.

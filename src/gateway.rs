@@ -75,7 +75,11 @@ impl Gateway {
         let without_server = self.upstreams.iter().find(|upstream| !upstream.is_usable());
         without_server.map_or(Ok(()), |upstream| {
             let names: Vec<_> = upstream.unresolved().collect();
-            Err(format!("upstream {:?} has no usable server: {} has no address", upstream.name(), names.join(", ")))
+            Err(format!(
+                "upstream {:?} has no usable server: {} has no address",
+                upstream.name(),
+                names.join(", ")
+            ))
         })
     }
 }

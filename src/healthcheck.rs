@@ -20,7 +20,8 @@ pub fn ask(config: &Config) -> Result<(), String> {
         return Err("there is nobody to ask: admin.listen is \"off\"".to_owned());
     };
     let address = reachable(admin.listen);
-    let answer = get_ready(address).map_err(|error| format!("no answer from http://{address}/ready: {error}"))?;
+    let answer =
+        get_ready(address).map_err(|error| format!("no answer from http://{address}/ready: {error}"))?;
     match answer.split_once("\r\n\r\n") {
         Some((head, _)) if head.starts_with("HTTP/1.1 200 ") => Ok(()),
         Some((_, body)) if !body.is_empty() => Err(format!("not ready: {}", body.trim())),

@@ -4,7 +4,8 @@ use env_logger::Env;
 
 /// What is logged unless the environment says otherwise. Pingora logs much that its clients and upstreams do to
 /// it; the gateway says that itself, once, where it knows what it means.
-const DEFAULT: &str = "info,pingora=off,pingora_core=off,pingora_proxy=off,pingora_cache=off,pingora_pool=off";
+const DEFAULT: &str =
+    "info,pingora=off,pingora_core=off,pingora_proxy=off,pingora_cache=off,pingora_pool=off";
 
 /// Starts logging, filtered by the environment variable `GATEWAY_LOG` (`error`, `warn`, `info`, …).
 pub fn start() {

@@ -84,7 +84,8 @@ impl From<io::Error> for StartError {
 /// When it cannot start: see [`StartError`]. Nothing has been served then.
 pub fn run(config: Config) -> Result<(), StartError> {
     let listeners = listener::bind_all(&config.server.listen)?;
-    let admin_listener = config.admin.as_ref().map(|admin| listener::bind(admin.listen, false)).transpose()?;
+    let admin_listener =
+        config.admin.as_ref().map(|admin| listener::bind(admin.listen, false)).transpose()?;
     let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
     let metrics = Arc::new(Metrics::new(&config, &addresses).map_err(StartError::Metrics)?);
     let open = |log| {
@@ -147,6 +148,12 @@ async fn finish(gateway: &Gateway, mut all_gone: mpsc::Receiver<()>, signals: &m
             process::exit(INTERRUPTED);
         }
     }
+}
+
+/// Waits until the gateway drains, or is no more.
+async fn until_draining(mut draining: watch::Receiver<bool>) {
+    // An error says that the sender is gone: then it is over as well.
+    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// The signals that the gateway heeds.

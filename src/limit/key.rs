@@ -4,6 +4,7 @@
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 
@@ -109,6 +110,26 @@ const TEXT: u8 = 4;
 const NUMBER: u8 = 5;
 const MISSING: u8 = 6;
 const GLOBAL: u8 = 7;
+
+impl fmt::Display for Key {
+    /// What a request must carry, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.parts.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { " and " })?;
+            match part {
+                KeyPart::ClientIp => f.write_str("a client address")?,
+                KeyPart::Header(name) => write!(f, "one header field {name}")?,
+                KeyPart::Cookie(name) => write!(f, "one cookie {name}")?,
+                KeyPart::Query(name) => write!(f, "one query parameter {name}")?,
+                KeyPart::Route => f.write_str("a route")?,
+                KeyPart::Host => f.write_str("a host")?,
+                KeyPart::Path => f.write_str("a path")?,
+                KeyPart::Global => f.write_str("nothing")?,
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Key {
     /// The fingerprint of this key's value in a request.

@@ -82,7 +82,8 @@ mod tests {
     use prometheus::HistogramOpts;
 
     fn histogram(observations: &[f64]) -> Histogram {
-        let histogram = Histogram::with_opts(HistogramOpts::new("h", "h").buckets(vec![0.1, 0.2, 0.4])).unwrap();
+        let histogram =
+            Histogram::with_opts(HistogramOpts::new("h", "h").buckets(vec![0.1, 0.2, 0.4])).unwrap();
         observations.iter().for_each(|seconds| histogram.observe(*seconds));
         histogram
     }

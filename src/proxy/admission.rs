@@ -35,7 +35,12 @@ struct Target<'a> {
 ///
 /// # Errors
 /// The answer that it gets instead.
-pub(super) fn admit(gateway: &Gateway, request: &RequestHeader, now: Timestamp, ctx: &mut Context) -> Result<(), Reply> {
+pub(super) fn admit(
+    gateway: &Gateway,
+    request: &RequestHeader,
+    now: Timestamp,
+    ctx: &mut Context,
+) -> Result<(), Reply> {
     identify(gateway, &request.headers, ctx);
     let target = parse_target(request.raw_path());
     let host = host(&target, &request.headers)?;
@@ -45,17 +50,27 @@ pub(super) fn admit(gateway: &Gateway, request: &RequestHeader, now: Timestamp, 
         Match::Found { route, captures } => (route.index(), captures),
         Match::MethodNotAllowed { allow } => {
             let reply = Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method");
-            return Err(HeaderValue::from_str(&allow.to_string())
-                .map_or(reply.clone(), |allow| reply.with(header::ALLOW, allow)));
+            // Methods are tokens, which are always a valid value.
+            let allow = HeaderValue::from_str(&allow.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
+            return Err(reply.with(header::ALLOW, allow));
         }
-        Match::NotFound => return Err(Reply::problem(StatusCode::NOT_FOUND, "no route matches this host and path")),
+        Match::NotFound => {
+            return Err(Reply::problem(StatusCode::NOT_FOUND, "no route matches this host and path"));
+        }
     };
     let route = &gateway.config.routes[index];
     ctx.route = Some(index);
     ctx.captures = captures;
     ctx.running = Some(Running::start(&gateway.metrics.route(Some(index)).in_flight));
     ctx.deadline = route.timeout.map(|timeout| ctx.started.after(timeout));
-    limit(gateway, route, request, &Located { index, host: &host, path: &path, query: target.query }, now, ctx)?;
+    limit(
+        gateway,
+        route,
+        request,
+        &Located { index, host: &host, path: &path, query: target.query },
+        now,
+        ctx,
+    )?;
     if let Some(length) = content_length(&request.headers)
         && length > route.max_body_size
     {
@@ -70,7 +85,8 @@ pub(super) fn admit(gateway: &Gateway, request: &RequestHeader, now: Timestamp, 
 
 /// The answer to a body that is larger than the route takes.
 pub(super) fn body_too_large(route: &Route) -> Reply {
-    let detail = format!("the request body is larger than the {} bytes that are taken here", route.max_body_size);
+    let detail =
+        format!("the request body is larger than the {} bytes that are taken here", route.max_body_size);
     Reply::problem(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
@@ -81,7 +97,10 @@ fn identify(gateway: &Gateway, headers: &HeaderMap, ctx: &mut Context) {
     ctx.peer_trusted = gateway.trusted_proxies.contains(peer);
     ctx.client = Some(gateway.trusted_proxies.client(peer, headers));
     let given = headers.get(X_REQUEST_ID).filter(|id| {
-        ctx.peer_trusted && id.len() <= MAX_REQUEST_ID && !id.is_empty() && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        ctx.peer_trusted
+            && id.len() <= MAX_REQUEST_ID
+            && !id.is_empty()
+            && id.as_bytes().iter().all(u8::is_ascii_graphic)
     });
     ctx.request_id = Some(given.cloned().unwrap_or_else(new_request_id));
 }

@@ -44,7 +44,9 @@ pub(super) fn of<'a>(
         upstream: ctx.attempt.map(|attempt| attempt.server),
         upstream_duration: ctx.attempt.and_then(|attempt| attempt.took),
         refused_by: fields::violated(&gateway.limiter, &ctx.reports).collect(),
-        would_refuse: on_trial.map(|report| gateway.limiter.limits()[report.limit].rule().name.as_str()).collect(),
+        would_refuse: on_trial
+            .map(|report| gateway.limiter.limits()[report.limit].rule().name.as_str())
+            .collect(),
         error: error.map(ToString::to_string),
         referer: field(header::REFERER),
         user_agent: field(header::USER_AGENT),

@@ -69,8 +69,12 @@ fn set_target(route: &Route, request: &mut RequestHeader, ctx: &Context) -> Resu
 fn set_forwarded(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let Some(connection) = &ctx.connection else { return Ok(()) };
     if !ctx.peer_trusted {
-        let claims: Vec<_> =
-            request.headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
+        let claims: Vec<_> = request
+            .headers
+            .keys()
+            .filter(|name| name.as_str().starts_with("x-forwarded-"))
+            .cloned()
+            .collect();
         for name in claims.iter().chain([&X_REAL_IP]) {
             request.remove_header(name);
         }

@@ -51,12 +51,17 @@ struct Problem<'a> {
 impl Reply {
     /// An answer that says what is wrong.
     pub(crate) fn problem(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, fields: Vec::new(), body: Body::Problem { detail: detail.into(), violated: Vec::new() } }
+        Self {
+            status,
+            fields: Vec::new(),
+            body: Body::Problem { detail: detail.into(), violated: Vec::new() },
+        }
     }
 
     /// The answer when there is nobody to do the work just now.
     pub(super) fn unavailable(detail: &str) -> Self {
-        Self::problem(StatusCode::SERVICE_UNAVAILABLE, detail).with(header::RETRY_AFTER, HeaderValue::from(1_u64))
+        Self::problem(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with(header::RETRY_AFTER, HeaderValue::from(1_u64))
     }
 
     /// The answer to a request that was refused by these limits.
@@ -93,7 +98,10 @@ impl Reply {
     }
 
     /// The head, and the body that goes with it.
-    pub(super) fn build(&self, request_id: Option<&HeaderValue>) -> Result<(ResponseHeader, Bytes), Box<Error>> {
+    pub(super) fn build(
+        &self,
+        request_id: Option<&HeaderValue>,
+    ) -> Result<(ResponseHeader, Bytes), Box<Error>> {
         let body = self.body(request_id);
         let mut head = ResponseHeader::build(self.status, Some(self.fields.len() + 8))?;
         for (name, value) in &self.fields {
@@ -162,8 +170,12 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
             (StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), "the request failed")
         }
         (ErrorSource::Upstream, _) => match upstream_error(error) {
-            UpstreamError::ConnectTimeout => (StatusCode::GATEWAY_TIMEOUT, "the upstream took no connection in time"),
-            UpstreamError::ResponseTimeout => (StatusCode::GATEWAY_TIMEOUT, "the upstream did not answer in time"),
+            UpstreamError::ConnectTimeout => {
+                (StatusCode::GATEWAY_TIMEOUT, "the upstream took no connection in time")
+            }
+            UpstreamError::ResponseTimeout => {
+                (StatusCode::GATEWAY_TIMEOUT, "the upstream did not answer in time")
+            }
             UpstreamError::Connect => (StatusCode::BAD_GATEWAY, "the upstream takes no connections"),
             UpstreamError::Closed => {
                 (StatusCode::BAD_GATEWAY, "the upstream closed the connection before it had answered")
@@ -185,7 +197,10 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
         }
         (
             ErrorSource::Downstream,
-            ErrorType::ReadError | ErrorType::WriteError | ErrorType::WriteTimedout | ErrorType::ConnectionClosed,
+            ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::WriteTimedout
+            | ErrorType::ConnectionClosed,
         ) => return None,
         (ErrorSource::Downstream, _) => (StatusCode::BAD_REQUEST, "the request is malformed"),
         (ErrorSource::Internal | ErrorSource::Unset, _) => {
@@ -199,7 +214,9 @@ const BODY_TOO_SLOW: &str = "the request body did not arrive in time";
 
 /// Whether the connection's deadline ended the exchange while the upstream was to answer.
 pub(super) fn is_upstream_late(error: &Error, request_body_done: bool) -> bool {
-    *error.esource() == ErrorSource::Downstream && io_kind(error) == Some(io::ErrorKind::TimedOut) && request_body_done
+    *error.esource() == ErrorSource::Downstream
+        && io_kind(error) == Some(io::ErrorKind::TimedOut)
+        && request_body_done
 }
 
 /// The kind of an upstream's failure.
@@ -243,7 +260,8 @@ mod tests {
 
     #[test]
     fn a_refusal_says_when_to_come_back_and_which_limits_refused() {
-        let reply = Reply::refused(StatusCode::TOO_MANY_REQUESTS, Duration::from_millis(1100), vec!["a".to_owned()]);
+        let reply =
+            Reply::refused(StatusCode::TOO_MANY_REQUESTS, Duration::from_millis(1100), vec!["a".to_owned()]);
         let (head, _) = reply.build(None).unwrap();
         assert_eq!(head.headers[header::RETRY_AFTER], "2");
         assert_eq!(head.headers[header::CONTENT_TYPE], "application/problem+json");

@@ -11,6 +11,7 @@ use pingora_proxy::HttpProxy;
 use tokio::net::TcpStream;
 
 use super::stream::{ClientStream, HeadLimits, NoRequest};
+use super::until_draining;
 use crate::access_log::Entry;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
@@ -45,15 +46,14 @@ impl Serving {
         };
         let clock = self.gateway.clock.clone();
         let mut stream = Box::new(ClientStream::new(socket, connection.clone(), clock, limits));
-        let mut draining = self.draining.clone();
-        let drained = draining.wait_for(|draining| *draining);
+        let drained = until_draining(self.draining.clone());
         tokio::pin!(drained);
         loop {
             let head = tokio::select! {
                 biased;
                 head = stream.next_head() => head,
-                // Nothing is lost with a connection between requests; one that is sending gets its answer.
-                _ = &mut drained, if stream.is_idle() => return,
+                // Nothing is lost with a connection between requests.
+                () = &mut drained, if stream.is_idle() => return,
             };
             let head = match head {
                 Ok(head) => head,

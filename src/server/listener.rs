@@ -1,19 +1,19 @@
 //! Listening sockets: bound before anything is served, so that a port in use is an error at once.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::StartError;
 use super::connection::Serving;
 use super::workers::Dealer;
+use super::{StartError, until_draining};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -65,7 +65,7 @@ pub(super) fn bind(address: SocketAddr, only_ipv6: bool) -> Result<Listener, Sta
     bound().map_err(|error| StartError::Listen(address, error))
 }
 
-/// Accepts connections and deals them out, until the gateway drains. Those that were waiting then still count.
+/// Accepts connections and deals them out, until the gateway drains. Those that are waiting then still count.
 pub(super) async fn accept(
     listener: Listener,
     index: usize,
@@ -73,49 +73,41 @@ pub(super) async fn accept(
     workers: Dealer,
     alive: mpsc::Sender<()>,
 ) {
-    let deal = |socket: TcpStream, peer: SocketAddr| {
+    let deal = |(socket, peer): (TcpStream, SocketAddr)| {
         let (serving, alive) = (serving.clone(), alive.clone());
+        // It was registered with this thread's runtime; the worker's is to wake it. A socket that cannot be
+        // moved is as good as closed.
+        let Ok(socket) = socket.into_std() else { return };
         workers.spawn(async move {
-            // A socket that cannot be registered is as good as closed.
-            if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
+            if let Ok(socket) = TcpStream::from_std(socket) {
                 serving.serve(socket, peer, index).await;
             }
             drop(alive);
         });
     };
-    let socket = match AsyncFd::new(&listener.socket) {
+    let socket = match tokio::net::TcpListener::from_std(listener.socket) {
         Ok(socket) => socket,
         Err(error) => return warn!("{} cannot be served: {error}", listener.address),
     };
-    let mut draining = serving.draining.clone();
-    let drained = draining.wait_for(|draining| *draining);
+    let drained = until_draining(serving.draining.clone());
     tokio::pin!(drained);
     loop {
         tokio::select! {
             biased;
-            _ = &mut drained => break,
-            ready = socket.readable() => match ready {
-                Ok(mut ready) => {
-                    if let Ok(accepted) = ready.try_io(|_| accept_one(&listener.socket)) {
-                        match accepted {
-                            Ok((socket, peer)) => deal(socket, peer),
-                            Err(error) => pause_after(&error, listener.address).await,
-                        }
-                    }
-                }
-                Err(error) => return warn!("{} is no longer served: {error}", listener.address),
+            () = &mut drained => break,
+            accepted = socket.accept() => match accepted {
+                Ok(accepted) => deal(accepted),
+                Err(error) => pause_after(&error, listener.address).await,
             },
         }
     }
-    while let Ok((socket, peer)) = accept_one(&listener.socket) {
-        deal(socket, peer);
+    loop {
+        tokio::select! {
+            biased;
+            Ok(accepted) = socket.accept() => deal(accepted),
+            () = std::future::ready(()) => return,
+        }
     }
-}
-
-fn accept_one(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (socket, peer) = listener.accept()?;
-    socket.set_nonblocking(true)?;
-    Ok((socket, peer))
 }
 
 /// A connection that was gone before it was accepted is nothing; anything else will not pass at once.

@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -75,7 +75,12 @@ pub(super) enum NoRequest {
 }
 
 impl ClientStream {
-    pub(super) fn new(socket: TcpStream, connection: Arc<Connection>, clock: Clock, limits: HeadLimits) -> Self {
+    pub(super) fn new(
+        socket: TcpStream,
+        connection: Arc<Connection>,
+        clock: Clock,
+        limits: HeadLimits,
+    ) -> Self {
         Self {
             socket: Some(socket),
             connection,
@@ -137,10 +142,10 @@ impl ClientStream {
     /// Writes `answer` and sees the client off.
     pub(super) async fn answer_and_close(mut self, answer: &[u8]) {
         self.connection.set_deadline(None);
-        if let Some(mut socket) = self.socket.take() {
-            if socket.write_all(answer).await.is_ok() {
-                linger(socket).await;
-            }
+        if let Some(mut socket) = self.socket.take()
+            && socket.write_all(answer).await.is_ok()
+        {
+            linger(socket).await;
         }
     }
 
@@ -288,8 +293,11 @@ impl Drop for ClientStream {
     /// A request that was answered before its body had come: closing now would reset the connection, and take
     /// the answer from the client. So the socket is seen off by a task of its own.
     fn drop(&mut self) {
-        let unread = !self.ended && !self.connection.is_tunnel() && !(self.framing.is_done() && self.surplus.is_empty());
-        if let (true, Some(socket), Ok(runtime)) = (unread, self.socket.take(), tokio::runtime::Handle::try_current()) {
+        let all_read = self.framing.is_done() && self.surplus.is_empty();
+        let unread = !(all_read || self.ended || self.connection.is_tunnel());
+        if let (true, Some(socket), Ok(runtime)) =
+            (unread, self.socket.take(), tokio::runtime::Handle::try_current())
+        {
             // What is still gathered goes out if the socket takes it at once.
             let _ = socket.try_write(&self.written);
             runtime.spawn(linger(socket));
@@ -307,7 +315,7 @@ impl std::fmt::Debug for ClientStream {
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
         // There is nobody to tell when even closing fails.
-        let _ = AsyncWriteExt::shutdown(self).await;
+        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
     }
 }
 

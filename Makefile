@@ -1,0 +1,33 @@
+# What people do here. `make help` lists it.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format unit build docker clean install-cmake
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build, start the mock backend and the gateway on config/gateway.toml, stop both on Ctrl-C
+	@scripts/run
+
+build: install-cmake ## Build the gateway and the mock backend, optimised
+	cargo build --release --locked --workspace
+
+test: lint unit ## Run every test there is, and check formatting and lints
+
+lint: install-cmake ## Check formatting, and clippy with warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+unit: install-cmake
+	cargo test --workspace --locked
+
+format: ## Format the code
+	cargo fmt --all
+
+docker: ## Build the container images that docker compose runs
+	docker compose build
+
+clean: ## Remove what was built
+	cargo clean
+
+install-cmake:
+	@scripts/install-cmake

@@ -1,0 +1,225 @@
+//! A running gateway.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use tempfile::TempDir;
+
+use super::http::{self, Connection, Response};
+use super::{PATIENCE, eventually};
+
+/// A gateway of its own for a test. Dropping it kills it; when the test has failed, its log is printed.
+pub struct Gateway {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+    admin: SocketAddr,
+    log: Arc<Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    state: Mutex<LogState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct LogState {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+/// The sections that every test's configuration begins with: ports that the system chooses, and no access log.
+const PREAMBLE: &str = r#"
+[admin]
+listen = "127.0.0.1:0"
+[access_log]
+path = "access.log"
+"#;
+
+impl Gateway {
+    /// Starts a gateway with this configuration, and waits until it is ready. `[server]` keys come first in
+    /// `config`; `[admin]` and `[access_log]` are written for it.
+    #[track_caller]
+    pub fn start(config: &str) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// The same, with environment variables.
+    #[track_caller]
+    pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let server = format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}\n{PREAMBLE}");
+        std::fs::write(folder.path().join("gateway.toml"), server).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
+            .current_dir(folder.path())
+            .envs(environment.iter().copied())
+            .env_remove("GATEWAY_CONFIG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Log::default());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let reading = log.clone();
+        thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| reading.push(line));
+            reading.end();
+        });
+        let log_of_start = log.wait_for("ready").unwrap_or_else(|| {
+            // The start failed; what is said of it is in the log.
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("the gateway did not start:\n{}", log.text());
+        });
+        let address = |prefix: &str| -> SocketAddr {
+            let line = log_of_start.iter().find_map(|line| line.split_once(prefix));
+            line.expect("the gateway logs its addresses").1.trim().parse().unwrap()
+        };
+        let (address, admin) = (address(" listening on http://"), address(" side port on http://"));
+        Self { child, folder, address, admin, log }
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The side port.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The folder it runs in.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    /// Connects to it.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address)
+    }
+
+    /// `GET`s a target on a new connection.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        http::get(self.address, target, &[])
+    }
+
+    /// `GET`s a target on a new connection, with header fields.
+    #[track_caller]
+    pub fn get_with(&self, target: &str, fields: &[(&str, &str)]) -> Response {
+        http::get(self.address, target, fields)
+    }
+
+    /// Sends bytes on a new connection, and reads one answer.
+    #[track_caller]
+    pub fn raw(&self, request: impl AsRef<[u8]>) -> Response {
+        let mut connection = self.connect();
+        connection.send(request);
+        connection.response()
+    }
+
+    /// `GET`s a target of the side port.
+    #[track_caller]
+    pub fn admin_get(&self, target: &str) -> Response {
+        http::get(self.admin, target, &[])
+    }
+
+    /// The value of a series of `/metrics`, such as `gateway_requests_total{code="200",method="GET",route="a"}`;
+    /// zero if there is no such series.
+    #[track_caller]
+    pub fn metric(&self, series: &str) -> f64 {
+        let metrics = self.admin_get("/metrics").text();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a series of `/metrics` has this value: the gateway counts a request just after answering it.
+    #[track_caller]
+    pub fn metric_becomes(&self, series: &str, value: f64) {
+        eventually(&format!("{series} is {value}"), || (self.metric(series) == value).then_some(()));
+    }
+
+    /// The objects in its access log, once there are this many.
+    #[track_caller]
+    pub fn access_log(&self, lines: usize) -> Vec<serde_json::Value> {
+        let path = self.folder.path().join("access.log");
+        eventually(&format!("{lines} lines in the access log"), || {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let complete: Vec<_> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+            (complete.len() >= lines).then(|| complete.iter().map(|l| serde_json::from_str(l).unwrap()).collect())
+        })
+    }
+
+    /// Everything it has logged so far.
+    pub fn log(&self) -> String {
+        self.log.text()
+    }
+
+    /// Waits until it logs a line with this text.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        assert!(self.log.wait_for(text).is_some(), "the gateway ended before it logged {text:?}");
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until it ends.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        eventually("the gateway ends", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of the gateway\n{}---", self.log.text());
+        }
+    }
+}
+
+impl Log {
+    fn push(&self, line: String) {
+        self.state.lock().unwrap().lines.push(line);
+        self.changed.notify_all();
+    }
+
+    fn end(&self) {
+        self.state.lock().unwrap().ended = true;
+        self.changed.notify_all();
+    }
+
+    fn text(&self) -> String {
+        self.state.lock().unwrap().lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// All lines, once one of them ends in this text; `None` if the log ends before.
+    #[track_caller]
+    fn wait_for(&self, text: &str) -> Option<Vec<String>> {
+        let seen = |state: &LogState| state.lines.iter().any(|line| line.ends_with(text));
+        let state = self.state.lock().unwrap();
+        let waiting = |state: &mut LogState| !state.ended && !seen(state);
+        let (state, timeout) = self.changed.wait_timeout_while(state, PATIENCE, waiting).unwrap();
+        assert!(!timeout.timed_out(), "still not logged after {PATIENCE:?}: {text}");
+        seen(&state).then(|| state.lines.clone())
+    }
+}

@@ -1,0 +1,126 @@
+//! Upstreams that misbehave: what they do with a connection is up to the test.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use super::PATIENCE;
+
+/// A server that hands each connection to a function, on a thread of its own.
+pub struct RawUpstream {
+    address: SocketAddr,
+    stopping: Arc<AtomicBool>,
+    received: Arc<Mutex<Vec<Vec<u8>>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A connection to a [`RawUpstream`].
+pub struct Exchange {
+    pub socket: TcpStream,
+    received: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl RawUpstream {
+    /// Starts a server that does this with every connection. The connection closes when the function returns.
+    pub fn start(handle: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let (stop, log, handle) = (stopping.clone(), received.clone(), Arc::new(handle));
+        let thread = thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (handle, received) = (handle.clone(), log.clone());
+                thread::spawn(move || {
+                    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+                    handle(&mut Exchange { socket, received });
+                });
+            }
+        });
+        Self { address, stopping, received, thread: Some(thread) }
+    }
+
+    /// Starts a server that reads a request head and answers with these bytes, then closes.
+    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::start(move |exchange| {
+            exchange.read_head();
+            exchange.write(&answer);
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The request heads it has received, each as it came.
+    pub fn received(&self) -> Vec<String> {
+        let received = self.received.lock().unwrap();
+        received.iter().map(|head| String::from_utf8_lossy(head).into_owned()).collect()
+    }
+}
+
+impl Drop for RawUpstream {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // Wakes the thread, so that it sees it is to stop.
+        let _ = TcpStream::connect(self.address);
+        let _ = self.thread.take().unwrap().join();
+    }
+}
+
+impl Exchange {
+    /// Reads a request head; false if the connection closes before.
+    pub fn read_head(&mut self) -> bool {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            match self.socket.read(&mut byte) {
+                Ok(1) => head.push(byte[0]),
+                _ => return false,
+            }
+        }
+        self.received.lock().unwrap().push(head);
+        true
+    }
+
+    /// Writes; that the gateway has closed by now is its business.
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.socket.write_all(bytes.as_ref());
+    }
+
+    /// Waits until the gateway closes the connection.
+    pub fn wait_for_close(&mut self) {
+        let mut byte = [0; 1024];
+        loop {
+            match self.socket.read(&mut byte) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Closes with a reset instead of an orderly end.
+    pub fn reset(&mut self) {
+        socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+}
+
+/// An address at which nobody listens. The socket that holds it open is given along: keep it.
+pub fn dead_address() -> (SocketAddr, HeldAddress) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // Bound, so that nobody else gets it, but not listening, so that connections are refused.
+    (address, HeldAddress(socket))
+}
+
+/// Holds an address without listening.
+pub struct HeldAddress(#[expect(dead_code, reason = "held for its address")] socket2::Socket);
