@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build docker clean install-cmake
+.PHONY: help run test lint format unit build bench docker clean install-cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ unit: install-cmake
 
 format: ## Format the code
 	cargo fmt --all
+
+bench: install-cmake ## Measure what a limiter's decision costs
+	cargo bench --locked --bench limiter
 
 docker: ## Build the container images that docker compose runs
 	docker compose build

@@ -51,7 +51,7 @@ pub(super) fn admit(
         Match::MethodNotAllowed { allow } => {
             let reply = Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method");
             // Methods are tokens, which are always a valid value.
-            let allow = HeaderValue::from_str(&allow.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
+            let allow = HeaderValue::try_from(allow.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
             return Err(reply.with(header::ALLOW, allow));
         }
         Match::NotFound => {
