@@ -1,2 +1,3 @@
 //! Routes.
+pub mod path;
 pub mod pattern;
