@@ -1,3 +1,4 @@
 //! Routes.
+pub mod captures;
 pub mod path;
 pub mod pattern;
