@@ -13,6 +13,8 @@ mod problem;
 mod section;
 mod suggest;
 mod syntax;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod value;
 mod values;
