@@ -1,15 +1,35 @@
 //! The configuration that the program uses: valid, typed, complete.
 //!
-//! What the user wrote is read by [`raw`], checked and turned into a [`Config`] by [`validate`], and everything
-//! that is wrong with it is a [`problem::Problem`] with its place in the file. Whoever holds a [`Config`] need
-//! not check it again: references are indices that exist, defaults are filled in.
+//! A file is parsed into a tree of values with their places (`document`), the tree is checked and turned into a
+//! [`Config`] (`validate`), and everything that is wrong with it is a [`Problem`] with its place in the file, all
+//! of them at once. Whoever holds a [`Config`] need not check it again: references are indices that exist,
+//! defaults are filled in.
 
+mod document;
+mod env;
+mod item;
+mod load;
+mod problem;
+mod section;
+mod suggest;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod value;
+mod values;
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
+
+pub use env::Env;
+pub use load::LoadError;
+pub use problem::{Position, Problem, Problems, Span};
 
 use crate::limit::Rule;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
@@ -55,12 +75,20 @@ pub struct Server {
 }
 
 /// `[admin]`: the side port.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Admin {
     /// Where it listens.
     pub listen: SocketAddr,
     /// What calls that change state must present; `None` refuses them all.
     pub token: Option<String>,
+}
+
+impl fmt::Debug for Admin {
+    /// Without the token, which belongs in no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| "***");
+        f.debug_struct("Admin").field("listen", &self.listen).field("token", &token).finish()
+    }
 }
 
 /// `[access_log]`

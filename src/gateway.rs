@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::limit::Limiter;
 use crate::limit::key::Secret;
 use crate::metrics::Metrics;
-use crate::route::table::Table;
+use crate::route::Table;
 use crate::upstream::Upstream;
 
 /// A running gateway: its configuration, and what was made of it.

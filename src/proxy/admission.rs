@@ -14,8 +14,7 @@ use crate::gateway::Gateway;
 use crate::limit::key::Facts;
 use crate::limit::{Decision, fields};
 use crate::metrics::Running;
-use crate::route::table::Match;
-use crate::route::{host_of, path};
+use crate::route::{Match, host_of, normalise};
 
 /// Names a request in the logs of everybody who handles it.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -44,14 +43,15 @@ pub(super) fn admit(
     identify(gateway, &request.headers, ctx);
     let target = parse_target(request.raw_path());
     let host = host(&target, &request.headers)?;
-    let path = path::normalise(target.path)
+    let path = normalise(target.path)
         .map_err(|error| bad_request(&format!("the path cannot be read safely: {error}")))?;
     let (index, captures) = match gateway.routes.find(&host, &path, &request.method) {
         Match::Found { route, captures } => (route.index(), captures),
         Match::MethodNotAllowed { allow } => {
             let reply = Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method");
             // Methods are tokens, which are always a valid value.
-            let allow = HeaderValue::try_from(allow.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
+            let allow =
+                HeaderValue::try_from(allow.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
             return Err(reply.with(header::ALLOW, allow));
         }
         Match::NotFound => {

@@ -12,7 +12,7 @@ use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::limit::Report;
 use crate::metrics::{Running, UpstreamError};
-use crate::route::table::Captures;
+use crate::route::Captures;
 
 /// What is known of a request so far.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::{Action, HeaderChanges, Route};
 use crate::gateway::Gateway;
 use crate::limit::fields::{self, Fields};
-use crate::route::rewrite::rewrite;
+use crate::route::rewrite;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -1,6 +1,21 @@
 //! What a route matches: patterns of hosts and paths, and templates built from what a path pattern captured.
+//!
+//! They are parsed once, when the config is read, into the normal form of what they are compared with: hosts in
+//! lower case, paths as [`normalise`](super::path::normalise) leaves them. A pattern that no request could ever
+//! match is refused, with what would be right.
+
+mod host;
+mod path;
+mod template;
 
 use std::fmt;
+
+pub use self::path::{MAX_PARAMETERS, MAX_SEGMENTS};
+pub use self::template::{Piece, Template};
+
+/// Why a text is no pattern or template: a sentence that says what is wrong and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternError(String);
 
 /// A host pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,7 +29,8 @@ pub enum HostPattern {
 /// A path pattern: literal and parameter segments, and perhaps all that lies below them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
-    /// The segments between the slashes. `/` alone is one empty literal segment; `/*` has none.
+    /// The segments between the slashes. A path that ends in `/` ends in an empty literal
+    /// segment, so `/` alone is one empty literal segment; `/*` has none.
     pub segments: Vec<Segment>,
     /// Whether the pattern ends in `/*`: the path itself and everything below it.
     pub prefix: bool,
@@ -29,23 +45,13 @@ pub enum Segment {
     Parameter(String),
 }
 
-/// A path or URL to build from a match: `/v2/{id}`, `/new/*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
-    /// The pieces, in order.
-    pub pieces: Vec<Piece>,
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
-/// A piece of a [`Template`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// These characters.
-    Literal(String),
-    /// The segment that the pattern's parameter of this index matched (counted from 0, left to right).
-    Parameter(usize),
-    /// What the pattern's `*` matched, without its leading slash.
-    Rest,
-}
+impl std::error::Error for PatternError {}
 
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@
 use http::StatusCode;
 
 use super::framing::Framing;
+use crate::route::host_of;
 
 /// The most header fields in a request; the proxy behind this takes no more either.
 pub(super) const MAX_FIELDS: usize = 256;
@@ -108,10 +109,16 @@ fn values<'a>(fields: &'a [httparse::Header<'_>], name: &str) -> impl Iterator<I
 }
 
 fn check_host(fields: &[httparse::Header<'_>], http11: bool) -> Result<(), Refusal> {
-    match (values(fields, "host").count(), http11) {
-        (0, true) => Err(Refusal::bad("the request has no Host field")),
-        (0 | 1, _) => Ok(()),
-        _ => Err(Refusal::bad("the request has more than one Host field")),
+    let mut hosts = values(fields, "host");
+    match hosts.next() {
+        None if http11 => Err(Refusal::bad("the request has no Host field")),
+        Some(_) if hosts.next().is_some() => Err(Refusal::bad("the request has more than one Host field")),
+        // A client that asks for no host in particular says so with an empty field.
+        None | Some([]) => Ok(()),
+        Some(host) => match std::str::from_utf8(host).ok().and_then(host_of) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::bad("the Host field is no host")),
+        },
     }
 }
 
@@ -201,6 +208,9 @@ mod tests {
             "GET a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET /\r\nHost: a\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n".to_owned(),
+            "GET / HTTP/1.1\r\nHost: a:x\r\n\r\n".to_owned(),
             format!("{host}Host: a\r\n\r\n"),
             format!("{host}X: a\r\n b\r\n\r\n"),
             format!("{host}X : a\r\n\r\n"),

@@ -158,7 +158,8 @@ impl Gateway {
         eventually(&format!("{lines} lines in the access log"), || {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let complete: Vec<_> = text.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
-            (complete.len() >= lines).then(|| complete.iter().map(|l| serde_json::from_str(l).unwrap()).collect())
+            (complete.len() >= lines)
+                .then(|| complete.iter().map(|l| serde_json::from_str(l).unwrap()).collect())
         })
     }
 

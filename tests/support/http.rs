@@ -170,7 +170,9 @@ impl Connection {
                 count > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("nothing to read: {error}; so far {:?}", String::from_utf8_lossy(&self.read)),
+            Err(error) => {
+                panic!("nothing to read: {error}; so far {:?}", String::from_utf8_lossy(&self.read))
+            }
         }
     }
 }

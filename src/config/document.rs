@@ -1,0 +1,128 @@
+//! A config file as a tree of values, each with its place: parsed, and its environment variables replaced.
+//!
+//! Serde stops at the first thing that is wrong; a tree can be walked to the end. A value that was reported while
+//! the tree was made is [`Value::Broken`] in it: whoever reads it has nothing more to say.
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeString, DeTable, DeValue};
+
+use super::env::{Env, expand};
+use super::problem::{Checked, Reported, Sink, Span};
+use super::syntax::{self, Damage};
+
+/// A value and its place.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) span: Span,
+    pub(super) value: Value,
+}
+
+/// A value.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// A string, and what the file has in its place if a variable was replaced in it.
+    Text { text: String, written: Option<String> },
+    /// A whole number (none if it does not fit), as it is written.
+    Integer { value: Option<i128>, written: String },
+    /// A number with a fraction or an exponent, as it is written.
+    Float(String),
+    /// A truth value.
+    Boolean(bool),
+    /// A date or a time, as it is written.
+    Datetime(String),
+    /// An array.
+    List(Vec<Node>),
+    /// A table, in the order of the file.
+    Table(Vec<Entry>),
+    /// A value that has been reported.
+    Broken(Reported),
+}
+
+/// A key of a table and its value.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) span: Span,
+    pub(super) node: Node,
+}
+
+/// Parses `text`. Fails when its structure cannot be trusted.
+pub(super) fn read(text: &str, env: Env<'_>, sink: &Sink<'_>) -> Checked<Node> {
+    let (root, errors) = DeTable::parse_recoverable(text);
+    let mut scalars = Vec::new();
+    scalars_of_table(root.get_ref(), &mut scalars);
+    scalars.sort_by_key(|span| span.start);
+    let damage = syntax::report(&errors, text, &scalars, sink);
+    let maker = Maker { env, sink, damage };
+    if maker.damage.is_structural() {
+        return Err(sink.already_reported());
+    }
+    Ok(Node { span: 0..0, value: maker.table(root.get_ref()) })
+}
+
+fn scalars_of_table(table: &DeTable<'_>, scalars: &mut Vec<Span>) {
+    table.values().for_each(|value| scalars_of(value, scalars));
+}
+
+fn scalars_of(value: &Spanned<DeValue<'_>>, scalars: &mut Vec<Span>) {
+    match value.get_ref() {
+        DeValue::Table(table) => scalars_of_table(table, scalars),
+        DeValue::Array(list) => list.iter().for_each(|value| scalars_of(value, scalars)),
+        _ => scalars.push(value.span()),
+    }
+}
+
+struct Maker<'a> {
+    env: Env<'a>,
+    sink: &'a Sink<'a>,
+    damage: Damage,
+}
+
+impl Maker<'_> {
+    fn table(&self, table: &DeTable<'_>) -> Value {
+        let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+            let node = match self.damage.touches(&key.span()) {
+                true => Node { span: key.span(), value: Value::Broken(self.sink.already_reported()) },
+                false => self.node(value),
+            };
+            Entry { name: key.get_ref().clone().into_owned(), span: key.span(), node }
+        };
+        let mut entries: Vec<Entry> = table.iter().map(entry).collect();
+        entries.sort_by_key(|entry| entry.span.start);
+        Value::Table(entries)
+    }
+
+    fn node(&self, value: &Spanned<DeValue<'_>>) -> Node {
+        let span = value.span();
+        let value = match value.get_ref() {
+            DeValue::Table(table) => self.table(table),
+            DeValue::Array(list) => Value::List(list.iter().map(|value| self.node(value)).collect()),
+            _ if self.damage.touches(&span) => Value::Broken(self.sink.already_reported()),
+            DeValue::String(text) => self.text(text, &span),
+            DeValue::Integer(integer) => integer_value(integer),
+            DeValue::Float(float) => Value::Float(float.as_str().to_owned()),
+            DeValue::Boolean(value) => Value::Boolean(*value),
+            DeValue::Datetime(datetime) => Value::Datetime(datetime.to_string()),
+        };
+        Node { span, value }
+    }
+
+    fn text(&self, text: &str, span: &Span) -> Value {
+        match expand(text, self.env) {
+            Ok(expanded) => {
+                Value::Text { text: expanded.text, written: expanded.substituted.then(|| text.to_owned()) }
+            }
+            Err(faults) => {
+                for fault in faults {
+                    self.sink.report(span, fault);
+                }
+                Value::Broken(self.sink.already_reported())
+            }
+        }
+    }
+}
+
+fn integer_value(integer: &DeInteger<'_>) -> Value {
+    let value = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
+    Value::Integer { value, written: integer.to_string() }
+}

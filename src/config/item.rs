@@ -1,0 +1,254 @@
+//! Reading one value by what it should be.
+//!
+//! Whoever reads says what is expected; what is there instead is reported by what is defined here, so that all
+//! such reports read alike.
+
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::document::{Entry, Node, Value};
+use super::problem::{Checked, Fault, Reported, Sink, Span, any_of, quoted};
+use super::section::Section;
+use super::suggest;
+use super::value::quantity;
+use super::values::Values;
+
+/// A value, and how to speak of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item<'a> {
+    node: &'a Node,
+    key_span: &'a Span,
+    name: Name<'a>,
+    sink: &'a Sink<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Name<'a> {
+    /// The value of this key.
+    Key(&'a str),
+    /// An entry of the list that this key holds.
+    EntryOf(&'a str),
+}
+
+impl<'a> Item<'a> {
+    /// The value of a key.
+    pub(super) fn of(entry: &'a Entry, sink: &'a Sink<'a>) -> Self {
+        Self { node: &entry.node, key_span: &entry.span, name: Name::Key(&entry.name), sink }
+    }
+
+    /// Where the value is.
+    pub(super) fn span(&self) -> &'a Span {
+        &self.node.span
+    }
+
+    /// Where its key is.
+    pub(super) fn key_span(&self) -> &'a Span {
+        self.key_span
+    }
+
+    /// Reports a problem of the value.
+    pub(super) fn report(&self, mut fault: Fault) -> Reported {
+        if let Value::Text { written: Some(written), .. } = &self.node.value {
+            let _ = write!(fault.message, " (the file has {})", quoted(written));
+        }
+        self.sink.report(&self.node.span, fault)
+    }
+
+    /// Reports that the value is not of the right type.
+    pub(super) fn expected(&self, expected: &str) -> Reported {
+        self.mismatch(expected, None)
+    }
+
+    /// Reports that the value is not of the right type, perhaps with a hint.
+    pub(super) fn mismatch(&self, expected: &str, hint: Option<String>) -> Reported {
+        if let Value::Broken(reported) = self.node.value {
+            return reported;
+        }
+        let name = match self.name {
+            Name::Key(key) => format!("`{}`", key.escape_debug()),
+            Name::EntryOf(key) => format!("every entry of `{}`", key.escape_debug()),
+        };
+        self.report(Fault {
+            message: format!("{name} must be {expected}, but this is {}", self.shown()),
+            hint,
+        })
+    }
+
+    /// The value, in a message.
+    pub(super) fn shown(&self) -> String {
+        match &self.node.value {
+            Value::Text { text, .. } => quoted(text),
+            Value::Integer { written, .. } | Value::Float(written) => format!("the number {written}"),
+            Value::Boolean(value) => format!("{value}"),
+            Value::Datetime(written) => format!("the date or time {written}"),
+            Value::List(_) => "a list".to_owned(),
+            Value::Table(_) => "a table".to_owned(),
+            Value::Broken(_) => "broken".to_owned(),
+        }
+    }
+
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.node.value, Value::Table(_))
+    }
+
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.value, Value::List(_))
+    }
+
+    /// A string; `expected` says in a report of another type what it should be: `a string`.
+    pub(super) fn text(&self, expected: &str) -> Checked<&'a str> {
+        match &self.node.value {
+            Value::Text { text, .. } => Ok(text),
+            _ => Err(self.expected(expected)),
+        }
+    }
+
+    /// A string that is parsed.
+    pub(super) fn parse<T>(
+        &self,
+        expected: &str,
+        parse: impl FnOnce(&'a str) -> Result<T, Fault>,
+    ) -> Checked<T> {
+        parse(self.text(expected)?).map_err(|fault| self.report(fault))
+    }
+
+    /// One of some words.
+    pub(super) fn word<T: Copy>(&self, words: &[(&'static str, T)]) -> Checked<T> {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let all = any_of(&known.iter().map(|word| quoted(word)).collect::<Vec<_>>());
+        let text = self.text(&all)?;
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(*value),
+            None => {
+                let hint =
+                    suggest::nearest(text, known).map(|near| format!("did you mean {}?", quoted(near)));
+                Err(self.mismatch(&all, hint))
+            }
+        }
+    }
+
+    /// A whole number.
+    pub(super) fn integer(&self, range: RangeInclusive<u64>) -> Checked<u64> {
+        self.integer_within(&range, &range)
+    }
+
+    /// A whole number that is `told` to be in one range, while another is accepted: for a caller who has better
+    /// words for what lies between the two.
+    pub(super) fn integer_within(
+        &self,
+        range: &RangeInclusive<u64>,
+        told: &RangeInclusive<u64>,
+    ) -> Checked<u64> {
+        let expected = format!("a whole number from {} to {}", told.start(), told.end());
+        let (value, hint) = match &self.node.value {
+            Value::Integer { value, .. } => (*value, None),
+            Value::Text { text, written: Some(_) } => (text.trim().parse().ok(), None),
+            Value::Text { text, .. } if text.parse::<u64>().is_ok_and(|value| range.contains(&value)) => {
+                (None, Some(format!("write {text} without quotes")))
+            }
+            _ => (None, None),
+        };
+        let value = value.and_then(|value| u64::try_from(value).ok()).filter(|value| range.contains(value));
+        value.ok_or_else(|| self.mismatch(&expected, hint))
+    }
+
+    /// A truth value.
+    pub(super) fn boolean(&self) -> Checked<bool> {
+        let hint = match &self.node.value {
+            Value::Boolean(value) => return Ok(*value),
+            Value::Text { text, written } => match (text.trim().parse(), written) {
+                (Ok(value), Some(_)) => return Ok(value),
+                (Ok::<bool, _>(_), None) => Some(format!("write {} without quotes", text.trim())),
+                (Err(_), _) => None,
+            },
+            _ => None,
+        };
+        Err(self.mismatch("true or false", hint))
+    }
+
+    /// A duration, which may be zero.
+    pub(super) fn duration_or_zero(&self) -> Checked<Duration> {
+        match &self.node.value {
+            Value::Integer { value: Some(0), .. } => Ok(Duration::ZERO),
+            Value::Integer { written, .. } => {
+                Err(self.mismatch("a duration with its unit", Some(format!("such as \"{written}s\""))))
+            }
+            _ => self.parse("a duration such as \"30s\"", quantity::duration),
+        }
+    }
+
+    /// A duration longer than zero.
+    pub(super) fn duration(&self) -> Checked<Duration> {
+        let duration = self.duration_or_zero()?;
+        if duration.is_zero() {
+            return Err(self.mismatch("longer than zero", Some("such as \"30s\"".to_owned())));
+        }
+        Ok(duration)
+    }
+
+    /// A number of bytes.
+    pub(super) fn size(&self) -> Checked<u64> {
+        match &self.node.value {
+            Value::Integer { value, .. } => value
+                .and_then(|value| u64::try_from(value).ok())
+                .ok_or_else(|| self.expected("a number of bytes, or a size such as \"64KiB\"")),
+            Value::Text { text, written: Some(_) } if text.parse::<u64>().is_ok() => {
+                Ok(text.parse().unwrap_or_default())
+            }
+            _ => self.parse("a size such as \"64KiB\", or a number of bytes", quantity::size),
+        }
+    }
+
+    /// The items of a list; `of` says what of: `strings`.
+    pub(super) fn list(&self, of: &str) -> Checked<Vec<Self>> {
+        match &self.node.value {
+            Value::List(nodes) => Ok(self.entries_of(nodes)),
+            Value::Text { text, written } => {
+                let hint = format!("write [{}]", quoted(written.as_ref().unwrap_or(text)));
+                Err(self.mismatch(&format!("a list of {of}"), Some(hint)))
+            }
+            _ => Err(self.expected(&format!("a list of {of}"))),
+        }
+    }
+
+    /// The items of a list, or the one item that stands in place of a list.
+    pub(super) fn one_or_list(&self) -> Vec<Self> {
+        match &self.node.value {
+            Value::List(nodes) => self.entries_of(nodes),
+            _ => vec![*self],
+        }
+    }
+
+    fn entries_of(&self, nodes: &'a [Node]) -> Vec<Self> {
+        let (Name::Key(key) | Name::EntryOf(key)) = self.name;
+        let entry = |node| Self { node, name: Name::EntryOf(key), ..*self };
+        nodes.iter().map(entry).collect()
+    }
+
+    /// The values of a list.
+    pub(super) fn values<T>(&self, of: &str, read: impl FnMut(Self) -> Checked<T>) -> Values<'a, T> {
+        match self.list(of) {
+            Ok(items) => Values::read(items, read),
+            Err(reported) => Values { list: Vec::new(), complete: Err(reported) },
+        }
+    }
+
+    /// A table whose keys are known; `title` is what it is called in messages, `example` how it is written.
+    pub(super) fn section(&self, title: String, example: &str) -> Checked<Section<'a>> {
+        match &self.node.value {
+            Value::Table(entries) => Ok(Section::new(entries, self.node.span.clone(), title, self.sink)),
+            _ => Err(self.mismatch("a table", Some(format!("write {example}")))),
+        }
+    }
+
+    /// The keys and values of a table whose keys are the user's.
+    pub(super) fn named(&self, example: &str) -> Checked<Vec<(&'a str, Self)>> {
+        let Value::Table(entries) = &self.node.value else {
+            return Err(self.mismatch("a table", Some(format!("write {example}"))));
+        };
+        Ok(entries.iter().map(|entry| (entry.name.as_str(), Self::of(entry, self.sink))).collect())
+    }
+}

@@ -1,0 +1,86 @@
+//! From a file to a [`Config`], or to everything that is wrong with the file.
+
+use std::path::{Path, PathBuf};
+use std::{env, fmt, fs, io, str};
+
+use super::env::Env;
+use super::problem::{Problems, Sink};
+use super::{Config, document, validate};
+
+/// Why a config file cannot be used.
+#[derive(Debug)]
+pub enum LoadError {
+    /// It cannot be read.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It has problems.
+    Invalid(Problems),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, source } => {
+                write!(f, "cannot read the config file {}: {source}", path.display())
+            }
+            Self::Invalid(problems) => problems.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Invalid(problems) => Some(problems),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`, with the variables of the process's environment.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has problems: all of them.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let unreadable = |source| LoadError::Io { path: path.to_owned(), source };
+        let bytes = fs::read(path).map_err(unreadable)?;
+        let text = str::from_utf8(&bytes).map_err(|error| {
+            let line = bytes.iter().take(error.valid_up_to()).filter(|&&byte| byte == b'\n').count() + 1;
+            unreadable(io::Error::other(format!("it is not UTF-8 text (line {line})")))
+        })?;
+        // A value that is not Unicode is better complained about where it is used than taken to be unset.
+        let env = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Self::parse(&path.display().to_string(), text, &env).map_err(LoadError::Invalid)
+    }
+
+    /// Reads the config file `text`, which is called `name` in messages.
+    ///
+    /// # Errors
+    /// When the file has problems: all of them.
+    pub fn parse(name: &str, text: &str, env: Env<'_>) -> Result<Self, Problems> {
+        // Some editors begin a file with a mark of its encoding, which nobody sees and no column counts.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let sink = Sink::new(text);
+        let config = document::read(text, env, &sink).and_then(|root| validate::config(&root, &sink));
+        sink.finish(name, config)
+    }
+
+    /// What there is, in a line: `3 routes, 2 limits, 1 upstream`.
+    pub fn summary(&self) -> String {
+        let count = |count: usize, noun: &str| match count {
+            1 => format!("1 {noun}"),
+            _ => format!("{count} {noun}s"),
+        };
+        [
+            count(self.routes.len(), "route"),
+            count(self.limits.len(), "limit"),
+            count(self.upstreams.len(), "upstream"),
+        ]
+        .join(", ")
+    }
+}

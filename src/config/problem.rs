@@ -1,0 +1,228 @@
+//! What is wrong with a config file, and where.
+//!
+//! A problem is found by whoever reads a value, and is kept with its place in the text; reading goes on, so that
+//! all problems of a file are told at once. They are shown one a line, in the order of the file, as
+//! `path:line:column: what is wrong; what would be right`, which editors and terminals know how to follow.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+/// A range of bytes of the config file.
+pub type Span = Range<usize>;
+
+/// Something that is wrong with a config file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, in bytes.
+    pub span: Span,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub hint: Option<String>,
+}
+
+/// A place in a file, as people count: from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// All that is wrong with a config file, in the order of the file; never empty.
+#[derive(Clone, Debug)]
+pub struct Problems {
+    file: String,
+    list: Vec<(Position, Problem)>,
+}
+
+impl Problems {
+    /// The problems, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = (Position, &Problem)> {
+        self.list.iter().map(|(position, problem)| (*position, problem))
+    }
+
+    /// The name of the file.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (position, problem)) in self.list.iter().enumerate() {
+            let end_of_previous = if index == 0 { "" } else { "\n" };
+            write!(f, "{end_of_previous}{}:{position}: {problem}", self.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// A problem whose place its finder does not know: what is wrong with a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Fault {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Proof that a problem has been recorded: there is no value, and nothing more to be said about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reported(());
+
+/// A value, unless something is wrong with it, which has then been recorded.
+pub(super) type Checked<T> = Result<T, Reported>;
+
+/// Where problems are recorded while a file is read.
+#[derive(Debug)]
+pub(super) struct Sink<'a> {
+    text: &'a str,
+    line_starts: Vec<usize>,
+    problems: RefCell<Vec<Problem>>,
+}
+
+impl<'a> Sink<'a> {
+    /// A sink for the problems of `text`.
+    pub(super) fn new(text: &'a str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1);
+        Self {
+            text,
+            line_starts: std::iter::once(0).chain(breaks).collect(),
+            problems: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Records a problem.
+    pub(super) fn report(&self, span: &Span, fault: Fault) -> Reported {
+        let Fault { message, hint } = fault;
+        self.problems.borrow_mut().push(Problem { span: span.clone(), message, hint });
+        Reported(())
+    }
+
+    /// Stands for a problem that has been recorded before.
+    pub(super) fn already_reported(&self) -> Reported {
+        debug_assert!(!self.problems.borrow().is_empty(), "nothing has been reported");
+        Reported(())
+    }
+
+    /// Stands for a problem that will be recorded before the reading ends.
+    pub(super) fn reported_later(&self) -> Reported {
+        Reported(())
+    }
+
+    /// The line of a byte, from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|&start| start <= at)
+    }
+
+    /// The text of a line, counted from 1, without its end.
+    pub(super) fn text_of_line(&self, line: usize) -> &'a str {
+        let start = line.checked_sub(1).and_then(|index| self.line_starts.get(index));
+        start.and_then(|&start| self.text.get(start..)?.lines().next()).unwrap_or_default()
+    }
+
+    fn position(&self, at: usize) -> Position {
+        let line = self.line(at);
+        let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
+        let before = self.text.as_bytes().get(start..at.min(self.text.len())).unwrap_or_default();
+        // A character of UTF-8 has one byte that does not continue another.
+        let characters = before.iter().filter(|&&byte| byte & 0b1100_0000 != 0b1000_0000).count();
+        Position { line, column: characters + 1 }
+    }
+
+    /// The value if no problem was recorded; else the problems, sorted.
+    pub(super) fn finish<T>(self, file: &str, value: Checked<T>) -> Result<T, Problems> {
+        let mut problems = self.problems.take();
+        match value {
+            Ok(value) if problems.is_empty() => return Ok(value),
+            // Whoever holds a `Reported` got it for a problem.
+            Err(_) if problems.is_empty() => debug_assert!(false, "nothing has been reported"),
+            _ => problems.sort_by_key(|problem| problem.span.start),
+        }
+        let list = problems.into_iter().map(|problem| (self.position(problem.span.start), problem)).collect();
+        Err(Problems { file: file.to_owned(), list })
+    }
+}
+
+/// A text in quotes for a message: on one line, and cut when it is long.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
+        None => format!("{text:?}"),
+    }
+}
+
+/// Several words for a message: `a, b or c`.
+pub(super) fn any_of<S: AsRef<str>>(words: &[S]) -> String {
+    match words {
+        [] => String::new(),
+        [only] => only.as_ref().to_owned(),
+        [first @ .., last] => {
+            let first: Vec<&str> = first.iter().map(AsRef::as_ref).collect();
+            format!("{} or {}", first.join(", "), last.as_ref())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_count_characters_and_lines_count_from_one() {
+        let text = "a\nöö = 1\r\n\nend";
+        let sink = Sink::new(text);
+        for (needle, line, column) in [("a", 1, 1), ("= 1", 2, 4), ("end", 4, 1)] {
+            assert_eq!(sink.position(text.find(needle).unwrap()), Position { line, column });
+        }
+        assert_eq!(sink.position(text.len()), Position { line: 4, column: 4 });
+        assert_eq!(sink.position(usize::MAX).line, 4);
+        assert_eq!(sink.text_of_line(2), "öö = 1");
+    }
+
+    #[test]
+    fn problems_are_told_in_the_order_of_the_file() {
+        let sink = Sink::new("one\ntwo\n");
+        sink.report(&(4..7), Fault::new("second"));
+        let reported = sink.report(&(0..3), Fault::new("first").hint("do better"));
+        let problems = sink.finish::<()>("f.toml", Err(reported)).unwrap_err();
+        assert_eq!(problems.to_string(), "f.toml:1:1: first; do better\nf.toml:2:1: second");
+    }
+
+    #[test]
+    fn long_and_odd_texts_stay_on_one_line() {
+        assert_eq!(quoted("a\nb"), r#""a\nb""#);
+        assert_eq!(quoted(&"ö".repeat(100)).chars().count(), 63);
+    }
+}

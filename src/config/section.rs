@@ -1,0 +1,114 @@
+//! Reading a table key by key.
+//!
+//! A [`Section`] remembers which keys were asked for: the others are unknown, and reported when it is finished.
+
+use std::cell::RefCell;
+
+use super::document::{Entry, Node, Value};
+use super::item::Item;
+use super::problem::{Checked, Fault, Reported, Sink, Span};
+use super::suggest;
+
+/// A table whose keys are known beforehand.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    entries: &'a [Entry],
+    /// Where its header is.
+    pub(super) span: Span,
+    /// What it is called in messages: `[server]`.
+    pub(super) title: String,
+    pub(super) sink: &'a Sink<'a>,
+    asked: RefCell<Vec<&'static str>>,
+    missing: RefCell<Vec<(&'static str, &'static str)>>,
+}
+
+impl<'a> Section<'a> {
+    /// The whole file.
+    pub(super) fn root(root: &'a Node, sink: &'a Sink<'a>) -> Self {
+        let entries = match &root.value {
+            Value::Table(entries) => entries.as_slice(),
+            _ => &[],
+        };
+        Self::new(entries, root.span.clone(), "this file".into(), sink)
+    }
+
+    /// A table, whose header is at `span` and which is called `title` in messages.
+    pub(super) fn new(entries: &'a [Entry], span: Span, title: String, sink: &'a Sink<'a>) -> Self {
+        Self { entries, span, title, sink, asked: RefCell::default(), missing: RefCell::default() }
+    }
+
+    /// The value of a key, if it is there.
+    pub(super) fn get(&self, key: &'static str) -> Option<Item<'a>> {
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
+        let entry = self.entries.iter().find(|entry| entry.name == key)?;
+        Some(Item::of(entry, self.sink))
+    }
+
+    /// The value of a key, read; `None` if it is not there.
+    pub(super) fn optional<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(Item<'a>) -> Checked<T>,
+    ) -> Checked<Option<T>> {
+        self.get(key).map(read).transpose()
+    }
+
+    /// The value of a key, read; the default if it is not there.
+    pub(super) fn or<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(Item<'a>) -> Checked<T>,
+    ) -> Checked<T> {
+        Ok(self.optional(key, read)?.unwrap_or(default))
+    }
+
+    /// The value of a key that must be there, read. That it is not is told by [`finish`](Self::finish).
+    pub(super) fn required<T>(
+        &self,
+        key: &'static str,
+        example: &'static str,
+        read: impl FnOnce(Item<'a>) -> Checked<T>,
+    ) -> Checked<T> {
+        match self.get(key) {
+            Some(item) => read(item),
+            None => {
+                self.missing.borrow_mut().push((key, example));
+                Err(self.sink.reported_later())
+            }
+        }
+    }
+
+    /// Whether there is a key that is one of these, but for its spelling: it will be told that it is unknown.
+    pub(super) fn misspells(&self, keys: &[&str]) -> bool {
+        self.entries.iter().any(|entry| suggest::nearest(&entry.name, keys.iter().copied()).is_some())
+    }
+
+    /// Reports a problem of the section as a whole.
+    pub(super) fn report(&self, fault: Fault) -> Reported {
+        self.sink.report(&self.span, fault)
+    }
+
+    /// Reports the keys that were never asked for, and those that are missing; one that is only misspelt, once.
+    pub(super) fn finish(self) {
+        let (asked, missing) = (self.asked.take(), self.missing.take());
+        let unknown: Vec<&Entry> =
+            self.entries.iter().filter(|entry| !asked.contains(&entry.name.as_str())).collect();
+        for entry in &unknown {
+            let name = entry.name.escape_debug();
+            let fault = Fault::new(format!("unknown key `{name}` in {}", self.title));
+            let hint = suggest::hint(&entry.name, &asked, "the keys here are");
+            self.sink.report(&entry.span, fault.hint(hint));
+        }
+        for (key, example) in missing {
+            let is_key = |entry: &&Entry| suggest::nearest(&entry.name, asked.iter().copied()) == Some(key);
+            if !unknown.iter().any(is_key) {
+                let fault = Fault::new(format!("`{key}` is missing in {}", self.title));
+                self.report(fault.hint(format!("such as {example}")));
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! "Did you mean": the known word that is nearest to one that is not known.
+
+/// The nearest of `known` to `word`, if it is near enough to be what was meant.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    // A typo for every three characters, and swapped neighbours count as one.
+    let most = (word.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), candidate))
+        .filter(|&(distance, candidate)| distance <= most && distance < candidate.chars().count())
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// A hint for an unknown `word`: the nearest of the `known`, else all of them.
+pub(super) fn hint(word: &str, known: &[&str], all: &str) -> String {
+    match nearest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("{all}: {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_found() {
+        let known = ["rate", "burst", "key", "strip_prefix", "max_clients"];
+        for (word, near) in [
+            ("brust", Some("burst")),
+            ("Burst", Some("burst")),
+            ("strip-prefix", Some("strip_prefix")),
+            ("max_client", Some("max_clients")),
+            ("requests", None),
+            ("k", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, known), near, "{word}");
+        }
+    }
+}

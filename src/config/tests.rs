@@ -1,0 +1,226 @@
+//! Whole files, and what they mean.
+
+mod any_text;
+mod fixtures;
+mod shipped;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::limit::Mode;
+use crate::limit::key::{Key, KeyPart, MissingKey};
+use crate::limit::quota::Quota;
+
+/// The environment of the fixtures.
+fn env(name: &str) -> Option<String> {
+    let value = match name {
+        "EMPTY" => "",
+        "NUMBER" => "20",
+        "WORD" => "many",
+        "TRUTH" => "true",
+        "BACKEND" => "backend:9000",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+/// The config of `text`, which is valid.
+#[track_caller]
+fn valid(text: &str) -> Config {
+    Config::parse("gateway.toml", text, &env).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// What is wrong with `text`.
+#[track_caller]
+fn problems(text: &str) -> String {
+    Config::parse("gateway.toml", text, &env).expect_err("this config is not valid").to_string()
+}
+
+/// A file of this repository.
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+const ONE_ROUTE: &str = "[[routes]]\nname = \"health\"\npath = \"/health\"\nrespond = { body = \"ok\" }\n";
+
+#[test]
+fn defaults_are_filled_in() {
+    let config = valid(ONE_ROUTE);
+    assert_eq!(config.server.listen, ["0.0.0.0:8000".parse().unwrap()]);
+    assert_eq!(config.server.threads, None);
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(30));
+    assert_eq!(config.server.max_header_size, 64 * 1024);
+    assert_eq!(config.server.max_body_size, 10 * 1024 * 1024);
+    assert_eq!(config.server.server_header.unwrap(), "gateway");
+    assert_eq!(config.admin.unwrap().listen, "127.0.0.1:8001".parse().unwrap());
+    assert_eq!(config.access_log.unwrap(), AccessLog { target: LogTarget::Stdout, format: LogFormat::Json });
+    assert_eq!(config.routes[0].max_body_size, 10 * 1024 * 1024);
+    assert_eq!(config.routes[0].timeout, None);
+
+    let config =
+        valid(&format!("[limits.a]\nrate = \"3/10s\"\n[upstreams.u]\nservers = [\"A:1\"]\n{ONE_ROUTE}"));
+    let limit = &config.limits[0];
+    assert_eq!(limit.quota, Quota::new(3, Duration::from_secs(10), 3).unwrap());
+    assert_eq!(
+        limit.key,
+        Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::ClientIp, ipv6_prefix: 64 }
+    );
+    assert_eq!((limit.cost, limit.mode, limit.max_clients), (1, Mode::Enforce, 1_000_000));
+    assert_eq!(
+        (limit.status, limit.fields, limit.legacy_headers),
+        (StatusCode::TOO_MANY_REQUESTS, true, false)
+    );
+    let upstream = &config.upstreams[0];
+    assert_eq!(upstream.servers, [UpstreamServer { host: "a".into(), port: 1, weight: 1 }]);
+    assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
+    assert_eq!(upstream.response_timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn sections_keep_the_order_of_the_file_and_references_are_indices() {
+    let config = valid(
+        r#"
+        server.limits = ["z", "m"]
+        [limits.z]
+        rate = "1/s"
+        [limits.m]
+        rate = "1/s"
+        [limits.a]
+        rate = "1/s"
+        [upstreams.y]
+        servers = ["a:1"]
+        [upstreams.b]
+        servers = ["[::1]:1", { address = "b:2", weight = 3 }]
+        [[routes]]
+        name = "last letter first"
+        path = "/z"
+        upstream = "b"
+        limits = ["a", "m"]
+        timeout = 0
+        "#,
+    );
+    let names: Vec<&str> = config.limits.iter().map(|limit| limit.name.as_str()).collect();
+    assert_eq!(names, ["z", "m", "a"]);
+    assert_eq!(config.routes[0].limits, [0, 1, 2]);
+    assert!(matches!(config.routes[0].action, Action::Proxy { upstream: 1, rewrite: Rewrite::Keep }));
+    assert_eq!(config.routes[0].timeout, None);
+    assert_eq!(config.upstreams[1].servers[0].host, "::1");
+    assert_eq!(config.upstreams[1].servers[1].weight, 3);
+    assert_eq!(config.summary(), "1 route, 3 limits, 2 upstreams");
+}
+
+#[test]
+fn the_values_of_switches() {
+    let config = valid(&format!(
+        r#"
+        [server]
+        listen = ["127.0.0.1:0", {{ address = "127.0.0.1:0" }}]
+        threads = 2
+        server_header = ""
+        max_body_size = 0
+        trusted_proxies = ["10.0.0.0/8", "::1"]
+        [admin]
+        listen = "off"
+        [access_log]
+        path = "off"
+        [limiter]
+        max_clients = 5
+        [limits.a]
+        rate = "1/s"
+        key = ["header:X-Key", "route"]
+        mode = "dry_run"
+        missing_key = "reject"
+        methods = ["POST"]
+        {ONE_ROUTE}"#
+    ));
+    assert_eq!(config.server.listen.len(), 2);
+    assert_eq!(config.server.threads, Some(2));
+    assert_eq!(config.server.server_header, None);
+    assert_eq!(config.server.max_body_size, 0);
+    assert!(config.admin.is_none());
+    assert!(config.access_log.is_none());
+    assert_eq!(config.limits[0].max_clients, 5);
+    assert_eq!(config.limits[0].mode, Mode::DryRun);
+    assert_eq!(config.limits[0].key.missing, MissingKey::Reject);
+    assert_eq!(config.limits[0].key.parts.len(), 2);
+}
+
+#[test]
+fn header_changes_and_prefixes() {
+    let config = valid(
+        r#"
+        [upstreams.u]
+        servers = ["u:1"]
+        [[routes]]
+        name = "api"
+        path = "/api/{version}/*"
+        upstream = "u"
+        strip_prefix = "/api"
+        request_headers = { set = { Host = "internal", X-Env = "prod" }, remove = ["Cookie"] }
+        response_headers = { remove = ["X-Powered-By"] }
+        "#,
+    );
+    let route = &config.routes[0];
+    assert!(
+        matches!(&route.action, Action::Proxy { rewrite: Rewrite::StripPrefix(prefix), .. } if prefix == "/api")
+    );
+    assert_eq!(route.request_headers.set.len(), 2);
+    assert_eq!(route.request_headers.remove, ["cookie"]);
+    assert_eq!(route.response_headers.remove, ["x-powered-by"]);
+}
+
+#[test]
+fn numbers_and_truth_values_may_come_from_the_environment() {
+    let config = valid(&format!(
+        "[limits.a]\nrate = \"${{NUMBER}}/s\"\nburst = \"${{NUMBER}}\"\nlegacy_headers = \"${{TRUTH}}\"\n\
+         cost = \"${{NONE:-2}}\"\n[server]\nmax_body_size = \"${{NONE:-1024}}\"\n{ONE_ROUTE}"
+    ));
+    assert_eq!(config.limits[0].quota.burst(), 20);
+    assert!(config.limits[0].legacy_headers);
+    assert_eq!(config.limits[0].cost, 2);
+    assert_eq!(config.server.max_body_size, 1024);
+}
+
+#[test]
+fn a_variable_cannot_add_to_the_config() {
+    let text = format!("[admin]\ntoken = \"${{EVIL}}\"\n{ONE_ROUTE}");
+    let evil = |_: &str| Some("x\"\nlisten = \"0.0.0.0:1".to_owned());
+    let said = Config::parse("f", &text, &evil).unwrap_err().to_string();
+    assert!(said.starts_with("f:2:9: this token has a character"), "{said}");
+    assert!(!said.contains("0.0.0.0"), "a secret was told: {said}");
+}
+
+#[test]
+fn the_token_is_not_in_debug_output() {
+    let config = valid(&format!("[admin]\ntoken = \"hunter2\"\n{ONE_ROUTE}"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(config.admin.unwrap().token.unwrap(), "hunter2");
+}
+
+#[test]
+fn a_mark_of_the_encoding_and_foreign_line_ends_are_fine() {
+    valid(&format!("\u{feff}{}", ONE_ROUTE.replace('\n', "\r\n")));
+    assert!(problems("\u{feff}x = 1\r\n").starts_with("gateway.toml:1:1: "));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let missing = Config::load(Path::new("/nonexistent/gateway.toml")).unwrap_err().to_string();
+    assert!(
+        missing.starts_with("cannot read the config file /nonexistent/gateway.toml: No such file"),
+        "{missing}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.toml");
+    fs::write(&path, b"a = 1\nb = \"\xff\"\n").unwrap();
+    let binary = Config::load(&path).unwrap_err().to_string();
+    assert!(binary.ends_with("it is not UTF-8 text (line 2)"), "{binary}");
+    fs::write(&path, "x = 1\n").unwrap();
+    let invalid = Config::load(&path).unwrap_err();
+    assert!(matches!(invalid, LoadError::Invalid(_)));
+    assert!(invalid.to_string().contains("gateway.toml:1:1: "), "{invalid}");
+    fs::write(&path, ONE_ROUTE).unwrap();
+    assert_eq!(Config::load(&path).unwrap().summary(), "1 route, 0 limits, 0 upstreams");
+}

@@ -1,0 +1,98 @@
+//! The config file that comes with the program.
+
+use super::*;
+
+#[test]
+fn the_shipped_config_is_valid() {
+    let text = fs::read_to_string(file("config/gateway.toml")).unwrap();
+    let config = Config::parse("config/gateway.toml", &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    let users = config.routes.iter().find(|route| route.name == "users").unwrap();
+    assert_eq!(users.path.to_string(), "/users/*");
+    assert_eq!(users.limits.len(), 1);
+    let limit = &config.limits[users.limits[0]];
+    assert_eq!(limit.name, "per_client");
+    assert_eq!(limit.quota, Quota::new(10, Duration::from_secs(1), 20).unwrap());
+    assert_eq!(limit.key.parts, [KeyPart::ClientIp]);
+    assert_eq!(config.server.listen, ["0.0.0.0:8000".parse().unwrap()]);
+    let admin = config.admin.unwrap();
+    assert_eq!((admin.listen, admin.token), ("127.0.0.1:8001".parse().unwrap(), None));
+    let servers = |config: &Config| config.upstreams[0].servers.clone();
+    let server = |host: &str| UpstreamServer { host: host.into(), port: 9000, weight: 1 };
+    assert_eq!(config.upstreams[0].servers, [server("127.0.0.1")]);
+    let in_compose = Config::parse("gateway.toml", &text, &env).unwrap();
+    assert_eq!(servers(&in_compose), [server("backend")]);
+}
+
+/// A line without its `# `, if a key and its default stand behind that: `# threads = 0   # …`.
+fn uncommented(line: &str) -> &str {
+    match line.strip_prefix("# ") {
+        Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => rest,
+        _ => line,
+    }
+}
+
+#[test]
+fn the_shipped_config_names_every_key_with_its_default() {
+    let text = fs::read_to_string(file("config/gateway.toml")).unwrap();
+    let everything = text.lines().map(|line| format!("{}\n", uncommented(line))).collect::<String>();
+    let shipped = Config::parse("config/gateway.toml", &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    let spelled_out =
+        Config::parse("config/gateway.toml", &everything, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(
+        format!("{shipped:?}"),
+        format!("{spelled_out:?}"),
+        "a default in a comment is not the default"
+    );
+    for key in [
+        "listen",
+        "threads",
+        "trusted_proxies",
+        "drain_timeout",
+        "header_timeout",
+        "idle_timeout",
+        "max_header_size",
+        "max_body_size",
+        "server_header",
+        "limits",
+        "token",
+        "path",
+        "format",
+        "max_clients",
+        "rate",
+        "burst",
+        "key",
+        "ipv6_prefix",
+        "missing_key",
+        "cost",
+        "methods",
+        "exempt",
+        "mode",
+        "status",
+        "fields",
+        "legacy_headers",
+        "servers",
+        "balance",
+        "connect_timeout",
+        "response_timeout",
+        "name",
+        "hosts",
+        "upstream",
+        "redirect",
+        "respond",
+        "timeout",
+        "strip_prefix",
+        "rewrite",
+        "request_headers",
+        "response_headers",
+        "content_type",
+        "weight",
+        "set",
+        "remove",
+        "to",
+        "body",
+        "address",
+    ] {
+        let names = |line: &str| line.contains(&format!("{key} = ")) || line.contains(&format!("{key}  = "));
+        assert!(everything.lines().any(names), "`{key}` is not in config/gateway.toml");
+    }
+}

@@ -1,0 +1,60 @@
+//! From the values of a file to a [`Config`]: section by section, then what several sections must agree on.
+//!
+//! Every section is read to its end whatever is wrong in it, and a check that compares two values is only made
+//! when both could be read: one mistake is one report.
+
+mod action;
+mod ambiguity;
+mod headers;
+mod limits;
+mod listen;
+mod names;
+mod routes;
+mod server;
+mod upstreams;
+
+use super::Config;
+use super::document::Node;
+use super::problem::{Checked, Sink};
+use super::section::Section;
+use names::Names;
+
+/// Reads the whole file.
+pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
+    let file = Section::root(root, sink);
+    let (server, admin) = (file.get("server"), file.get("admin"));
+    let access_log = file.optional("access_log", server::access_log);
+    let limiter = file.or("limiter", limits::DEFAULT_MAX_CLIENTS, limits::limiter);
+    let (limit_items, limit_names) = names::named(file.get("limits"), "limit", "[limits.NAME]", sink);
+    let (upstream_items, upstream_names) =
+        names::named(file.get("upstreams"), "upstream", "[upstreams.NAME]", sink);
+    let route_items = file.get("routes");
+
+    let limits = limits::all(&limit_items, limiter.unwrap_or(limits::DEFAULT_MAX_CLIENTS));
+    let upstreams = upstreams::all(&upstream_items);
+    let server = server::server(server, &limit_names);
+    let admin = server::admin(admin);
+    let places = listen::distinct(&server.listen, &admin.listen, sink);
+    let everywhere = routes::Everywhere { limits: server.limits, max_body_size: server.max_body_size };
+    let routes = match route_items {
+        Some(item) => routes::all(&item, &everywhere, &limit_names, &upstream_names, sink),
+        None => Err(file.report(routes::none())),
+    };
+    file.finish();
+    limiter?;
+    places?;
+    Ok(Config {
+        server: server.server?,
+        admin: admin.admin?,
+        access_log: access_log?.unwrap_or_else(|| Some(server::default_access_log())),
+        limits: limits?,
+        upstreams: upstreams?,
+        routes: routes?,
+    })
+}
+
+/// All values, or the report of one that could not be read. Reads them all, whatever is wrong with the first.
+fn together<T>(values: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T>> {
+    let values: Vec<Checked<T>> = values.collect();
+    values.into_iter().collect()
+}

@@ -1,0 +1,84 @@
+//! `request_headers` and `response_headers`: the fields that a route changes.
+
+use http::{HeaderName, HeaderValue, header};
+
+use super::super::HeaderChanges;
+use super::super::item::Item;
+use super::super::problem::{Checked, Fault, Sink};
+use super::super::value::http::{header_name, header_value};
+use super::super::values::Values;
+
+/// Fields that say where a message ends or how a connection is used: the gateway's own business on each side.
+const UNTOUCHABLE: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Reads a table of changes.
+pub(super) fn changes(item: Item<'_>, key: &'static str, sink: &Sink<'_>) -> Checked<HeaderChanges> {
+    let section = item.section(
+        format!("`{key}`"),
+        &format!("{key} = {{ set = {{ X-Env = \"prod\" }}, remove = [\"X-Debug\"] }}"),
+    )?;
+    let set = section.or("set", Vec::new(), |item| set(&item, sink));
+    let remove = section.optional("remove", |item| {
+        let names = item.values("names of header fields", |item| {
+            let name = item.parse("the name of a header field", |text| touchable(header_name(text)?))?;
+            if name == header::HOST && key == "request_headers" {
+                let fault = Fault::new("a request without `Host` is not valid, so it cannot be removed");
+                return Err(item.report(fault.hint("give it another value with `set`, or leave it")));
+            }
+            Ok(name)
+        });
+        Ok(names.each_once(PartialEq::eq))
+    });
+    section.finish();
+    let (set, remove) = (set?, remove?.unwrap_or_else(Values::empty));
+    for (name, item) in &remove.list {
+        if set.iter().any(|(other, _)| other == name) {
+            let fault = Fault::new(format!("`{name}` is both set and removed"));
+            return Err(
+                item.report(fault.hint("leave out `remove`: a field that is set replaces what was there"))
+            );
+        }
+    }
+    Ok(HeaderChanges { remove: remove.all()?, set })
+}
+
+fn set(item: &Item<'_>, sink: &Sink<'_>) -> Checked<Vec<(HeaderName, HeaderValue)>> {
+    let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    let mut complete = Ok(());
+    for (name, item) in item.named("set = { X-Env = \"prod\" }")? {
+        let value = item.parse("a string", header_value);
+        let name = header_name(name).and_then(touchable).and_then(|name| {
+            match fields.iter().any(|(other, _)| *other == name) {
+                true => Err(Fault::new(format!(
+                    "`{name}` is set twice: case does not count in the name of a field"
+                ))
+                .hint("keep one of the two")),
+                false => Ok(name),
+            }
+        });
+        match (name, value) {
+            (Ok(name), Ok(value)) => fields.push((name, value)),
+            (Err(fault), _) => complete = Err(sink.report(item.key_span(), fault)),
+            (Ok(_), Err(reported)) => complete = Err(reported),
+        }
+    }
+    complete?;
+    Ok(fields)
+}
+
+fn touchable(name: HeaderName) -> Result<HeaderName, Fault> {
+    if UNTOUCHABLE.contains(&name.as_str()) {
+        return Err(Fault::new(format!("`{name}` cannot be changed"))
+            .hint("it belongs to one connection, and the gateway writes its own on each side"));
+    }
+    Ok(name)
+}

@@ -1,0 +1,159 @@
+//! `[limiter]` and `[limits.*]`.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use super::super::item::Item;
+use super::super::problem::{Checked, Fault};
+use super::super::section::Section;
+use super::super::value::{http::method, key, quantity};
+use super::{server, together};
+use crate::limit::key::{Key, KeyPart, MissingKey};
+use crate::limit::quota::{MAX_TOKENS, Quota, QuotaError};
+use crate::limit::{Mode, Rule};
+
+/// The buckets of a limit where the file does not say.
+pub(super) const DEFAULT_MAX_CLIENTS: usize = 1_000_000;
+
+/// Reads `[limiter]`.
+pub(super) fn limiter(item: Item<'_>) -> Checked<usize> {
+    let section =
+        item.section("[limiter]".into(), "[limiter] once, in single brackets, and its keys below")?;
+    let max_clients = section.or("max_clients", DEFAULT_MAX_CLIENTS, max_clients);
+    section.finish();
+    max_clients
+}
+
+fn max_clients(item: Item<'_>) -> Checked<usize> {
+    let clients = item.integer(1..=1_000_000_000)?;
+    Ok(usize::try_from(clients).unwrap_or(usize::MAX))
+}
+
+/// Reads `[limits.*]`.
+pub(super) fn all(items: &Checked<Vec<(&str, Item<'_>)>>, max_clients: usize) -> Checked<Vec<Rule>> {
+    let items = items.as_ref().map_err(|reported| *reported)?;
+    together(items.iter().map(|(name, item)| limit(name, item, max_clients)))
+}
+
+fn limit(name: &str, item: &Item<'_>, default_max_clients: usize) -> Checked<Rule> {
+    let title = format!("[limits.{}]", name.escape_debug());
+    let example = "[limits.NAME] with a name of its own for each limit, and its keys below";
+    let section = item.section(title, example)?;
+    let quota = quota(&section);
+    let cost = section.or("cost", 1, |item| cost(&item, quota));
+    let key = key(&section);
+    let methods = section.or("methods", Vec::new(), methods);
+    let exempt = section.or("exempt", Vec::new(), server::networks);
+    let mode = section.or("mode", Mode::Enforce, |item| {
+        item.word(&[("enforce", Mode::Enforce), ("dry_run", Mode::DryRun)])
+    });
+    let status = section.or("status", StatusCode::TOO_MANY_REQUESTS, |item| status(&item, 400, 599));
+    let fields = section.or("fields", true, |item| item.boolean());
+    let legacy_headers = section.or("legacy_headers", false, |item| item.boolean());
+    let max_clients = section.or("max_clients", default_max_clients, max_clients);
+    section.finish();
+    Ok(Rule {
+        name: name.to_owned(),
+        quota: quota?,
+        key: key?,
+        cost: cost?,
+        methods: methods?,
+        exempt: exempt?,
+        mode: mode?,
+        status: status?,
+        fields: fields?,
+        legacy_headers: legacy_headers?,
+        max_clients: max_clients?,
+    })
+}
+
+/// Reads `rate` and `burst`, each checked by itself, so that each is reported where it stands.
+fn quota(section: &Section<'_>) -> Checked<Quota> {
+    let rate = section.required("rate", "rate = \"10/s\"", |item| {
+        let rate = item.parse("a rate such as \"10/s\"", quantity::rate)?;
+        match Quota::new(rate.count, rate.period, 1) {
+            Ok(_) => Ok((rate, item)),
+            Err(error) => Err(item.report(absurd(error, "such as \"10/s\", \"600/min\" or \"3/10s\""))),
+        }
+    });
+    let burst = section.optional("burst", |item| {
+        let burst = item.integer_within(&(0..=u64::MAX), &(1..=u64::from(MAX_TOKENS)))?;
+        match Quota::new(1, Duration::from_secs(1), burst) {
+            Ok(_) => Ok(burst),
+            Err(error) => {
+                Err(item.report(absurd(error, &format!("it is the size of the bucket, 1 to {MAX_TOKENS}"))))
+            }
+        }
+    });
+    let ((rate, item), burst) = (rate?, burst?);
+    Quota::new(rate.count, rate.period, burst.unwrap_or(rate.count))
+        .map_err(|error| item.report(absurd(error, "such as \"10/s\"")))
+}
+
+fn absurd(error: QuotaError, hint: &str) -> Fault {
+    Fault::new(error.to_string()).hint(hint)
+}
+
+/// Reads `cost`, which no bucket may be too small for.
+fn cost(item: &Item<'_>, quota: Checked<Quota>) -> Checked<u32> {
+    let cost = u32::try_from(item.integer(1..=u64::from(MAX_TOKENS))?).unwrap_or(u32::MAX);
+    match quota {
+        Ok(quota) if cost > quota.burst() => Err(item.report(
+            Fault::new(format!("a cost of {cost} is more than the bucket holds: nobody would be admitted"))
+                .hint(format!("the burst is {}: raise it, or lower the cost", quota.burst())),
+        )),
+        _ => Ok(cost),
+    }
+}
+
+/// Reads `key`, `missing_key` and `ipv6_prefix`.
+fn key(section: &Section<'_>) -> Checked<Key> {
+    let parts = section.or("key", vec![KeyPart::ClientIp], parts);
+    let missing = section.or("missing_key", MissingKey::ClientIp, |item| {
+        item.word(&[
+            ("client_ip", MissingKey::ClientIp),
+            ("reject", MissingKey::Reject),
+            ("shared", MissingKey::Shared),
+        ])
+    });
+    let ipv6_prefix = section.or("ipv6_prefix", 64, |item| item.integer(1..=128));
+    let (parts, missing, ipv6_prefix) = (parts?, missing?, ipv6_prefix?);
+    Ok(Key { parts, missing, ipv6_prefix: u8::try_from(ipv6_prefix).unwrap_or(u8::MAX) })
+}
+
+fn parts(item: Item<'_>) -> Checked<Vec<KeyPart>> {
+    const KEY: &str = "a key such as \"client_ip\"";
+    if !item.is_list() {
+        return Ok(vec![item.parse(&format!("{KEY}, or a list of keys"), key::part)?]);
+    }
+    let parts = item.values("keys", |item| item.parse(KEY, key::part)).each_once(PartialEq::eq);
+    let global = parts.list.iter().find(|(part, _)| *part == KeyPart::Global).map(|(_, item)| *item);
+    let several = parts.list.len() > 1;
+    let parts = parts.all()?;
+    match global {
+        _ if parts.is_empty() => Err(item.report(
+            Fault::new("an empty list says nobody's bucket")
+                .hint("write \"global\" for one bucket for everybody"),
+        )),
+        Some(global) if several => Err(global.report(
+            Fault::new("`global` is one bucket for everybody, and the other keys split it")
+                .hint("leave out `global`, or the others"),
+        )),
+        _ => Ok(parts),
+    }
+}
+
+/// A list of methods, each once.
+pub(super) fn methods(item: Item<'_>) -> Checked<Vec<Method>> {
+    item.values("methods", |item| item.parse("a method such as \"GET\"", method))
+        .each_once(PartialEq::eq)
+        .all()
+}
+
+/// A status in a range.
+pub(super) fn status(item: &Item<'_>, from: u16, to: u16) -> Checked<StatusCode> {
+    let status = item.integer(u64::from(from)..=u64::from(to))?;
+    let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    status.ok_or_else(|| item.expected(&format!("a status from {from} to {to}")))
+}

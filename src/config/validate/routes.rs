@@ -1,0 +1,165 @@
+//! `[[routes]]`.
+
+use std::collections::HashMap;
+
+use super::super::Route;
+use super::super::item::Item;
+use super::super::problem::{Checked, Fault, Sink, Span, quoted};
+use super::super::section::Section;
+use super::ambiguity::{self, Matcher};
+use super::names::{Names, label};
+use super::{action, headers, limits, server, together};
+use crate::route::pattern::{HostPattern, PathPattern, PatternError};
+
+/// What `[server]` says of every route.
+pub(super) struct Everywhere {
+    /// The limits that come before a route's own.
+    pub(super) limits: Checked<Vec<usize>>,
+    /// The largest body, where a route does not say.
+    pub(super) max_body_size: Checked<u64>,
+}
+
+/// What is wrong with a file without routes.
+pub(super) fn none() -> Fault {
+    Fault::new("there are no routes: the gateway would answer everything with 404")
+        .hint("write [[routes]] with a name, a path and an upstream")
+}
+
+/// Reads `[[routes]]`.
+pub(super) fn all(
+    item: &Item<'_>,
+    everywhere: &Everywhere,
+    limits: &Names<'_>,
+    upstreams: &Names<'_>,
+    sink: &Sink<'_>,
+) -> Checked<Vec<Route>> {
+    if !item.is_list() {
+        return Err(item.mismatch("a list of tables", Some("write [[routes]], in double brackets".into())));
+    }
+    let items = item.list("tables")?;
+    if items.is_empty() {
+        return Err(item.report(none()));
+    }
+    let mut lines = HashMap::new();
+    let mut matchers: Vec<Matcher> = Vec::new();
+    let routes = together(items.iter().map(|item| {
+        let section = item.section("this route".into(), "[[routes]] and its keys below")?;
+        let (route, matcher) = route(section, everywhere, limits, upstreams, sink, &mut lines);
+        matchers.extend(matcher);
+        route
+    }));
+    ambiguity::check(&matchers, sink)?;
+    routes
+}
+
+fn route<'a>(
+    mut section: Section<'a>,
+    everywhere: &Everywhere,
+    limit_names: &Names<'_>,
+    upstreams: &Names<'_>,
+    sink: &Sink<'_>,
+    lines: &mut HashMap<&'a str, usize>,
+) -> (Checked<Route>, Option<Matcher>) {
+    let name = section.required("name", "name = \"users\"", |item| name(&item, sink, lines));
+    if let Ok(name) = name {
+        section.title = format!("the route {}", quoted(name));
+    }
+    let hosts = section.or("hosts", Vec::new(), hosts);
+    let path = section.required("path", "path = \"/users/*\"", |item| path(&item));
+    let methods = section.or("methods", Vec::new(), methods);
+    let action = action::action(&section, &path, upstreams);
+    let own = section.or("limits", Vec::new(), |item| server::limits(&item, limit_names));
+    let timeout = section.optional("timeout", |item| item.duration_or_zero());
+    let max_body_size = match section.get("max_body_size") {
+        Some(item) => item.size(),
+        None => everywhere.max_body_size,
+    };
+    let request_headers =
+        section.optional("request_headers", |item| headers::changes(item, "request_headers", sink));
+    let response_headers =
+        section.optional("response_headers", |item| headers::changes(item, "response_headers", sink));
+    let place = section.get("path").map_or_else(|| section.span.clone(), |item| item.span().clone());
+    section.finish();
+    let matcher = matcher(name, place, &hosts, &path, &methods);
+    let route = (|| {
+        let mut limits = everywhere.limits.as_ref().map_err(|reported| *reported)?.clone();
+        let own = own?.into_iter().filter(|limit| !limits.contains(limit)).collect::<Vec<_>>();
+        limits.extend(own);
+        Ok(Route {
+            name: name?.to_owned(),
+            hosts: hosts?,
+            path: path?,
+            methods: methods?,
+            limits,
+            action: action?,
+            timeout: timeout?.filter(|timeout| !timeout.is_zero()),
+            max_body_size: max_body_size?,
+            request_headers: request_headers?.unwrap_or_default(),
+            response_headers: response_headers?.unwrap_or_default(),
+        })
+    })();
+    (route, matcher)
+}
+
+/// Reads the name, which no other route has.
+fn name<'a>(item: &Item<'a>, sink: &Sink<'_>, lines: &mut HashMap<&'a str, usize>) -> Checked<&'a str> {
+    let name = item.text("a string")?;
+    label("route", name).map_err(|fault| item.report(fault))?;
+    if let Some(line) = lines.get(name) {
+        let fault = Fault::new(format!("another route is called {} (line {line})", quoted(name)));
+        return Err(
+            item.report(fault.hint("give each route its own name: it tells them apart in metrics and logs"))
+        );
+    }
+    lines.insert(name, sink.line(item.span().start));
+    Ok(name)
+}
+
+fn hosts(item: Item<'_>) -> Checked<Vec<HostPattern>> {
+    let host =
+        |item: Item<'_>| item.parse("a host such as \"api.example.com\"", |text| text.parse().map_err(odd));
+    let hosts = item.values("hosts", host).each_once(PartialEq::eq).all()?;
+    match hosts.is_empty() {
+        true => Err(item.report(matches_nothing("hosts").hint("leave out `hosts` for any host"))),
+        false => Ok(hosts),
+    }
+}
+
+fn methods(item: Item<'_>) -> Checked<Vec<http::Method>> {
+    let methods = limits::methods(item)?;
+    match methods.is_empty() {
+        true => Err(item.report(matches_nothing("methods").hint("leave out `methods` for any method"))),
+        false => Ok(methods),
+    }
+}
+
+fn path(item: &Item<'_>) -> Checked<PathPattern> {
+    item.parse("a path such as \"/users/*\"", |text| text.parse().map_err(odd))
+}
+
+fn matches_nothing(key: &str) -> Fault {
+    Fault::new(format!("with an empty list of {key} this route would match nothing"))
+}
+
+/// A pattern's error is a whole sentence.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+pub(super) fn odd(error: PatternError) -> Fault {
+    Fault::new(error.to_string())
+}
+
+/// What the route matches, if all of that could be read.
+fn matcher(
+    name: Checked<&str>,
+    place: Span,
+    hosts: &Checked<Vec<HostPattern>>,
+    path: &Checked<PathPattern>,
+    methods: &Checked<Vec<http::Method>>,
+) -> Option<Matcher> {
+    Some(Matcher {
+        name: name.ok().map(str::to_owned),
+        place,
+        hosts: hosts.as_ref().ok()?.clone(),
+        path: path.as_ref().ok()?.clone(),
+        methods: methods.as_ref().ok()?.clone(),
+    })
+}

@@ -1,0 +1,225 @@
+//! `[server]`, `[admin]` and `[access_log]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::super::item::Item;
+use super::super::problem::{Checked, Fault, Reported};
+use super::super::suggest;
+use super::super::value::{address, http::header_value};
+use super::super::values::Values;
+use super::super::{AccessLog, Admin, LogFormat, LogTarget, Server};
+use super::Names;
+use super::listen::Place;
+
+const LISTEN: &str = "an address such as \"0.0.0.0:8000\"";
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000);
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
+const DEFAULT_MAX_BODY_SIZE: u64 = 10 << 20;
+
+/// What `[server]` says.
+pub(super) struct ServerRead {
+    pub(super) server: Checked<Server>,
+    /// The addresses that could be read.
+    pub(super) listen: Vec<Place>,
+    /// The limits on every route.
+    pub(super) limits: Checked<Vec<usize>>,
+    /// The default of the routes.
+    pub(super) max_body_size: Checked<u64>,
+}
+
+/// Reads `[server]`.
+pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
+    let Some(item) = item else {
+        return ServerRead {
+            server: Ok(default_server()),
+            listen: vec![(DEFAULT_LISTEN, None)],
+            limits: Ok(Vec::new()),
+            max_body_size: Ok(DEFAULT_MAX_BODY_SIZE),
+        };
+    };
+    let section =
+        match item.section("[server]".into(), "[server] once, in single brackets, and its keys below") {
+            Ok(section) => section,
+            Err(reported) => return ServerRead::broken(reported),
+        };
+    let default = default_server();
+    let (listen, listen_complete) = match section.get("listen") {
+        Some(item) => {
+            let values = Values::read(item.one_or_list(), listener);
+            let complete = match (&values.complete, values.list.is_empty()) {
+                (Ok(()), true) => Err(item.report(
+                    Fault::new("the server would listen nowhere")
+                        .hint("write one address at least, or leave it out"),
+                )),
+                (complete, _) => *complete,
+            };
+            (
+                values.list.into_iter().map(|(value, item)| (value, Some(item.span().clone()))).collect(),
+                complete,
+            )
+        }
+        None => (vec![(DEFAULT_LISTEN, None)], Ok(())),
+    };
+    let threads = section.or("threads", 0, |item| item.integer(0..=1024));
+    let trusted_proxies = section.or("trusted_proxies", Vec::new(), networks);
+    let drain_timeout = section.or("drain_timeout", default.drain_timeout, |item| item.duration_or_zero());
+    let header_timeout = section.or("header_timeout", default.header_timeout, |item| item.duration());
+    let idle_timeout = section.or("idle_timeout", default.idle_timeout, |item| item.duration());
+    let max_header_size = section.or("max_header_size", default.max_header_size, header_size);
+    let max_body_size = section.or("max_body_size", DEFAULT_MAX_BODY_SIZE, |item| item.size());
+    let server_header = section.or("server_header", default.server_header, |item| {
+        item.parse("a string", |text| Ok(Some(header_value(text)?).filter(|value| !value.is_empty())))
+    });
+    let limits = section.or("limits", Vec::new(), |item| limits(&item, names));
+    section.finish();
+    let server = (|| {
+        limits.as_ref().map_err(|reported| *reported)?;
+        listen_complete?;
+        Ok(Server {
+            listen: listen.iter().map(|(address, _)| *address).collect(),
+            threads: usize::try_from(threads?).ok().filter(|&threads| threads > 0),
+            trusted_proxies: trusted_proxies?,
+            drain_timeout: drain_timeout?,
+            header_timeout: header_timeout?,
+            idle_timeout: idle_timeout?,
+            max_header_size: max_header_size?,
+            max_body_size: max_body_size?,
+            server_header: server_header?,
+        })
+    })();
+    ServerRead { server, listen, limits, max_body_size }
+}
+
+impl ServerRead {
+    fn broken(reported: Reported) -> Self {
+        Self {
+            server: Err(reported),
+            listen: Vec::new(),
+            limits: Err(reported),
+            max_body_size: Err(reported),
+        }
+    }
+}
+
+fn default_server() -> Server {
+    Server {
+        listen: vec![DEFAULT_LISTEN],
+        threads: None,
+        trusted_proxies: Vec::new(),
+        drain_timeout: Duration::from_secs(30),
+        header_timeout: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(60),
+        max_header_size: 64 << 10,
+        max_body_size: DEFAULT_MAX_BODY_SIZE,
+        server_header: Some(HeaderValue::from_static("gateway")),
+    }
+}
+
+/// An entry of `listen`: an address, or a table with one.
+fn listener(item: Item<'_>) -> Checked<SocketAddr> {
+    if !item.is_table() {
+        return item.parse(LISTEN, address::listen);
+    }
+    let section = item.section("a listener".into(), "{ address = \"0.0.0.0:8000\" }")?;
+    let address =
+        section.required("address", "address = \"0.0.0.0:8000\"", |item| item.parse(LISTEN, address::listen));
+    section.finish();
+    address
+}
+
+fn header_size(item: Item<'_>) -> Checked<usize> {
+    let size = item.size()?;
+    usize::try_from(size)
+        .ok()
+        .filter(|size| (1 << 10..=1 << 20).contains(size))
+        .ok_or_else(|| item.expected("from \"1KiB\" to \"1MiB\""))
+}
+
+/// A list of networks.
+pub(super) fn networks(item: Item<'_>) -> Checked<Vec<ipnet::IpNet>> {
+    item.values("networks", |item| item.parse("a network such as \"10.0.0.0/8\"", address::network)).all()
+}
+
+/// A list of the names of limits, each once: their indices.
+pub(super) fn limits(item: &Item<'_>, names: &Names<'_>) -> Checked<Vec<usize>> {
+    item.values("names of limits", |item| names.find(&item)).each_once(PartialEq::eq).all()
+}
+
+/// What `[admin]` says.
+pub(super) struct AdminRead {
+    pub(super) admin: Checked<Option<Admin>>,
+    /// Its address, if it has one that could be read.
+    pub(super) listen: Option<Place>,
+}
+
+/// Reads `[admin]`.
+pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
+    let Some(item) = item else {
+        return AdminRead {
+            admin: Ok(Some(Admin { listen: DEFAULT_ADMIN, token: None })),
+            listen: Some((DEFAULT_ADMIN, None)),
+        };
+    };
+    let section = match item.section("[admin]".into(), "[admin] once, in single brackets, and its keys below")
+    {
+        Ok(section) => section,
+        Err(reported) => return AdminRead { admin: Err(reported), listen: None },
+    };
+    let place = section.or("listen", Some((DEFAULT_ADMIN, None)), |item| {
+        let address = item.parse("an address such as \"127.0.0.1:8001\", or \"off\"", |text| match text {
+            "off" => Ok(None),
+            text => address::listen(text).map(Some).map_err(|fault| match suggest::nearest(text, ["off"]) {
+                Some(_) => fault.hint("did you mean \"off\"?"),
+                None => fault,
+            }),
+        })?;
+        Ok(address.map(|address| (address, Some(item.span().clone()))))
+    });
+    let token = section.or("token", None, |item| item.parse("a string", token));
+    section.finish();
+    let listen = place.as_ref().ok().cloned().flatten();
+    let admin = place.and_then(|place| {
+        let token = token?;
+        Ok(place.map(|(listen, _)| Admin { listen, token }))
+    });
+    AdminRead { admin, listen }
+}
+
+/// Parses a token, and never repeats it.
+fn token(text: &str) -> Result<Option<String>, Fault> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(Some(text.to_owned()).filter(|token| !token.is_empty()));
+    }
+    Err(Fault::new("this token has a character that a client could not send")
+        .hint("use printable ASCII without spaces and line ends"))
+}
+
+/// The access log where the file does not say.
+pub(super) fn default_access_log() -> AccessLog {
+    AccessLog { target: LogTarget::Stdout, format: LogFormat::Json }
+}
+
+/// Reads `[access_log]`.
+pub(super) fn access_log(item: Item<'_>) -> Checked<Option<AccessLog>> {
+    let section =
+        item.section("[access_log]".into(), "[access_log] once, in single brackets, and its keys below")?;
+    let target = section.or("path", Some(LogTarget::Stdout), |item| {
+        item.parse("\"-\", \"off\" or the path of a file", |text| match text {
+            "-" => Ok(Some(LogTarget::Stdout)),
+            "off" => Ok(None),
+            "" => Err(Fault::new("an empty path names no file").hint("write \"-\" for stdout, or \"off\"")),
+            path => Ok(Some(LogTarget::File(PathBuf::from(path)))),
+        })
+    });
+    let format = section.or("format", LogFormat::Json, |item| {
+        item.word(&[("json", LogFormat::Json), ("combined", LogFormat::Combined)])
+    });
+    section.finish();
+    let format = format?;
+    Ok(target?.map(|target| AccessLog { target, format }))
+}

@@ -1,0 +1,257 @@
+//! Durations (`30s`), sizes (`64KiB`) and rates (`600/min`).
+
+use std::time::Duration;
+
+use super::super::problem::{Fault, quoted};
+
+/// A rate: so many tokens in each period. Not yet checked to make sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) struct Rate {
+    pub(in super::super) count: u64,
+    pub(in super::super) period: Duration,
+}
+
+/// The longest duration; what is longer is a slip.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// A number and a unit; a number that does not fit is as large as can be.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    (!digits.is_empty()).then(|| (digits.parse().unwrap_or(u64::MAX), unit))
+}
+
+/// The milliseconds in a unit of time.
+fn millis(unit: &str) -> Option<u64> {
+    Some(match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
+        _ => return None,
+    })
+}
+
+/// The unit of time that somebody meant with another name for it.
+fn meant_time(unit: &str) -> Option<&'static str> {
+    Some(match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "ms" | "msec" | "millis" | "milliseconds" => "ms",
+        "m" | "min" | "mins" | "minute" | "minutes" => "m",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
+        "d" | "day" | "days" => "d",
+        _ => return None,
+    })
+}
+
+/// Parses a duration: `250ms`, `30s`, `5m`, `1h`, `2d`, or `0`.
+pub(in super::super) fn duration(text: &str) -> Result<Duration, Fault> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let number = split(text);
+    let Some(duration) =
+        number.and_then(|(number, unit)| Some(Duration::from_millis(number.saturating_mul(millis(unit)?))))
+    else {
+        let fault = Fault::new(format!("{} is not a duration", quoted(text)));
+        return Err(match number.and_then(|(number, unit)| Some((number, meant_time(unit)?))) {
+            Some((number, unit)) => fault.hint(format!("did you mean \"{number}{unit}\"?")),
+            None => fault.hint(
+                "write a whole number and one of the units ms, s, m, h and d, such as \"250ms\", \"30s\" or \"5m\"",
+            ),
+        });
+    };
+    if duration > LONGEST {
+        return Err(
+            Fault::new(format!("{} is too long", quoted(text))).hint("a duration is at most \"366d\"")
+        );
+    }
+    Ok(duration)
+}
+
+/// The bytes in a unit of size.
+fn bytes(unit: &str) -> Option<u64> {
+    Some(match unit {
+        "B" => 1,
+        "KB" | "kB" => 1000,
+        "MB" => 1000 * 1000,
+        "GB" => 1000 * 1000 * 1000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    })
+}
+
+/// The unit of size that somebody meant with another name for it.
+fn meant_size(unit: &str) -> Option<&'static str> {
+    Some(match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" | "byte" | "bytes" => "B",
+        "k" | "kib" | "ki" => "KiB",
+        "m" | "mib" | "mi" => "MiB",
+        "g" | "gib" | "gi" => "GiB",
+        "kb" => "KB",
+        "mb" => "MB",
+        "gb" => "GB",
+        _ => return None,
+    })
+}
+
+/// Parses a size: `512B`, `64KiB`, `10KB` (1000 bytes each), or `0`.
+pub(in super::super) fn size(text: &str) -> Result<u64, Fault> {
+    if text == "0" {
+        return Ok(0);
+    }
+    let number = split(text);
+    let Some((number, unit)) = number.and_then(|(number, unit)| Some((number, bytes(unit)?))) else {
+        let fault = Fault::new(format!("{} is not a size", quoted(text)));
+        return Err(match number.and_then(|(number, unit)| Some((number, meant_size(unit)?))) {
+            Some((number, unit)) => fault.hint(format!("did you mean \"{number}{unit}\"?")),
+            None => fault.hint(
+                "write a whole number and one of the units B, KiB, MiB, GiB, KB, MB and GB, such as \"64KiB\"",
+            ),
+        });
+    };
+    number.checked_mul(unit).filter(|&bytes| bytes <= i64::MAX.unsigned_abs()).ok_or_else(|| {
+        Fault::new(format!("{} is more than any machine holds", quoted(text))).hint("such as \"10MiB\"")
+    })
+}
+
+/// Parses a rate: `10/s`, `600/min`, `3/10s`.
+pub(in super::super) fn rate(text: &str) -> Result<Rate, Fault> {
+    let (count, period) = text.split_once('/').unwrap_or((text, ""));
+    let parsed = match split(count) {
+        Some((count, "")) => self::period(period).map(|period| Rate { count, period }),
+        _ => None,
+    };
+    parsed.ok_or_else(|| {
+        let fault = Fault::new(format!("{} is not a rate", quoted(text)));
+        match meant_rate(count, period) {
+            Some(meant) => fault.hint(format!("did you mean \"{meant}\"?")),
+            None => fault.hint(
+                "write a whole number of requests, a slash and a period, such as \"10/s\", \"600/min\" or \"3/10s\"",
+            ),
+        }
+    })
+}
+
+/// A period: a unit, perhaps with a number before it.
+fn period(text: &str) -> Option<Duration> {
+    let (number, unit) = split(text).unwrap_or((1, text));
+    let unit = match unit {
+        "sec" => "s",
+        "min" => "m",
+        "hour" => "h",
+        "day" => "d",
+        unit => unit,
+    };
+    Some(Duration::from_millis(number.saturating_mul(millis(unit)?)))
+}
+
+/// The rate that was meant by something like `10`, `10r/s` or `10 / minute`.
+fn meant_rate(count: &str, period: &str) -> Option<String> {
+    let (count, per) = split(count.trim())?;
+    if !matches!(per.trim(), "" | "r" | "req" | "reqs" | "requests") {
+        return None;
+    }
+    let period = period.trim();
+    let (number, unit) = match split(period) {
+        Some((number, unit)) => (number.to_string(), unit),
+        None => (String::new(), period),
+    };
+    let unit = match meant_time(unit)? {
+        "m" => "min",
+        unit => unit,
+    };
+    Some(format!("{count}/{number}{unit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn hint<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
+        result.unwrap_err().hint.unwrap()
+    }
+
+    #[test]
+    fn durations() {
+        for (text, millis) in [
+            ("250ms", 250),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("2d", 172_800_000),
+            ("0", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(hint(duration("30")), "did you mean \"30s\"?");
+        assert_eq!(hint(duration("5 Minutes")), "did you mean \"5m\"?");
+        for text in ["", "s", "-1s", "1.5s", "1m30s", "10us", "s30", "30ſ"] {
+            assert!(hint(duration(text)).contains("\"250ms\""), "{text}");
+        }
+        assert!(hint(duration("367d")).contains("366d"));
+        assert!(hint(duration("99999999999999999999999999d")).contains("366d"));
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [
+            ("512B", 512),
+            ("10KB", 10_000),
+            ("10kB", 10_000),
+            ("64KiB", 65_536),
+            ("2MiB", 2 << 20),
+            ("0", 0),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(hint(size("64k")), "did you mean \"64KiB\"?");
+        assert_eq!(hint(size("10 mb")), "did you mean \"10MB\"?");
+        assert_eq!(hint(size("100")), "did you mean \"100B\"?");
+        for text in ["", "MiB", "-1B", "1.5MiB", "1TiB"] {
+            assert!(hint(size(text)).contains("\"64KiB\""), "{text}");
+        }
+        assert!(size("99999999999GiB").is_err());
+    }
+
+    #[test]
+    fn rates() {
+        for (text, count, millis) in [
+            ("10/s", 10, 1000),
+            ("10/sec", 10, 1000),
+            ("600/min", 600, 60_000),
+            ("600/m", 600, 60_000),
+            ("3/10s", 3, 10_000),
+            ("1000/h", 1000, 3_600_000),
+            ("1/2hour", 1, 7_200_000),
+            ("5000/day", 5000, 86_400_000),
+            ("1/100ms", 1, 100),
+            ("0/s", 0, 1000),
+            ("1/0s", 1, 0),
+        ] {
+            assert_eq!(rate(text), Ok(Rate { count, period: Duration::from_millis(millis) }), "{text}");
+        }
+        for (text, meant) in [
+            ("10", "10/s"),
+            ("10/", "10/s"),
+            ("10r/s", "10/s"),
+            ("10 / minute", "10/min"),
+            ("5 requests/10 seconds", "5/10s"),
+        ] {
+            assert_eq!(hint(rate(text)), format!("did you mean \"{meant}\"?"), "{text}");
+        }
+        for text in ["", "/s", "-1/s", "1.5/s", "ten/s", "1/week", "10/s/s"] {
+            assert!(hint(rate(text)).contains("\"600/min\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_as_large_as_can_be() {
+        let huge = rate("99999999999999999999999/99999999999999999999999d").unwrap();
+        assert_eq!(huge, Rate { count: u64::MAX, period: Duration::from_millis(u64::MAX) });
+    }
+}
