@@ -1,6 +1,7 @@
 //! Whole files, and what they mean.
 
 mod any_text;
+mod fixtures;
 mod shipped;
 
 use std::fs;
