@@ -31,8 +31,7 @@ pub use env::Env;
 pub use load::LoadError;
 pub use problem::{Position, Problem, Problems, Span};
 
-use crate::limit::key::Key;
-use crate::limit::quota::Quota;
+use crate::limit::Rule;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
 
 /// A whole configuration.
@@ -45,7 +44,7 @@ pub struct Config {
     /// `[access_log]`; `None` when its `path` is `"off"`.
     pub access_log: Option<AccessLog>,
     /// `[limits.*]`, in the order of the file.
-    pub limits: Vec<Limit>,
+    pub limits: Vec<Rule>,
     /// `[upstreams.*]`, in the order of the file.
     pub upstreams: Vec<Upstream>,
     /// `[[routes]]`, in the order of the file.
@@ -117,42 +116,6 @@ pub enum LogFormat {
     Json,
     /// The "combined" format of Apache and nginx.
     Combined,
-}
-
-/// `[limits.NAME]`: a set of token buckets.
-#[derive(Clone, Debug)]
-pub struct Limit {
-    /// Its name, unique: in metrics, fields and logs.
-    pub name: String,
-    /// Rate and burst of each bucket.
-    pub quota: Quota,
-    /// Whose bucket.
-    pub key: Key,
-    /// The tokens that a request takes; 1 to the burst.
-    pub cost: u32,
-    /// The methods that count; empty is all.
-    pub methods: Vec<Method>,
-    /// The clients that are never limited.
-    pub exempt: Vec<IpNet>,
-    /// Whether it refuses, or only says so.
-    pub mode: Mode,
-    /// The status of a refusal, 400 to 599.
-    pub status: StatusCode,
-    /// Whether answers carry the `RateLimit` fields of this limit.
-    pub fields: bool,
-    /// Whether answers carry `X-RateLimit-*` fields as well.
-    pub legacy_headers: bool,
-    /// The most buckets it keeps.
-    pub max_clients: usize,
-}
-
-/// What a limit does to a request that its bucket cannot pay for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Refuse it.
-    Enforce,
-    /// Count and log it, and let it pass.
-    DryRun,
 }
 
 /// `[upstreams.NAME]`: servers that do the work.

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
-use crate::limit::key::{KeyPart, MissingKey};
+use crate::limit::Mode;
+use crate::limit::key::{Key, KeyPart, MissingKey};
+use crate::limit::quota::Quota;
 
 /// The environment of the fixtures.
 fn env(name: &str) -> Option<String> {

@@ -78,3 +78,136 @@ impl Bucket {
         self.full_at.saturating_sub(quota.ticks_at(now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(nanos: u64) -> Timestamp {
+        Timestamp::from_nanos(nanos)
+    }
+
+    #[test]
+    fn a_full_bucket_holds_the_burst_and_then_one_token_each_interval() {
+        let quota = Quota::new(10, SECOND, 3).unwrap();
+        let mut bucket = Bucket::FULL;
+        for left in [2, 1, 0] {
+            bucket = bucket.take(&quota, at(0), 1).unwrap();
+            assert_eq!(bucket.level(&quota, at(0)).tokens, left);
+        }
+        assert_eq!(bucket.take(&quota, at(0), 1), Err(Wait(Duration::from_millis(100))));
+        assert_eq!(bucket.take(&quota, at(99_999_999), 1), Err(Wait(Duration::from_nanos(1))));
+        assert!(bucket.take(&quota, at(100_000_000), 1).is_ok());
+    }
+
+    #[test]
+    fn a_full_bucket_has_no_next_token() {
+        let quota = Quota::new(1, SECOND, 2).unwrap();
+        let full = Level { tokens: 2, next_token: None, full_in: Duration::ZERO };
+        assert_eq!(Bucket::FULL.level(&quota, at(5)), full);
+        let used = Bucket::FULL.take(&quota, at(5), 1).unwrap();
+        let half = Level { tokens: 1, next_token: Some(SECOND), full_in: SECOND };
+        assert_eq!(used.level(&quota, at(5)), half);
+        assert!(!used.is_full(&quota, at(5)));
+        assert_eq!(used.level(&quota, at(1_000_000_005)), full);
+        assert!(used.is_full(&quota, at(1_000_000_005)));
+    }
+
+    #[test]
+    fn a_cost_above_the_burst_is_never_admitted() {
+        let quota = Quota::new(1, SECOND, 2).unwrap();
+        assert_eq!(Bucket::FULL.take(&quota, at(0), 3), Err(Wait(SECOND)));
+        assert!(Bucket::FULL.take(&quota, at(u64::MAX), 3).is_err());
+    }
+
+    #[test]
+    fn what_is_given_back_was_never_taken() {
+        let quota = Quota::new(7, SECOND, 5).unwrap();
+        let before = Bucket::FULL.take(&quota, at(9), 2).unwrap();
+        assert_eq!(before.take(&quota, at(10), 3).unwrap().give_back(&quota, 3), before);
+    }
+
+    /// The slow, obvious model: tokens are counted in fractions with the common denominator `period`, and
+    /// refilled step by step.
+    struct Model {
+        count: u128,
+        period: u128,
+        burst: u128,
+        /// Tokens times `period`.
+        tokens: u128,
+        last: u128,
+    }
+
+    impl Model {
+        fn new(count: u64, period: Duration, burst: u32) -> Self {
+            let (count, period, burst) = (u128::from(count), period.as_nanos(), u128::from(burst));
+            Self { count, period, burst, tokens: burst * period, last: 0 }
+        }
+
+        fn take(&mut self, now: u64, cost: u32) -> bool {
+            let refill = (u128::from(now) - self.last) * self.count;
+            self.tokens = (self.tokens + refill).min(self.burst * self.period);
+            self.last = u128::from(now);
+            let cost = u128::from(cost) * self.period;
+            let enough = self.tokens >= cost;
+            if enough {
+                self.tokens -= cost;
+            }
+            enough
+        }
+    }
+
+    fn quotas() -> impl Strategy<Value = (u64, Duration, u32)> {
+        let periods = prop_oneof![
+            Just(Duration::from_millis(1)),
+            Just(SECOND),
+            Just(Duration::from_secs(60)),
+            Just(Duration::from_secs(86_400)),
+            (1..10_000_000_000_u64).prop_map(Duration::from_nanos),
+        ];
+        let counts = prop_oneof![Just(1_u64), 1..50_u64, 1..1_000_000_u64];
+        (counts, periods, prop_oneof![Just(1_u32), 1..30_u32, 1..1_000_000_u32])
+            .prop_filter("at most one token a nanosecond", |(count, period, _)| {
+                u128::from(*count) <= period.as_nanos()
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn decides_as_the_model_does(
+            (count, period, burst) in quotas(),
+            steps in prop::collection::vec((prop_oneof![Just(0_u64), 0..1_000_u64, 0..20_000_000_000_u64], 0..8_u32), 1..60),
+        ) {
+            let quota = Quota::new(count, period, u64::from(burst)).unwrap();
+            let mut model = Model::new(count, period, burst);
+            let (mut bucket, mut now) = (Bucket::FULL, 0);
+            for (step, cost) in steps {
+                now += step;
+                let before = bucket;
+                match bucket.take(&quota, at(now), cost) {
+                    Ok(after) => {
+                        prop_assert!(model.take(now, cost));
+                        bucket = after;
+                    }
+                    Err(Wait(wait)) => {
+                        prop_assert!(!model.take(now, cost));
+                        // Not before the promised wait, and exactly at it.
+                        if cost <= burst {
+                            let wait = u64::try_from(wait.as_nanos()).unwrap();
+                            prop_assert!(wait > 0);
+                            prop_assert!(before.take(&quota, at(now + wait - 1), cost).is_err());
+                            prop_assert!(before.take(&quota, at(now + wait), cost).is_ok());
+                        }
+                    }
+                }
+                let level = bucket.level(&quota, at(now));
+                prop_assert_eq!(u128::from(level.tokens), model.tokens / model.period);
+                prop_assert!(level.tokens <= burst);
+                prop_assert_eq!(level.next_token.is_none(), bucket.is_full(&quota, at(now)));
+            }
+        }
+    }
+}

@@ -3,7 +3,14 @@
 //! A key is a list of parts, each a fact of the request. The hash is keyed with a random secret (SipHash-1-3,
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
 
-use http::HeaderName;
+use std::borrow::Cow;
+use std::hash::Hasher as _;
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, Method};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use crate::client::ClientId;
 
 /// Whose bucket: one bucket for each combination of these parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,4 +54,327 @@ pub enum MissingKey {
     Reject,
     /// All requests that lack the part share a bucket.
     Shared,
+}
+
+/// The facts of a request that keys are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// Who is asking.
+    pub client: &'a ClientId,
+    /// The method.
+    pub method: &'a Method,
+    /// The host that was asked for, in lower case, without the port.
+    pub host: &'a str,
+    /// The normalised path.
+    pub path: &'a str,
+    /// What follows the `?`, as the client sent it.
+    pub query: Option<&'a str>,
+    /// The route that matched: its index in the config.
+    pub route: u32,
+    /// The request's header fields.
+    pub headers: &'a HeaderMap,
+}
+
+/// A key's value for one request, hashed: what a bucket is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u128);
+
+impl Fingerprint {
+    /// The bits of the hash, uniformly distributed.
+    pub fn bits(self) -> u128 {
+        self.0
+    }
+}
+
+/// The secret under which keys are hashed.
+#[derive(Clone)]
+pub struct Secret([u8; 16]);
+
+impl Secret {
+    /// A secret from the operating system's random numbers.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+/// A part of the key is not there, and the limit says to reject the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartMissing;
+
+// The kinds of a part, hashed before its value, so that no value of one kind can pass for another.
+const IPV4: u8 = 1;
+const IPV6: u8 = 2;
+const OPAQUE_CLIENT: u8 = 3;
+const TEXT: u8 = 4;
+const NUMBER: u8 = 5;
+const MISSING: u8 = 6;
+const GLOBAL: u8 = 7;
+
+impl Key {
+    /// The fingerprint of this key's value in a request.
+    ///
+    /// # Errors
+    /// [`PartMissing`] when a part is not there and [`MissingKey::Reject`] is set.
+    pub fn fingerprint(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, PartMissing> {
+        let mut hash = SipHasher13::new_with_key(&secret.0);
+        for part in &self.parts {
+            self.hash_part(part, facts, &mut hash)?;
+        }
+        Ok(Fingerprint(hash.finish128().as_u128()))
+    }
+
+    fn hash_part(
+        &self,
+        part: &KeyPart,
+        facts: &Facts<'_>,
+        hash: &mut SipHasher13,
+    ) -> Result<(), PartMissing> {
+        let value: Option<Cow<'_, [u8]>> = match part {
+            KeyPart::ClientIp => {
+                self.hash_client(facts.client, hash);
+                return Ok(());
+            }
+            KeyPart::Route => {
+                hash.write_u8(NUMBER);
+                hash.write_u32(facts.route);
+                return Ok(());
+            }
+            KeyPart::Global => {
+                hash.write_u8(GLOBAL);
+                return Ok(());
+            }
+            KeyPart::Host => Some(Cow::Borrowed(facts.host.as_bytes())),
+            KeyPart::Path => Some(Cow::Borrowed(facts.path.as_bytes())),
+            KeyPart::Header(name) => {
+                only(facts.headers.get_all(name).into_iter()).map(|v| Cow::Borrowed(v.as_bytes()))
+            }
+            KeyPart::Cookie(name) => cookie(facts.headers, name).map(Cow::Borrowed),
+            KeyPart::Query(name) => query_parameter(facts.query, name).map(|v| match v {
+                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+            }),
+        };
+        match value {
+            // A value that is there but empty identifies nobody.
+            Some(value) if !value.is_empty() => {
+                hash_text(TEXT, &value, hash);
+                Ok(())
+            }
+            _ => {
+                hash.write_u8(MISSING);
+                match self.missing {
+                    MissingKey::ClientIp => self.hash_client(facts.client, hash),
+                    MissingKey::Shared => {}
+                    MissingKey::Reject => return Err(PartMissing),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn hash_client(&self, client: &ClientId, hash: &mut SipHasher13) {
+        match client {
+            ClientId::Address(IpAddr::V4(address)) => {
+                hash.write_u8(IPV4);
+                hash.write_u32(address.to_bits());
+            }
+            ClientId::Address(IpAddr::V6(address)) => {
+                hash.write_u8(IPV6);
+                let prefix = u32::from(self.ipv6_prefix.min(128));
+                let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
+                hash.write_u128(address.to_bits() & mask);
+            }
+            ClientId::Opaque(name) => hash_text(OPAQUE_CLIENT, name.as_bytes(), hash),
+        }
+    }
+}
+
+/// Hashes a text with its length, so that the parts of a composite key cannot run into each other.
+fn hash_text(kind: u8, text: &[u8], hash: &mut SipHasher13) {
+    hash.write_u8(kind);
+    hash.write_usize(text.len());
+    hash.write(text);
+}
+
+/// The one item of a sequence. A fact that is given twice is as good as missing: the upstream might go by the
+/// other one, and whoever may choose freely which one counts has a fresh bucket for each request.
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    items.next().filter(|_| items.next().is_none())
+}
+
+/// The value of the cookie called `name` (RFC 6265, section 4.2.1).
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let pairs = headers
+        .get_all(http::header::COOKIE)
+        .into_iter()
+        .flat_map(|value| value.as_bytes().split(|&b| b == b';'))
+        .map(<[u8]>::trim_ascii);
+    only(pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")))
+}
+
+/// The decoded value of the query parameter called `name`.
+fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    only(form_urlencoded::parse(query?.as_bytes()).filter(|(key, _)| key == name)).map(|(_, value)| value)
+}
+
+/// A fingerprint for tests that need no key: well spread, and different for different numbers.
+#[cfg(test)]
+pub(crate) fn fingerprint_of(client: u64) -> Fingerprint {
+    let mut hash = SipHasher13::new_with_key(&[0; 16]);
+    hash.write_u64(client);
+    Fingerprint(hash.finish128().as_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    /// A request whose facts the tests change.
+    struct Request {
+        client: ClientId,
+        host: &'static str,
+        path: &'static str,
+        query: Option<&'static str>,
+        route: u32,
+        headers: HeaderMap,
+    }
+
+    impl Request {
+        fn from(client: &str) -> Self {
+            let client = ClientId::Address(client.parse().unwrap());
+            Self { client, host: "a.example", path: "/", query: None, route: 0, headers: HeaderMap::new() }
+        }
+
+        fn header(mut self, name: &'static str, value: &'static str) -> Self {
+            self.headers.append(name, HeaderValue::from_static(value));
+            self
+        }
+
+        fn query(mut self, query: &'static str) -> Self {
+            self.query = Some(query);
+            self
+        }
+
+        fn facts(&self) -> Facts<'_> {
+            Facts {
+                client: &self.client,
+                method: &Method::GET,
+                host: self.host,
+                path: self.path,
+                query: self.query,
+                route: self.route,
+                headers: &self.headers,
+            }
+        }
+    }
+
+    fn key(parts: &[KeyPart]) -> Key {
+        Key { parts: parts.to_vec(), missing: MissingKey::ClientIp, ipv6_prefix: 64 }
+    }
+
+    fn api_key() -> KeyPart {
+        KeyPart::Header(HeaderName::from_static("x-api-key"))
+    }
+
+    fn same(key: &Key, a: &Request, b: &Request) -> bool {
+        let secret = Secret([7; 16]);
+        key.fingerprint(&a.facts(), &secret).unwrap() == key.fingerprint(&b.facts(), &secret).unwrap()
+    }
+
+    #[test]
+    fn an_ipv6_client_is_its_network() {
+        let by_client = key(&[KeyPart::ClientIp]);
+        let (one, neighbour) = (Request::from("2001:db8::1"), Request::from("2001:db8::2"));
+        assert!(same(&by_client, &one, &neighbour));
+        assert!(!same(&by_client, &one, &Request::from("2001:db8:0:1::1")));
+        let exact = Key { ipv6_prefix: 128, ..by_client };
+        assert!(!same(&exact, &one, &neighbour));
+    }
+
+    #[test]
+    fn an_ipv4_client_is_its_address() {
+        let by_client = key(&[KeyPart::ClientIp]);
+        assert!(same(&by_client, &Request::from("192.0.2.1"), &Request::from("192.0.2.1")));
+        assert!(!same(&by_client, &Request::from("192.0.2.1"), &Request::from("192.0.2.2")));
+    }
+
+    #[test]
+    fn a_client_without_an_address_shares_with_no_address() {
+        let by_client = key(&[KeyPart::ClientIp]);
+        let mut unknown = Request::from("192.0.2.1");
+        unknown.client = ClientId::Opaque("unknown".into());
+        assert!(!same(&by_client, &unknown, &Request::from("192.0.2.1")));
+    }
+
+    #[test]
+    fn a_missing_part_is_the_client_unless_the_limit_says_otherwise() {
+        let secret = Secret([7; 16]);
+        let (one, two) = (Request::from("192.0.2.1"), Request::from("192.0.2.2"));
+        let by_key = key(&[api_key()]);
+        assert!(!same(&by_key, &one, &two));
+        let shared = Key { missing: MissingKey::Shared, ..by_key.clone() };
+        assert!(same(&shared, &one, &two));
+        let reject = Key { missing: MissingKey::Reject, ..by_key.clone() };
+        assert_eq!(reject.fingerprint(&one.facts(), &secret), Err(PartMissing));
+        let empty = Request::from("192.0.2.1").header("x-api-key", "");
+        assert!(same(&by_key, &empty, &one), "an empty value is a missing one");
+    }
+
+    #[test]
+    fn a_part_that_is_given_twice_is_missing() {
+        let plain = Request::from("192.0.2.1");
+        for (part, doubled) in [
+            (api_key(), Request::from("192.0.2.1").header("x-api-key", "a").header("x-api-key", "b")),
+            (KeyPart::Cookie("sid".into()), Request::from("192.0.2.1").header("cookie", "sid=a; sid=b")),
+            (KeyPart::Query("user".into()), Request::from("192.0.2.1").query("user=a&us%65r=b")),
+        ] {
+            assert!(same(&key(&[part]), &doubled, &plain));
+        }
+    }
+
+    #[test]
+    fn a_value_cannot_pass_for_a_missing_part_or_another_kind() {
+        let by_key = key(&[api_key()]);
+        let named = Request::from("192.0.2.1").header("x-api-key", "192.0.2.1");
+        assert!(!same(&by_key, &named, &Request::from("192.0.2.1")));
+    }
+
+    #[test]
+    fn the_parts_of_a_composite_key_do_not_run_together() {
+        let both = key(&[api_key(), KeyPart::Query("user".into())]);
+        let one = Request::from("192.0.2.1").header("x-api-key", "ab").query("user=c");
+        let two = Request::from("192.0.2.1").header("x-api-key", "a").query("user=bc");
+        assert!(!same(&both, &one, &two));
+        assert!(same(&both, &one, &Request::from("192.0.2.9").header("x-api-key", "ab").query("x&user=%63")));
+    }
+
+    #[test]
+    fn cookies_are_found_among_others_and_in_every_field() {
+        let by_cookie = key(&[KeyPart::Cookie("sid".into())]);
+        let one = Request::from("192.0.2.1").header("cookie", "a=1; sid=x; b=2");
+        let two = Request::from("192.0.2.2").header("cookie", "xsid=y").header("cookie", "sid=x");
+        assert!(same(&by_cookie, &one, &two));
+    }
+
+    #[test]
+    fn host_path_route_and_global() {
+        let (one, mut two) = (Request::from("192.0.2.1"), Request::from("192.0.2.2"));
+        for part in [KeyPart::Host, KeyPart::Path, KeyPart::Route, KeyPart::Global] {
+            assert!(same(&key(&[part]), &one, &two));
+        }
+        (two.host, two.path, two.route) = ("b.example", "/b", 1);
+        for part in [KeyPart::Host, KeyPart::Path, KeyPart::Route] {
+            assert!(!same(&key(&[part]), &one, &two));
+        }
+        assert!(same(&key(&[KeyPart::Global]), &one, &two));
+    }
+
+    #[test]
+    fn the_secret_decides_the_fingerprint() {
+        let request = Request::from("192.0.2.1");
+        let of =
+            |secret| key(&[KeyPart::ClientIp]).fingerprint(&request.facts(), &Secret([secret; 16])).unwrap();
+        assert_ne!(of(1), of(2));
+    }
 }

@@ -8,10 +8,10 @@ use super::super::item::Item;
 use super::super::problem::{Checked, Fault};
 use super::super::section::Section;
 use super::super::value::{http::method, key, quantity};
-use super::super::{Limit, Mode};
 use super::{server, together};
 use crate::limit::key::{Key, KeyPart, MissingKey};
 use crate::limit::quota::{MAX_TOKENS, Quota, QuotaError};
+use crate::limit::{Mode, Rule};
 
 /// The buckets of a limit where the file does not say.
 pub(super) const DEFAULT_MAX_CLIENTS: usize = 1_000_000;
@@ -31,12 +31,12 @@ fn max_clients(item: Item<'_>) -> Checked<usize> {
 }
 
 /// Reads `[limits.*]`.
-pub(super) fn all(items: &Checked<Vec<(&str, Item<'_>)>>, max_clients: usize) -> Checked<Vec<Limit>> {
+pub(super) fn all(items: &Checked<Vec<(&str, Item<'_>)>>, max_clients: usize) -> Checked<Vec<Rule>> {
     let items = items.as_ref().map_err(|reported| *reported)?;
     together(items.iter().map(|(name, item)| limit(name, item, max_clients)))
 }
 
-fn limit(name: &str, item: &Item<'_>, default_max_clients: usize) -> Checked<Limit> {
+fn limit(name: &str, item: &Item<'_>, default_max_clients: usize) -> Checked<Rule> {
     let title = format!("[limits.{}]", name.escape_debug());
     let example = "[limits.NAME] with a name of its own for each limit, and its keys below";
     let section = item.section(title, example)?;
@@ -53,7 +53,7 @@ fn limit(name: &str, item: &Item<'_>, default_max_clients: usize) -> Checked<Lim
     let legacy_headers = section.or("legacy_headers", false, |item| item.boolean());
     let max_clients = section.or("max_clients", default_max_clients, max_clients);
     section.finish();
-    Ok(Limit {
+    Ok(Rule {
         name: name.to_owned(),
         quota: quota?,
         key: key?,

@@ -1,0 +1,255 @@
+//! Who is asking: from the peer's address and, through trusted proxies, from what they say.
+//!
+//! Only the trusted part of a forwarding chain is believed. Starting from the peer and going right to left,
+//! the first address that is not a trusted proxy is the client: whatever stands further left was written by
+//! somebody nobody vouches for. A proxy that says something that is no address ("unknown", an obfuscated
+//! name) gives its client an identity of its own, which is never taken for an address: it is not trusted, not
+//! exempt from anything, and shares no bucket with a client that has an address.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+
+/// RFC 7239.
+pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+/// The customary field that RFC 7239 was to replace.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// A client's identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClientId {
+    /// An address. One that is an IPv4 address in IPv6 clothes is kept as IPv4.
+    Address(IpAddr),
+    /// What a trusted proxy said in place of an address.
+    Opaque(String),
+}
+
+impl ClientId {
+    /// The address, if there is one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Opaque(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Opaque(name) => write!(f, "{}", name.escape_default()),
+        }
+    }
+}
+
+/// The peers whose word on where a request comes from is taken.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Trusts the peers in these networks.
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks)
+    }
+
+    /// Whether a peer at this address is trusted.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&peer.to_canonical()))
+    }
+
+    /// The client behind `peer`: the peer itself, or if that is trusted, who it says it speaks for.
+    ///
+    /// `X-Forwarded-For` and `Forwarded` are both read. When a request has both and they name different
+    /// clients, one of them came through from the client untouched, and nothing tells which: neither is
+    /// believed, and the peer is the client.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientId {
+        let peer = peer.to_canonical();
+        if !self.contains(peer) {
+            return ClientId::Address(peer);
+        }
+        let x_forwarded_for = self.nearest_untrusted(&x_forwarded_for(headers));
+        let forwarded = self.nearest_untrusted(&forwarded_for(headers));
+        match (x_forwarded_for, forwarded) {
+            (Some(client), None) | (None, Some(client)) => client,
+            (Some(one), Some(other)) if one == other => one,
+            _ => ClientId::Address(peer),
+        }
+    }
+
+    /// The rightmost entry that is no trusted proxy; the leftmost if all are; `None` without entries.
+    fn nearest_untrusted(&self, chain: &[Cow<'_, str>]) -> Option<ClientId> {
+        let mut nearest = None;
+        for entry in chain.iter().rev() {
+            let client = parse_node(entry);
+            let trusted = client.address().is_some_and(|address| self.contains(address));
+            nearest = Some(client);
+            if !trusted {
+                break;
+            }
+        }
+        nearest
+    }
+}
+
+/// The entries of all `X-Forwarded-For` fields, left to right.
+fn x_forwarded_for(headers: &HeaderMap) -> Vec<Cow<'_, str>> {
+    headers
+        .get_all(X_FORWARDED_FOR)
+        .into_iter()
+        .flat_map(|value| value.as_bytes().split(|&b| b == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|entry| !entry.is_empty())
+        .map(String::from_utf8_lossy)
+        .collect()
+}
+
+/// The `for` parameters of all elements of all `Forwarded` fields, left to right; of an element that has none,
+/// `unknown`.
+fn forwarded_for(headers: &HeaderMap) -> Vec<Cow<'_, str>> {
+    headers
+        .get_all(FORWARDED)
+        .into_iter()
+        .flat_map(|value| split_unquoted(value.as_bytes(), b','))
+        .filter(|element| !element.is_empty())
+        .map(|element| {
+            split_unquoted(element, b';')
+                .into_iter()
+                .find_map(|pair| {
+                    let (name, value) = pair.split_at_checked(4)?;
+                    name.eq_ignore_ascii_case(b"for=").then(|| String::from_utf8_lossy(value))
+                })
+                .unwrap_or(Cow::Borrowed("unknown"))
+        })
+        .collect()
+}
+
+/// Splits at a separator that stands outside double quotes, and trims the pieces.
+fn split_unquoted(text: &[u8], separator: u8) -> Vec<&[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(|&b| {
+        let literal = std::mem::take(&mut escaped);
+        match b {
+            b'\\' if quoted && !literal => escaped = true,
+            b'"' if !literal => quoted = !quoted,
+            _ => {}
+        }
+        b == separator && !quoted
+    })
+    .map(<[u8]>::trim_ascii)
+    .collect()
+}
+
+/// A node of a forwarding chain: an address, perhaps with a port, brackets or quotes; or something else.
+fn parse_node(text: &str) -> ClientId {
+    let node = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+    let bare = node.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(node);
+    let address = bare.parse::<IpAddr>().ok().or_else(|| node.parse::<SocketAddr>().ok().map(|a| a.ip()));
+    address.map_or_else(|| ClientId::Opaque(node.to_owned()), |a| ClientId::Address(a.to_canonical()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    fn trusting(networks: &[&str]) -> TrustedProxies {
+        TrustedProxies::new(networks.iter().map(|n| n.parse().unwrap()).collect())
+    }
+
+    fn headers(fields: &[(&HeaderName, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn client(trusted: &[&str], peer: &str, fields: &[(&HeaderName, &str)]) -> String {
+        trusting(trusted).client(peer.parse().unwrap(), &headers(fields)).to_string()
+    }
+
+    #[test]
+    fn nobody_is_believed_unless_trusted() {
+        let forged = [(&X_FORWARDED_FOR, "1.1.1.1"), (&FORWARDED, "for=1.1.1.1")];
+        assert_eq!(client(&[], "192.0.2.1", &forged), "192.0.2.1");
+        assert_eq!(client(&["10.0.0.0/8"], "192.0.2.1", &forged), "192.0.2.1");
+    }
+
+    #[test]
+    fn the_rightmost_untrusted_address_is_the_client() {
+        let trusted = ["10.0.0.0/8", "::1/128"];
+        for (fields, expected) in [
+            (vec![], "10.0.0.1"),
+            (vec![(&X_FORWARDED_FOR, "203.0.113.9")], "203.0.113.9"),
+            (vec![(&X_FORWARDED_FOR, "6.6.6.6, 203.0.113.9, 10.1.1.1")], "203.0.113.9"),
+            (vec![(&X_FORWARDED_FOR, "6.6.6.6"), (&X_FORWARDED_FOR, "203.0.113.9,10.1.1.1")], "203.0.113.9"),
+            (vec![(&X_FORWARDED_FOR, "10.9.9.9, 10.1.1.1")], "10.9.9.9"),
+            (vec![(&X_FORWARDED_FOR, "203.0.113.9:4711")], "203.0.113.9"),
+            (vec![(&X_FORWARDED_FOR, "[2001:db8::1]:4711")], "2001:db8::1"),
+            (vec![(&X_FORWARDED_FOR, "::ffff:203.0.113.9")], "203.0.113.9"),
+            (vec![(&X_FORWARDED_FOR, " , ,")], "10.0.0.1"),
+            (vec![(&FORWARDED, "for=6.6.6.6, For=\"[2001:db8::1]:80\";proto=https")], "2001:db8::1"),
+            (vec![(&FORWARDED, "by=x;for=203.0.113.9, for=10.0.0.2")], "203.0.113.9"),
+        ] {
+            assert_eq!(client(&trusted, "10.0.0.1", &fields), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_peer_in_ipv6_clothes_is_recognised() {
+        assert_eq!(
+            client(&["10.0.0.0/8"], "::ffff:10.0.0.1", &[(&X_FORWARDED_FOR, "203.0.113.9")]),
+            "203.0.113.9"
+        );
+    }
+
+    #[test]
+    fn what_is_no_address_is_an_identity_of_its_own() {
+        let trusted = trusting(&["10.0.0.0/8"]);
+        for (fields, expected) in [
+            (vec![(&X_FORWARDED_FOR, "6.6.6.6, unknown")], "unknown"),
+            (vec![(&FORWARDED, "for=6.6.6.6, for=\"_a,b\"")], "_a,b"),
+            (vec![(&FORWARDED, "for=6.6.6.6, proto=http")], "unknown"),
+            (vec![(&X_FORWARDED_FOR, "6.6.6.6, 300.1.1.1")], "300.1.1.1"),
+        ] {
+            let found = trusted.client("10.0.0.1".parse().unwrap(), &headers(&fields));
+            assert_eq!(found, ClientId::Opaque(expected.to_owned()));
+            assert_eq!(found.address(), None);
+        }
+    }
+
+    #[test]
+    fn two_fields_that_disagree_are_not_believed() {
+        let fields = [(&X_FORWARDED_FOR, "203.0.113.9"), (&FORWARDED, "for=6.6.6.6")];
+        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &fields), "10.0.0.1");
+        let fields = [(&X_FORWARDED_FOR, "203.0.113.9"), (&FORWARDED, "for=203.0.113.9")];
+        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &fields), "203.0.113.9");
+    }
+
+    #[test]
+    fn an_opaque_identity_cannot_forge_a_log_line() {
+        assert_eq!(ClientId::Opaque("a\n\u{1b}b".into()).to_string(), "a\\n\\u{1b}b");
+    }
+
+    proptest! {
+        #[test]
+        fn no_field_panics_or_makes_an_untrusted_peer_somebody_else(
+            forwarded in proptest::collection::vec(any::<u8>(), 0..80),
+            x_forwarded_for in "[0-9a-f.:, \"\\[\\]]{0,80}",
+        ) {
+            let mut fields = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(&forwarded) {
+                fields.append(FORWARDED, value);
+            }
+            fields.append(X_FORWARDED_FOR, HeaderValue::from_str(&x_forwarded_for).unwrap());
+            let peer: IpAddr = "192.0.2.1".parse().unwrap();
+            prop_assert_eq!(trusting(&[]).client(peer, &fields), ClientId::Address(peer));
+            trusting(&["0.0.0.0/0"]).client(peer, &fields);
+        }
+    }
+}

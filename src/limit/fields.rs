@@ -1,0 +1,173 @@
+//! What a client is told of its limits: `RateLimit-Policy`, `RateLimit`, `Retry-After`, and the older
+//! `X-RateLimit-*` fields.
+//!
+//! The format is that of draft-ietf-httpapi-ratelimit-headers-10. A limit that is only being tried out is not
+//! told of: a client should not slow down for it.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::HeaderName;
+
+use super::{Limiter, Mode, Outcome, Report, Rule};
+
+/// `RateLimit-Policy`: the limits that applied.
+pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// `RateLimit`: what is left of each.
+pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The bucket size of the limit that is nearest to refusing.
+pub const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+/// Whole tokens left of it.
+pub const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+/// Whole seconds until its bucket is full.
+pub const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+
+/// The rate-limit fields of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// The value of [`RATELIMIT_POLICY`]; empty sends neither.
+    pub policy: String,
+    /// The value of [`RATELIMIT`].
+    pub state: String,
+    /// The `X-RateLimit-*` fields.
+    pub legacy: Option<Legacy>,
+}
+
+/// The `X-RateLimit-*` fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Legacy {
+    /// [`X_RATELIMIT_LIMIT`]
+    pub limit: u32,
+    /// [`X_RATELIMIT_REMAINING`]
+    pub remaining: u32,
+    /// [`X_RATELIMIT_RESET`]
+    pub reset: u64,
+}
+
+impl Fields {
+    /// The fields that tell of `reports`.
+    pub fn of(limiter: &Limiter, reports: &[Report]) -> Self {
+        let mut fields = Self::default();
+        for report in reports {
+            let rule = limiter.limits[report.limit].rule();
+            if let (Some(level), Mode::Enforce) = (report.level, rule.mode) {
+                fields.add(rule, level);
+            }
+        }
+        fields
+    }
+
+    fn add(&mut self, rule: &Rule, level: super::Level) {
+        if rule.fields {
+            let separator = if self.policy.is_empty() { "" } else { ", " };
+            let (name, burst) = (&rule.name, rule.quota.burst());
+            let window = whole_seconds(rule.quota.time_to_fill());
+            // Writing to a String cannot fail.
+            let _ = write!(self.policy, "{separator}\"{name}\";q={burst};w={window}");
+            let _ = write!(self.state, "{separator}\"{name}\";r={}", level.tokens);
+            if let Some(next) = level.next_token {
+                let _ = write!(self.state, ";t={}", whole_seconds(next));
+            }
+        }
+        if rule.legacy_headers && self.legacy.is_none_or(|nearest| level.tokens < nearest.remaining) {
+            self.legacy = Some(Legacy {
+                limit: rule.quota.burst(),
+                remaining: level.tokens,
+                reset: whole_seconds(level.full_in),
+            });
+        }
+    }
+}
+
+/// The value of `Retry-After`: whole seconds, at least one, and never too few.
+pub fn retry_after(wait: Duration) -> u64 {
+    whole_seconds(wait).max(1)
+}
+
+/// The names of the limits that refused, in their order.
+pub fn violated<'a>(limiter: &'a Limiter, reports: &'a [Report]) -> impl Iterator<Item = &'a str> {
+    reports
+        .iter()
+        .filter(|report| matches!(report.outcome, Outcome::Refused(_)))
+        .map(|report| limiter.limits[report.limit].rule().name.as_str())
+}
+
+/// A duration in whole seconds, rounded up.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::bucket::{Level, Wait};
+    use crate::limit::key::{Key, KeyPart, MissingKey, Secret};
+    use crate::limit::quota::Quota;
+    use http::StatusCode;
+
+    fn rule(name: &str, count: u64, burst: u64) -> Rule {
+        Rule {
+            name: name.to_owned(),
+            quota: Quota::new(count, Duration::from_secs(1), burst).unwrap(),
+            key: Key { parts: vec![KeyPart::Global], missing: MissingKey::ClientIp, ipv6_prefix: 64 },
+            cost: 1,
+            methods: Vec::new(),
+            exempt: Vec::new(),
+            mode: Mode::Enforce,
+            status: StatusCode::TOO_MANY_REQUESTS,
+            fields: true,
+            legacy_headers: false,
+            max_clients: 10,
+        }
+    }
+
+    fn report(limit: usize, tokens: u32, next_token: Option<Duration>) -> Report {
+        let full_in = Duration::from_millis(1500);
+        Report { limit, outcome: Outcome::Allowed, level: Some(Level { tokens, next_token, full_in }) }
+    }
+
+    #[test]
+    fn the_fields_of_the_draft() {
+        let limiter = Limiter::new(vec![rule("per_client", 10, 20), rule("all", 3, 4)], Secret::random());
+        let reports = [report(0, 19, Some(Duration::from_millis(100))), report(1, 4, None)];
+        let fields = Fields::of(&limiter, &reports);
+        assert_eq!(fields.policy, r#""per_client";q=20;w=2, "all";q=4;w=2"#);
+        assert_eq!(fields.state, r#""per_client";r=19;t=1, "all";r=4"#);
+        assert_eq!(fields.legacy, None);
+    }
+
+    #[test]
+    fn silent_dry_run_and_exempt_limits_are_not_told_of() {
+        let silent = Rule { fields: false, ..rule("silent", 1, 1) };
+        let trial = Rule { mode: Mode::DryRun, ..rule("trial", 1, 1) };
+        let limiter = Limiter::new(vec![silent, trial, rule("exempt", 1, 1)], Secret::random());
+        let exempt = Report { limit: 2, outcome: Outcome::Exempt, level: None };
+        assert_eq!(
+            Fields::of(&limiter, &[report(0, 1, None), report(1, 1, None), exempt]),
+            Fields::default()
+        );
+    }
+
+    #[test]
+    fn the_legacy_fields_tell_of_the_limit_that_is_nearest_to_refusing() {
+        let legacy = |name, burst| Rule { legacy_headers: true, ..rule(name, 1, burst) };
+        let limiter = Limiter::new(vec![legacy("wide", 9), legacy("narrow", 5)], Secret::random());
+        let fields = Fields::of(&limiter, &[report(0, 8, None), report(1, 4, None)]);
+        assert_eq!(fields.legacy, Some(Legacy { limit: 5, remaining: 4, reset: 2 }));
+    }
+
+    #[test]
+    fn a_retry_is_never_promised_too_early() {
+        assert_eq!(retry_after(Duration::from_nanos(1)), 1);
+        assert_eq!(retry_after(Duration::from_secs(1)), 1);
+        assert_eq!(retry_after(Duration::from_nanos(1_000_000_001)), 2);
+        assert_eq!(retry_after(Duration::ZERO), 1);
+    }
+
+    #[test]
+    fn the_limits_that_refused_are_named() {
+        let limiter = Limiter::new(vec![rule("a", 1, 1), rule("b", 1, 1)], Secret::random());
+        let refused = Report { outcome: Outcome::Refused(Wait(Duration::ZERO)), ..report(1, 0, None) };
+        assert_eq!(violated(&limiter, &[report(0, 1, None), refused]).collect::<Vec<_>>(), ["b"]);
+    }
+}
