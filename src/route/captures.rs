@@ -1,7 +1,5 @@
 //! What a pattern captured of a path: ranges into it, so that a match allocates nothing.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "filled by the table, which comes next"))]
-
 use std::ops::Range;
 
 use super::pattern::MAX_PARAMETERS;

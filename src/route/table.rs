@@ -1,0 +1,151 @@
+//! The table of routes: host, path and method to the most specific route.
+//!
+//! Whatever the order in the file: an exact host over a wildcard (the longest first) over any host; then, segment
+//! by segment from the left, a literal over a parameter over a `*`; then a route that names the method over one
+//! that takes any. A route that does not take the request is as good as absent, so the next best is tried: a
+//! path that the routes of `api.example.com` do not know may still be known to those of `*.example.com` or of
+//! any host, and a method that `/users/{id}` does not take may be taken by `/users/*`. Only when nothing takes
+//! the method, but something matches host and path, is the method to blame.
+//!
+//! A route that names `GET` takes `HEAD` as well, unless another with the same path names `HEAD`.
+//!
+//! The table takes the config as valid: of two routes that cannot be told apart it keeps the first.
+
+use std::fmt;
+
+use http::Method;
+
+use super::captures::Captures;
+use super::hash::NameMap;
+use super::pattern::HostPattern;
+use super::trie::Trie;
+use crate::config::Route;
+
+/// A route: its place in the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(pub(super) u32);
+
+impl RouteId {
+    /// The index of the route in [`Config::routes`](crate::config::Config::routes).
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What the table knows of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// The most specific route that takes it.
+    Found {
+        /// The route.
+        route: RouteId,
+        /// What its pattern captured of the path.
+        captures: Captures,
+    },
+    /// Routes match its host and path, but none takes its method: 405.
+    MethodNotAllowed {
+        /// The methods that they take.
+        allow: Allow,
+    },
+    /// No route matches its host and path: 404.
+    NotFound,
+}
+
+/// The methods that a path takes. Its text is the value of an `Allow` field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allow(Vec<Method>);
+
+impl Allow {
+    /// The methods, each once, in the order of their names.
+    pub fn methods(&self) -> &[Method] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Allow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, method) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            f.write_str(method.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// The routes of a config, ready to be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    exact: NameMap<Trie>,
+    /// By what follows the `*.`.
+    wildcards: NameMap<Trie>,
+    /// The length of the longest of them.
+    longest_wildcard: usize,
+    any: Trie,
+}
+
+impl Table {
+    /// The table of these routes, which are numbered in this order.
+    pub fn new(routes: &[Route]) -> Self {
+        let mut table = Self::default();
+        for (route, id) in routes.iter().zip((0..).map(RouteId)) {
+            if route.hosts.is_empty() {
+                table.any.insert(&route.path, &route.methods, id);
+            }
+            for host in &route.hosts {
+                let trie = match host {
+                    HostPattern::Exact(host) => table.exact.entry(host.as_str().into()),
+                    HostPattern::Wildcard(suffix) => {
+                        table.longest_wildcard = table.longest_wildcard.max(suffix.len());
+                        table.wildcards.entry(suffix.as_str().into())
+                    }
+                };
+                trie.or_default().insert(&route.path, &route.methods, id);
+            }
+        }
+        table
+    }
+
+    /// The most specific route for a request. `host` is what `host_of` returned, or empty for a
+    /// request that names none; `path` is what [`normalise`](super::normalise) returned.
+    pub fn find(&self, host: &str, path: &str, method: &Method) -> Match {
+        for trie in self.tries(host) {
+            if let Some((route, captures)) = trie.find(path, method) {
+                return Match::Found { route, captures };
+            }
+        }
+        let mut methods = Vec::new();
+        for trie in self.tries(host) {
+            trie.collect_methods(path, &mut methods);
+        }
+        if methods.is_empty() {
+            return Match::NotFound;
+        }
+        if methods.contains(&Method::GET) {
+            methods.push(Method::HEAD);
+        }
+        methods.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+        methods.dedup();
+        Match::MethodNotAllowed { allow: Allow(methods) }
+    }
+
+    /// The tries of the host patterns that match, the most specific first.
+    fn tries(&self, host: &str) -> impl Iterator<Item = &Trie> {
+        let exact = if self.exact.is_empty() { None } else { self.exact.get(host) };
+        exact.into_iter().chain(self.wildcards_of(host)).chain([&self.any])
+    }
+
+    /// The wildcards that match, the longest first.
+    fn wildcards_of(&self, host: &str) -> impl Iterator<Item = &Trie> {
+        let host = if self.wildcards.is_empty() { "" } else { host };
+        host.match_indices('.')
+            .filter(|(at, _)| *at > 0)
+            .filter_map(|(at, _)| host.get(at + 1..))
+            .filter(|suffix| suffix.len() <= self.longest_wildcard)
+            .filter_map(|suffix| self.wildcards.get(suffix))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The path patterns of one host, as a tree of segments.
+//!
+//! A node has a child for each literal segment, found by its hash, and at most one for a parameter. So a lookup
+//! takes a step for each segment of the path, however many patterns there are. Where a literal leads nowhere, it
+//! comes back and tries the parameter, then what matches everything below: from the left, a literal beats a
+//! parameter, and that beats a `*`. No node is visited twice, and none deeper than the longest pattern.
+
+use http::Method;
+use memchr::memchr;
+
+use super::captures::Captures;
+use super::hash::NameMap;
+use super::pattern::{PathPattern, Segment};
+use super::table::RouteId;
+
+/// The routes of one host, by path and method.
+#[derive(Clone, Debug)]
+pub(super) struct Trie {
+    /// The first is the root; children are indices.
+    nodes: Vec<Node>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Node {
+    literals: NameMap<usize>,
+    parameter: Option<usize>,
+    /// The patterns that end here.
+    exact: Endpoint,
+    /// The patterns that match this and everything below.
+    prefix: Endpoint,
+}
+
+/// The routes of one pattern, by method.
+#[derive(Clone, Debug, Default)]
+struct Endpoint {
+    named: Vec<(Method, RouteId)>,
+    any: Option<RouteId>,
+}
+
+impl Default for Trie {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()] }
+    }
+}
+
+impl Trie {
+    /// Adds a route. Where it cannot be told apart from one that is there, that one stays.
+    pub(super) fn insert(&mut self, pattern: &PathPattern, methods: &[Method], route: RouteId) {
+        let mut at = 0;
+        for segment in &pattern.segments {
+            let new = self.nodes.len();
+            let node = &mut self.nodes[at];
+            at = match segment {
+                Segment::Literal(text) => *node.literals.entry(text.as_str().into()).or_insert(new),
+                Segment::Parameter(_) => *node.parameter.get_or_insert(new),
+            };
+            if at == new {
+                self.nodes.push(Node::default());
+            }
+        }
+        let node = &mut self.nodes[at];
+        if pattern.prefix { &mut node.prefix } else { &mut node.exact }.insert(methods, route);
+    }
+
+    /// The most specific route that matches the path and takes the method, and what its pattern captured.
+    pub(super) fn find(&self, path: &str, method: &Method) -> Option<(RouteId, Captures)> {
+        let mut captures = Captures::none();
+        let start = path.starts_with('/').then_some(1)?;
+        let route = self.walk(0, path, Some(start), &mut captures, &mut |endpoint| endpoint.find(method))?;
+        Some((route, captures))
+    }
+
+    /// Adds the methods that the path's routes name.
+    pub(super) fn collect_methods(&self, path: &str, methods: &mut Vec<Method>) {
+        if path.starts_with('/') {
+            self.walk(0, path, Some(1), &mut Captures::none(), &mut |endpoint| {
+                methods.extend(endpoint.named.iter().map(|(method, _)| method.clone()));
+                None
+            });
+        }
+    }
+
+    /// Visits the endpoints that match, the most specific first, until `visit` takes one. `next` is where the
+    /// next segment of the path starts; `None` after the last.
+    fn walk(
+        &self,
+        at: usize,
+        path: &str,
+        next: Option<usize>,
+        captures: &mut Captures,
+        visit: &mut impl FnMut(&Endpoint) -> Option<RouteId>,
+    ) -> Option<RouteId> {
+        let node = self.nodes.get(at)?;
+        if let Some(start) = next {
+            let tail = path.get(start..)?;
+            let len = memchr(b'/', tail.as_bytes());
+            let segment = len.and_then(|len| tail.get(..len)).unwrap_or(tail);
+            let next = len.map(|len| start + len + 1);
+            if let Some(&child) = node.literals.get(segment)
+                && let Some(route) = self.walk(child, path, next, captures, visit)
+            {
+                return Some(route);
+            }
+            if let Some(child) = node.parameter
+                && !segment.is_empty()
+            {
+                let before = captures.len();
+                captures.push(start..start + segment.len());
+                if let Some(route) = self.walk(child, path, next, captures, visit) {
+                    return Some(route);
+                }
+                captures.truncate(before);
+            }
+        } else if let Some(route) = visit(&node.exact) {
+            return Some(route);
+        }
+        let route = visit(&node.prefix)?;
+        captures.set_rest(next);
+        Some(route)
+    }
+}
+
+impl Endpoint {
+    fn insert(&mut self, methods: &[Method], route: RouteId) {
+        if methods.is_empty() {
+            self.any.get_or_insert(route);
+        }
+        for method in methods {
+            if self.named(method).is_none() {
+                self.named.push((method.clone(), route));
+            }
+        }
+    }
+
+    fn named(&self, method: &Method) -> Option<RouteId> {
+        self.named.iter().find(|(named, _)| named == method).map(|(_, route)| *route)
+    }
+
+    /// The route that names the method, else one that takes any. Whoever names `GET` means `HEAD` too.
+    fn find(&self, method: &Method) -> Option<RouteId> {
+        self.named(method)
+            .or_else(|| if method == Method::HEAD { self.named(&Method::GET) } else { None })
+            .or(self.any)
+    }
+}
