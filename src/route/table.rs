@@ -107,7 +107,7 @@ impl Table {
         table
     }
 
-    /// The most specific route for a request. `host` is what `host_of` returned, or empty for a
+    /// The most specific route for a request. `host` is what [`host_of`](super::host_of) returned, or empty for a
     /// request that names none; `path` is what [`normalise`](super::normalise) returned.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> Match {
         for trie in self.tries(host) {

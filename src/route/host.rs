@@ -1,0 +1,145 @@
+//! The one form of the host that a request asks for.
+
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
+/// The longest name that DNS can hold.
+const MAX_NAME: usize = 253;
+
+/// The host of an authority or a `Host` field: in lower case, without the port and a trailing dot, an IPv6
+/// address in its brackets and its shortest form. Borrowed if it was written like that.
+///
+/// `None` if it is none: empty, with a user name, with a port that is no number up to 65535 (or empty), longer
+/// than a name can be, or with anything but letters, digits, `-`, `_` and `.`. RFC 3986 allows more, such as
+/// escapes, but no name that resolves has it, and parsers disagree on it.
+pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
+    if authority.starts_with('[') {
+        let (host, port) = authority.split_at(authority.find(']')? + 1);
+        check_port(port)?;
+        return ipv6(host);
+    }
+    let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    check_port(port)?;
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.len() > MAX_NAME {
+        return None;
+    }
+    let mut has_upper = false;
+    let mut label_is_empty = true;
+    for byte in host.bytes() {
+        match byte {
+            b'.' if label_is_empty => return None,
+            b'.' => label_is_empty = true,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label_is_empty = false,
+            b'A'..=b'Z' => {
+                label_is_empty = false;
+                has_upper = true;
+            }
+            _ => return None,
+        }
+    }
+    match (label_is_empty, has_upper) {
+        (true, _) => None,
+        (false, true) => Some(Cow::Owned(host.to_ascii_lowercase())),
+        (false, false) => Some(Cow::Borrowed(host)),
+    }
+}
+
+/// Checks what follows the host: nothing, or a colon and a port.
+fn check_port(text: &str) -> Option<()> {
+    if text.is_empty() {
+        return Some(());
+    }
+    let digits = text.strip_prefix(':')?;
+    let is_port = digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    is_port.then_some(())
+}
+
+fn ipv6(host: &str) -> Option<Cow<'_, str>> {
+    let address: Ipv6Addr = host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+    let shortest = format!("[{address}]");
+    Some(if shortest == host { Cow::Borrowed(host) } else { Cow::Owned(shortest) })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::route::pattern::HostPattern;
+
+    #[test]
+    fn a_host_in_lower_case_is_borrowed() {
+        for (authority, host) in [
+            ("api.example.com", "api.example.com"),
+            ("api.example.com:8000", "api.example.com"),
+            ("api.example.com.", "api.example.com"),
+            ("api.example.com.:80", "api.example.com"),
+            ("my_service:0080", "my_service"),
+            ("192.0.2.1:80", "192.0.2.1"),
+            ("[2001:db8::1]:443", "[2001:db8::1]"),
+        ] {
+            assert!(matches!(host_of(authority), Some(Cow::Borrowed(found)) if found == host), "{authority}");
+        }
+    }
+
+    #[test]
+    fn another_spelling_of_a_host_is_the_same_host() {
+        assert_eq!(host_of("API.Example.COM:8000").unwrap(), "api.example.com");
+        assert_eq!(host_of("[2001:DB8:0:0::1]").unwrap(), "[2001:db8::1]");
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for authority in [
+            "",
+            ".",
+            ":80",
+            "a..b",
+            ".a",
+            "a.b..",
+            "user@example.com",
+            "user:pw@example.com",
+            "a b",
+            "a/b",
+            "a\\b",
+            "a%2eb",
+            "a*b",
+            "a,b",
+            "bücher.example",
+            "a:",
+            "a:x",
+            "a:+80",
+            "a:65536",
+            "a:80:80",
+            "::1",
+            "[::1",
+            "[::1]x",
+            "[::1]:",
+            "[::g]",
+            "[]",
+            "[fe80::1%25eth0]",
+            "[::1]]",
+            "a\r\n",
+        ] {
+            assert_eq!(host_of(authority), None, "{authority:?}");
+        }
+        assert_eq!(host_of(&["a"; 128].join(".")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_and_twice_changes_nothing(authority in r"[\[]?[aA0.:é\]-]{0,12}|.{0,12}") {
+            if let Some(host) = host_of(&authority) {
+                prop_assert_eq!(host_of(&host), Some(Cow::Borrowed(&*host)));
+            }
+        }
+
+        #[test]
+        fn a_host_pattern_is_in_the_form_of_the_host_it_matches(text in r"[aA.-]{1,6}|\[[12aA:.]{2,9}\]") {
+            if let Ok(HostPattern::Exact(host)) = text.parse() {
+                prop_assert_eq!(host_of(&text), Some(Cow::Owned(host)));
+            }
+        }
+    }
+}
