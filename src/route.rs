@@ -1,7 +1,7 @@
 //! Routes: which of them a request's host, path and method lead to, and where they lead.
 //!
 //! In the order of use: [`host_of`] and [`normalise`] bring what the client sent into one form, [`Table::find`]
-//! names the most specific route. All of it is arithmetic on
+//! names the most specific route, [`rewrite`] builds the path that goes upstream. All of it is arithmetic on
 //! strings: no I/O, no config but its types, nothing that a client sends can panic, and the common request
 //! allocates nothing.
 //!
@@ -12,10 +12,12 @@ mod hash;
 mod host;
 pub mod path;
 pub mod pattern;
+mod rewrite;
 mod table;
 mod trie;
 
 pub use self::captures::Captures;
 pub use self::host::host_of;
 pub use self::path::{Unsafe, normalise};
+pub use self::rewrite::rewrite;
 pub use self::table::{Allow, Match, RouteId, Table};
