@@ -7,20 +7,18 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use http::HeaderName;
-
 use super::{Limiter, Mode, Outcome, Report, Rule};
 
 /// `RateLimit-Policy`: the limits that applied.
-pub const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub const RATELIMIT_POLICY: &str = "RateLimit-Policy";
 /// `RateLimit`: what is left of each.
-pub const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub const RATELIMIT: &str = "RateLimit";
 /// The bucket size of the limit that is nearest to refusing.
-pub const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+pub const X_RATELIMIT_LIMIT: &str = "X-RateLimit-Limit";
 /// Whole tokens left of it.
-pub const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+pub const X_RATELIMIT_REMAINING: &str = "X-RateLimit-Remaining";
 /// Whole seconds until its bucket is full.
-pub const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+pub const X_RATELIMIT_RESET: &str = "X-RateLimit-Reset";
 
 /// The rate-limit fields of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

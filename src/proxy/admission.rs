@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
@@ -17,7 +17,7 @@ use crate::metrics::Running;
 use crate::route::{Match, host_of, normalise};
 
 /// Names a request in the logs of everybody who handles it.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
 
 /// A request id of a trusted proxy is kept if it is no longer than this.
 const MAX_REQUEST_ID: usize = 128;
@@ -52,7 +52,7 @@ pub(super) fn admit(
             // Methods are tokens, which are always a valid value.
             let allow =
                 HeaderValue::try_from(allow.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
-            return Err(reply.with(header::ALLOW, allow));
+            return Err(reply.with("Allow", allow));
         }
         Match::NotFound => {
             return Err(Reply::problem(StatusCode::NOT_FOUND, "no route matches this host and path"));
@@ -208,7 +208,7 @@ fn answer_of(route: &Route, path: &str, query: Option<&[u8]>, ctx: &Context) -> 
             }
             Some(match HeaderValue::from_bytes(&location) {
                 Ok(location) => Reply::plain(*status, HeaderValue::from_static("text/plain"), Bytes::new())
-                    .with(header::LOCATION, location),
+                    .with("Location", location),
                 Err(_) => bad_request("the query cannot be carried over"),
             })
         }

@@ -14,8 +14,8 @@ use crate::gateway::Gateway;
 use crate::limit::fields::{self, Fields};
 use crate::route::rewrite;
 
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
+const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Fields that concern one connection alone, in a response (RFC 9110, section 7.6.1).
@@ -82,7 +82,7 @@ fn set_forwarded(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let peer = connection.peer.ip().to_canonical();
     let chain = chain_before(request, ctx, &ClientId::Address(peer));
     request.remove_header(&FORWARDED);
-    request.insert_header(X_FORWARDED_FOR, chain + &peer.to_string())?;
+    request.insert_header("X-Forwarded-For", chain + &peer.to_string())?;
     if !request.headers.contains_key(X_FORWARDED_PROTO) {
         request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
     }

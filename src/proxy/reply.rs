@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType};
 use serde::Serialize;
@@ -22,7 +22,7 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(super) status: StatusCode,
-    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
+    pub(super) fields: Vec<(&'static str, HeaderValue)>,
     pub(super) body: Body,
 }
 
@@ -60,8 +60,7 @@ impl Reply {
 
     /// The answer when there is nobody to do the work just now.
     pub(super) fn unavailable(detail: &str) -> Self {
-        Self::problem(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with(header::RETRY_AFTER, HeaderValue::from(1_u64))
+        Self::problem(StatusCode::SERVICE_UNAVAILABLE, detail).with("Retry-After", HeaderValue::from(1_u64))
     }
 
     /// The answer to a request that was refused by these limits.
@@ -70,7 +69,7 @@ impl Reply {
         let plural = if seconds == 1 { "" } else { "s" };
         let detail = format!("too many requests: try again in {seconds} second{plural}");
         Self { status, fields: Vec::new(), body: Body::Problem { detail, violated } }
-            .with(header::RETRY_AFTER, HeaderValue::from(seconds))
+            .with("Retry-After", HeaderValue::from(seconds))
     }
 
     /// An answer from the configuration.
@@ -79,7 +78,7 @@ impl Reply {
     }
 
     /// The same answer with another header field.
-    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(super) fn with(mut self, name: &'static str, value: HeaderValue) -> Self {
         self.fields.push((name, value));
         self
     }
@@ -105,7 +104,7 @@ impl Reply {
         let body = self.body(request_id);
         let mut head = ResponseHeader::build(self.status, Some(self.fields.len() + 8))?;
         for (name, value) in &self.fields {
-            head.append_header(name.clone(), value.clone())?;
+            head.append_header(*name, value.clone())?;
         }
         if let Some((content_type, body)) = &body {
             head.insert_header(header::CONTENT_TYPE, content_type.clone())?;
@@ -115,7 +114,11 @@ impl Reply {
     }
 
     /// The whole answer as HTTP/1.1, for a connection that closes after it.
-    pub(crate) fn to_http1(&self, fields: &[(HeaderName, HeaderValue)], request_id: &HeaderValue) -> Vec<u8> {
+    pub(crate) fn to_http1(
+        &self,
+        fields: &[(&'static str, HeaderValue)],
+        request_id: &HeaderValue,
+    ) -> Vec<u8> {
         let reason = self.status.canonical_reason().unwrap_or("Unknown");
         let mut text = format!("HTTP/1.1 {} {reason}\r\n", self.status.as_str()).into_bytes();
         let mut field = |name: &str, value: &[u8]| {
@@ -125,13 +128,13 @@ impl Reply {
             text.extend_from_slice(b"\r\n");
         };
         for (name, value) in self.fields.iter().chain(fields) {
-            field(name.as_str(), value.as_bytes());
+            field(name, value.as_bytes());
         }
-        field("connection", b"close");
+        field("Connection", b"close");
         let body = self.body(Some(request_id));
         if let Some((content_type, body)) = &body {
-            field("content-type", content_type.as_bytes());
-            field("content-length", body.len().to_string().as_bytes());
+            field("Content-Type", content_type.as_bytes());
+            field("Content-Length", body.len().to_string().as_bytes());
         }
         text.extend_from_slice(b"\r\n");
         text.extend_from_slice(&body.map(|(_, body)| body).unwrap_or_default());
@@ -285,7 +288,7 @@ mod tests {
         assert!(body.is_empty());
         assert!(!head.headers.contains_key(header::CONTENT_LENGTH));
         let text = reply.to_http1(&[], &HeaderValue::from_static("i"));
-        assert_eq!(text, b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+        assert_eq!(text, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
     }
 
     #[test]

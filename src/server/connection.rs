@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode};
 use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
@@ -86,9 +86,10 @@ impl Serving {
         let request_id = new_request_id();
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&wall_clock());
         let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
-        let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
-        fields.extend(date.map(|date| (header::DATE, date)));
-        fields.extend(self.gateway.config.server.server_header.clone().map(|name| (header::SERVER, name)));
+        let mut fields = Vec::new();
+        fields.push(("X-Request-Id", request_id.clone()));
+        fields.extend(date.map(|date| ("Date", date)));
+        fields.extend(self.gateway.config.server.server_header.clone().map(|name| ("Server", name)));
         stream.answer_and_close(&reply.to_http1(&fields, &request_id)).await;
     }
 
