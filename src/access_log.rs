@@ -34,6 +34,7 @@ pub struct AccessLog {
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry<'a> {
     /// When it ended.
+    #[serde(serialize_with = "microseconds")]
     pub time: Timestamp,
     /// Its name.
     pub request_id: &'a str,
@@ -83,6 +84,11 @@ pub struct Entry<'a> {
     /// `User-Agent`.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub user_agent: &'a str,
+}
+
+/// Always with six digits, so that lines can be sorted by their text.
+fn microseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{time:.6}"))
 }
 
 fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -48,6 +48,9 @@ impl Proxy {
     /// Sends an answer of the gateway's own.
     async fn send(&self, session: &mut Session, reply: &Reply, ctx: &Context) -> Result<()> {
         let (mut head, body) = reply.build(ctx.request_id.as_ref())?;
+        if let (true, Ok(route)) = (reply.is_configured(), self.route(ctx)) {
+            forward::change(&route.response_headers, &mut head)?;
+        }
         forward::add_own_fields(&self.gateway, &mut head, ctx)?;
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
         session.write_response_header(Box::new(head), body.is_empty()).await?;
@@ -180,7 +183,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::check_response(response)?;
+        forward::check_response(response, session.is_upgrade_req())?;
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }

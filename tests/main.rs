@@ -4,7 +4,19 @@
 //! so tests run side by side and in any order. Nothing sleeps for luck: what is waited for is asked for, until
 //! a deadline that only a defect reaches.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, in its helpers too")]
+
 mod support;
 
-mod proxying;
+mod access_log;
+mod command_line;
+mod hostile_clients;
+mod identity;
+mod limits;
+mod messages;
+mod routing;
+mod side_port;
+mod stopping;
+mod streaming;
 mod timelines;
+mod upstream_failures;

@@ -22,14 +22,6 @@ pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
 /// A request id of a trusted proxy is kept if it is no longer than this.
 const MAX_REQUEST_ID: usize = 128;
 
-/// The target of a request, taken apart.
-struct Target<'a> {
-    /// The authority of a URL; `None` for a path.
-    authority: Option<&'a str>,
-    path: &'a [u8],
-    query: Option<&'a [u8]>,
-}
-
 /// Decides about a request. `Ok` means that it goes upstream.
 ///
 /// # Errors
@@ -41,10 +33,10 @@ pub(super) fn admit(
     ctx: &mut Context,
 ) -> Result<(), Reply> {
     identify(gateway, &request.headers, ctx);
-    let target = parse_target(request.raw_path());
-    let host = host(&target, &request.headers)?;
-    let path = normalise(target.path)
-        .map_err(|error| bad_request(&format!("the path cannot be read safely: {error}")))?;
+    let (path, query) = split_query(request.raw_path());
+    let host = host(&request.headers)?;
+    let path =
+        normalise(path).map_err(|error| bad_request(&format!("the path cannot be read safely: {error}")))?;
     let (index, captures) = match gateway.routes.find(&host, &path, &request.method) {
         Match::Found { route, captures } => (route.index(), captures),
         Match::MethodNotAllowed { allow } => {
@@ -63,20 +55,13 @@ pub(super) fn admit(
     ctx.captures = captures;
     ctx.running = Some(Running::start(&gateway.metrics.route(Some(index)).in_flight));
     ctx.deadline = route.timeout.map(|timeout| ctx.started.after(timeout));
-    limit(
-        gateway,
-        route,
-        request,
-        &Located { index, host: &host, path: &path, query: target.query },
-        now,
-        ctx,
-    )?;
+    limit(gateway, route, request, &Located { index, host: &host, path: &path, query }, now, ctx)?;
     if let Some(length) = content_length(&request.headers)
         && length > route.max_body_size
     {
         return Err(body_too_large(route));
     }
-    let reply = answer_of(route, &path, target.query, ctx);
+    let reply = answer_of(route, &path, query, ctx);
     if let Cow::Owned(path) = path {
         ctx.path = Some(path);
     }
@@ -112,40 +97,20 @@ pub(crate) fn new_request_id() -> HeaderValue {
         .unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
-fn parse_target(target: &[u8]) -> Target<'_> {
-    let (authority, rest) = match target {
-        [b'/', ..] => (None, target),
-        _ => split_url(target).unwrap_or((None, target)),
-    };
-    let (path, query) = match memchr::memchr(b'?', rest) {
-        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
-        None => (rest, None),
-    };
-    Target { authority, path: if path.is_empty() { b"/" } else { path }, query }
-}
-
-/// The authority of a URL, and what follows it.
-fn split_url(target: &[u8]) -> Option<(Option<&str>, &[u8])> {
-    let start = memchr::memmem::find(target, b"://")? + 3;
-    let rest = &target[start..];
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    Some((Some(std::str::from_utf8(&rest[..end]).ok()?), &rest[end..]))
+/// Path and query of a request's target.
+pub(super) fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', target) {
+        Some(at) => (&target[..at], Some(&target[at + 1..])),
+        None => (target, None),
+    }
 }
 
 /// The host that is asked for, in lower case and without its port; empty if an HTTP/1.0 client names none.
-fn host<'a>(target: &Target<'a>, headers: &'a HeaderMap) -> Result<Cow<'a, str>, Reply> {
-    let field = match headers.get(header::HOST) {
-        Some(value) => Some(value.to_str().map_err(|_| bad_request("the Host field is no host"))?),
-        None => None,
-    };
-    if let (Some(authority), Some(field)) = (target.authority, field)
-        && !authority.eq_ignore_ascii_case(field)
-    {
-        return Err(bad_request("the Host field and the request target name different hosts"));
-    }
-    match target.authority.or(field) {
-        None | Some("") => Ok(Cow::Borrowed("")),
-        Some(authority) => host_of(authority).ok_or_else(|| bad_request("the Host field is no host")),
+fn host(headers: &HeaderMap) -> Result<Cow<'_, str>, Reply> {
+    let bad = || bad_request("the Host field is no host");
+    match headers.get(header::HOST).map(HeaderValue::to_str) {
+        None | Some(Ok("")) => Ok(Cow::Borrowed("")),
+        Some(field) => field.ok().and_then(host_of).ok_or_else(bad),
     }
 }
 
@@ -227,32 +192,20 @@ fn bad_request(detail: &str) -> Reply {
 mod tests {
     use super::*;
 
-    fn parts(target: &str) -> (Option<String>, String, Option<String>) {
-        let target = parse_target(target.as_bytes());
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (target.authority.map(str::to_owned), text(target.path), target.query.map(text))
+    #[test]
+    fn a_query_begins_at_the_first_question_mark() {
+        assert_eq!(split_query(b"/a?b=c?d"), (&b"/a"[..], Some(&b"b=c?d"[..])));
+        assert_eq!(split_query(b"/a?"), (&b"/a"[..], Some(&b""[..])));
+        assert_eq!(split_query(b"/a"), (&b"/a"[..], None));
     }
 
     #[test]
-    fn targets_are_paths_or_urls() {
-        let parsed = |authority: Option<&str>, path: &str, query: Option<&str>| {
-            (authority.map(str::to_owned), path.to_owned(), query.map(str::to_owned))
-        };
-        assert_eq!(parts("/a?b=c?d"), parsed(None, "/a", Some("b=c?d")));
-        assert_eq!(parts("/a://b"), parsed(None, "/a://b", None));
-        assert_eq!(parts("http://h:80/a?b"), parsed(Some("h:80"), "/a", Some("b")));
-        assert_eq!(parts("http://h"), parsed(Some("h"), "/", None));
-        assert_eq!(parts("http://h?b"), parsed(Some("h"), "/", Some("b")));
-        assert_eq!(parts("*"), parsed(None, "*", None));
-    }
-
-    #[test]
-    fn a_host_field_must_agree_with_the_target() {
+    fn a_host_is_in_the_form_that_routes_know() {
         let mut headers = HeaderMap::new();
+        assert_eq!(host(&headers).unwrap(), "");
         headers.insert(header::HOST, HeaderValue::from_static("A.example:80"));
-        assert_eq!(host(&parse_target(b"/"), &headers).unwrap(), "a.example");
-        assert_eq!(host(&parse_target(b"http://a.example:80/"), &headers).unwrap(), "a.example");
-        assert!(host(&parse_target(b"http://b.example/"), &headers).is_err());
-        assert_eq!(host(&parse_target(b"/"), &HeaderMap::new()).unwrap(), "");
+        assert_eq!(host(&headers).unwrap(), "a.example");
+        headers.insert(header::HOST, HeaderValue::from_static("a b"));
+        assert!(host(&headers).is_err());
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
-use super::admission::X_REQUEST_ID;
+use super::admission::{X_REQUEST_ID, split_query};
 use super::context::Context;
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::{Action, HeaderChanges, Route};
@@ -24,6 +24,13 @@ const HOP_BY_HOP: [HeaderName; 3] = [
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authenticate"),
 ];
+
+/// Fields that an upstream cannot have removed by naming them in `Connection`.
+const STAYS: [HeaderName; 4] =
+    [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+
+/// A length with more digits than this is none that a body has.
+const MAX_LENGTH_DIGITS: usize = 18;
 
 /// Makes the client's request the one that the upstream receives. Hop-by-hop fields are gone by now.
 pub(super) fn request(route: &Route, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
@@ -51,10 +58,8 @@ pub(super) fn request(route: &Route, request: &mut RequestHeader, ctx: &Context)
 fn set_target(route: &Route, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let Action::Proxy { rewrite: how, .. } = &route.action else { return Ok(()) };
     let raw = request.raw_path();
-    let (sent, query) = match memchr::memchr(b'?', raw) {
-        Some(at) => raw.split_at(at),
-        None => (raw, &raw[raw.len()..]),
-    };
+    let (sent, _) = split_query(raw);
+    let query = &raw[sent.len()..];
     // A path that needed no normalising is ASCII, so nothing is lost here.
     let path = ctx.path.as_deref().map_or_else(|| String::from_utf8_lossy(sent), Cow::Borrowed);
     let path = rewrite(how, &path, &ctx.captures);
@@ -111,17 +116,29 @@ fn chain_before(request: &RequestHeader, ctx: &Context, peer: &ClientId) -> Stri
 /// Refuses a response that two parsers could read differently.
 ///
 /// # Errors
-/// When its length is given twice, or its transfer coding is anything but `chunked`.
-pub(super) fn check_response(response: &ResponseHeader) -> Result<()> {
-    let lengths = response.headers.get_all(header::CONTENT_LENGTH).iter().count();
+/// When its length is given twice or is no number, its transfer coding is anything but `chunked`, or it switches to
+/// another protocol unasked.
+pub(super) fn check_response(response: &ResponseHeader, asked_to_upgrade: bool) -> Result<()> {
+    let mut lengths = response.headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let malformed = |length: &HeaderValue| {
+        length.is_empty()
+            || !length.as_bytes().iter().all(u8::is_ascii_digit)
+            || length.len() > MAX_LENGTH_DIGITS
+    };
     let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
     let coding = codings.next();
-    let ambiguous = lengths > 1
+    let ambiguous = lengths.next().is_some()
+        || length.is_some_and(malformed)
         || codings.next().is_some()
         || coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        || (coding.is_some() && lengths > 0)
-        || (response.status == StatusCode::SWITCHING_PROTOCOLS && (coding.is_some() || lengths > 0))
+        || (coding.is_some() && length.is_some())
+        || (response.status == StatusCode::SWITCHING_PROTOCOLS && (coding.is_some() || length.is_some()))
         || (coding.is_some() && response.version == Version::HTTP_10);
+    if response.status == StatusCode::SWITCHING_PROTOCOLS && !asked_to_upgrade {
+        let error = Error::explain(ErrorType::InvalidHTTPHeader, "nobody asked to switch protocols");
+        return Err(error.into_up());
+    }
     if ambiguous {
         let error = Error::explain(ErrorType::InvalidHTTPHeader, "the length of the response is ambiguous");
         return Err(error.into_up());
@@ -131,16 +148,31 @@ pub(super) fn check_response(response: &ResponseHeader) -> Result<()> {
 
 /// Makes the upstream's response the one that the client receives.
 pub(super) fn response(gateway: &Gateway, response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
-    for name in &HOP_BY_HOP {
-        response.remove_header(name);
-    }
+    remove_hop_by_hop(response);
     if let Some(route) = ctx.route {
         change(&gateway.config.routes[route].response_headers, response)?;
     }
     add_own_fields(gateway, response, ctx)
 }
 
-fn change(changes: &HeaderChanges, response: &mut ResponseHeader) -> Result<()> {
+/// Takes away the fields that concern the connection to the upstream, those among them that it names itself
+/// (RFC 9110, section 7.6.1). What delimits the body stays, whatever the upstream says of it.
+fn remove_hop_by_hop(response: &mut ResponseHeader) {
+    let named: Vec<HeaderName> = response
+        .headers
+        .get_all(header::CONNECTION)
+        .into_iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !STAYS.contains(name))
+        .collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        response.remove_header(name);
+    }
+}
+
+/// Makes the changes to a response that a route asks for.
+pub(super) fn change(changes: &HeaderChanges, response: &mut ResponseHeader) -> Result<()> {
     for name in &changes.remove {
         response.remove_header(name);
     }

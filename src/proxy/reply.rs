@@ -96,6 +96,11 @@ impl Reply {
         }
     }
 
+    /// Whether it is what the configuration says of a route, and no word of the gateway's own.
+    pub(super) fn is_configured(&self) -> bool {
+        matches!(self.body, Body::Plain { .. })
+    }
+
     /// The head, and the body that goes with it.
     pub(super) fn build(
         &self,

@@ -82,23 +82,23 @@ impl Serving {
             }
             NoRequest::Refused(refusal) => Reply::problem(refusal.status, refusal.detail),
         };
-        self.log(connection, &reply);
         let request_id = new_request_id();
+        self.log(connection, &reply, &request_id);
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&wall_clock());
         let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
-        let mut fields = Vec::new();
-        fields.push(("X-Request-Id", request_id.clone()));
+        let mut fields = vec![("X-Request-Id", request_id.clone())];
         fields.extend(date.map(|date| ("Date", date)));
         fields.extend(self.gateway.config.server.server_header.clone().map(|name| ("Server", name)));
         stream.answer_and_close(&reply.to_http1(&fields, &request_id)).await;
     }
 
     /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
-    fn log(&self, connection: &Connection, reply: &Reply) {
+    fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
         let unknown = Method::from_bytes(b"OTHER").unwrap_or_default();
         self.gateway.metrics.route(None).requests.count(&unknown, reply.status());
         if let Some(log) = &self.gateway.access_log {
             log.write(&Entry {
+                request_id: request_id.to_str().unwrap_or_default(),
                 client: connection.peer.ip().to_canonical().to_string(),
                 status: reply.status().as_u16(),
                 error: Some(reply.detail().to_owned()),

@@ -4,6 +4,7 @@
 //! CRLF, no line is folded, the body has one length, and there is one host (RFC 9112, sections 2.2, 3.2, 5.2
 //! and 6.3). Nothing here reads from a connection.
 
+use bytes::BytesMut;
 use http::StatusCode;
 
 use super::framing::Framing;
@@ -15,10 +16,10 @@ pub(super) const MAX_FIELDS: usize = 256;
 /// What the connection needs to know of a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// How many bytes it is.
-    pub(super) len: usize,
     /// How the body is delimited.
     pub(super) framing: Framing,
+    /// The head with the path alone for its target, if the target was a URL.
+    pub(super) in_origin_form: Option<BytesMut>,
 }
 
 /// Why a head is not passed on.
@@ -83,40 +84,95 @@ pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
             detail: "this server opens no tunnels",
         });
     }
-    check_target(method, request.path.unwrap_or_default())?;
+    let target = request.path.unwrap_or_default();
+    let authority = check_target(method, target)?;
     let http11 = request.version == Some(1);
-    check_host(request.headers, http11)?;
+    let host = check_host(request.headers, http11)?;
+    let in_origin_form = match authority {
+        Some(authority) => Some(origin_form(head, method, target, authority, host)?),
+        None => None,
+    };
     let framing = framing(request.headers, http11)?;
-    Ok(Head { len: head.len(), framing })
+    Ok(Head { framing, in_origin_form })
 }
 
 fn has_bare_carriage_return(head: &[u8]) -> bool {
     memchr::memchr_iter(b'\r', head).any(|at| head.get(at + 1) != Some(&b'\n'))
 }
 
-fn check_target(method: &str, target: &str) -> Result<(), Refusal> {
-    let scheme = |prefix: &str| target.get(..prefix.len()).is_some_and(|t| t.eq_ignore_ascii_case(prefix));
-    match target.as_bytes() {
-        [b'/', ..] => Ok(()),
-        b"*" if method == "OPTIONS" => Ok(()),
-        _ if scheme("http://") || scheme("https://") => Ok(()),
-        _ => Err(Refusal::bad("the request target is neither a path nor a URL")),
+/// The authority of a target that is a URL; `None` if it is a path.
+fn check_target<'a>(method: &str, target: &'a str) -> Result<Option<&'a str>, Refusal> {
+    if target.contains('#') {
+        return Err(Refusal::bad("the request target has a fragment"));
     }
+    match target.as_bytes() {
+        [b'/', ..] => Ok(None),
+        b"*" if method == "OPTIONS" => Ok(None),
+        _ => match target.split_once("://") {
+            Some((scheme, rest))
+                if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") =>
+            {
+                Ok(Some(&rest[..rest.find(['/', '?']).unwrap_or(rest.len())]))
+            }
+            _ => Err(Refusal::bad("the request target is neither a path nor a URL")),
+        },
+    }
+}
+
+/// The head of a request for a URL as one for its path: the proxy behind this does not take such a URL apart.
+///
+/// # Errors
+/// When the URL and the `Host` field name different hosts, of which a server would have to ignore one (RFC 9112,
+/// section 3.2.2).
+fn origin_form(
+    head: &[u8],
+    method: &str,
+    target: &str,
+    authority: &str,
+    host: Option<&[u8]>,
+) -> Result<BytesMut, Refusal> {
+    if host_of(authority).is_none() {
+        return Err(Refusal::bad("the request target names no host"));
+    }
+    if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority.as_bytes())) {
+        return Err(Refusal::bad("the Host field and the request target name different hosts"));
+    }
+    let (before, target_end) = (method.len() + 1, method.len() + 1 + target.len());
+    let path = &target[target.find("://").unwrap_or(0) + 3 + authority.len()..];
+    let mut out = BytesMut::with_capacity(head.len() + 16);
+    out.extend_from_slice(&head[..before]);
+    if !path.starts_with('/') {
+        out.extend_from_slice(b"/");
+    }
+    out.extend_from_slice(path.as_bytes());
+    let rest = &head[target_end..];
+    match (host, memchr::memchr(b'\n', rest)) {
+        // An HTTP/1.0 client need not repeat the host.
+        (None, Some(end_of_line)) => {
+            let (line, fields) = rest.split_at(end_of_line + 1);
+            for piece in [line, b"Host: ", authority.as_bytes(), b"\r\n", fields] {
+                out.extend_from_slice(piece);
+            }
+        }
+        _ => out.extend_from_slice(rest),
+    }
+    Ok(out)
 }
 
 fn values<'a>(fields: &'a [httparse::Header<'_>], name: &str) -> impl Iterator<Item = &'a [u8]> {
     fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
 }
 
-fn check_host(fields: &[httparse::Header<'_>], http11: bool) -> Result<(), Refusal> {
+fn check_host<'a>(fields: &'a [httparse::Header<'_>], http11: bool) -> Result<Option<&'a [u8]>, Refusal> {
     let mut hosts = values(fields, "host");
     match hosts.next() {
         None if http11 => Err(Refusal::bad("the request has no Host field")),
         Some(_) if hosts.next().is_some() => Err(Refusal::bad("the request has more than one Host field")),
+        None => Ok(None),
         // A client that asks for no host in particular says so with an empty field.
-        None | Some([]) => Ok(()),
+        Some([]) => Ok(Some(b"")),
         Some(host) => match std::str::from_utf8(host).ok().and_then(host_of) {
-            Some(_) => Ok(()),
+            Some(_) => Ok(Some(host)),
             None => Err(Refusal::bad("the Host field is no host")),
         },
     }
@@ -194,6 +250,43 @@ mod tests {
         assert_eq!(framing_of("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"), Framing::length(0));
     }
 
+    fn origin_form_of(text: &str) -> Result<String, Refusal> {
+        let head = read(text.as_bytes())?.unwrap().in_origin_form;
+        Ok(head.map_or_else(|| text.to_owned(), |head| String::from_utf8(head.to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn a_url_becomes_its_path() {
+        for (line, path) in [
+            ("GET /a://b HTTP/1.1", "GET /a://b HTTP/1.1"),
+            ("GET http://a/b?c HTTP/1.1", "GET /b?c HTTP/1.1"),
+            ("GET HTTPS://A HTTP/1.1", "GET / HTTP/1.1"),
+            ("GET http://a?b=://c HTTP/1.1", "GET /?b=://c HTTP/1.1"),
+        ] {
+            let rest = "\r\nX: 1\r\nHost: a\r\n\r\n";
+            assert_eq!(origin_form_of(&format!("{line}{rest}")).unwrap(), format!("{path}{rest}"));
+        }
+        assert_eq!(
+            origin_form_of("GET http://a:80/b HTTP/1.0\r\nX: 1\r\n\r\n").unwrap(),
+            "GET /b HTTP/1.0\r\nHost: a:80\r\nX: 1\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_url_that_names_another_host_or_none_is_refused() {
+        for (target, host) in [
+            ("http://a/", "b"),
+            ("http://a/", ""),
+            ("http://a:80/", "a"),
+            ("http://u@a/", "a"),
+            ("http:///", ""),
+            ("ftp://a/", "a"),
+        ] {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            assert!(origin_form_of(&text).is_err(), "{text}");
+        }
+    }
+
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         let host = "GET / HTTP/1.1\r\nHost: a\r\n";
@@ -206,6 +299,7 @@ mod tests {
             "GET / HTTP/1.1 \r\nHost: a\r\n\r\n".to_owned(),
             "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET a HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET /\r\nHost: a\r\n\r\n".to_owned(),
             "GET / HTTP/1.1\r\nHost: a b\r\n\r\n".to_owned(),

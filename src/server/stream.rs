@@ -47,6 +47,8 @@ pub(super) struct ClientStream {
     framing: Framing,
     ended: bool,
     written: Vec<u8>,
+    /// Whether what is gathered goes out as soon as the proxy waits again.
+    overdue: bool,
     /// Since when the client has taken nothing of what is to be written.
     stalled: Option<Timestamp>,
     limits: HeadLimits,
@@ -89,6 +91,7 @@ impl ClientStream {
             framing: Framing::length(0),
             ended: false,
             written: Vec::new(),
+            overdue: false,
             stalled: None,
             limits,
         }
@@ -132,11 +135,12 @@ impl ClientStream {
             return Err(NoRequest::Refused(Refusal::TOO_LARGE));
         }
         let head = head::check(&self.surplus[..end]).map_err(NoRequest::Refused)?;
+        let bytes = self.surplus.split_to(end);
         self.framing = head.framing;
         self.connection.set_deadline(None);
         // A head that came in one piece is dated by the clock that was read for it.
         self.connection.set_head_at(if seen == 0 { started } else { clock.now() });
-        Ok(self.surplus.split_to(head.len))
+        Ok(head.in_origin_form.unwrap_or(bytes))
     }
 
     /// Writes `answer` and sees the client off.
@@ -216,6 +220,23 @@ impl ClientStream {
         Ok(())
     }
 
+    /// Sends what is gathered when the proxy has nothing to add to it: it waits for the client, which it does while
+    /// it waits for the upstream too. Without this the head of an answer whose body is slow would wait for it.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        if mem::replace(&mut self.overdue, true) {
+            return match self.poll_write_out(cx) {
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+            };
+        }
+        // The body may be there already, and only not have been passed on yet.
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.written.is_empty() {
             let written = mem::take(&mut self.written);
@@ -233,6 +254,7 @@ impl ClientStream {
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.poll_overdue(cx)?;
         if this.connection.is_tunnel() {
             this.framing = Framing::Tunnel;
         }
@@ -275,6 +297,7 @@ impl AsyncWrite for ClientStream {
             }
         }
         this.written.extend_from_slice(data);
+        this.overdue = false;
         Poll::Ready(Ok(data.len()))
     }
 
@@ -290,16 +313,19 @@ impl AsyncWrite for ClientStream {
 }
 
 impl Drop for ClientStream {
-    /// A request that was answered before its body had come: closing now would reset the connection, and take
+    /// What is still gathered goes out if the socket takes it at once.
+    ///
+    /// A request may have been answered before its body had come: closing now would reset the connection, and take
     /// the answer from the client. So the socket is seen off by a task of its own.
     fn drop(&mut self) {
+        let Some(socket) = self.socket.take() else { return };
+        if !self.written.is_empty() {
+            // A client that does not take it is cut off all the same.
+            let _ = socket.try_write(&self.written);
+        }
         let all_read = self.framing.is_done() && self.surplus.is_empty();
         let unread = !(all_read || self.ended || self.connection.is_tunnel());
-        if let (true, Some(socket), Ok(runtime)) =
-            (unread, self.socket.take(), tokio::runtime::Handle::try_current())
-        {
-            // What is still gathered goes out if the socket takes it at once.
-            let _ = socket.try_write(&self.written);
+        if let (true, Ok(runtime)) = (unread, tokio::runtime::Handle::try_current()) {
             runtime.spawn(linger(socket));
         }
     }

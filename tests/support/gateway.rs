@@ -13,11 +13,11 @@ use super::http::{self, Connection, Response};
 use super::{PATIENCE, eventually};
 
 /// A gateway of its own for a test. Dropping it kills it; when the test has failed, its log is printed.
-pub struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
     folder: TempDir,
     address: SocketAddr,
-    admin: SocketAddr,
+    admin: Option<SocketAddr>,
     log: Arc<Log>,
 }
 
@@ -45,19 +45,28 @@ impl Gateway {
     /// Starts a gateway with this configuration, and waits until it is ready. `[server]` keys come first in
     /// `config`; `[admin]` and `[access_log]` are written for it.
     #[track_caller]
-    pub fn start(config: &str) -> Self {
-        Self::start_with(config, &[])
+    pub(crate) fn start(config: &str) -> Self {
+        Self::listening_on("127.0.0.1:0", config)
     }
 
-    /// The same, with environment variables.
+    /// The same, on another address.
     #[track_caller]
-    pub fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn listening_on(address: &str, config: &str) -> Self {
+        Self::spawn(&format!("[server]\nlisten = \"{address}\"\nthreads = 2\n{config}\n{PREAMBLE}"))
+    }
+
+    /// Starts a gateway whose configuration says itself what becomes of the side port and the access log.
+    #[track_caller]
+    pub(crate) fn without_preamble(config: &str) -> Self {
+        Self::spawn(&format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}"))
+    }
+
+    #[track_caller]
+    fn spawn(config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}\n{PREAMBLE}");
-        std::fs::write(folder.path().join("gateway.toml"), server).unwrap();
+        std::fs::write(folder.path().join("gateway.toml"), config).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .current_dir(folder.path())
-            .envs(environment.iter().copied())
             .env_remove("GATEWAY_CONFIG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -77,54 +86,51 @@ impl Gateway {
             let _ = child.wait();
             panic!("the gateway did not start:\n{}", log.text());
         });
-        let address = |prefix: &str| -> SocketAddr {
-            let line = log_of_start.iter().find_map(|line| line.split_once(prefix));
-            line.expect("the gateway logs its addresses").1.trim().parse().unwrap()
+        let address = |prefix: &str| -> Option<SocketAddr> {
+            let line = log_of_start.iter().find_map(|line| line.split_once(prefix))?;
+            Some(line.1.trim().parse().unwrap())
         };
-        let (address, admin) = (address(" listening on http://"), address(" side port on http://"));
+        let admin = address(" side port on http://");
+        let address = address(" listening on http://").expect("the gateway logs its addresses");
         Self { child, folder, address, admin, log }
     }
 
     /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The side port.
-    pub fn admin(&self) -> SocketAddr {
-        self.admin
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    #[track_caller]
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin.expect("this gateway has a side port")
     }
 
     /// The folder it runs in.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         self.folder.path().to_owned()
     }
 
     /// Connects to it.
-    pub fn connect(&self) -> Connection {
+    pub(crate) fn connect(&self) -> Connection {
         Connection::open(self.address)
     }
 
     /// `GET`s a target on a new connection.
     #[track_caller]
-    pub fn get(&self, target: &str) -> Response {
+    pub(crate) fn get(&self, target: &str) -> Response {
         http::get(self.address, target, &[])
     }
 
     /// `GET`s a target on a new connection, with header fields.
     #[track_caller]
-    pub fn get_with(&self, target: &str, fields: &[(&str, &str)]) -> Response {
+    pub(crate) fn get_with(&self, target: &str, fields: &[(&str, &str)]) -> Response {
         http::get(self.address, target, fields)
     }
 
     /// Sends bytes on a new connection, and reads one answer.
     #[track_caller]
-    pub fn raw(&self, request: impl AsRef<[u8]>) -> Response {
+    pub(crate) fn raw(&self, request: impl AsRef<[u8]>) -> Response {
         let mut connection = self.connect();
         connection.send(request);
         connection.response()
@@ -132,14 +138,14 @@ impl Gateway {
 
     /// `GET`s a target of the side port.
     #[track_caller]
-    pub fn admin_get(&self, target: &str) -> Response {
-        http::get(self.admin, target, &[])
+    pub(crate) fn admin_get(&self, target: &str) -> Response {
+        http::get(self.admin(), target, &[])
     }
 
     /// The value of a series of `/metrics`, such as `gateway_requests_total{code="200",method="GET",route="a"}`;
     /// zero if there is no such series.
     #[track_caller]
-    pub fn metric(&self, series: &str) -> f64 {
+    pub(crate) fn metric(&self, series: &str) -> f64 {
         let metrics = self.admin_get("/metrics").text();
         let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
@@ -147,13 +153,13 @@ impl Gateway {
 
     /// Waits until a series of `/metrics` has this value: the gateway counts a request just after answering it.
     #[track_caller]
-    pub fn metric_becomes(&self, series: &str, value: f64) {
+    pub(crate) fn metric_becomes(&self, series: &str, value: f64) {
         eventually(&format!("{series} is {value}"), || (self.metric(series) == value).then_some(()));
     }
 
     /// The objects in its access log, once there are this many.
     #[track_caller]
-    pub fn access_log(&self, lines: usize) -> Vec<serde_json::Value> {
+    pub(crate) fn access_log(&self, lines: usize) -> Vec<serde_json::Value> {
         let path = self.folder.path().join("access.log");
         eventually(&format!("{lines} lines in the access log"), || {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
@@ -164,25 +170,31 @@ impl Gateway {
     }
 
     /// Everything it has logged so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.text()
     }
 
-    /// Waits until it logs a line with this text.
+    /// Waits until it logs a line that has this text in it.
     #[track_caller]
-    pub fn wait_for_log(&self, text: &str) {
+    pub(crate) fn wait_for_log_line(&self, text: &str) {
+        eventually(&format!("{text:?} in the log"), || self.log().contains(text).then_some(()));
+    }
+
+    /// Waits until it logs a line that ends in this text.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, text: &str) {
         assert!(self.log.wait_for(text).is_some(), "the gateway ended before it logged {text:?}");
     }
 
     /// Sends it a signal, such as `TERM`.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits until it ends.
     #[track_caller]
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         eventually("the gateway ends", || self.child.try_wait().unwrap())
     }
 }

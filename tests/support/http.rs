@@ -2,34 +2,35 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::PATIENCE;
 
 /// A connection. What was read beyond an answer waits for the next one.
-pub struct Connection {
+pub(crate) struct Connection {
     socket: TcpStream,
     read: Vec<u8>,
 }
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// `GET`s a target on a new connection.
 #[track_caller]
-pub fn get(address: SocketAddr, target: &str, fields: &[(&str, &str)]) -> Response {
+pub(crate) fn get(address: SocketAddr, target: &str, fields: &[(&str, &str)]) -> Response {
     let mut connection = Connection::open(address);
     connection.send(request("GET", target, fields, ""));
     connection.response()
 }
 
 /// The text of a request. `Host` is `localhost` unless it is among the fields; a body has a `Content-Length`.
-pub fn request(method: &str, target: &str, fields: &[(&str, &str)], body: &str) -> String {
+pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {target} HTTP/1.1\r\n");
     if !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         text.push_str("Host: localhost\r\n");
@@ -45,43 +46,47 @@ pub fn request(method: &str, target: &str, fields: &[(&str, &str)], body: &str) 
 
 impl Connection {
     #[track_caller]
-    pub fn open(address: SocketAddr) -> Self {
+    pub(crate) fn open(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { socket, read: Vec::new() }
     }
 
-    /// The socket itself.
-    pub fn socket(&self) -> &TcpStream {
-        &self.socket
-    }
-
     #[track_caller]
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket.write_all(bytes.as_ref()).unwrap();
     }
 
     /// Sends as much as the other side takes.
-    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.socket.write_all(bytes.as_ref())
     }
 
-    /// Says that nothing more will be sent.
-    pub fn finish_sending(&mut self) {
-        self.socket.shutdown(Shutdown::Write).unwrap();
+    /// Whether the other side sends something, or closes, within this time.
+    pub(crate) fn has_something_within(&mut self, time: Duration) -> bool {
+        self.socket.set_read_timeout(Some(time)).unwrap();
+        let peeked = self.socket.peek(&mut [0]);
+        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        peeked.is_ok()
     }
 
     /// Sends a `GET` and reads its answer.
     #[track_caller]
-    pub fn get(&mut self, target: &str) -> Response {
-        self.send(request("GET", target, &[], ""));
+    pub(crate) fn get(&mut self, target: &str) -> Response {
+        self.get_with(target, &[])
+    }
+
+    /// The same, with header fields.
+    #[track_caller]
+    pub(crate) fn get_with(&mut self, target: &str, fields: &[(&str, &str)]) -> Response {
+        self.send(request("GET", target, fields, ""));
         self.response()
     }
 
     /// Reads an answer, that of a `HEAD` request excepted.
     #[track_caller]
-    pub fn response(&mut self) -> Response {
+    pub(crate) fn response(&mut self) -> Response {
         let mut response = self.response_head();
         response.body = match (response.status, response.header("transfer-encoding"), response.length()) {
             (100..=199 | 204 | 304, _, _) => Vec::new(),
@@ -94,7 +99,7 @@ impl Connection {
 
     /// Reads the head of an answer.
     #[track_caller]
-    pub fn response_head(&mut self) -> Response {
+    pub(crate) fn response_head(&mut self) -> Response {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 break at + 4;
@@ -115,7 +120,7 @@ impl Connection {
 
     /// Reads a line, without its end.
     #[track_caller]
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         loop {
             if let Some(at) = self.read.windows(2).position(|window| window == b"\r\n") {
                 let line: Vec<u8> = self.read.drain(..at + 2).collect();
@@ -127,7 +132,7 @@ impl Connection {
 
     /// Reads exactly this many bytes.
     #[track_caller]
-    pub fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         while self.read.len() < count {
             assert!(self.fill(), "closed after {} of {count} bytes", self.read.len());
         }
@@ -135,13 +140,13 @@ impl Connection {
     }
 
     /// Reads until the other side closes; a reset is a close.
-    pub fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.fill() {}
         std::mem::take(&mut self.read)
     }
 
     /// Whether the other side closes without sending another byte.
-    pub fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         self.rest().is_empty()
     }
 
@@ -179,23 +184,23 @@ impl Connection {
 
 impl Response {
     /// The value of a header field; `None` unless there is exactly one.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         values.next().filter(|_| values.next().is_none())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {:?}", self.text()))
     }
 
     /// Checks that it is an answer of the gateway's own with this status, and that it says so itself.
     #[track_caller]
-    pub fn is_problem(&self, status: u16) {
+    pub(crate) fn is_problem(&self, status: u16) {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let problem = self.json();

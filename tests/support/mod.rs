@@ -1,20 +1,24 @@
 //! What the tests are written with.
 
-pub mod gateway;
-pub mod http;
-pub mod upstream;
+pub(crate) mod gateway;
+pub(crate) mod http;
+pub(crate) mod program;
+pub(crate) mod upstream;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use mock_backend::MockBackend;
+
 /// Nothing here takes this long unless it is broken, not even on a machine that is busy with something else.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until `what` gives a value.
 ///
 /// # Panics
 /// When it has not after [`PATIENCE`].
 #[track_caller]
-pub fn eventually<T>(description: &str, mut what: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(description: &str, mut what: impl FnMut() -> Option<T>) -> T {
     let pause = Duration::from_millis(10);
     for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
         if let Some(value) = what() {
@@ -23,4 +27,33 @@ pub fn eventually<T>(description: &str, mut what: impl FnMut() -> Option<T>) -> 
         std::thread::sleep(pause);
     }
     panic!("still not after {PATIENCE:?}: {description}");
+}
+
+/// A gateway with these settings in front of a mock backend: what follows `/` is forwarded.
+#[track_caller]
+pub(crate) fn forwarding(settings: &str) -> (gateway::Gateway, MockBackend) {
+    let backend = MockBackend::start_blocking().unwrap();
+    let gateway = gateway::Gateway::start(&to_upstream(backend.addr(), settings));
+    (gateway, backend)
+}
+
+/// A configuration that forwards everything to this upstream. The settings are those of `[server]`, then whole
+/// sections, then, after a line `---`, those of the upstream, and after another those of the route.
+pub(crate) fn to_upstream(upstream: SocketAddr, settings: &str) -> String {
+    let mut parts = settings.split("---");
+    let mut part = || parts.next().unwrap_or_default();
+    let (sections, of_upstream, of_route) = (part(), part(), part());
+    format!(
+        r#"
+        {sections}
+        [upstreams.main]
+        servers = ["{upstream}"]
+        {of_upstream}
+        [[routes]]
+        name = "all"
+        path = "/*"
+        upstream = "main"
+        {of_route}
+        "#
+    )
 }

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use super::PATIENCE;
 
 /// A server that hands each connection to a function, on a thread of its own.
-pub struct RawUpstream {
+pub(crate) struct RawUpstream {
     address: SocketAddr,
     stopping: Arc<AtomicBool>,
     received: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -17,14 +17,14 @@ pub struct RawUpstream {
 }
 
 /// A connection to a [`RawUpstream`].
-pub struct Exchange {
-    pub socket: TcpStream,
+pub(crate) struct Exchange {
+    pub(crate) socket: TcpStream,
     received: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl RawUpstream {
     /// Starts a server that does this with every connection. The connection closes when the function returns.
-    pub fn start(handle: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(handle: impl Fn(&mut Exchange) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let stopping = Arc::new(AtomicBool::new(false));
@@ -46,7 +46,7 @@ impl RawUpstream {
     }
 
     /// Starts a server that reads a request head and answers with these bytes, then closes.
-    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |exchange| {
             exchange.read_head();
@@ -54,12 +54,12 @@ impl RawUpstream {
         })
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The request heads it has received, each as it came.
-    pub fn received(&self) -> Vec<String> {
+    pub(crate) fn received(&self) -> Vec<String> {
         let received = self.received.lock().unwrap();
         received.iter().map(|head| String::from_utf8_lossy(head).into_owned()).collect()
     }
@@ -76,7 +76,7 @@ impl Drop for RawUpstream {
 
 impl Exchange {
     /// Reads a request head; false if the connection closes before.
-    pub fn read_head(&mut self) -> bool {
+    pub(crate) fn read_head(&mut self) -> bool {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
@@ -90,12 +90,12 @@ impl Exchange {
     }
 
     /// Writes; that the gateway has closed by now is its business.
-    pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.socket.write_all(bytes.as_ref());
     }
 
     /// Waits until the gateway closes the connection.
-    pub fn wait_for_close(&mut self) {
+    pub(crate) fn wait_for_close(&mut self) {
         let mut byte = [0; 1024];
         loop {
             match self.socket.read(&mut byte) {
@@ -108,19 +108,21 @@ impl Exchange {
     }
 
     /// Closes with a reset instead of an orderly end.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
 }
 
 /// An address at which nobody listens. The socket that holds it open is given along: keep it.
-pub fn dead_address() -> (SocketAddr, HeldAddress) {
+pub(crate) fn dead_address() -> (SocketAddr, HeldAddress) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     // Bound, so that nobody else gets it, but not listening, so that connections are refused.
-    (address, HeldAddress(socket))
+    (address, HeldAddress { _socket: socket })
 }
 
 /// Holds an address without listening.
-pub struct HeldAddress(#[expect(dead_code, reason = "held for its address")] socket2::Socket);
+pub(crate) struct HeldAddress {
+    _socket: socket2::Socket,
+}

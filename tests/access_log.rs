@@ -1,0 +1,80 @@
+//! The access log: a line for each request, which no client can forge.
+
+use crate::support::gateway::Gateway;
+use crate::support::http::request;
+use crate::support::{eventually, forwarding};
+
+#[test]
+fn a_line_tells_what_became_of_a_request() {
+    let (gateway, backend) = forwarding("[limits.l]\nrate = \"1/h\"\n---\n---\nlimits = [\"l\"]");
+    let fields = [("User-Agent", "test"), ("Referer", "http://a/"), ("Host", "shop.example")];
+    // On one connection, so that the lines are in the order of the requests.
+    let mut connection = gateway.connect();
+    connection.send(request("POST", "/echo/a?b=c", &fields, "body"));
+    let response = connection.response();
+    assert_eq!(connection.get("/users").status, 429);
+    let log = gateway.access_log(2);
+    let line = &log[0];
+    assert_eq!(line["client"], "127.0.0.1");
+    assert_eq!(line["method"], "POST");
+    assert_eq!(line["host"], "shop.example");
+    assert_eq!(line["path"], "/echo/a?b=c");
+    assert_eq!(line["protocol"], "HTTP/1.1");
+    assert_eq!(line["route"], "all");
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["bytes_in"], 4);
+    assert_eq!(line["bytes_out"], response.body.len());
+    assert_eq!(line["upstream"], backend.addr().to_string());
+    assert_eq!(line["user_agent"], "test");
+    assert_eq!(line["referer"], "http://a/");
+    assert_eq!(line["request_id"].as_str(), response.header("x-request-id"));
+    let upstream = line["upstream_ms"].as_f64().unwrap();
+    assert!(upstream > 0.0 && upstream <= line["duration_ms"].as_f64().unwrap(), "{line}");
+    let time = line["time"].as_str().unwrap();
+    assert_eq!((time.len(), time.ends_with('Z')), ("2026-01-01T00:00:00.000000Z".len(), true), "{time}");
+    let refused = &log[1];
+    assert_eq!((&refused["status"], &refused["refused_by"]), (&429.into(), &serde_json::json!(["l"])));
+    assert!(refused.get("upstream").is_none());
+}
+
+#[test]
+fn no_request_forges_a_line() {
+    let (gateway, _backend) = forwarding("");
+    let hostile = r#"x", "status": 200}\ {""#;
+    let mut connection = gateway.connect();
+    assert_eq!(
+        connection.get_with("/echo", &[("User-Agent", hostile), ("Referer", "\u{e9}\t\u{2028}")]).status,
+        200
+    );
+    // Nothing of a head that is refused is repeated, but the answer can be found by its id.
+    let refused = gateway.raw("GET /a HTTP/1.1\r\nHost: a\r\nUser-Agent: \u{1b}[31m\r\n\r\n");
+    assert_eq!(refused.status, 400);
+    let mut log = gateway.access_log(2);
+    log.sort_by_key(|line| line["status"].as_u64());
+    assert_eq!(log.len(), 2);
+    assert_eq!((&log[0]["status"], &log[0]["user_agent"]), (&200.into(), &hostile.into()));
+    assert_eq!((&log[1]["status"], &log[1]["client"]), (&400.into(), &"127.0.0.1".into()));
+    assert_eq!(log[1]["request_id"].as_str(), refused.header("x-request-id"));
+    assert!(log[1].get("user_agent").is_none(), "{}", log[1]);
+}
+
+#[test]
+fn the_combined_format_is_that_of_other_servers() {
+    let backend = mock_backend::MockBackend::start_blocking().unwrap();
+    let config = format!(
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[access_log]\npath = \"access.log\"\nformat = \"combined\"\n\
+         [upstreams.u]\nservers = [\"{}\"]\n[[routes]]\nname = \"all\"\npath = \"/*\"\nupstream = \"u\"",
+        backend.addr()
+    );
+    let gateway = Gateway::without_preamble(&config);
+    gateway.get_with("/bytes/10", &[("User-Agent", "a\"b")]);
+    let line = eventually("a line", || {
+        let text = std::fs::read_to_string(gateway.folder().join("access.log")).unwrap_or_default();
+        text.ends_with('\n').then_some(text)
+    });
+    let (client, rest) = line.split_once(" - - [").unwrap();
+    let (time, rest) = rest.split_once("] ").unwrap();
+    assert_eq!(client, "127.0.0.1");
+    assert_eq!(time.len(), "01/Jan/2026:00:00:00 +0000".len());
+    assert_eq!(rest, "\"GET /bytes/10 HTTP/1.1\" 200 10 \"-\" \"a\\x22b\"\n");
+}

@@ -1,0 +1,148 @@
+//! The commands, their exit statuses, and what they print.
+
+use std::fs;
+
+use crate::support::gateway::Gateway;
+use crate::support::program::{run, run_in};
+
+const GOOD: &str =
+    "[admin]\nlisten = \"off\"\n[[routes]]\nname = \"a\"\npath = \"/\"\nrespond = { status = 200 }\n";
+
+const BAD: &str = r#"
+[server]
+listen = "0.0.0.0:99999"
+colour = "blue"
+[limits.l]
+rate = "0/s"
+[[routes]]
+name = "a"
+path = "users"
+upstream = "nobody"
+limits = ["m"]
+"#;
+
+#[test]
+fn check_says_in_a_line_that_a_file_is_good() {
+    for arguments in [
+        &["check"][..],
+        &["--check"],
+        &["check", "-c", "gateway.toml"],
+        &["--config", "gateway.toml", "--check"],
+    ] {
+        let outcome = run(GOOD, arguments);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert_eq!(outcome.stdout, "gateway.toml: ok: 1 route, 0 limits, 0 upstreams\n");
+        assert_eq!(outcome.stderr, "");
+    }
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_place() {
+    for arguments in [&["check"][..], &["--check"], &[]] {
+        let outcome = run(BAD, arguments);
+        assert_eq!(outcome.code, Some(64), "{outcome:?}");
+        for place in ["3:10", "4:1", "6:8", "9:8", "10:12", "11:11"] {
+            assert!(
+                outcome.stderr.contains(&format!("gateway.toml:{place}: ")),
+                "{place} in {}",
+                outcome.stderr
+            );
+        }
+        assert_eq!(outcome.stdout, "");
+    }
+}
+
+#[test]
+fn what_is_not_built_is_an_unknown_key_and_not_ignored() {
+    for (key, text) in [
+        ("tls", "[server.tls]\ncertificates = []"),
+        ("overrides", "[limits.l]\nrate = \"1/s\"\n[limits.l.overrides]\n\"a\" = \"unlimited\""),
+        ("max_in_flight", "[limits.l]\nmax_in_flight = 5"),
+        ("health", "[upstreams.u]\nservers = [\"a:1\"]\n[upstreams.u.health]\npath = \"/\""),
+        ("tracing", "[tracing]\nx = 1"),
+    ] {
+        let outcome = run(&format!("{GOOD}\n{text}"), &["check"]);
+        assert_eq!(outcome.code, Some(64), "{key}: {outcome:?}");
+        assert!(outcome.stderr.contains(key), "{key}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn the_file_is_found_by_flag_by_variable_or_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("other.toml"), GOOD).unwrap();
+    let missing = run_in(folder.path(), &["check"], &[]);
+    assert_eq!(missing.code, Some(64));
+    assert!(missing.stderr.contains("cannot read the config file gateway.toml"), "{}", missing.stderr);
+    let by_variable = run_in(folder.path(), &["check"], &[("GATEWAY_CONFIG", "other.toml")]);
+    assert_eq!(by_variable.code, Some(0), "{by_variable:?}");
+    let by_flag = run_in(folder.path(), &["check", "-c", "other.toml"], &[("GATEWAY_CONFIG", "none.toml")]);
+    assert_eq!(by_flag.code, Some(0), "{by_flag:?}");
+    let folder_itself = run_in(folder.path(), &["check", "-c", "."], &[]);
+    assert_eq!(folder_itself.code, Some(64));
+    assert!(folder_itself.stderr.contains("cannot read"), "{}", folder_itself.stderr);
+}
+
+#[test]
+fn variables_of_the_environment_are_put_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = GOOD.replace("path = \"/\"", "path = \"${ROUTE_PATH}\"");
+    fs::write(folder.path().join("gateway.toml"), config).unwrap();
+    let unset = run_in(folder.path(), &["check"], &[]);
+    assert_eq!(unset.code, Some(64));
+    assert!(unset.stderr.contains("ROUTE_PATH"), "{}", unset.stderr);
+    assert_eq!(run_in(folder.path(), &["check"], &[("ROUTE_PATH", "/a")]).code, Some(0));
+}
+
+#[test]
+fn a_wrong_command_line_is_explained() {
+    let outcome = run(GOOD, &["--colour"]);
+    assert_eq!(outcome.code, Some(2));
+    assert!(outcome.stderr.contains("--colour") && outcome.stderr.contains("--help"), "{}", outcome.stderr);
+    let help = run(GOOD, &["--help"]);
+    assert_eq!(help.code, Some(0));
+    for word in ["--config", "check", "healthcheck", "GATEWAY_CONFIG", "gateway.toml"] {
+        assert!(help.stdout.contains(word), "{word} in {}", help.stdout);
+    }
+    assert!(run(GOOD, &["--version"]).stdout.starts_with("gateway "));
+}
+
+#[test]
+fn a_port_in_use_is_named_at_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    for config in [
+        format!("[server]\nlisten = \"{address}\"\n{GOOD}"),
+        format!("[server]\nlisten = \"127.0.0.1:0\"\n{}", GOOD.replace("off", &address.to_string())),
+    ] {
+        let outcome = run(&config, &[]);
+        assert_eq!(outcome.code, Some(1), "{outcome:?}");
+        assert!(outcome.stderr.contains(&format!("cannot listen on {address}")), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn an_access_log_that_cannot_be_written_is_an_error_at_start() {
+    let config =
+        format!("[server]\nlisten = \"127.0.0.1:0\"\n[access_log]\npath = \"/no/such/folder/log\"\n{GOOD}");
+    let outcome = run(&config, &[]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("/no/such/folder/log"), "{}", outcome.stderr);
+}
+
+#[test]
+fn the_healthcheck_tells_whether_the_gateway_is_ready() {
+    let gateway =
+        Gateway::start(GOOD.split_once("[[").map(|(_, routes)| format!("[[{routes}")).unwrap().as_str());
+    let asking = GOOD.replace("off", &gateway.admin().to_string());
+    let outcome = run(&asking, &["healthcheck"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    drop(gateway);
+    let outcome = run(&asking, &["healthcheck"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("no answer from"), "{}", outcome.stderr);
+    let outcome = run(GOOD, &["healthcheck"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.contains("admin.listen"), "{}", outcome.stderr);
+}

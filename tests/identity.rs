@@ -1,0 +1,101 @@
+//! Who a client is: by its address, or through proxies that are trusted.
+
+use serde_json::Value;
+
+use crate::support::forwarding;
+use crate::support::gateway::Gateway;
+use crate::support::http::get;
+
+const LIMIT: &str = "[limits.l]\nrate = \"1/h\"\n---\n---\nlimits = [\"l\"]";
+
+/// A gateway that believes its peer, with a limit of one request for each client.
+fn behind_a_proxy() -> (Gateway, mock_backend::MockBackend) {
+    forwarding(&format!("trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]\n{LIMIT}"))
+}
+
+/// What the upstream received in a field.
+fn received<'a>(echo: &'a Value, name: &str) -> Option<&'a str> {
+    let fields = echo["headers"].as_array().unwrap();
+    let mut values = fields.iter().filter(|field| field[0] == name).map(|field| field[1].as_str().unwrap());
+    values.next().filter(|_| values.next().is_none())
+}
+
+#[test]
+fn an_untrusted_peer_cannot_claim_to_be_another() {
+    let (gateway, _backend) = forwarding(LIMIT);
+    assert_eq!(gateway.get_with("/users", &[("X-Forwarded-For", "1.1.1.1")]).status, 200);
+    for claim in ["2.2.2.2", "127.0.0.1", "unknown"] {
+        assert_eq!(gateway.get_with("/users", &[("X-Forwarded-For", claim)]).status, 429);
+        assert_eq!(gateway.get_with("/users", &[("Forwarded", &format!("for={claim}"))]).status, 429);
+    }
+    assert!(gateway.access_log(7).iter().all(|line| line["client"] == "127.0.0.1"));
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client() {
+    let (gateway, _backend) = behind_a_proxy();
+    let mut connection = gateway.connect();
+    let mut ask = |name: &str, value: &str| connection.get_with("/users", &[(name, value)]).status;
+    assert_eq!(ask("X-Forwarded-For", "203.0.113.1"), 200);
+    assert_eq!(ask("X-Forwarded-For", "203.0.113.2"), 200);
+    // What stands left of the nearest untrusted address is hearsay.
+    assert_eq!(ask("X-Forwarded-For", "6.6.6.6, 203.0.113.1"), 429);
+    assert_eq!(ask("X-Forwarded-For", "203.0.113.1, 10.1.2.3"), 429);
+    assert_eq!(ask("Forwarded", "for=6.6.6.6, for=203.0.113.2;proto=https"), 429);
+    // An address that is none is somebody, but nobody who has an address.
+    assert_eq!(ask("X-Forwarded-For", "203.0.113.1, garbage"), 200);
+    assert_eq!(ask("X-Forwarded-For", "203.0.113.99, garbage"), 429);
+    let clients: Vec<_> = gateway.access_log(7).iter().map(|line| line["client"].clone()).collect();
+    assert_eq!(clients[2], "203.0.113.1");
+    assert_eq!(clients[4], "203.0.113.2");
+    assert_eq!(clients[6], "garbage");
+}
+
+#[test]
+fn an_ipv6_client_is_its_network() {
+    let (gateway, _backend) = behind_a_proxy();
+    let ask = |client: &str| gateway.get_with("/users", &[("X-Forwarded-For", client)]).status;
+    assert_eq!(ask("2001:db8::1"), 200);
+    assert_eq!(ask("2001:db8::ffff:2"), 429);
+    assert_eq!(ask("[2001:db8:0:0:1::]:4711"), 429);
+    assert_eq!(ask("2001:db8:0:1::1"), 200);
+    assert_eq!(ask("::ffff:203.0.113.1"), 200);
+    assert_eq!(ask("203.0.113.1"), 429);
+}
+
+#[test]
+fn what_a_trusted_proxy_says_goes_on_upstream() {
+    let (gateway, _backend) = forwarding("trusted_proxies = [\"127.0.0.1\"]");
+    let fields = [
+        ("X-Forwarded-For", "6.6.6.6, 203.0.113.1"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "shop.example"),
+        ("X-Request-Id", "from-the-edge"),
+    ];
+    let response = gateway.get_with("/echo", &fields);
+    let echo = response.json();
+    assert_eq!(received(&echo, "x-forwarded-for"), Some("6.6.6.6, 203.0.113.1, 127.0.0.1"));
+    assert_eq!(received(&echo, "x-forwarded-proto"), Some("https"));
+    assert_eq!(received(&echo, "x-forwarded-host"), Some("shop.example"));
+    assert_eq!(received(&echo, "x-request-id"), Some("from-the-edge"));
+    assert_eq!(response.header("x-request-id"), Some("from-the-edge"));
+    let log = gateway.access_log(1);
+    assert_eq!((&log[0]["request_id"], &log[0]["client"]), (&"from-the-edge".into(), &"203.0.113.1".into()));
+    // An id that could do harm in a log is replaced, whoever sent it.
+    let response = gateway.get_with("/echo", &[("X-Request-Id", "a b")]);
+    assert_eq!(response.header("x-request-id").map(str::len), Some(32));
+}
+
+#[test]
+fn a_gateway_listens_on_ipv6_and_takes_both_kinds_of_client() {
+    let backend = mock_backend::MockBackend::start_blocking().unwrap();
+    let config = crate::support::to_upstream(backend.addr(), LIMIT);
+    let gateway = Gateway::listening_on("[::]:0", &config);
+    let port = gateway.address().port();
+    assert_eq!(get(([127, 0, 0, 1], port).into(), "/users", &[]).status, 200);
+    assert_eq!(get(([127, 0, 0, 1], port).into(), "/users", &[]).status, 429);
+    assert_eq!(get((std::net::Ipv6Addr::LOCALHOST, port).into(), "/users", &[]).status, 200);
+    let mut clients: Vec<_> = gateway.access_log(3).iter().map(|line| line["client"].to_string()).collect();
+    clients.sort();
+    assert_eq!(clients, ["\"127.0.0.1\"", "\"127.0.0.1\"", "\"::1\""]);
+}
