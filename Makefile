@@ -1,29 +1,40 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build bench docker clean install-cmake
+.PHONY: help run test lint format unit build check-metrics load bench docker clean cmake
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build, start the mock backend and the gateway on config/gateway.toml, stop both on Ctrl-C
 	@scripts/run
 
-build: install-cmake ## Build the gateway and the mock backend, optimised
+build: cmake ## Build the gateway and the mock backend, optimised
 	cargo build --release --locked --workspace
 
 test: lint unit ## Run every test there is, and check formatting and lints
 
-lint: install-cmake ## Check formatting, and clippy with warnings denied
+lint: cmake ## Check formatting, and clippy with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-unit: install-cmake
+unit: cmake
 	cargo test --workspace --locked
 
 format: ## Format the code
 	cargo fmt --all
 
-bench: install-cmake ## Measure what a limiter's decision costs
+check-metrics: cmake ## Have Prometheus' promtool check what the side port exposes
+	@scripts/install curl
+	@scripts/install promtool prometheus
+	cargo build --locked
+	scripts/check-metrics
+
+load: build ## Load the gateway with wrk for 30 seconds, and check what it counted
+	@scripts/install curl
+	@scripts/install wrk
+	scripts/load
+
+bench: cmake ## Measure what a limiter's decision costs
 	cargo bench --locked --bench limiter
 
 docker: ## Build the container images that docker compose runs
@@ -32,5 +43,5 @@ docker: ## Build the container images that docker compose runs
 clean: ## Remove what was built
 	cargo clean
 
-install-cmake:
-	@scripts/install-cmake
+cmake:
+	@scripts/install cmake

@@ -29,6 +29,9 @@ use crate::config::{Action, Route};
 use crate::gateway::Gateway;
 use crate::metrics::UpstreamError;
 
+/// At most so many addresses of a server are tried for a request.
+const MAX_ADDRESSES: usize = 3;
+
 /// The proxy of a gateway.
 pub struct Proxy {
     gateway: Arc<Gateway>,
@@ -72,7 +75,12 @@ impl Proxy {
         self.gateway.metrics.count_upstream_error(attempt.upstream, kind);
         let upstream = &self.gateway.upstreams[attempt.upstream];
         if upstream.may_warn(self.gateway.clock.now().since(self.gateway.started).as_secs()) {
-            warn!("upstream {:?}, server {}: {}: {error}", upstream.name(), attempt.server, kind.label());
+            warn!(
+                "upstream {:?}, server {}: {}: {error}",
+                upstream.name(),
+                attempt.server.address,
+                kind.label()
+            );
         }
     }
 }
@@ -131,18 +139,20 @@ impl ProxyHttp for Proxy {
         };
         let upstream = &self.gateway.upstreams[index];
         ctx.body_bytes = 0;
-        let Ok(server) = upstream.next() else {
+        ctx.upstream_error = None;
+        let Ok(server) = ctx.alternative.take().map_or_else(|| upstream.next(), Ok) else {
             self.gateway.metrics.count_upstream_error(index, UpstreamError::NoServer);
             ctx.upstream_error = Some(UpstreamError::NoServer);
             ctx.reply = Some(Reply::unavailable("no server of the upstream can be used"));
             return Err(Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16())));
         };
         let now = self.gateway.clock.now();
-        ctx.attempt = Some(Attempt { upstream: index, server, started: now, took: None });
+        let failed = ctx.attempt.map_or(0, |attempt| attempt.failed);
+        ctx.attempt = Some(Attempt { upstream: index, server, failed, started: now, took: None });
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
-        Ok(upstream.peer(server, connect_timeout))
+        Ok(upstream.peer(server.address, connect_timeout))
     }
 
     async fn upstream_request_filter(
@@ -221,9 +231,17 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Context,
-        error: Box<Error>,
+        mut error: Box<Error>,
     ) -> Box<Error> {
         self.note_upstream_error(ctx, reply::upstream_error(&error), &error);
+        if let Some(attempt) = &mut ctx.attempt {
+            attempt.failed += 1;
+            ctx.alternative = self.gateway.upstreams[attempt.upstream]
+                .alternative(attempt.server)
+                .filter(|_| attempt.failed < MAX_ADDRESSES);
+        }
+        // Nothing has been sent, so nothing can be done twice.
+        error.set_retry(ctx.alternative.is_some());
         error
     }
 

@@ -37,6 +37,14 @@ struct Server {
     next_address: AtomicUsize,
 }
 
+/// A server that was chosen, and where to connect to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    server: usize,
+    /// The address.
+    pub address: SocketAddr,
+}
+
 /// No server of the upstream has an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoServer;
@@ -70,15 +78,26 @@ impl Upstream {
         self.response_timeout
     }
 
-    /// The address of the server whose turn it is.
+    /// The server whose turn it is.
     ///
     /// # Errors
     /// [`NoServer`] when no server's name has been resolved yet.
-    pub fn next(&self) -> Result<SocketAddr, NoServer> {
+    pub fn next(&self) -> Result<Choice, NoServer> {
         let turn = self.rotation.next();
-        let (before, from_turn_on) = self.servers.split_at(turn);
         // A server without an address passes its turn on to the one behind it.
-        from_turn_on.iter().chain(before).find_map(Server::address).ok_or(NoServer)
+        let from_turn_on = (turn..self.servers.len()).chain(0..turn);
+        let mut choices = from_turn_on
+            .filter_map(|server| Some(Choice { server, address: self.servers[server].address()? }));
+        choices.next().ok_or(NoServer)
+    }
+
+    /// Another address of the same server, if its name has several: `localhost` may be 127.0.0.1 and ::1, and the
+    /// server listen on one of them alone. Asked again and again, it goes round them.
+    pub fn alternative(&self, choice: Choice) -> Option<Choice> {
+        let addresses = self.servers[choice.server].addresses.load();
+        let at = addresses.iter().position(|address| *address == choice.address)?;
+        let address = addresses[(at + 1) % addresses.len()];
+        (address != choice.address).then_some(Choice { address, ..choice })
     }
 
     /// The servers that cannot be used because their names have no address.
@@ -150,7 +169,7 @@ mod tests {
     }
 
     fn turns(upstream: &Upstream, count: usize) -> Vec<String> {
-        (0..count).map(|_| upstream.next().unwrap().ip().to_string()).collect()
+        (0..count).map(|_| upstream.next().unwrap().address.ip().to_string()).collect()
     }
 
     #[test]
@@ -177,6 +196,19 @@ mod tests {
             .addresses
             .store(Arc::new(vec!["192.0.2.1:80".parse().unwrap(), "192.0.2.2:80".parse().unwrap()]));
         assert_eq!(turns(&upstream, 3), ["192.0.2.1", "192.0.2.2", "192.0.2.1"]);
+        let second = upstream.next().unwrap();
+        let first = upstream.alternative(second).unwrap();
+        assert_eq!(
+            (second.address.ip().to_string(), first.address.ip().to_string()),
+            ("192.0.2.2".to_owned(), "192.0.2.1".to_owned())
+        );
+        assert_eq!(upstream.alternative(first), Some(second));
+    }
+
+    #[test]
+    fn a_server_with_one_address_has_no_other() {
+        let upstream = upstream(&[("192.0.2.1", 1), ("192.0.2.2", 1)]);
+        assert_eq!(upstream.alternative(upstream.next().unwrap()), None);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What one request carries from phase to phase.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::limit::Report;
 use crate::metrics::{Running, UpstreamError};
 use crate::route::Captures;
+use crate::upstream::Choice;
 
 /// What is known of a request so far.
 #[derive(Default)]
@@ -41,6 +41,8 @@ pub struct Context {
     pub(super) body_bytes: u64,
     /// The attempt to have it answered upstream.
     pub(super) attempt: Option<Attempt>,
+    /// Where to try next, after a connection that failed.
+    pub(super) alternative: Option<Choice>,
     /// What went wrong upstream.
     pub(super) upstream_error: Option<UpstreamError>,
     /// An answer of the gateway's own that a phase decided on when it failed.
@@ -55,7 +57,9 @@ pub(super) struct Attempt {
     /// The index of the upstream.
     pub(super) upstream: usize,
     /// The server.
-    pub(super) server: SocketAddr,
+    pub(super) server: Choice,
+    /// How many of its addresses have been tried before.
+    pub(super) failed: usize,
     /// When the server was chosen.
     pub(super) started: Timestamp,
     /// How long the response head took, once it is there.

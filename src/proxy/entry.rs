@@ -41,7 +41,7 @@ pub(super) fn of<'a>(
         bytes_in: ctx.body_bytes,
         bytes_out: session.body_bytes_sent() as u64,
         duration,
-        upstream: ctx.attempt.map(|attempt| attempt.server),
+        upstream: ctx.attempt.map(|attempt| attempt.server.address),
         upstream_duration: ctx.attempt.and_then(|attempt| attempt.took),
         refused_by: fields::violated(&gateway.limiter, &ctx.reports).collect(),
         would_refuse: on_trial

@@ -43,7 +43,7 @@ pub(super) fn request(route: &Route, request: &mut RequestHeader, ctx: &Context)
         && let Some(attempt) = &ctx.attempt
     {
         // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
-        request.insert_header(header::HOST, attempt.server.to_string())?;
+        request.insert_header(header::HOST, attempt.server.address.to_string())?;
     }
     for name in &route.request_headers.remove {
         request.remove_header(name);
