@@ -257,7 +257,7 @@ impl ProxyHttp for Proxy {
             }
         }
         if *error.esource() == ErrorSource::Internal || *error.esource() == ErrorSource::Unset {
-            warn!("a request failed inside the gateway: {error}");
+            warn!("a request failed inside the gateway: {}", reply::reason(error));
         }
         let failed = |error_code| FailToProxy { error_code, can_reuse_downstream: false };
         if session.response_written().is_some_and(|response| !response.status.is_informational()) {

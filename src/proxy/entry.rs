@@ -7,6 +7,7 @@ use pingora::Error;
 use pingora_proxy::Session;
 
 use super::context::Context;
+use super::reply::reason;
 use crate::access_log::Entry;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
@@ -47,7 +48,7 @@ pub(super) fn of<'a>(
         would_refuse: on_trial
             .map(|report| gateway.limiter.limits()[report.limit].rule().name.as_str())
             .collect(),
-        error: error.map(ToString::to_string),
+        error: error.map(reason),
         referer: field(header::REFERER),
         user_agent: field(header::USER_AGENT),
     }
