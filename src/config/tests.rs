@@ -1,6 +1,7 @@
 //! Whole files, and what they mean.
 
 mod any_text;
+mod documents;
 mod fixtures;
 mod shipped;
 

@@ -1,0 +1,36 @@
+//! The config files that the documents show.
+
+use super::*;
+
+/// Whole config files in a document: the TOML blocks that begin with the name of the file.
+fn files(document: &str) -> Vec<String> {
+    let blocks = document.split("```toml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0));
+    blocks.filter(|block| block.starts_with("# gateway.toml\n")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_config_file_in_a_document_is_valid() {
+    let mut found = 0;
+    for name in ["README.md", "docs/quick-start.md"] {
+        for text in files(&fs::read_to_string(file(name)).unwrap()) {
+            Config::parse(name, &text, &|_| None).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+            found += 1;
+        }
+    }
+    assert_eq!(found, 2);
+}
+
+#[test]
+fn the_reference_names_every_key_of_the_shipped_file() {
+    let shipped = fs::read_to_string(file("config/gateway.toml")).unwrap();
+    let reference = fs::read_to_string(file("docs/configuration.md")).unwrap();
+    let key = |line: &str| {
+        let (key, _) = line.trim_start_matches(['#', ' ']).split_once(" = ")?;
+        key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then(|| key.to_owned())
+    };
+    let keys: Vec<_> = shipped.lines().filter_map(key).collect();
+    assert!(keys.len() > 40, "{keys:?}");
+    for key in keys {
+        assert!(reference.contains(&format!("`{key}`")), "`{key}` is not in docs/configuration.md");
+    }
+}
