@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-
 # Build: dependencies first, in a layer that changes only with the manifests.
 FROM rust:1-bookworm AS build
 RUN apt-get update \
@@ -9,7 +7,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY mock-backend/Cargo.toml mock-backend/
 RUN mkdir -p src mock-backend/src mock-backend/tests tests benches \
-    && echo 'fn main() {}' | tee src/main.rs mock-backend/src/main.rs mock-backend/tests/main.rs tests/main.rs >/dev/null \
+    && echo 'fn main() {}' | tee src/main.rs mock-backend/src/main.rs mock-backend/tests/main.rs tests/main.rs benches/limiter.rs >/dev/null \
     && touch src/lib.rs mock-backend/src/lib.rs \
     && cargo build --release --locked --workspace
 COPY src src
