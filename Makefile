@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics load bench docker clean cmake
+.PHONY: help run test lint format unit build check-metrics load bench-limiter docker clean cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ load: build ## Load the gateway with wrk for 30 seconds, and check what it count
 	@scripts/install wrk
 	scripts/load
 
-bench: cmake ## Measure what a limiter's decision costs
+bench-limiter: cmake ## Measure the limiter beside governor and pingora-limits: time, memory, accuracy
 	cargo bench --locked --bench limiter
 
 docker: ## Build the container images that docker compose runs

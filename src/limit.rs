@@ -15,12 +15,16 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
-use self::bucket::{Level, Wait};
+use self::bucket::{Bucket, Level, Wait};
 use self::key::{Facts, Fingerprint, Key, Secret};
 use self::quota::Quota;
 use self::table::{Answer, Place, Table};
 use crate::clock::Timestamp;
+
+/// More limits than this on one request are unusual, and take memory of their own.
+const USUAL: usize = 4;
 
 /// What a limit does to a request that its bucket cannot pay for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +81,24 @@ pub struct Report {
     pub limit: usize,
     /// What it decided.
     pub outcome: Outcome,
-    /// What the bucket holds now; `None` for an exempt client.
-    pub level: Option<Level>,
+    /// The bucket after that; `None` for an exempt client.
+    pub bucket: Option<Reading>,
+}
+
+/// A bucket at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What it is filled under.
+    pub quota: Quota,
+    bucket: Bucket,
+    at: Timestamp,
+}
+
+impl Reading {
+    /// What the bucket holds. It takes two divisions, so it is worked out only for those who want to know.
+    pub fn level(&self) -> Level {
+        self.bucket.level(&self.quota, self.at)
+    }
 }
 
 /// What a limit decided.
@@ -144,18 +164,25 @@ impl Limiter {
         reports: &mut Vec<Report>,
     ) -> Decision {
         reports.clear();
-        let mut claims = Vec::with_capacity(limits.len());
+        // A single limit has nobody to agree with.
+        if let &[index] = limits {
+            return match self.claim(index, facts) {
+                Ok(Claimed::Bucket(claim)) => {
+                    reports.push(claim.report(claim.take(now), now));
+                    settle_refusal(reports).unwrap_or(Decision::Admitted)
+                }
+                Ok(Claimed::Nothing(report)) => {
+                    reports.extend(report);
+                    Decision::Admitted
+                }
+                Err(key::PartMissing) => Decision::KeyMissing { limit: index },
+            };
+        }
+        let mut claims = SmallVec::<[Claim<'_>; USUAL]>::new();
         for &index in limits {
-            let limit = &self.limits[index];
-            if !limit.counts(facts.method) {
-                continue;
-            }
-            if limit.exempts(facts.client.address()) {
-                reports.push(Report { limit: index, outcome: Outcome::Exempt, level: None });
-                continue;
-            }
-            match limit.rule.key.fingerprint(facts, &self.secret) {
-                Ok(client) => claims.push(Claim { index, limit, client }),
+            match self.claim(index, facts) {
+                Ok(Claimed::Bucket(claim)) => claims.push(claim),
+                Ok(Claimed::Nothing(report)) => reports.extend(report),
                 Err(key::PartMissing) => {
                     reports.clear();
                     return Decision::KeyMissing { limit: index };
@@ -163,54 +190,89 @@ impl Limiter {
             }
         }
         let exempt = reports.len();
-        // A single limit has nobody to agree with.
-        if claims.len() > 1 {
-            for claim in &claims {
-                reports.push(claim.report(claim.limit.table.look(claim.client, claim.limit.rule.cost, now)));
-            }
-            if let Some(refusal) = settle_refusal(&mut reports[exempt..]) {
-                return refusal;
-            }
-            reports.truncate(exempt);
+        for claim in &claims {
+            reports.push(claim.report(claim.look(now), now));
         }
-        self.take_all(&claims, now, reports)
+        if let Some(refusal) = settle_refusal(&mut reports[exempt..]) {
+            return refusal;
+        }
+        reports.truncate(exempt);
+        take_all(&claims, now, reports)
     }
 
-    fn take_all(&self, claims: &[Claim<'_>], now: Timestamp, reports: &mut Vec<Report>) -> Decision {
-        let exempt = reports.len();
-        let mut places = Vec::with_capacity(claims.len());
-        for claim in claims {
-            let answer = claim.limit.table.take(claim.client, claim.limit.rule.cost, now);
-            places.push(answer.place);
-            let report = claim.report(answer);
-            reports.push(report);
-            if matches!(report.outcome, Outcome::Refused(_)) {
-                self.put_back(claims, &places, &mut reports[exempt..], now);
-                break;
-            }
+    /// What a limit wants of a request.
+    fn claim(&self, index: usize, facts: &Facts<'_>) -> Result<Claimed<'_>, key::PartMissing> {
+        let limit = &self.limits[index];
+        if !limit.counts(facts.method) {
+            return Ok(Claimed::Nothing(None));
         }
-        settle_refusal(&mut reports[exempt..]).unwrap_or(Decision::Admitted)
+        if limit.exempts(facts.client.address()) {
+            return Ok(Claimed::Nothing(Some(Report {
+                limit: index,
+                outcome: Outcome::Exempt,
+                bucket: None,
+            })));
+        }
+        let client = limit.rule.key.fingerprint(facts, &self.secret)?;
+        Ok(Claimed::Bucket(Claim { index, limit, client }))
     }
+}
 
-    /// Undoes what the claims before a refusal took.
-    fn put_back(&self, claims: &[Claim<'_>], places: &[Place], reports: &mut [Report], now: Timestamp) {
-        for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
-            if report.outcome == Outcome::Allowed {
-                claim.limit.table.give_back(claim.client, claim.limit.rule.cost, *place);
-                report.level = Some(claim.limit.table.look(claim.client, 0, now).level);
-            }
+/// Takes from every bucket, or from none.
+fn take_all(claims: &[Claim<'_>], now: Timestamp, reports: &mut Vec<Report>) -> Decision {
+    let exempt = reports.len();
+    let mut places = SmallVec::<[Place; USUAL]>::new();
+    for claim in claims {
+        let answer = claim.take(now);
+        places.push(answer.place);
+        let report = claim.report(answer, now);
+        reports.push(report);
+        if matches!(report.outcome, Outcome::Refused(_)) {
+            put_back(claims, &places, &mut reports[exempt..], now);
+            break;
+        }
+    }
+    settle_refusal(&mut reports[exempt..]).unwrap_or(Decision::Admitted)
+}
+
+/// Undoes what the claims before a refusal took.
+fn put_back(claims: &[Claim<'_>], places: &[Place], reports: &mut [Report], now: Timestamp) {
+    for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
+        if report.outcome == Outcome::Allowed {
+            claim.limit.table.give_back(claim.client, claim.limit.rule.cost, now, *place);
+            report.bucket = Some(claim.reading(claim.look(now), now));
         }
     }
 }
 
+/// What a limit wants of a request.
+enum Claimed<'a> {
+    /// Tokens.
+    Bucket(Claim<'a>),
+    /// Nothing, and what there is to say of that.
+    Nothing(Option<Report>),
+}
+
 impl Claim<'_> {
-    fn report(&self, answer: Answer) -> Report {
+    fn look(&self, now: Timestamp) -> Answer {
+        self.limit.table.look(self.client, self.limit.rule.cost, now)
+    }
+
+    fn take(&self, now: Timestamp) -> Answer {
+        self.limit.table.take(self.client, self.limit.rule.cost, now)
+    }
+
+    fn report(&self, answer: Answer, now: Timestamp) -> Report {
         let outcome = match (answer.verdict, self.limit.rule.mode) {
             (Ok(()), _) => Outcome::Allowed,
             (Err(wait), Mode::Enforce) => Outcome::Refused(wait),
             (Err(_), Mode::DryRun) => Outcome::WouldRefuse,
         };
-        Report { limit: self.index, outcome, level: Some(answer.level) }
+        Report { limit: self.index, outcome, bucket: Some(self.reading(answer, now)) }
+    }
+
+    fn reading(&self, answer: Answer, now: Timestamp) -> Reading {
+        Reading { quota: *self.limit.table.quota(), bucket: answer.bucket, at: now }
     }
 }
 
@@ -313,7 +375,7 @@ mod tests {
         }
 
         fn tokens(&self) -> Vec<u32> {
-            self.reports.iter().filter_map(|report| Some(report.level?.tokens)).collect()
+            self.reports.iter().filter_map(|report| Some(report.bucket?.level().tokens)).collect()
         }
     }
 
@@ -377,7 +439,7 @@ mod tests {
             Bench::new(vec![Rule { exempt: vec!["192.0.2.0/24".parse().unwrap()], ..rule("a", 1, 1) }]);
         for _ in 0..3 {
             assert_eq!(bench.request(), Decision::Admitted);
-            assert_eq!(bench.reports, [Report { limit: 0, outcome: Outcome::Exempt, level: None }]);
+            assert_eq!(bench.reports, [Report { limit: 0, outcome: Outcome::Exempt, bucket: None }]);
         }
         bench.client = ClientId::Opaque("192.0.2.1".into());
         assert_eq!(bench.request(), Decision::Admitted);
@@ -443,11 +505,11 @@ mod tests {
         });
         assert_eq!(admitted, 300);
         let left = limiter.limits()[0].table().look(key::fingerprint_of(0), 0, Timestamp::default());
-        assert_eq!(left.level.tokens, 500, "another client's bucket is untouched");
+        assert_eq!(left.bucket, Bucket::FULL, "another client's bucket is untouched");
         let mut reports = Vec::new();
         let client = ClientId::Address("192.0.2.1".parse().unwrap());
         decide(&limiter, &[0], &client, &Method::GET, Timestamp::default(), &mut reports);
-        assert_eq!(reports[0].level.unwrap().tokens, 199, "what b refused was put back into a");
+        assert_eq!(reports[0].bucket.unwrap().level().tokens, 199, "what b refused was put back into a");
     }
 
     proptest! {
@@ -465,7 +527,7 @@ mod tests {
                     ..rule(&i.to_string(), count, burst)
                 })
                 .collect();
-            let mut model = vec![bucket::Bucket::FULL; rules.len()];
+            let mut model = vec![Bucket::FULL; rules.len()];
             let mut bench = Bench::new(rules.clone());
             for step in steps {
                 bench.clock.advance(Duration::from_nanos(step));

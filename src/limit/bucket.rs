@@ -36,6 +36,16 @@ impl Bucket {
     /// A full bucket.
     pub const FULL: Self = Self { full_at: 0 };
 
+    /// A bucket that will be full at this time, in the quota's ticks.
+    pub(super) const fn from_ticks(full_at: u128) -> Self {
+        Self { full_at }
+    }
+
+    /// When it will be full, in the quota's ticks.
+    pub(super) const fn ticks(self) -> u128 {
+        self.full_at
+    }
+
     /// Whether the bucket has nothing to remember: it is full.
     pub fn is_full(self, quota: &Quota, now: Timestamp) -> bool {
         self.missing(quota, now) == 0
@@ -65,7 +75,8 @@ impl Bucket {
         let missing = self.missing(quota, now);
         let present = quota.capacity().saturating_sub(missing);
         let tokens = quota.whole_tokens(present);
-        let next = quota.ticks_for(tokens.saturating_add(1)).saturating_sub(present);
+        // A bucket may owe more than it holds: then the debt has to be refilled first.
+        let next = (missing + quota.ticks_for(tokens.saturating_add(1))).saturating_sub(quota.capacity());
         Level {
             tokens,
             next_token: (missing > 0).then(|| quota.duration(next)),
@@ -168,10 +179,11 @@ mod tests {
             Just(Duration::from_secs(86_400)),
             (1..10_000_000_000_u64).prop_map(Duration::from_nanos),
         ];
-        let counts = prop_oneof![Just(1_u64), 1..50_u64, 1..1_000_000_u64];
+        // Up to 262144 tokens in a period a rate is kept exactly.
+        let counts = prop_oneof![Just(1_u64), 1..50_u64, 1..262_144_u64];
         (counts, periods, prop_oneof![Just(1_u32), 1..30_u32, 1..1_000_000_u32])
-            .prop_filter("at most one token a nanosecond", |(count, period, _)| {
-                u128::from(*count) <= period.as_nanos()
+            .prop_filter("a valid quota", |(count, period, burst)| {
+                Quota::new(*count, *period, u64::from(*burst)).is_ok()
             })
     }
 

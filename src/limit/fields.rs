@@ -7,6 +7,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::bucket::Level;
+use super::quota::Quota;
 use super::{Limiter, Mode, Outcome, Report, Rule};
 
 /// `RateLimit-Policy`: the limits that applied.
@@ -48,18 +50,18 @@ impl Fields {
         let mut fields = Self::default();
         for report in reports {
             let rule = limiter.limits[report.limit].rule();
-            if let (Some(level), Mode::Enforce) = (report.level, rule.mode) {
-                fields.add(rule, level);
+            if let (Some(bucket), Mode::Enforce) = (report.bucket, rule.mode) {
+                fields.add(rule, &bucket.quota, bucket.level());
             }
         }
         fields
     }
 
-    fn add(&mut self, rule: &Rule, level: super::Level) {
+    fn add(&mut self, rule: &Rule, quota: &Quota, level: Level) {
         if rule.fields {
             let separator = if self.policy.is_empty() { "" } else { ", " };
-            let (name, burst) = (&rule.name, rule.quota.burst());
-            let window = whole_seconds(rule.quota.time_to_fill());
+            let (name, burst) = (&rule.name, quota.burst());
+            let window = whole_seconds(quota.time_to_fill());
             // Writing to a String cannot fail.
             let _ = write!(self.policy, "{separator}\"{name}\";q={burst};w={window}");
             let _ = write!(self.state, "{separator}\"{name}\";r={}", level.tokens);
@@ -69,7 +71,7 @@ impl Fields {
         }
         if rule.legacy_headers && self.legacy.is_none_or(|nearest| level.tokens < nearest.remaining) {
             self.legacy = Some(Legacy {
-                limit: rule.quota.burst(),
+                limit: quota.burst(),
                 remaining: level.tokens,
                 reset: whole_seconds(level.full_in),
             });
@@ -98,9 +100,10 @@ fn whole_seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::bucket::{Level, Wait};
+    use crate::clock::Timestamp;
+    use crate::limit::Reading;
+    use crate::limit::bucket::{Bucket, Wait};
     use crate::limit::key::{Key, KeyPart, MissingKey, Secret};
-    use crate::limit::quota::Quota;
     use http::StatusCode;
 
     fn rule(name: &str, count: u64, burst: u64) -> Rule {
@@ -119,15 +122,17 @@ mod tests {
         }
     }
 
-    fn report(limit: usize, tokens: u32, next_token: Option<Duration>) -> Report {
-        let full_in = Duration::from_millis(1500);
-        Report { limit, outcome: Outcome::Allowed, level: Some(Level { tokens, next_token, full_in }) }
+    /// The limit with this index, after so many tokens were taken from a full bucket.
+    fn report(limiter: &Limiter, limit: usize, taken: u32) -> Report {
+        let (quota, at) = (limiter.limits[limit].rule.quota, Timestamp::default());
+        let bucket = Bucket::FULL.take(&quota, at, taken).unwrap();
+        Report { limit, outcome: Outcome::Allowed, bucket: Some(Reading { quota, bucket, at }) }
     }
 
     #[test]
     fn the_fields_of_the_draft() {
         let limiter = Limiter::new(vec![rule("per_client", 10, 20), rule("all", 3, 4)], Secret::random());
-        let reports = [report(0, 19, Some(Duration::from_millis(100))), report(1, 4, None)];
+        let reports = [report(&limiter, 0, 1), report(&limiter, 1, 0)];
         let fields = Fields::of(&limiter, &reports);
         assert_eq!(fields.policy, r#""per_client";q=20;w=2, "all";q=4;w=2"#);
         assert_eq!(fields.state, r#""per_client";r=19;t=1, "all";r=4"#);
@@ -139,19 +144,17 @@ mod tests {
         let silent = Rule { fields: false, ..rule("silent", 1, 1) };
         let trial = Rule { mode: Mode::DryRun, ..rule("trial", 1, 1) };
         let limiter = Limiter::new(vec![silent, trial, rule("exempt", 1, 1)], Secret::random());
-        let exempt = Report { limit: 2, outcome: Outcome::Exempt, level: None };
-        assert_eq!(
-            Fields::of(&limiter, &[report(0, 1, None), report(1, 1, None), exempt]),
-            Fields::default()
-        );
+        let exempt = Report { limit: 2, outcome: Outcome::Exempt, bucket: None };
+        let reports = [report(&limiter, 0, 1), report(&limiter, 1, 1), exempt];
+        assert_eq!(Fields::of(&limiter, &reports), Fields::default());
     }
 
     #[test]
     fn the_legacy_fields_tell_of_the_limit_that_is_nearest_to_refusing() {
         let legacy = |name, burst| Rule { legacy_headers: true, ..rule(name, 1, burst) };
         let limiter = Limiter::new(vec![legacy("wide", 9), legacy("narrow", 5)], Secret::random());
-        let fields = Fields::of(&limiter, &[report(0, 8, None), report(1, 4, None)]);
-        assert_eq!(fields.legacy, Some(Legacy { limit: 5, remaining: 4, reset: 2 }));
+        let fields = Fields::of(&limiter, &[report(&limiter, 0, 1), report(&limiter, 1, 2)]);
+        assert_eq!(fields.legacy, Some(Legacy { limit: 5, remaining: 3, reset: 2 }));
     }
 
     #[test]
@@ -165,7 +168,7 @@ mod tests {
     #[test]
     fn the_limits_that_refused_are_named() {
         let limiter = Limiter::new(vec![rule("a", 1, 1), rule("b", 1, 1)], Secret::random());
-        let refused = Report { outcome: Outcome::Refused(Wait(Duration::ZERO)), ..report(1, 0, None) };
-        assert_eq!(violated(&limiter, &[report(0, 1, None), refused]).collect::<Vec<_>>(), ["b"]);
+        let refused = Report { outcome: Outcome::Refused(Wait(Duration::ZERO)), ..report(&limiter, 1, 0) };
+        assert_eq!(violated(&limiter, &[report(&limiter, 0, 1), refused]).collect::<Vec<_>>(), ["b"]);
     }
 }

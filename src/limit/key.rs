@@ -5,11 +5,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::Hasher as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderName, Method};
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use siphasher::sip128::SipHasher13;
+use smallvec::SmallVec;
 
 use crate::client::ClientId;
 
@@ -96,13 +96,20 @@ impl Secret {
     pub fn random() -> Self {
         Self(rand::random())
     }
+
+    fn hash(&self, value: &[u8]) -> Fingerprint {
+        Fingerprint(SipHasher13::new_with_key(&self.0).hash(value).as_u128())
+    }
 }
 
 /// A part of the key is not there, and the limit says to reject the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartMissing;
 
-// The kinds of a part, hashed before its value, so that no value of one kind can pass for another.
+/// A key's value as bytes, different for different values. Few are longer than this.
+type Encoded = SmallVec<[u8; 64]>;
+
+// The kinds of a part, written before its value, so that no value of one kind can pass for another.
 const IPV4: u8 = 1;
 const IPV6: u8 = 2;
 const OPAQUE_CLIENT: u8 = 3;
@@ -137,31 +144,30 @@ impl Key {
     /// # Errors
     /// [`PartMissing`] when a part is not there and [`MissingKey::Reject`] is set.
     pub fn fingerprint(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, PartMissing> {
-        let mut hash = SipHasher13::new_with_key(&secret.0);
-        for part in &self.parts {
-            self.hash_part(part, facts, &mut hash)?;
+        // What nearly all limits go by gets no further than it must.
+        if let ([KeyPart::ClientIp], ClientId::Address(IpAddr::V4(address))) = (&*self.parts, facts.client) {
+            return Ok(secret.hash(&encoded_v4(*address)));
         }
-        Ok(Fingerprint(hash.finish128().as_u128()))
+        let mut value = Encoded::new();
+        for part in &self.parts {
+            self.add_part(part, facts, &mut value)?;
+        }
+        Ok(secret.hash(&value))
     }
 
-    fn hash_part(
-        &self,
-        part: &KeyPart,
-        facts: &Facts<'_>,
-        hash: &mut SipHasher13,
-    ) -> Result<(), PartMissing> {
+    fn add_part(&self, part: &KeyPart, facts: &Facts<'_>, to: &mut Encoded) -> Result<(), PartMissing> {
         let value: Option<Cow<'_, [u8]>> = match part {
             KeyPart::ClientIp => {
-                self.hash_client(facts.client, hash);
+                self.add_client(facts.client, to);
                 return Ok(());
             }
             KeyPart::Route => {
-                hash.write_u8(NUMBER);
-                hash.write_u32(facts.route);
+                to.push(NUMBER);
+                to.extend_from_slice(&facts.route.to_le_bytes());
                 return Ok(());
             }
             KeyPart::Global => {
-                hash.write_u8(GLOBAL);
+                to.push(GLOBAL);
                 return Ok(());
             }
             KeyPart::Host => Some(Cow::Borrowed(facts.host.as_bytes())),
@@ -178,13 +184,13 @@ impl Key {
         match value {
             // A value that is there but empty identifies nobody.
             Some(value) if !value.is_empty() => {
-                hash_text(TEXT, &value, hash);
+                add_text(TEXT, &value, to);
                 Ok(())
             }
             _ => {
-                hash.write_u8(MISSING);
+                to.push(MISSING);
                 match self.missing {
-                    MissingKey::ClientIp => self.hash_client(facts.client, hash),
+                    MissingKey::ClientIp => self.add_client(facts.client, to),
                     MissingKey::Shared => {}
                     MissingKey::Reject => return Err(PartMissing),
                 }
@@ -193,28 +199,32 @@ impl Key {
         }
     }
 
-    fn hash_client(&self, client: &ClientId, hash: &mut SipHasher13) {
+    fn add_client(&self, client: &ClientId, to: &mut Encoded) {
         match client {
             ClientId::Address(IpAddr::V4(address)) => {
-                hash.write_u8(IPV4);
-                hash.write_u32(address.to_bits());
+                to.extend_from_slice(&encoded_v4(*address));
             }
             ClientId::Address(IpAddr::V6(address)) => {
-                hash.write_u8(IPV6);
+                to.push(IPV6);
                 let prefix = u32::from(self.ipv6_prefix.min(128));
                 let mask = u128::MAX.checked_shl(128 - prefix).unwrap_or(0);
-                hash.write_u128(address.to_bits() & mask);
+                to.extend_from_slice(&(address.to_bits() & mask).to_le_bytes());
             }
-            ClientId::Opaque(name) => hash_text(OPAQUE_CLIENT, name.as_bytes(), hash),
+            ClientId::Opaque(name) => add_text(OPAQUE_CLIENT, name.as_bytes(), to),
         }
     }
 }
 
-/// Hashes a text with its length, so that the parts of a composite key cannot run into each other.
-fn hash_text(kind: u8, text: &[u8], hash: &mut SipHasher13) {
-    hash.write_u8(kind);
-    hash.write_usize(text.len());
-    hash.write(text);
+/// Eight bytes, which the hash takes in one step.
+fn encoded_v4(address: Ipv4Addr) -> [u8; 8] {
+    (u64::from(IPV4) | u64::from(address.to_bits()) << 32).to_le_bytes()
+}
+
+/// Adds a text with its length, so that the parts of a composite key cannot run into each other.
+fn add_text(kind: u8, text: &[u8], to: &mut Encoded) {
+    to.push(kind);
+    to.extend_from_slice(&text.len().to_le_bytes());
+    to.extend_from_slice(text);
 }
 
 /// The one item of a sequence. A fact that is given twice is as good as missing: the upstream might go by the
@@ -241,9 +251,7 @@ fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str
 /// A fingerprint for tests that need no key: well spread, and different for different numbers.
 #[cfg(test)]
 pub(crate) fn fingerprint_of(client: u64) -> Fingerprint {
-    let mut hash = SipHasher13::new_with_key(&[0; 16]);
-    hash.write_u64(client);
-    Fingerprint(hash.finish128().as_u128())
+    Secret([0; 16]).hash(&client.to_le_bytes())
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! A quota: how many tokens a bucket holds, and how fast they come back.
 //!
 //! A quota keeps its rate as a fraction in lowest terms, so that a bucket's arithmetic is exact for every
-//! rate, also for one such as three a second whose interval is no whole number of nanoseconds. What cannot
-//! work (no tokens, no refill) cannot be expressed.
+//! rate, also for one such as three a second whose interval is no whole number of nanoseconds. A rate whose fraction
+//! has a larger numerator than a table has room for (it takes more than 262144 tokens and a period that does not
+//! divide, such as 300007 a second) is rounded down by less than four millionths. What cannot work (no tokens, no
+//! refill) cannot be expressed.
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -15,6 +17,15 @@ pub const MAX_TOKENS: u32 = 1_000_000_000;
 
 /// The longest period of a rate.
 pub const MAX_PERIOD: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The longest that an empty bucket may take to fill: 36 years.
+pub const MAX_TIME_TO_FILL: Duration = Duration::from_nanos(1 << 60);
+
+/// Up to this many ticks in a nanosecond a rate is kept exactly.
+const MAX_TICKS_PER_NANO: u64 = 1 << 18;
+
+/// The latest time, in ticks, that a bucket can be full at: 73 years after the start in the finest of ticks.
+pub(super) const MAX_TICKS: u128 = (1 << 79) - 1;
 
 /// A rate (`count` tokens each `period`, refilled continuously) and a bucket size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +48,8 @@ pub enum QuotaError {
     ZeroPeriod,
     /// The period is longer than [`MAX_PERIOD`].
     PeriodTooLong,
+    /// An empty bucket would take longer than [`MAX_TIME_TO_FILL`] to fill.
+    TooSlow,
     /// More than [`MAX_TOKENS`] in the rate or the burst, or more than one token a nanosecond.
     TooMany,
 }
@@ -48,6 +61,7 @@ impl fmt::Display for QuotaError {
             Self::ZeroBurst => "a burst of zero would never admit anybody",
             Self::ZeroPeriod => "a rate needs a period longer than zero",
             Self::PeriodTooLong => "the period of a rate is at most 366 days",
+            Self::TooSlow => "at this rate the bucket would take more than 36 years to fill",
             Self::TooMany => {
                 "a rate or burst is at most 1000000000 tokens, and a rate at most 1000000000 a second"
             }
@@ -75,13 +89,21 @@ impl Quota {
             return Err(QuotaError::TooMany);
         }
         let common = gcd(count.get(), period.get());
-        let ticks_per_nano = u32::try_from(count.get() / common).ok().and_then(NonZeroU32::new);
-        let ticks_per_token = NonZeroU64::new(period.get() / common);
-        match (ticks_per_nano, ticks_per_token) {
-            (Some(ticks_per_nano), Some(ticks_per_token)) => {
-                Ok(Self { burst, ticks_per_nano, ticks_per_token })
-            }
-            _ => Err(QuotaError::TooMany),
+        let (mut per_nano, mut per_token) = (count.get() / common, period.get() / common);
+        if per_nano > MAX_TICKS_PER_NANO {
+            // Rounded so that the rate is never more than was asked for.
+            let exact = u128::from(period.get()) * u128::from(MAX_TICKS_PER_NANO);
+            per_token = u64::try_from(exact.div_ceil(u128::from(count.get()))).unwrap_or(u64::MAX);
+            per_nano = MAX_TICKS_PER_NANO;
+        }
+        let ticks_per_nano = u32::try_from(per_nano).ok().and_then(NonZeroU32::new);
+        let quota = match (ticks_per_nano, NonZeroU64::new(per_token)) {
+            (Some(ticks_per_nano), Some(ticks_per_token)) => Self { burst, ticks_per_nano, ticks_per_token },
+            _ => return Err(QuotaError::TooMany),
+        };
+        match quota.time_to_fill() > MAX_TIME_TO_FILL {
+            true => Err(QuotaError::TooSlow),
+            false => Ok(quota),
         }
     }
 
@@ -97,7 +119,7 @@ impl Quota {
 
     /// `now`, in this quota's ticks.
     pub(super) fn ticks_at(&self, now: Timestamp) -> u128 {
-        u128::from(now.nanos()) * u128::from(self.ticks_per_nano.get())
+        (u128::from(now.nanos()) * u128::from(self.ticks_per_nano.get())).min(MAX_TICKS)
     }
 
     /// The ticks in which `tokens` tokens are refilled.
@@ -112,15 +134,21 @@ impl Quota {
 
     /// The whole tokens that are refilled in `ticks`. Never more than the burst.
     pub(super) fn whole_tokens(&self, ticks: u128) -> u32 {
-        let tokens = ticks / u128::from(self.ticks_per_token.get());
+        let tokens = divide(ticks, self.ticks_per_token.get());
         u32::try_from(tokens).unwrap_or(u32::MAX).min(self.burst.get())
     }
 
     /// How long `ticks` last, rounded up to a nanosecond.
     pub(super) fn duration(&self, ticks: u128) -> Duration {
-        let nanos = ticks.div_ceil(u128::from(self.ticks_per_nano.get()));
+        let per_nano = self.ticks_per_nano.get();
+        let nanos = divide(ticks + u128::from(per_nano - 1), per_nano.into());
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
+}
+
+/// A division that is quick when the numbers are small, as nearly all are.
+fn divide(dividend: u128, divisor: u64) -> u128 {
+    u64::try_from(dividend).map_or_else(|_| dividend / u128::from(divisor), |small| (small / divisor).into())
 }
 
 /// The greatest common divisor, by Euclid's algorithm.
@@ -161,9 +189,29 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_quota_does_not_overflow() {
-        let quota = Quota::new(u64::from(MAX_TOKENS) - 1, MAX_PERIOD, u64::from(MAX_TOKENS)).unwrap();
-        let end_of_time = Timestamp::from_nanos(u64::MAX);
-        assert!(quota.ticks_at(end_of_time).checked_add(2 * quota.capacity()).is_some());
+    fn a_rate_that_is_too_fine_is_rounded_down_by_a_hair() {
+        for (count, period) in [(300_007, SECOND), (999_999_937, SECOND), (999_999_937, MAX_PERIOD)] {
+            let quota = Quota::new(count, period, 1).unwrap();
+            let (nanos, count) = (period.as_nanos(), u128::from(count));
+            let (per_nano, per_token) =
+                (u128::from(quota.ticks_per_nano.get()), u128::from(quota.ticks_per_token.get()));
+            // per_nano / per_token tokens a nanosecond, against count / nanos.
+            assert!(per_nano * nanos <= count * per_token, "{quota:?} is faster than {count} in {period:?}");
+            assert!(per_nano * nanos * 262_144 > count * per_token * 262_143, "{quota:?}");
+        }
+        let exact = Quota::new(262_144, SECOND, 1).unwrap();
+        assert_eq!(exact.ticks_at(Timestamp::from_nanos(1_000_000_000)), exact.ticks_for(262_144));
+    }
+
+    #[test]
+    fn the_largest_quota_fits_a_slot() {
+        for (count, period, burst) in
+            [(1, SECOND, MAX_TOKENS), (1, MAX_PERIOD, 36), (999_999_937, MAX_PERIOD, MAX_TOKENS)]
+        {
+            let quota = Quota::new(count, period, u64::from(burst)).unwrap();
+            let after_36_years = Timestamp::from_nanos(1 << 60);
+            assert!(quota.ticks_at(after_36_years) + quota.capacity() <= MAX_TICKS, "{quota:?}");
+        }
+        assert_eq!(Quota::new(1, MAX_PERIOD, 37), Err(QuotaError::TooSlow));
     }
 }

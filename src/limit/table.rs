@@ -1,46 +1,39 @@
-//! Many buckets in bounded memory.
+//! Many buckets in fixed memory, exact under any concurrency.
 //!
-//! The table keeps a bucket only while it is in debt: one that is full again is the same as none. When as many
-//! buckets as the table may keep are all in debt, newcomers share one overflow bucket. So the limit is never
-//! exceeded, nobody's debt is forgotten to make room, and memory does not grow.
-//!
-//! Buckets are spread over shards by their fingerprint, each shard a map behind a lock of its own. A shard that
-//! is full is swept of buckets that need not be kept, at most ten times a second, so that a flood of newcomers
-//! does not make every one of them pay for a sweep.
+//! The memory is taken once. A bucket is kept only while it is in debt: one that is full again is the same as none, so
+//! its slot can be given to another client with nothing lost, and nothing has to sweep or expire. A bucket in debt is
+//! never given up. A newcomer whose slots all hold debts of others shares an overflow bucket with others like it: so the
+//! limit is never exceeded, and nobody's debt is forgotten to make room.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, Hasher};
+mod claim;
+mod slots;
+mod word;
+
+use std::cell::Cell;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::bucket::{Bucket, Level, Wait};
+use portable_atomic::AtomicU128;
+
+use self::claim::{Charge, Search, Slots as _, Which};
+use self::slots::{GROUP, SharedSlots};
+use super::bucket::{Bucket, Wait};
 use super::key::Fingerprint;
 use super::quota::Quota;
 use crate::clock::Timestamp;
 
-/// At most this many shards: enough that threads seldom meet at one.
-const MAX_SHARDS: usize = 256;
-
-/// A shard has room for at least this many buckets, so that chance does not fill one long before the others.
-const MIN_SHARD_CAPACITY: usize = 64;
-
-/// How long a full shard is left alone after a sweep.
-const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+/// One overflow bucket for so many slots: newcomers who find no room are few until the table is full, and then they
+/// are to get something.
+const SLOTS_PER_OVERFLOW: usize = 128 * GROUP;
 
 /// The buckets of one limit, all under one quota.
 pub struct Table {
     quota: Quota,
-    shards: Box<[Mutex<Shard>]>,
-    shard_capacity: usize,
-    overflow: Mutex<Bucket>,
+    max_clients: usize,
+    slots: SharedSlots,
+    /// When each overflow bucket will be full again, in ticks.
+    overflow: Box<[AtomicU128]>,
     overflowed: AtomicU64,
-}
-
-struct Shard {
-    buckets: HashMap<Fingerprint, Bucket, BuildHasherDefault<FingerprintBits>>,
-    next_sweep: Timestamp,
 }
 
 /// What came of asking a bucket for tokens.
@@ -48,8 +41,8 @@ struct Shard {
 pub struct Answer {
     /// Whether it held enough, and if not, how long until it does.
     pub verdict: Result<(), Wait>,
-    /// What it holds now.
-    pub level: Level,
+    /// The bucket as it is now.
+    pub bucket: Bucket,
     /// Which bucket was asked.
     pub place: Place,
 }
@@ -59,21 +52,20 @@ pub struct Answer {
 pub enum Place {
     /// One of its own.
     Own,
-    /// The one that all share who found no room.
+    /// The one that it shares with others who found no room.
     Overflow,
 }
 
 impl Table {
-    /// A table for at most about `max_clients` buckets in debt at a time.
+    /// A table for this many buckets in debt at a time.
     pub fn new(quota: Quota, max_clients: usize) -> Self {
-        let max_clients = max_clients.max(1);
-        let shards = (max_clients / MIN_SHARD_CAPACITY).clamp(1, MAX_SHARDS);
-        let shard = || Mutex::new(Shard { buckets: HashMap::default(), next_sweep: Timestamp::default() });
+        let slots = SharedSlots::new(max_clients);
+        let overflow = (slots.len() / SLOTS_PER_OVERFLOW).max(1);
         Self {
             quota,
-            shards: (0..shards).map(|_| shard()).collect(),
-            shard_capacity: max_clients.div_ceil(shards),
-            overflow: Mutex::new(Bucket::FULL),
+            max_clients,
+            overflow: (0..overflow).map(|_| AtomicU128::new(0)).collect(),
+            slots,
             overflowed: AtomicU64::new(0),
         }
     }
@@ -85,125 +77,98 @@ impl Table {
 
     /// Asks whether a bucket would pay `cost`, and takes nothing.
     pub fn look(&self, client: Fingerprint, cost: u32, now: Timestamp) -> Answer {
-        let shard = self.shard(client);
-        let bucket = match shard.buckets.get(&client) {
-            Some(bucket) => *bucket,
-            // Most newcomers find room, so a full bucket is the right guess; `take` has the last word.
-            None => Bucket::FULL,
-        };
-        self.answer(bucket, bucket.take(&self.quota, now, cost).map(drop), now, Place::Own)
+        // Most newcomers find room, so a full bucket is the right guess for one that has none; `take` has the last word.
+        let bucket = Bucket::from_ticks(self.search(client, now).look());
+        let verdict = bucket.take(&self.quota, now, cost).map(drop);
+        Answer { verdict, bucket, place: Place::Own }
     }
 
     /// Takes `cost` tokens from a bucket, if it holds as many.
     pub fn take(&self, client: Fingerprint, cost: u32, now: Timestamp) -> Answer {
-        let mut shard = self.shard(client);
-        if shard.buckets.len() >= self.shard_capacity && !shard.buckets.contains_key(&client) {
-            shard.sweep(&self.quota, now);
-            if shard.buckets.len() >= self.shard_capacity {
-                drop(shard);
+        let pay = |full_at| Bucket::from_ticks(full_at).take(&self.quota, now, cost).map(Bucket::ticks);
+        let (full_at, verdict, place) = match self.search(client, now).charge(number, pay) {
+            Charge::Paid(full_at) => (full_at, Ok(()), Place::Own),
+            Charge::Refused(full_at, wait) => (full_at, Err(wait), Place::Own),
+            Charge::NoRoom => {
                 self.overflowed.fetch_add(1, Ordering::Relaxed); // A count for people: it orders nothing.
-                return self.take_from(&mut lock(&self.overflow), cost, now, Place::Overflow);
+                let (full_at, verdict) = change(self.overflow(client), pay);
+                (full_at, verdict, Place::Overflow)
             }
-        }
-        match shard.buckets.entry(client) {
-            Entry::Occupied(mut entry) => self.take_from(entry.get_mut(), cost, now, Place::Own),
-            Entry::Vacant(entry) => {
-                let mut bucket = Bucket::FULL;
-                let answer = self.take_from(&mut bucket, cost, now, Place::Own);
-                if answer.verdict.is_ok() {
-                    entry.insert(bucket);
-                }
-                answer
-            }
-        }
+        };
+        Answer { verdict, bucket: Bucket::from_ticks(full_at), place }
     }
 
     /// Puts back what [`take`](Self::take) took just before, from the place that it named.
-    pub fn give_back(&self, client: Fingerprint, cost: u32, place: Place) {
-        let put = |bucket: &mut Bucket| *bucket = bucket.give_back(&self.quota, cost);
+    pub fn give_back(&self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
+        let put = |full_at| Bucket::from_ticks(full_at).give_back(&self.quota, cost).ticks();
         match place {
-            Place::Overflow => put(&mut lock(&self.overflow)),
             // A bucket that is gone has become full meanwhile: there is nothing to put back.
-            Place::Own => {
-                self.shard(client).buckets.get_mut(&client).map(put);
+            Place::Own => self.search(client, now).adjust(put),
+            Place::Overflow => {
+                let (_, Ok(())) = change::<Infallible>(self.overflow(client), |full_at| Ok(put(full_at)));
             }
         }
     }
 
-    /// How many buckets are in debt. It visits every bucket.
+    /// How many buckets are in debt. It visits every slot.
     pub fn clients(&self, now: Timestamp) -> usize {
-        let in_debt = |shard: &Mutex<Shard>| {
-            lock(shard).buckets.values().filter(|bucket| !bucket.is_full(&self.quota, now)).count()
-        };
-        self.shards.iter().map(in_debt).sum()
+        let now = self.quota.ticks_at(now);
+        self.slots.words().filter(|word| !word.is_free(now)).count()
     }
 
-    /// How many buckets it keeps at most.
+    /// How many buckets it is made for.
     pub fn capacity(&self) -> usize {
-        self.shard_capacity * self.shards.len()
+        self.max_clients
     }
 
-    /// How many times a request had to share the overflow bucket.
+    /// How many times a request had to share an overflow bucket.
     pub fn overflowed(&self) -> u64 {
         self.overflowed.load(Ordering::Relaxed) // A count for people: it orders nothing.
     }
 
-    fn take_from(&self, bucket: &mut Bucket, cost: u32, now: Timestamp, place: Place) -> Answer {
-        let verdict = bucket.take(&self.quota, now, cost).map(|after| *bucket = after);
-        self.answer(*bucket, verdict, now, place)
+    fn search(&self, client: Fingerprint, now: Timestamp) -> Search<'_, SharedSlots> {
+        Search { slots: &self.slots, client, now: self.quota.ticks_at(now) }
     }
 
-    fn answer(&self, bucket: Bucket, verdict: Result<(), Wait>, now: Timestamp, place: Place) -> Answer {
-        Answer { verdict, level: bucket.level(&self.quota, now), place }
-    }
-
-    fn shard(&self, client: Fingerprint) -> MutexGuard<'_, Shard> {
-        // The map inside a shard uses the low bits; the shard is chosen by the high ones.
-        let bits = usize::try_from(client.bits() >> 96).unwrap_or(0);
-        lock(&self.shards[bits % self.shards.len()])
+    fn overflow(&self, client: Fingerprint) -> &AtomicU128 {
+        &self.overflow[self.slots.group(client, Which::First) % self.overflow.len()]
     }
 }
 
-impl Shard {
-    fn sweep(&mut self, quota: &Quota, now: Timestamp) {
-        if now >= self.next_sweep {
-            self.buckets.retain(|_, bucket| !bucket.is_full(quota, now));
-            self.next_sweep = now.after(SWEEP_PAUSE);
+/// Changes a bucket that stands alone. Returns when it will be full, and the error if it was not changed.
+fn change<E>(bucket: &AtomicU128, pay: impl Fn(u128) -> Result<u128, E>) -> (u128, Result<(), E>) {
+    // SeqCst: it stands in for a slot, and is to be as plain.
+    let mut full_at = bucket.load(Ordering::SeqCst);
+    loop {
+        match pay(full_at) {
+            Err(error) => return (full_at, Err(error)),
+            Ok(new) => match bucket.compare_exchange(full_at, new, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => return (new, Ok(())),
+                Err(other) => full_at = other,
+            },
         }
     }
 }
 
-/// A bucket is one number, written whole: a thread that panicked left nothing half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// A number that nobody else gets: that of the thread, and a count.
+fn number() -> u128 {
+    /// What a thread counts up to before it meets the numbers of the next: years.
+    const PER_THREAD: u32 = 48;
+    static THREADS: AtomicU64 = AtomicU64::new(0);
+    thread_local! {
+        static NEXT: Cell<u128> =
+            // Relaxed: each thread gets another number, in any order.
+            Cell::new(u128::from(THREADS.fetch_add(1, Ordering::Relaxed)) << PER_THREAD);
+    }
+    NEXT.with(|next| next.replace(next.get() + 1))
 }
-
-/// Hashes a fingerprint to its own bits: it is a keyed hash already.
-#[derive(Default)]
-struct FingerprintBits(u64);
-
-impl Hasher for FingerprintBits {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 << 8) | u64::from(byte);
-        }
-    }
-
-    fn write_u128(&mut self, bits: u128) {
-        let [a, b, c, d, e, f, g, h, ..] = bits.to_le_bytes();
-        self.0 = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::limit::key::fingerprint_of as client;
+    use std::sync::Barrier;
     use std::thread;
+    use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -249,41 +214,120 @@ mod tests {
         assert_eq!(taken, 1000);
     }
 
+    /// Fills a table with clients in debt until one finds no room; says how many found some.
+    fn fill(table: &Table, first: u64, now: Timestamp) -> u64 {
+        let filled = (first..).find(|&id| table.take(client(id), 1, now).place == Place::Overflow).unwrap();
+        filled - first
+    }
+
     #[test]
     fn a_full_table_forgets_no_debt_and_lets_newcomers_share() {
-        let table = table(1, 1, 10);
-        let capacity = u64::try_from(table.capacity()).unwrap();
-        for id in 0..capacity {
-            assert!(admitted(table.take(client(id), 1, at(0))));
+        let table = table(1, 1, 1000);
+        let own = fill(&table, 0, at(0));
+        assert!(own >= 1000, "{own}");
+        let shared: Vec<_> = (100_000..120_000).map(|id| table.take(client(id), 1, at(0))).collect();
+        let without_room = shared.iter().filter(|answer| answer.place == Place::Overflow).count();
+        let admitted =
+            shared.iter().filter(|answer| answer.place == Place::Overflow && answer.verdict.is_ok()).count();
+        assert!(without_room > 19_000, "{without_room}");
+        assert!(admitted < table.overflow.len(), "each overflow bucket has one token, and one is spent");
+        assert_eq!(table.overflowed(), u64::try_from(without_room).unwrap() + 1);
+        for id in 0..own {
+            assert!(!admitted_now(&table, id), "client {id} still owes");
         }
-        let newcomers =
-            (capacity..capacity + 50).filter(|&id| admitted(table.take(client(id), 1, at(0)))).count();
-        assert_eq!(newcomers, 1, "all newcomers share one bucket of one token");
-        assert_eq!(table.overflowed(), 50);
-        for id in 0..capacity {
-            assert!(!admitted(table.take(client(id), 1, at(0))), "client {id} still owes");
+        assert_eq!(table.slots.words().filter(|word| word.is_free(0)).count(), 0);
+    }
+
+    fn admitted_now(table: &Table, id: u64) -> bool {
+        admitted(table.take(client(id), 1, at(0)))
+    }
+
+    #[test]
+    fn a_table_has_room_for_as_many_clients_as_it_is_made_for() {
+        for max_clients in [1, 2, 10, 100, 1000, 10_000, 300_000] {
+            let table = table(1, 1, max_clients);
+            let clients = u64::try_from(max_clients).unwrap();
+            for id in 0..clients {
+                assert!(admitted(table.take(client(id), 1, at(0))));
+            }
+            assert_eq!(table.overflowed(), 0, "of {max_clients}");
+            assert_eq!(table.clients(at(0)), max_clients);
         }
-        assert_eq!(table.clients(at(0)), table.capacity());
     }
 
     #[test]
     fn a_bucket_that_is_full_again_makes_room() {
-        let table = table(1, 1, 10);
-        let capacity = u64::try_from(table.capacity()).unwrap();
-        for round in 0..3 {
-            let now = at(round * 1_000_000_000);
-            for id in 0..capacity {
-                assert!(admitted(table.take(client(round * capacity + id), 1, now)));
+        let table = table(1, 1, 1000);
+        let mut next = 0;
+        for second in 0..3 {
+            let now = at(second * 1_000_000_000);
+            assert_eq!(table.clients(now), 0);
+            let own = fill(&table, next, now);
+            assert!(own >= 1000, "{own}");
+            next += own + 1;
+        }
+    }
+
+    #[test]
+    fn memory_stays_as_it_is_whoever_comes() {
+        let table = table(1, 1, 1000);
+        let slots = table.slots.len();
+        for id in 0..200_000 {
+            table.take(client(id), 1, at(id * 1000));
+        }
+        assert_eq!(table.slots.len(), slots);
+        // A client is in debt for a second, in which a million come by: as many as there are slots have one.
+        assert_eq!(table.clients(at(200_000_000)), slots);
+    }
+
+    #[test]
+    fn two_clients_never_have_the_same_bucket() {
+        let table = table(1, 1_000_000, 2000);
+        for id in 0..2000_u64 {
+            table.take(client(id), u32::try_from(id).unwrap() + 1, at(0));
+        }
+        for id in 0..2000_u64 {
+            let left = table.look(client(id), 0, at(0)).bucket.level(table.quota(), at(0)).tokens;
+            assert_eq!(u64::from(left), 1_000_000 - id - 1);
+        }
+    }
+
+    /// Threads bring the same new clients at once, into a table in which others come and go: each client has one
+    /// bucket, or more would be admitted.
+    #[test]
+    fn newcomers_who_race_for_slots_get_one_bucket_each() {
+        const THREADS: usize = 4;
+        for round in 0..20 {
+            let table = table(1, 3, 60);
+            let barrier = Barrier::new(THREADS);
+            let run = |thread: usize| {
+                let mut taken = vec![0; 60];
+                barrier.wait();
+                for step in 0..600_u64 {
+                    // Everybody passes by the same clients, each in another order.
+                    let id = step * [1, 7, 11, 13][thread] % 60;
+                    let answer = table.take(client(round * 1000 + id), 1, at(0));
+                    if answer.place == Place::Own {
+                        taken[usize::try_from(id).unwrap()] += u32::from(admitted(answer));
+                    }
+                }
+                taken
+            };
+            let taken: Vec<Vec<u32>> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || run(thread))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            for id in 0..60 {
+                assert_eq!(taken.iter().map(|taken| taken[id]).sum::<u32>(), 3, "client {id}");
             }
         }
-        assert_eq!(table.overflowed(), 0);
     }
 
     #[test]
     fn what_is_given_back_can_be_taken_again() {
         let table = table(1, 2, 10);
         assert!(admitted(table.take(client(1), 2, at(0))));
-        table.give_back(client(1), 1, Place::Own);
+        table.give_back(client(1), 1, at(0), Place::Own);
         assert!(admitted(table.take(client(1), 1, at(0))));
         assert!(!admitted(table.take(client(1), 1, at(0))));
     }

@@ -1,0 +1,151 @@
+//! The limiters that are compared, behind one interface.
+//!
+//! A decision takes the time as given: a proxy reads its clock once for a request, whatever it does with it. So
+//! `governor` gets a clock that tells a thread what it was told. The sketch reads the system's clock itself, and
+//! cannot be kept from it.
+
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use gateway::client::ClientId;
+use gateway::clock::Timestamp;
+use gateway::limit::key::{Facts, Key, KeyPart, MissingKey, Secret};
+use gateway::limit::quota::Quota;
+use gateway::limit::{Decision, Limiter, Mode, Report, Rule};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use http::{HeaderMap, Method, StatusCode};
+use pingora_limits::rate::Rate;
+
+/// One token each `period`, and a bucket of `burst`.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) period: Duration,
+    pub(crate) burst: u32,
+}
+
+/// The address of the client with this number.
+pub(crate) fn address(client: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(client))
+}
+
+/// A limiter, as a thread uses it.
+pub(crate) trait Contender: Sync {
+    /// A view of it for one thread: takes a client and the time in nanoseconds.
+    fn user(&self) -> Box<dyn FnMut(u32, u64) -> bool + '_>;
+}
+
+/// This project's limiter: whole decisions, as the proxy asks for them.
+pub(crate) struct Ours {
+    limiter: Limiter,
+    limits: Vec<usize>,
+    headers: HeaderMap,
+}
+
+impl Ours {
+    /// So many limits at once, each with room for so many clients.
+    pub(crate) fn new(limits: usize, clients: usize, terms: Terms) -> Self {
+        let rule = |index: usize| Rule {
+            name: index.to_string(),
+            quota: Quota::new(1, terms.period, terms.burst.into()).unwrap(),
+            key: Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::ClientIp, ipv6_prefix: 64 },
+            cost: 1,
+            methods: Vec::new(),
+            exempt: Vec::new(),
+            mode: Mode::Enforce,
+            status: StatusCode::TOO_MANY_REQUESTS,
+            fields: true,
+            legacy_headers: false,
+            max_clients: clients,
+        };
+        Self {
+            limiter: Limiter::new((0..limits).map(rule).collect(), Secret::random()),
+            limits: (0..limits).collect(),
+            headers: HeaderMap::new(),
+        }
+    }
+
+    /// Decides at a time of the caller's choice.
+    pub(crate) fn decide_at(&self, client: u32, now: Timestamp, reports: &mut Vec<Report>) -> bool {
+        let client = ClientId::Address(address(client));
+        let facts = Facts {
+            client: &client,
+            method: &Method::GET,
+            host: "localhost",
+            path: "/",
+            query: None,
+            route: 0,
+            headers: &self.headers,
+        };
+        self.limiter.decide(&self.limits, &facts, now, reports) == Decision::Admitted
+    }
+
+    /// How many clients found no room of their own.
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.limiter.limits().iter().map(|limit| limit.table().overflowed()).sum()
+    }
+}
+
+impl Contender for Ours {
+    fn user(&self) -> Box<dyn FnMut(u32, u64) -> bool + '_> {
+        let mut reports = Vec::new();
+        Box::new(move |client, nanos| self.decide_at(client, Timestamp::from_nanos(nanos), &mut reports))
+    }
+}
+
+thread_local!(static NOW: Cell<u64> = const { Cell::new(0) });
+
+/// Tells a thread the time that it was told.
+#[derive(Clone, Default)]
+struct GivenClock;
+
+impl governor::clock::Clock for GivenClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        NOW.get().into()
+    }
+}
+
+/// `governor`: a map from keys to times.
+pub(crate) struct Governor(
+    governor::RateLimiter<IpAddr, DashMapStateStore<IpAddr>, GivenClock, NoOpMiddleware<Nanos>>,
+);
+
+impl Governor {
+    pub(crate) fn new(terms: Terms) -> Self {
+        let quota = governor::Quota::with_period(terms.period).unwrap();
+        let quota = quota.allow_burst(NonZeroU32::new(terms.burst).unwrap());
+        Self(governor::RateLimiter::new(quota, DashMapStateStore::default(), GivenClock))
+    }
+}
+
+impl Contender for Governor {
+    fn user(&self) -> Box<dyn FnMut(u32, u64) -> bool + '_> {
+        Box::new(|client, nanos| {
+            NOW.set(nanos);
+            self.0.check_key(&address(client)).is_ok()
+        })
+    }
+}
+
+/// `pingora-limits`: a sketch that counts each second.
+pub(crate) struct Sketch {
+    rate: Rate,
+    burst: isize,
+}
+
+impl Sketch {
+    pub(crate) fn new(terms: Terms) -> Self {
+        Self { rate: Rate::new(Duration::from_secs(1)), burst: isize::try_from(terms.burst).unwrap() }
+    }
+}
+
+impl Contender for Sketch {
+    fn user(&self) -> Box<dyn FnMut(u32, u64) -> bool + '_> {
+        Box::new(|client, _| self.rate.observe(&address(client), 1) <= self.burst)
+    }
+}

@@ -1,0 +1,462 @@
+//! How a client's bucket is found, charged, and given a slot, by many threads at once and without a lock.
+//!
+//! A client has a few slots in which its bucket may be. If it is in one of them, charging it is one
+//! compare-and-exchange. If it is in none, its bucket is full, and it gets a slot whose own bucket is full. There two
+//! threads could each give the same client a slot, and it would have two buckets. So a slot is taken in three steps:
+//!
+//! 1. a free slot is marked as *pending* for this client, with a number that no other attempt has;
+//! 2. all slots of the client are looked at again. Whoever else is pending for it there is thrown out; if it has a
+//!    bucket by now, the mark is taken away, and the bucket is charged;
+//! 3. the mark is replaced by the charged bucket, which fails if the thread was itself thrown out: then it starts anew.
+//!
+//! So a client never has two buckets. If threads A and B both got to step 3, each looked before the other's mark was
+//! there (or it had thrown the other out). But A marked before it looked, and B too: A marked, A looked, B marked, B
+//! looked, A marked: a circle, in an order that all threads agree on. It takes sequential consistency, since it
+//! needs that nobody's look overtakes its own mark.
+//!
+//! Threads never wait for each other: who meets a mark gives its owner a moment, and then throws it out.
+
+use super::word::{Tag, Word};
+use crate::limit::key::Fingerprint;
+
+/// Slots that many threads read and replace, in an order that all of them agree on.
+pub(super) trait Slots {
+    /// How often a thread looks at another's mark before it throws it out.
+    const PATIENCE: u32;
+
+    /// How many slots a group has: those from `group * GROUP` on.
+    const GROUP: usize;
+
+    /// A group in which a client's bucket may be.
+    fn group(&self, client: Fingerprint, which: Which) -> usize;
+
+    /// What a slot holds.
+    fn load(&self, at: usize) -> Word;
+
+    /// Replaces what a slot holds; false if it does not hold `old` any more.
+    fn replace(&self, at: usize, old: Word, new: Word) -> bool;
+
+    /// Notes that the slots of last resort are in use. From then on every look covers them.
+    fn open_reserve(&self);
+
+    /// Whether the slots of last resort may be in use.
+    fn is_reserve_open(&self) -> bool;
+}
+
+/// The groups in which a client's bucket may be: two, and two of last resort.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    First,
+    Second,
+    FirstReserve,
+    SecondReserve,
+}
+
+const ORDINARY: [Which; 2] = [Which::First, Which::Second];
+const RESERVE: [Which; 2] = [Which::FirstReserve, Which::SecondReserve];
+
+/// What came of charging a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Charge<E> {
+    /// It paid, and will be full at this time.
+    Paid(u128),
+    /// It did not, and will be full at this time.
+    Refused(u128, E),
+    /// All slots of the client hold buckets of others that are not full.
+    NoRoom,
+}
+
+/// A client, in search of its bucket.
+pub(super) struct Search<'a, S> {
+    pub(super) slots: &'a S,
+    pub(super) client: Fingerprint,
+    /// In ticks.
+    pub(super) now: u128,
+}
+
+enum Found {
+    /// The client's bucket.
+    Bucket(usize, Word),
+    /// A slot that another thread is about to take for the client.
+    Pending(usize, Word),
+    /// It has none, and this slot can be taken.
+    Room(usize, Word),
+    NoRoom,
+}
+
+impl<S: Slots> Search<'_, S> {
+    /// When the client's bucket will be full; zero if it has none. Changes nothing.
+    pub(super) fn look(&self) -> u128 {
+        match self.find() {
+            Found::Bucket(_, word) => word.full_at(),
+            Found::Pending(..) | Found::Room(..) | Found::NoRoom => 0,
+        }
+    }
+
+    /// Lets the client's bucket pay: `pay` gets the time at which it will be full, and says which time that becomes.
+    /// `number` gives a number that nobody else has.
+    #[inline]
+    pub(super) fn charge<E>(
+        &self,
+        number: impl Fn() -> u128,
+        pay: impl Fn(u128) -> Result<u128, E>,
+    ) -> Charge<E> {
+        // Nearly all clients are in their first group.
+        if let Some(Found::Bucket(at, word)) = self.find_in(Which::First)
+            && let Some(charge) = self.charge_bucket(at, word, &pay)
+        {
+            return charge;
+        }
+        self.charge_wherever(number, pay)
+    }
+
+    fn charge_wherever<E>(
+        &self,
+        number: impl Fn() -> u128,
+        pay: impl Fn(u128) -> Result<u128, E>,
+    ) -> Charge<E> {
+        let mut patience = S::PATIENCE;
+        loop {
+            match self.find() {
+                Found::Bucket(at, word) => {
+                    if let Some(charge) = self.charge_bucket(at, word, &pay) {
+                        return charge;
+                    }
+                }
+                Found::Pending(..) if patience > 0 => {
+                    patience -= 1;
+                    std::hint::spin_loop();
+                }
+                Found::Pending(at, word) => drop(self.slots.replace(at, word, Word::FREE)),
+                Found::Room(at, word) => match pay(0) {
+                    Err(error) => return Charge::Refused(0, error),
+                    Ok(full_at) => {
+                        if self.take(at, word, Word::pending(self.tag(), number()), full_at) {
+                            return Charge::Paid(full_at);
+                        }
+                    }
+                },
+                Found::NoRoom => return Charge::NoRoom,
+            }
+        }
+    }
+
+    /// Lets the bucket that a slot held pay; `None` if the slot holds something else by now.
+    #[inline]
+    fn charge_bucket<E>(
+        &self,
+        at: usize,
+        word: Word,
+        pay: impl Fn(u128) -> Result<u128, E>,
+    ) -> Option<Charge<E>> {
+        match pay(word.full_at()) {
+            Err(error) => Some(Charge::Refused(word.full_at(), error)),
+            Ok(full_at) => {
+                let new = Word::bucket(self.tag(), full_at);
+                self.slots.replace(at, word, new).then_some(Charge::Paid(full_at))
+            }
+        }
+    }
+
+    /// Changes the client's bucket, if it has one: `change` gets the time at which it will be full, and says which time
+    /// that becomes.
+    pub(super) fn adjust(&self, change: impl Fn(u128) -> u128) {
+        while let Found::Bucket(at, word) = self.find() {
+            if self.slots.replace(at, word, Word::bucket(self.tag(), change(word.full_at()))) {
+                return;
+            }
+        }
+    }
+
+    /// Takes a slot that holds `old`; false if somebody was in the way.
+    fn take(&self, at: usize, old: Word, mark: Word, full_at: u128) -> bool {
+        if RESERVE.iter().any(|&which| self.slots.group(self.client, which) == at / S::GROUP) {
+            self.slots.open_reserve();
+        }
+        if !self.slots.replace(at, old, mark) {
+            return false;
+        }
+        if !self.is_alone(at) {
+            // It may have been thrown out already.
+            self.slots.replace(at, mark, Word::FREE);
+            return false;
+        }
+        self.slots.replace(at, mark, Word::bucket(self.tag(), full_at))
+    }
+
+    /// Throws out whoever else is pending for this client; false if it has a bucket.
+    fn is_alone(&self, own: usize) -> bool {
+        self.all().filter(|&at| at != own).all(|at| {
+            loop {
+                let word = self.slots.load(at);
+                if !word.is_of(self.tag()) {
+                    return true;
+                }
+                if !word.is_pending() {
+                    return false;
+                }
+                if self.slots.replace(at, word, Word::FREE) {
+                    return true;
+                }
+            }
+        })
+    }
+
+    /// All slots in which the client's bucket may be by now.
+    fn all(&self) -> impl Iterator<Item = usize> {
+        let reserve: &[Which] = if self.slots.is_reserve_open() { &RESERVE } else { &[] };
+        ORDINARY.iter().chain(reserve).flat_map(|&which| self.slots_of(which))
+    }
+
+    fn find(&self) -> Found {
+        self.find_in(Which::First).unwrap_or_else(|| self.find_elsewhere())
+    }
+
+    /// Of a client that has no bucket in its first group.
+    #[cold]
+    #[inline(never)]
+    fn find_elsewhere(&self) -> Found {
+        if let Some(found) = self.find_in(Which::Second) {
+            return found;
+        }
+        let room = self.room(ORDINARY);
+        if (room.is_none() || self.slots.is_reserve_open())
+            && let Some(found) = RESERVE.iter().find_map(|&which| self.find_in(which))
+        {
+            return found;
+        }
+        let room = room.or_else(|| self.room(RESERVE));
+        room.map_or(Found::NoRoom, |(at, word)| Found::Room(at, word))
+    }
+
+    #[inline]
+    fn find_in(&self, which: Which) -> Option<Found> {
+        // All slots of the group: where in it the client is cannot be foreseen, so to stop there would cost the
+        // processor more than it saves.
+        let first = self.slots.group(self.client, which) * S::GROUP;
+        let (mut found, mut word) = (first, self.slots.load(first));
+        for at in first + 1..first + S::GROUP {
+            let other = self.slots.load(at);
+            let own = other.is_of(self.tag());
+            found = std::hint::select_unpredictable(own, at, found);
+            word = std::hint::select_unpredictable(own, other, word);
+        }
+        self.owned(found, word)
+    }
+
+    /// What a slot is to the client, if it is its own.
+    fn owned(&self, at: usize, word: Word) -> Option<Found> {
+        match (word.is_of(self.tag()), word.is_pending()) {
+            (false, _) => None,
+            (true, false) => Some(Found::Bucket(at, word)),
+            (true, true) => Some(Found::Pending(at, word)),
+        }
+    }
+
+    /// The first free slot in these groups.
+    fn room(&self, groups: [Which; 2]) -> Option<(usize, Word)> {
+        let slots = groups.into_iter().flat_map(|which| self.slots_of(which));
+        slots.map(|at| (at, self.slots.load(at))).find(|(_, word)| word.is_free(self.now))
+    }
+
+    /// The slots of a group, in this client's order: each slot is the first one for as many clients as any other.
+    fn slots_of(&self, which: Which) -> impl Iterator<Item = usize> {
+        (0..S::GROUP).map(move |n| self.nth_slot(which, n))
+    }
+
+    fn nth_slot(&self, which: Which, n: usize) -> usize {
+        self.slots.group(self.client, which) * S::GROUP + (n + Tag::rotation(self.client)) % S::GROUP
+    }
+
+    fn tag(&self) -> Tag {
+        Tag::of(self.client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::key::fingerprint_of;
+    use loom::sync::atomic::{AtomicBool, Ordering};
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+
+    /// Slots whose every access is a step that loom may put before or after those of other threads.
+    struct Model {
+        slots: Vec<Mutex<Word>>,
+        reserve_open: AtomicBool,
+    }
+
+    impl Model {
+        fn new(words: &[Word]) -> Self {
+            let slots = words.iter().map(|word| Mutex::new(*word)).collect();
+            Self { slots, reserve_open: AtomicBool::new(false) }
+        }
+    }
+
+    impl Slots for Model {
+        const PATIENCE: u32 = 0;
+        const GROUP: usize = 1;
+
+        // Two groups of one slot each, and a reserve of one slot, which is both of its groups.
+        fn group(&self, _: Fingerprint, which: Which) -> usize {
+            match which {
+                Which::First => 0,
+                Which::Second => 1,
+                Which::FirstReserve | Which::SecondReserve => 2,
+            }
+        }
+
+        fn load(&self, at: usize) -> Word {
+            *self.slots[at].lock().unwrap()
+        }
+
+        fn replace(&self, at: usize, old: Word, new: Word) -> bool {
+            let mut slot = self.slots[at].lock().unwrap();
+            let same = *slot == old;
+            if same {
+                *slot = new;
+            }
+            same
+        }
+
+        fn open_reserve(&self) {
+            self.reserve_open.store(true, Ordering::SeqCst);
+        }
+
+        fn is_reserve_open(&self) -> bool {
+            self.reserve_open.load(Ordering::SeqCst)
+        }
+    }
+
+    const NOW: u128 = 100;
+    const COST: u128 = 10;
+
+    fn tag(client: u64) -> Tag {
+        Tag::of(fingerprint_of(client))
+    }
+
+    /// Lets a client pay, from a bucket that holds `tokens`; the number is the thread's own.
+    fn pay(slots: &Model, client: u64, number: u128, tokens: u128) -> Charge<()> {
+        let attempts = std::cell::Cell::new(number * 1000);
+        let search = Search { slots, client: fingerprint_of(client), now: NOW };
+        search.charge(
+            || attempts.replace(attempts.get() + 1),
+            |full_at| {
+                let new = full_at.max(NOW) + COST;
+                if new <= NOW + tokens * COST { Ok(new) } else { Err(()) }
+            },
+        )
+    }
+
+    fn check(model: impl Fn() + Sync + Send + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder.check(model);
+    }
+
+    /// What the buckets of a client come to: how many there are, and what they owe.
+    fn owed(slots: &Model, client: u64) -> (usize, u128) {
+        let words = slots.slots.iter().map(|slot| *slot.lock().unwrap());
+        let own: Vec<_> = words.filter(|word| word.is_of(tag(client))).collect();
+        assert!(own.iter().all(|word| !word.is_pending()), "nobody is at work any more");
+        (own.len(), own.iter().map(|word| word.full_at().saturating_sub(NOW)).sum())
+    }
+
+    /// Two threads bring the same new client at once.
+    #[test]
+    fn a_newcomer_of_two_threads_gets_one_bucket() {
+        check(|| {
+            let slots = Arc::new(Model::new(&[Word::FREE; 3]));
+            let other = slots.clone();
+            let thread = thread::spawn(move || pay(&other, 1, 1, 1));
+            let charges = [pay(&slots, 1, 2, 1), thread.join().unwrap()];
+            assert_eq!(charges.iter().filter(|charge| matches!(charge, Charge::Paid(_))).count(), 1);
+            assert_eq!(owed(&slots, 1), (1, COST));
+        });
+    }
+
+    /// Two threads bring the same new client, while a slot that was taken becomes free: they may well choose
+    /// different slots.
+    #[test]
+    fn a_newcomer_gets_one_bucket_while_slots_become_free() {
+        check(|| {
+            let slots = Arc::new(Model::new(&[Word::bucket(tag(9), NOW + 5), Word::FREE, Word::FREE]));
+            let (one, two) = (slots.clone(), slots.clone());
+            let freeing = thread::spawn(move || {
+                one.replace(0, Word::bucket(tag(9), NOW + 5), Word::bucket(tag(9), NOW));
+            });
+            let paying = thread::spawn(move || pay(&two, 1, 1, 2));
+            let charges = [pay(&slots, 1, 2, 2), paying.join().unwrap()];
+            freeing.join().unwrap();
+            assert!(charges.iter().all(|charge| matches!(charge, Charge::Paid(_))), "{charges:?}");
+            assert_eq!(owed(&slots, 1), (1, 2 * COST));
+        });
+    }
+
+    /// Two clients, new both, and one slot for them besides the reserve.
+    #[test]
+    fn two_newcomers_share_no_slot() {
+        check(|| {
+            let taken = Word::bucket(tag(9), NOW + 5);
+            let slots = Arc::new(Model::new(&[taken, Word::FREE, Word::FREE]));
+            let other = slots.clone();
+            let thread = thread::spawn(move || pay(&other, 1, 1, 1));
+            let charges = [pay(&slots, 2, 2, 1), thread.join().unwrap()];
+            assert!(charges.iter().all(|charge| matches!(charge, Charge::Paid(_))), "{charges:?}");
+            assert_eq!((owed(&slots, 1), owed(&slots, 2)), ((1, COST), (1, COST)));
+            assert_eq!(slots.load(0), taken);
+        });
+    }
+
+    /// A slot whose bucket is full changes its owner while its former owner comes back.
+    #[test]
+    fn a_slot_that_changes_its_owner_is_never_charged_for_the_other() {
+        check(|| {
+            let taken = Word::bucket(tag(9), NOW + 5);
+            let slots = Arc::new(Model::new(&[Word::bucket(tag(1), NOW), taken, Word::FREE]));
+            let other = slots.clone();
+            let thread = thread::spawn(move || pay(&other, 2, 1, 1));
+            let charges = [pay(&slots, 1, 2, 1), thread.join().unwrap()];
+            assert!(charges.iter().all(|charge| matches!(charge, Charge::Paid(_))), "{charges:?}");
+            assert_eq!((owed(&slots, 1), owed(&slots, 2)), ((1, COST), (1, COST)));
+        });
+    }
+
+    /// Two threads at the last token of a bucket.
+    #[test]
+    fn the_last_token_is_taken_once() {
+        check(|| {
+            let slots = Arc::new(Model::new(&[Word::bucket(tag(1), NOW + COST), Word::FREE, Word::FREE]));
+            let other = slots.clone();
+            let thread = thread::spawn(move || pay(&other, 1, 1, 2));
+            let charges = [pay(&slots, 1, 2, 2), thread.join().unwrap()];
+            assert_eq!(charges.iter().filter(|charge| matches!(charge, Charge::Paid(_))).count(), 1);
+            assert_eq!(owed(&slots, 1), (1, 2 * COST));
+        });
+    }
+
+    #[test]
+    fn a_mark_that_nobody_completes_is_thrown_out() {
+        loom::model(|| {
+            let slots = Model::new(&[Word::pending(tag(1), 5), Word::bucket(tag(9), NOW + 5), Word::FREE]);
+            assert_eq!(pay(&slots, 1, 1, 1), Charge::Paid(NOW + COST));
+            assert_eq!(owed(&slots, 1), (1, COST));
+        });
+    }
+
+    #[test]
+    fn the_reserve_is_used_last_and_then_there_is_no_room() {
+        loom::model(|| {
+            let slots = Model::new(&[Word::FREE; 3]);
+            for client in 1..=3 {
+                assert_eq!(pay(&slots, client, client.into(), 1), Charge::Paid(NOW + COST));
+                assert_eq!(slots.is_reserve_open(), client == 3);
+            }
+            assert_eq!(pay(&slots, 4, 4, 1), Charge::NoRoom);
+            for client in 1..=3 {
+                assert_eq!(pay(&slots, client, client.into(), 1), Charge::Refused(NOW + COST, ()));
+            }
+        });
+    }
+}

@@ -1,0 +1,109 @@
+//! What a slot of the table holds: whose bucket, and when it will be full again, in one word of 128 bits.
+//!
+//! ```text
+//! 127        80  79        78                             0
+//! | tag (48) | pending (1) | full at, in ticks (79)       |
+//! ```
+//!
+//! Together they are replaced by one compare-and-exchange, so a slot can never be charged for its former owner. The
+//! tag is part of a keyed hash of the client, and a slot is searched for in a few places that the rest of the hash
+//! names: two clients are taken for one only if both agree. With ten million clients, whose tags are compared with some
+//! thirty others each, that is one chance in a million for the whole table; nobody without the secret can choose them.
+
+use crate::limit::key::Fingerprint;
+use crate::limit::quota::MAX_TICKS;
+
+const TAG_SHIFT: u32 = 80;
+const PENDING: u128 = 1 << 79;
+
+/// Which client a slot belongs to. Never zero, so that a slot that was never used belongs to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag(u128);
+
+impl Tag {
+    /// The tag of a client: the upper 48 bits of its fingerprint.
+    pub(super) fn of(client: Fingerprint) -> Self {
+        Self((client.bits() >> TAG_SHIFT).max(1))
+    }
+
+    /// A number for the order in which a client looks at the slots of a group. Neither the tag nor the choice of the
+    /// groups goes by these bits.
+    pub(super) fn rotation(client: Fingerprint) -> usize {
+        usize::from(client.bits().to_le_bytes()[8])
+    }
+}
+
+/// The content of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Word(u128);
+
+impl Word {
+    /// Nobody's.
+    pub(super) const FREE: Self = Self(0);
+
+    /// A client's bucket. A time beyond [`MAX_TICKS`] is that.
+    pub(super) fn bucket(tag: Tag, full_at: u128) -> Self {
+        Self(tag.0 << TAG_SHIFT | full_at.min(MAX_TICKS))
+    }
+
+    /// A slot that a thread is about to take for a client. The number is its own.
+    pub(super) fn pending(tag: Tag, number: u128) -> Self {
+        Self(tag.0 << TAG_SHIFT | PENDING | (number & MAX_TICKS))
+    }
+
+    pub(super) fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    pub(super) fn bits(self) -> u128 {
+        self.0
+    }
+
+    /// Whether it belongs to this client, or is about to.
+    pub(super) fn is_of(self, tag: Tag) -> bool {
+        self.0 >> TAG_SHIFT == tag.0
+    }
+
+    /// Whether a thread is about to take it.
+    pub(super) fn is_pending(self) -> bool {
+        self.0 & PENDING != 0
+    }
+
+    /// When the bucket will be full again, in ticks.
+    pub(super) fn full_at(self) -> u128 {
+        self.0 & MAX_TICKS
+    }
+
+    /// Whether it can be given to another client: the bucket in it is full, which is the same as none.
+    pub(super) fn is_free(self, now: u128) -> bool {
+        self.0 & (PENDING | MAX_TICKS) <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::key::fingerprint_of;
+
+    #[test]
+    fn the_parts_of_a_word_do_not_touch() {
+        let tag = Tag::of(fingerprint_of(1));
+        let word = Word::bucket(tag, MAX_TICKS);
+        assert!(word.is_of(tag) && !word.is_pending());
+        assert_eq!(word.full_at(), MAX_TICKS);
+        assert_eq!(Word::bucket(tag, u128::MAX), word);
+        assert!(!word.is_of(Tag::of(fingerprint_of(2))));
+    }
+
+    #[test]
+    fn a_slot_is_free_when_its_bucket_is_full() {
+        let tag = Tag::of(fingerprint_of(1));
+        assert!(Word::FREE.is_free(0));
+        assert!(!Word::FREE.is_of(tag));
+        assert!(Word::bucket(tag, 5).is_free(5));
+        assert!(!Word::bucket(tag, 5).is_free(4));
+        // Not even at the end of time is a slot free that a thread is about to take.
+        assert!(!Word::pending(tag, 0).is_free(MAX_TICKS));
+        assert!(Word::pending(tag, u128::MAX).is_of(tag));
+    }
+}
