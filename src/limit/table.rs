@@ -162,6 +162,7 @@ fn number() -> u128 {
     }
     NEXT.with(|next| next.replace(next.get() + 1))
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

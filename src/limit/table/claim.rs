@@ -16,6 +16,8 @@
 //!
 //! Threads never wait for each other: who meets a mark gives its owner a moment, and then throws it out.
 
+use std::ops::Range;
+
 use super::word::{Tag, Word};
 use crate::limit::key::Fingerprint;
 
@@ -233,9 +235,9 @@ impl<S: Slots> Search<'_, S> {
     fn find_in(&self, which: Which) -> Option<Found> {
         // All slots of the group: where in it the client is cannot be foreseen, so to stop there would cost the
         // processor more than it saves.
-        let first = self.slots.group(self.client, which) * S::GROUP;
-        let (mut found, mut word) = (first, self.slots.load(first));
-        for at in first + 1..first + S::GROUP {
+        let slots = self.slots_of(which);
+        let (mut found, mut word) = (slots.start, self.slots.load(slots.start));
+        for at in slots.skip(1) {
             let other = self.slots.load(at);
             let own = other.is_of(self.tag());
             found = std::hint::select_unpredictable(own, at, found);
@@ -259,13 +261,9 @@ impl<S: Slots> Search<'_, S> {
         slots.map(|at| (at, self.slots.load(at))).find(|(_, word)| word.is_free(self.now))
     }
 
-    /// The slots of a group, in this client's order: each slot is the first one for as many clients as any other.
-    fn slots_of(&self, which: Which) -> impl Iterator<Item = usize> {
-        (0..S::GROUP).map(move |n| self.nth_slot(which, n))
-    }
-
-    fn nth_slot(&self, which: Which, n: usize) -> usize {
-        self.slots.group(self.client, which) * S::GROUP + (n + Tag::rotation(self.client)) % S::GROUP
+    fn slots_of(&self, which: Which) -> Range<usize> {
+        let first = self.slots.group(self.client, which) * S::GROUP;
+        first..first + S::GROUP
     }
 
     fn tag(&self) -> Tag {

@@ -12,8 +12,8 @@ use crate::limit::key::Fingerprint;
 pub(super) const GROUP: usize = 4;
 
 /// Slots for each client that the table is made for. Together with the reserve a client takes 16 · (1.75 + 0.15) = 30.4
-/// bytes. With so much room seven clients in ten are in the very slot that is looked at first, and 94 in a hundred in
-/// the same line, when as many are in debt as there may be. When then for each that leaves another one comes, the
+/// bytes. With so much room 94 clients in a hundred are in the line that is looked at first, when as many are in debt as
+/// there may be. When then for each that leaves another one comes, the
 /// reserve takes three in a hundred of them, and one in a million finds no room.
 const SLOTS_PER_CLIENT: f64 = 1.75;
 

@@ -7,8 +7,8 @@
 //!
 //! Together they are replaced by one compare-and-exchange, so a slot can never be charged for its former owner. The
 //! tag is part of a keyed hash of the client, and a slot is searched for in a few places that the rest of the hash
-//! names: two clients are taken for one only if both agree. With ten million clients, whose tags are compared with some
-//! thirty others each, that is one chance in a million for the whole table; nobody without the secret can choose them.
+//! names: two clients are taken for one only if both agree. With ten million clients, whose tags are compared with at
+//! most sixteen others each, that is one chance in a million for the whole table; nobody without the secret can choose them.
 
 use crate::limit::key::Fingerprint;
 use crate::limit::quota::MAX_TICKS;
@@ -24,12 +24,6 @@ impl Tag {
     /// The tag of a client: the upper 48 bits of its fingerprint.
     pub(super) fn of(client: Fingerprint) -> Self {
         Self((client.bits() >> TAG_SHIFT).max(1))
-    }
-
-    /// A number for the order in which a client looks at the slots of a group. Neither the tag nor the choice of the
-    /// groups goes by these bits.
-    pub(super) fn rotation(client: Fingerprint) -> usize {
-        usize::from(client.bits().to_le_bytes()[8])
     }
 }
 
