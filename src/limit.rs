@@ -62,6 +62,25 @@ pub struct Rule {
     pub max_clients: usize,
 }
 
+impl Rule {
+    /// A rule that enforces this quota for everybody, and says so in the fields: one token a request.
+    pub fn new(name: String, quota: Quota, key: Key, max_clients: usize) -> Self {
+        Self {
+            name,
+            quota,
+            key,
+            cost: 1,
+            methods: Vec::new(),
+            exempt: Vec::new(),
+            mode: Mode::Enforce,
+            status: StatusCode::TOO_MANY_REQUESTS,
+            fields: true,
+            legacy_headers: false,
+            max_clients,
+        }
+    }
+}
+
 /// A limit: a rule and its buckets.
 pub struct Limit {
     rule: Rule,
@@ -329,19 +348,8 @@ mod tests {
 
     /// A limit of `count` a second for everybody together.
     fn rule(name: &str, count: u64, burst: u64) -> Rule {
-        Rule {
-            name: name.to_owned(),
-            quota: Quota::new(count, SECOND, burst).unwrap(),
-            key: Key { parts: vec![KeyPart::Global], missing: MissingKey::ClientIp, ipv6_prefix: 64 },
-            cost: 1,
-            methods: Vec::new(),
-            exempt: Vec::new(),
-            mode: Mode::Enforce,
-            status: StatusCode::TOO_MANY_REQUESTS,
-            fields: true,
-            legacy_headers: false,
-            max_clients: 100,
-        }
+        let key = Key { parts: vec![KeyPart::Global], missing: MissingKey::ClientIp, ipv6_prefix: 64 };
+        Rule::new(name.to_owned(), Quota::new(count, SECOND, burst).unwrap(), key, 100)
     }
 
     /// A limiter of these rules, and requests to it.

@@ -13,11 +13,11 @@ use gateway::client::ClientId;
 use gateway::clock::Timestamp;
 use gateway::limit::key::{Facts, Key, KeyPart, MissingKey, Secret};
 use gateway::limit::quota::Quota;
-use gateway::limit::{Decision, Limiter, Mode, Report, Rule};
+use gateway::limit::{Decision, Limiter, Report, Rule};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use pingora_limits::rate::Rate;
 
 /// One token each `period`, and a bucket of `burst`.
@@ -48,19 +48,9 @@ pub(crate) struct Ours {
 impl Ours {
     /// So many limits at once, each with room for so many clients.
     pub(crate) fn new(limits: usize, clients: usize, terms: Terms) -> Self {
-        let rule = |index: usize| Rule {
-            name: index.to_string(),
-            quota: Quota::new(1, terms.period, terms.burst.into()).unwrap(),
-            key: Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::ClientIp, ipv6_prefix: 64 },
-            cost: 1,
-            methods: Vec::new(),
-            exempt: Vec::new(),
-            mode: Mode::Enforce,
-            status: StatusCode::TOO_MANY_REQUESTS,
-            fields: true,
-            legacy_headers: false,
-            max_clients: clients,
-        };
+        let quota = Quota::new(1, terms.period, terms.burst.into()).unwrap();
+        let key = Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::ClientIp, ipv6_prefix: 64 };
+        let rule = |index: usize| Rule::new(index.to_string(), quota, key.clone(), clients);
         Self {
             limiter: Limiter::new((0..limits).map(rule).collect(), Secret::random()),
             limits: (0..limits).collect(),

@@ -104,22 +104,11 @@ mod tests {
     use crate::limit::Reading;
     use crate::limit::bucket::{Bucket, Wait};
     use crate::limit::key::{Key, KeyPart, MissingKey, Secret};
-    use http::StatusCode;
 
     fn rule(name: &str, count: u64, burst: u64) -> Rule {
-        Rule {
-            name: name.to_owned(),
-            quota: Quota::new(count, Duration::from_secs(1), burst).unwrap(),
-            key: Key { parts: vec![KeyPart::Global], missing: MissingKey::ClientIp, ipv6_prefix: 64 },
-            cost: 1,
-            methods: Vec::new(),
-            exempt: Vec::new(),
-            mode: Mode::Enforce,
-            status: StatusCode::TOO_MANY_REQUESTS,
-            fields: true,
-            legacy_headers: false,
-            max_clients: 10,
-        }
+        let key = Key { parts: vec![KeyPart::Global], missing: MissingKey::ClientIp, ipv6_prefix: 64 };
+        let quota = Quota::new(count, Duration::from_secs(1), burst).unwrap();
+        Rule::new(name.to_owned(), quota, key, 10)
     }
 
     /// The limit with this index, after so many tokens were taken from a full bucket.
