@@ -116,8 +116,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         drop(alive);
         info!("ready");
         signals.stop().await;
-        info!("draining");
         gateway.drain();
+        info!("draining");
         // Everybody who listens for it holds a receiver, this function at least.
         let _ = drain.send(true);
         finish(&gateway, all_gone, &mut signals).await;
