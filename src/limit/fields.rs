@@ -115,7 +115,7 @@ mod tests {
     fn report(limiter: &Limiter, limit: usize, taken: u32) -> Report {
         let (quota, at) = (limiter.limits[limit].rule.quota, Timestamp::default());
         let bucket = Bucket::FULL.take(&quota, at, taken).unwrap();
-        Report { limit, outcome: Outcome::Allowed, bucket: Some(Reading { quota, bucket, at }) }
+        Report { limit, outcome: Outcome::Allowed, bucket: Some(Reading::new(quota, bucket, at)) }
     }
 
     #[test]
