@@ -4,37 +4,39 @@
 //! it takes from none. To that end all buckets are looked at first, and only when all would pay are the tokens
 //! taken; if another request gets in between and one bucket refuses after all, what was taken is put back.
 
+mod account;
 pub mod bucket;
 pub mod fields;
+mod in_flight;
 pub mod key;
+mod offenders;
 pub mod quota;
 mod report;
 mod rule;
+mod single;
+mod sole;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
+use self::account::{Account, Asked, Taken};
 use self::bucket::Wait;
 use self::key::{Facts, Fingerprint, Secret};
-pub use self::report::{Outcome, Reading, Report};
-pub use self::rule::{Mode, Rule};
-use self::table::{Answer, Place, Table};
+pub use self::offenders::Offender;
+use self::report::Reserved;
+pub use self::report::{Outcome, Reading, Report, Standing, Tally};
+pub use self::rule::{Charge, Measure, Mode, Override, Rate, Rule, Terms};
+pub use self::single::Limit;
+use self::table::Place;
 use crate::clock::Timestamp;
 
 /// More limits than this on one request are unusual, and take memory of their own.
 const USUAL: usize = 4;
-
-/// A limit: a rule and its buckets.
-pub struct Limit {
-    rule: Rule,
-    table: Table,
-}
 
 /// All limits of a configuration.
 pub struct Limiter {
@@ -45,9 +47,9 @@ pub struct Limiter {
 /// What is to become of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Every bucket has paid.
+    /// Every limit had enough left, and has taken what the request takes.
     Admitted,
-    /// A bucket holds too little; nothing was taken from any.
+    /// A limit had too little left; nothing was taken from any.
     Refused {
         /// The first limit that refused.
         limit: usize,
@@ -61,18 +63,26 @@ pub enum Decision {
     },
 }
 
-/// A limit that applies to a request, and the bucket that it means.
+/// What a limit wants of a request.
+enum Claimed<'a> {
+    /// What it takes of a client.
+    Client(Claim<'a>),
+    /// Nothing, and what there is to say of that.
+    Nothing(Option<Report>),
+}
+
+/// A limit that applies to a request, and the client that it means.
 struct Claim<'a> {
     index: usize,
     limit: &'a Limit,
     client: Fingerprint,
+    account: Account<'a>,
 }
 
 impl Limiter {
     /// The limits that follow `rules`, in their order, all buckets full.
     pub fn new(rules: Vec<Rule>, secret: Secret) -> Self {
-        let limit = |rule: Rule| Limit { table: Table::new(rule.quota, rule.max_clients), rule };
-        Self { limits: rules.into_iter().map(limit).collect(), secret }
+        Self { limits: rules.into_iter().map(|rule| Limit::new(rule, &secret)).collect(), secret }
     }
 
     /// The limits, in the order of their rules.
@@ -80,25 +90,38 @@ impl Limiter {
         &self.limits
     }
 
-    /// Decides about a request to which the limits with these indices apply, and takes the tokens if it is
-    /// admitted. What each limit made of it replaces the contents of `reports`.
-    pub fn decide(
-        &self,
-        limits: &[usize],
-        facts: &Facts<'_>,
-        now: Timestamp,
-        reports: &mut Vec<Report>,
-    ) -> Decision {
-        reports.clear();
+    /// Under what keys are hashed.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Decides about a request to which the limits with these indices apply, and takes what it takes if it is
+    /// admitted. What each limit made of it replaces the contents of `tally`.
+    pub fn decide(&self, limits: &[usize], facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
+        tally.reports.clear();
+        tally.release();
+        let decision = self.decide_all(limits, facts, now, tally);
+        if let Decision::KeyMissing { .. } = decision {
+            tally.reports.clear();
+        }
+        for report in &tally.reports {
+            if matches!(report.outcome, Outcome::Refused(_) | Outcome::WouldRefuse) {
+                self.note_offender(&self.limits[report.limit], facts);
+            }
+        }
+        decision
+    }
+
+    fn decide_all(&self, limits: &[usize], facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
         // A single limit has nobody to agree with.
         if let &[index] = limits {
             return match self.claim(index, facts) {
-                Ok(Claimed::Bucket(claim)) => {
-                    reports.push(claim.report(claim.take(now), now));
-                    settle_refusal(reports).unwrap_or(Decision::Admitted)
+                Ok(Claimed::Client(claim)) => {
+                    claim.take(now, tally);
+                    settle_refusal(&mut tally.reports).unwrap_or(Decision::Admitted)
                 }
                 Ok(Claimed::Nothing(report)) => {
-                    reports.extend(report);
+                    tally.reports.extend(report);
                     Decision::Admitted
                 }
                 Err(key::PartMissing) => Decision::KeyMissing { limit: index },
@@ -107,23 +130,20 @@ impl Limiter {
         let mut claims = SmallVec::<[Claim<'_>; USUAL]>::new();
         for &index in limits {
             match self.claim(index, facts) {
-                Ok(Claimed::Bucket(claim)) => claims.push(claim),
-                Ok(Claimed::Nothing(report)) => reports.extend(report),
-                Err(key::PartMissing) => {
-                    reports.clear();
-                    return Decision::KeyMissing { limit: index };
-                }
+                Ok(Claimed::Client(claim)) => claims.push(claim),
+                Ok(Claimed::Nothing(report)) => tally.reports.extend(report),
+                Err(key::PartMissing) => return Decision::KeyMissing { limit: index },
             }
         }
-        let exempt = reports.len();
+        let exempt = tally.reports.len();
         for claim in &claims {
-            reports.push(claim.report(claim.look(now), now));
+            tally.reports.push(claim.report(&claim.look(now)));
         }
-        if let Some(refusal) = settle_refusal(&mut reports[exempt..]) {
+        if let Some(refusal) = settle_refusal(&mut tally.reports[exempt..]) {
             return refusal;
         }
-        reports.truncate(exempt);
-        take_all(&claims, now, reports)
+        tally.reports.truncate(exempt);
+        take_all(&claims, now, tally)
     }
 
     /// What a limit wants of a request.
@@ -132,73 +152,124 @@ impl Limiter {
         if !limit.counts(facts.method) {
             return Ok(Claimed::Nothing(None));
         }
+        let exempt = Report { limit: index, outcome: Outcome::Exempt, standing: None };
         if limit.exempts(facts.client.address()) {
-            return Ok(Claimed::Nothing(Some(Report {
-                limit: index,
-                outcome: Outcome::Exempt,
-                bucket: None,
-            })));
+            return Ok(Claimed::Nothing(Some(exempt)));
         }
-        let client = limit.rule.key.fingerprint(facts, &self.secret)?;
-        Ok(Claimed::Bucket(Claim { index, limit, client }))
+        let client = limit.rule().key.fingerprint(facts, &self.secret)?;
+        Ok(match limit.account(client) {
+            Some(account) => Claimed::Client(Claim { index, limit, client, account }),
+            None => Claimed::Nothing(Some(exempt)),
+        })
+    }
+
+    /// Notes whom a limit refused. The key is worked out again, since few requests are refused.
+    fn note_offender(&self, limit: &Limit, facts: &Facts<'_>) {
+        let rule = limit.rule();
+        if let Ok(client) = rule.key.fingerprint(facts, &self.secret) {
+            limit.note_offender(client, || rule.key.shown(facts, &self.secret, rule.show_keys));
+        }
+    }
+
+    /// Settles what an admitted request costs where that depends on its answer, now that this is known. The bucket may
+    /// come to owe it. What time it is by then is asked only if there is something to settle.
+    pub fn settle(
+        &self,
+        tally: &mut Tally,
+        status: StatusCode,
+        answer: &HeaderMap,
+        now: impl Fn() -> Timestamp,
+    ) {
+        self.settle_as(tally, Some((status, answer)), now);
+    }
+
+    /// The request is over. What is not settled yet never will be, since it was not answered; and it does not run any more.
+    pub fn close(&self, tally: &mut Tally, now: impl Fn() -> Timestamp) {
+        self.settle_as(tally, None, now);
+        tally.release();
+    }
+
+    fn settle_as(
+        &self,
+        tally: &mut Tally,
+        answer: Option<(StatusCode, &HeaderMap)>,
+        now: impl Fn() -> Timestamp,
+    ) {
+        for Reserved { limit: index, client, slot } in tally.reserved.drain(..) {
+            let limit = &self.limits[index];
+            let (Some(rate), Some(account)) = (limit.rule().rate(), limit.account(client)) else { continue };
+            let now = now();
+            // It is charged first, and set aside no more after that: so there is no moment in which it is neither.
+            match rate.charge.settled(rate.cost, answer) {
+                0 => {}
+                cost => account.owe(client, cost, now),
+            }
+            drop(slot);
+            if let Some(report) = tally.reports.iter_mut().find(|report| report.limit == index) {
+                report.standing = Some(account.look(client, 0, now).standing);
+            }
+        }
     }
 }
 
-/// Takes from every bucket, or from none.
-fn take_all(claims: &[Claim<'_>], now: Timestamp, reports: &mut Vec<Report>) -> Decision {
-    let exempt = reports.len();
-    let mut places = SmallVec::<[Place; USUAL]>::new();
+/// Takes of every limit, or of none.
+fn take_all(claims: &[Claim<'_>], now: Timestamp, tally: &mut Tally) -> Decision {
+    let exempt = tally.reports.len();
+    let mut places = SmallVec::<[Option<Place>; USUAL]>::new();
     for claim in claims {
-        let answer = claim.take(now);
-        places.push(answer.place);
-        let report = claim.report(answer, now);
-        reports.push(report);
-        if matches!(report.outcome, Outcome::Refused(_)) {
-            put_back(claims, &places, &mut reports[exempt..], now);
+        places.push(claim.take(now, tally));
+        if let Some(Report { outcome: Outcome::Refused(_), .. }) = tally.reports.last() {
+            tally.release();
+            give_back(claims, &places, &mut tally.reports[exempt..], now);
             break;
         }
     }
-    settle_refusal(&mut reports[exempt..]).unwrap_or(Decision::Admitted)
+    settle_refusal(&mut tally.reports[exempt..]).unwrap_or(Decision::Admitted)
 }
 
 /// Undoes what the claims before a refusal took.
-fn put_back(claims: &[Claim<'_>], places: &[Place], reports: &mut [Report], now: Timestamp) {
+fn give_back(claims: &[Claim<'_>], places: &[Option<Place>], reports: &mut [Report], now: Timestamp) {
     for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
+        if let Some(place) = place {
+            claim.account.give_back(claim.client, claim.limit.cost(), now, *place);
+        }
         if report.outcome == Outcome::Allowed {
-            claim.limit.table.give_back(claim.client, claim.limit.rule.cost, now, *place);
-            report.bucket = Some(claim.reading(claim.look(now), now));
+            report.standing = Some(claim.look(now).standing);
         }
     }
 }
 
-/// What a limit wants of a request.
-enum Claimed<'a> {
-    /// Tokens.
-    Bucket(Claim<'a>),
-    /// Nothing, and what there is to say of that.
-    Nothing(Option<Report>),
-}
-
 impl Claim<'_> {
-    fn look(&self, now: Timestamp) -> Answer {
-        self.limit.table.look(self.client, self.limit.rule.cost, now)
+    fn look(&self, now: Timestamp) -> Asked {
+        self.account.look(self.client, self.limit.cost(), now)
     }
 
-    fn take(&self, now: Timestamp) -> Answer {
-        self.limit.table.take(self.client, self.limit.rule.cost, now)
+    /// Takes what the request takes, notes what came of it, and says where tokens were taken.
+    fn take(&self, now: Timestamp, tally: &mut Tally) -> Option<Place> {
+        let mut asked = self.account.take(self.client, self.limit.cost(), now);
+        let report = self.report(&asked);
+        if report.outcome == Outcome::WouldRefuse {
+            asked.taken = self.account.let_in(self.client);
+        }
+        tally.reports.push(report);
+        match asked.taken {
+            Taken::Nothing => {}
+            Taken::Tokens(place) => return Some(place),
+            Taken::Slot(slot) => tally.slots.push(slot),
+            Taken::Reserved(slot) => {
+                tally.reserved.push(Reserved { limit: self.index, client: self.client, slot });
+            }
+        }
+        None
     }
 
-    fn report(&self, answer: Answer, now: Timestamp) -> Report {
-        let outcome = match (answer.verdict, self.limit.rule.mode) {
+    fn report(&self, asked: &Asked) -> Report {
+        let outcome = match (asked.verdict, self.limit.rule().mode) {
             (Ok(()), _) => Outcome::Allowed,
             (Err(wait), Mode::Enforce) => Outcome::Refused(wait),
             (Err(_), Mode::DryRun) => Outcome::WouldRefuse,
         };
-        Report { limit: self.index, outcome, bucket: Some(self.reading(answer, now)) }
-    }
-
-    fn reading(&self, answer: Answer, now: Timestamp) -> Reading {
-        Reading::new(*self.limit.table.quota(), answer.bucket, now)
+        Report { limit: self.index, outcome, standing: Some(asked.standing) }
     }
 }
 
@@ -218,24 +289,4 @@ fn settle_refusal(reports: &mut [Report]) -> Option<Decision> {
         }
     }
     Some(Decision::Refused { limit, wait })
-}
-
-impl Limit {
-    /// What makes it.
-    pub fn rule(&self) -> &Rule {
-        &self.rule
-    }
-
-    /// Its buckets.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
-    fn counts(&self, method: &Method) -> bool {
-        self.rule.methods.is_empty() || self.rule.methods.contains(method)
-    }
-
-    fn exempts(&self, client: Option<IpAddr>) -> bool {
-        client.is_some_and(|client| self.rule.exempt.iter().any(|network| network.contains(&client)))
-    }
 }

@@ -17,7 +17,8 @@ use prometheus::{
 
 use self::requests::RequestCounters;
 use crate::config::Config;
-use crate::limit::{Limiter, Outcome, Report};
+use crate::limit::table::Table;
+use crate::limit::{Limit, Limiter, Outcome, Report};
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -241,11 +242,11 @@ impl Metrics {
     /// # Errors
     /// When a metric cannot be encoded, which is a defect of this module.
     pub fn render(&self, limiter: &Limiter, now: crate::clock::Timestamp) -> prometheus::Result<Vec<u8>> {
-        let tables = || limiter.limits().iter().map(crate::limit::Limit::table);
+        let tables = || limiter.limits().iter().filter_map(Limit::table);
         let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.limiter_clients.set(whole(tables().map(|table| table.clients(now)).sum()));
-        self.limiter_capacity.set(whole(tables().map(crate::limit::table::Table::capacity).sum()));
-        let overflowed: u64 = tables().map(crate::limit::table::Table::overflowed).sum();
+        self.limiter_capacity.set(whole(tables().map(Table::capacity).sum()));
+        let overflowed: u64 = tables().map(Table::overflowed).sum();
         self.limiter_overflow.inc_by(overflowed.saturating_sub(self.limiter_overflow.get()));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;

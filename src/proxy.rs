@@ -49,8 +49,9 @@ impl Proxy {
     }
 
     /// Sends an answer of the gateway's own.
-    async fn send(&self, session: &mut Session, reply: &Reply, ctx: &Context) -> Result<()> {
+    async fn send(&self, session: &mut Session, reply: &Reply, ctx: &mut Context) -> Result<()> {
         let (mut head, body) = reply.build(ctx.request_id.as_ref())?;
+        self.settle(&head, ctx);
         if let (true, Ok(route)) = (reply.is_configured(), self.route(ctx)) {
             forward::change(&route.response_headers, &mut head)?;
         }
@@ -58,6 +59,12 @@ impl Proxy {
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
         session.write_response_header(Box::new(head), body.is_empty()).await?;
         session.write_response_body(Some(body), true).await
+    }
+
+    /// Settles what the request costs, now that its answer is known.
+    fn settle(&self, answer: &ResponseHeader, ctx: &mut Context) {
+        let now = || self.gateway.clock.now();
+        self.gateway.limiter.settle(&mut ctx.tally, answer.status, &answer.headers, now);
     }
 
     /// The connection's deadline while the upstream has to answer: at most `response_timeout` from now.
@@ -223,6 +230,7 @@ impl ProxyHttp for Proxy {
         if self.gateway.is_draining() {
             session.set_keepalive(None);
         }
+        self.settle(response, ctx);
         forward::response(&self.gateway, response, ctx)
     }
 
@@ -287,6 +295,7 @@ impl ProxyHttp for Proxy {
         metrics.requests.count(&session.req_header().method, status);
         metrics.duration.observe(took.as_secs_f64());
         ctx.running = None;
+        self.gateway.limiter.close(&mut ctx.tally, || self.gateway.clock.now());
         if let Some(log) = &self.gateway.access_log {
             log.write(&entry::of(&self.gateway, session, error, ctx, status, took));
         }

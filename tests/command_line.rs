@@ -56,8 +56,6 @@ fn every_problem_is_told_at_once_with_its_place() {
 fn what_is_not_built_is_an_unknown_key_and_not_ignored() {
     for (key, text) in [
         ("tls", "[server.tls]\ncertificates = []"),
-        ("overrides", "[limits.l]\nrate = \"1/s\"\n[limits.l.overrides]\n\"a\" = \"unlimited\""),
-        ("max_in_flight", "[limits.l]\nmax_in_flight = 5"),
         ("health", "[upstreams.u]\nservers = [\"a:1\"]\n[upstreams.u.health]\npath = \"/\""),
         ("tracing", "[tracing]\nx = 1"),
     ] {

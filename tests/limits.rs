@@ -254,6 +254,23 @@ fn an_exempt_client_is_never_limited() {
 }
 
 #[test]
+fn an_override_gives_a_client_its_own_rate_or_none() {
+    let limits = "[limits.l]\nrate = \"1/h\"\nkey = \"header:X-Key\"\n[limits.l.overrides]\n\
+                  \"gold\" = { rate = \"3/h\", burst = 4 }\n\"internal\" = \"unlimited\"";
+    let (gateway, _backend) = limited(limits, &["l"]);
+    let get = |key: &str| gateway.get_with("/users", &[("X-Key", key)]);
+    assert_eq!(statuses(5, || get("anybody")), counts([(200, 1), (429, 4)]));
+    let first = get("gold");
+    assert_eq!(first.header("ratelimit-policy"), Some(r#""l";q=4;w=4800"#));
+    assert_eq!(first.header("ratelimit"), Some(r#""l";r=3;t=1200"#));
+    assert_eq!(statuses(5, || get("gold")), counts([(200, 3), (429, 2)]));
+    assert_eq!(get("gold").header("retry-after"), Some("1200"));
+    assert_eq!(statuses(5, || get("internal")), counts([(200, 5)]));
+    assert_eq!(get("internal").header("ratelimit"), None);
+    gateway.metric_becomes(r#"gateway_limit_decisions_total{decision="exempt",limit="l",route="all"}"#, 6.0);
+}
+
+#[test]
 fn a_dry_run_counts_and_lets_pass() {
     let limits = "[limits.trial]\nrate = \"2/h\"\nmode = \"dry_run\"\n[limits.real]\nrate = \"4/h\"";
     let (gateway, _backend) = limited(limits, &["trial", "real"]);
@@ -312,4 +329,5 @@ fn newcomers_share_a_bucket_when_all_are_in_debt() {
     assert_eq!(gateway.metric("gateway_limiter_clients"), own);
     assert_eq!(gateway.metric("gateway_limiter_overflow_total"), shared + 100.0);
     assert_eq!(gateway.metric("gateway_limiter_capacity"), 64.0);
+    gateway.wait_for_log_line("requests shared an overflow bucket, since it keeps 64 buckets");
 }

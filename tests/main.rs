@@ -9,9 +9,12 @@
 mod support;
 
 mod access_log;
+mod charges;
 mod command_line;
+mod concurrency;
 mod hostile_clients;
 mod identity;
+mod inspection;
 mod limits;
 mod messages;
 mod routing;

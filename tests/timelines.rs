@@ -62,7 +62,7 @@ fn fingerprint(client: &str) -> Fingerprint {
         host: "",
         path: "/",
         query: None,
-        route: 0,
+        route: "",
         headers: &HeaderMap::new(),
     };
     // One secret for all, so that the same client has the same fingerprint.

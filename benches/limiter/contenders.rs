@@ -13,7 +13,8 @@ use gateway::client::ClientId;
 use gateway::clock::Timestamp;
 use gateway::limit::key::{Facts, Key, KeyPart, MissingKey, Secret};
 use gateway::limit::quota::Quota;
-use gateway::limit::{Decision, Limiter, Report, Rule};
+use gateway::limit::table::Table;
+use gateway::limit::{Decision, Limiter, Rule, Tally};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
@@ -59,7 +60,7 @@ impl Ours {
     }
 
     /// Decides at a time of the caller's choice.
-    pub(crate) fn decide_at(&self, client: u32, now: Timestamp, reports: &mut Vec<Report>) -> bool {
+    pub(crate) fn decide_at(&self, client: u32, now: Timestamp, tally: &mut Tally) -> bool {
         let client = ClientId::Address(address(client));
         let facts = Facts {
             client: &client,
@@ -67,22 +68,22 @@ impl Ours {
             host: "localhost",
             path: "/",
             query: None,
-            route: 0,
+            route: "",
             headers: &self.headers,
         };
-        self.limiter.decide(&self.limits, &facts, now, reports) == Decision::Admitted
+        self.limiter.decide(&self.limits, &facts, now, tally) == Decision::Admitted
     }
 
     /// How many clients found no room of their own.
     pub(crate) fn overflowed(&self) -> u64 {
-        self.limiter.limits().iter().map(|limit| limit.table().overflowed()).sum()
+        self.limiter.limits().iter().map(|limit| limit.table().map_or(0, Table::overflowed)).sum()
     }
 }
 
 impl Contender for Ours {
     fn user(&self) -> Box<dyn FnMut(u32, u64) -> bool + '_> {
-        let mut reports = Vec::new();
-        Box::new(move |client, nanos| self.decide_at(client, Timestamp::from_nanos(nanos), &mut reports))
+        let mut tally = Tally::default();
+        Box::new(move |client, nanos| self.decide_at(client, Timestamp::from_nanos(nanos), &mut tally))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::gateway::Gateway;
+use crate::limit::table::Table;
 use crate::metrics::RouteMetrics;
 use crate::metrics::latency::{Latency, Summary};
 
@@ -38,8 +39,17 @@ struct Limit {
     would_refuse: u64,
     exempt: u64,
     clients: usize,
-    capacity: usize,
+    /// Of buckets; a limit on requests at a time has none.
+    capacity: Option<usize>,
     overflowed: u64,
+    offenders: Vec<Offender>,
+}
+
+/// Whom a limit refused most of late.
+#[derive(Debug, Serialize)]
+struct Offender {
+    key: Vec<String>,
+    refused_last_minute: u64,
 }
 
 /// How an upstream does.
@@ -55,10 +65,17 @@ pub(super) fn collect(gateway: &Gateway) -> Stats {
     let metrics = &gateway.metrics;
     let limit = |(index, limit): (usize, &crate::limit::Limit)| {
         let [allowed, refused, would_refuse, exempt] = metrics.decisions(index);
-        let (clients, capacity) = (limit.table().clients(now), limit.table().capacity());
-        let overflowed = limit.table().overflowed();
-        let limit_stats = Limit { allowed, refused, would_refuse, exempt, clients, capacity, overflowed };
-        (limit.rule().name.clone(), limit_stats)
+        let stats = Limit {
+            allowed,
+            refused,
+            would_refuse,
+            exempt,
+            clients: limit.clients(now),
+            capacity: limit.table().map(Table::capacity),
+            overflowed: limit.table().map_or(0, Table::overflowed),
+            offenders: limit.offenders().into_iter().map(Offender::from).collect(),
+        };
+        (limit.rule().name.clone(), stats)
     };
     let upstream = |(index, upstream): (usize, &crate::upstream::Upstream)| {
         let errors = metrics.upstream_errors(index).collect();
@@ -71,6 +88,12 @@ pub(super) fn collect(gateway: &Gateway) -> Stats {
         routes: metrics.routes().iter().map(|r| (r.name.clone(), traffic(std::slice::from_ref(r)))).collect(),
         limits: gateway.limiter.limits().iter().enumerate().map(limit).collect(),
         upstreams: gateway.upstreams.iter().enumerate().map(upstream).collect(),
+    }
+}
+
+impl From<crate::limit::Offender> for Offender {
+    fn from(offender: crate::limit::Offender) -> Self {
+        Self { key: offender.key, refused_last_minute: offender.refused }
     }
 }
 

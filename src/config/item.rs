@@ -47,6 +47,11 @@ impl<'a> Item<'a> {
         self.key_span
     }
 
+    /// Reports a problem of its key.
+    pub(super) fn report_key(&self, fault: Fault) -> Reported {
+        self.sink.report(self.key_span, fault)
+    }
+
     /// Reports a problem of the value.
     pub(super) fn report(&self, mut fault: Fault) -> Reported {
         if let Value::Text { written: Some(written), .. } = &self.node.value {
@@ -233,6 +238,15 @@ impl<'a> Item<'a> {
         match self.list(of) {
             Ok(items) => Values::read(items, read),
             Err(reported) => Values { list: Vec::new(), complete: Err(reported) },
+        }
+    }
+
+    /// The text that a table has under a key, if it is one and has.
+    pub(super) fn text_of(&self, key: &str) -> Option<&'a str> {
+        let Value::Table(entries) = &self.node.value else { return None };
+        match &entries.iter().find(|entry| entry.name == key)?.node.value {
+            Value::Text { text, .. } => Some(text),
+            _ => None,
         }
     }
 

@@ -87,6 +87,28 @@ impl<'a> Section<'a> {
         self.entries.iter().any(|entry| suggest::nearest(&entry.name, keys.iter().copied()).is_some())
     }
 
+    /// Takes note that these keys are known, for a caller who reads none of them because of something that is reported when
+    /// the section is finished.
+    pub(super) fn ask(&self, keys: &[&'static str]) -> Reported {
+        for key in keys {
+            self.get(key);
+        }
+        self.sink.reported_later()
+    }
+
+    /// Reports those of `keys` that are there, although they would do nothing: `why` ends the sentence that begins with the
+    /// key.
+    pub(super) fn useless(&self, keys: &[&'static str], why: &str, hint: &str) -> Checked<()> {
+        let mut result = Ok(());
+        for key in keys {
+            if let Some(item) = self.get(key) {
+                let fault = Fault::new(format!("`{key}` does nothing {why}")).hint(hint);
+                result = Err(self.sink.report(item.key_span(), fault));
+            }
+        }
+        result
+    }
+
     /// Reports a problem of the section as a whole.
     pub(super) fn report(&self, fault: Fault) -> Reported {
         self.sink.report(&self.span, fault)

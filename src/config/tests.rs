@@ -63,12 +63,13 @@ fn defaults_are_filled_in() {
     let config =
         valid(&format!("[limits.a]\nrate = \"3/10s\"\n[upstreams.u]\nservers = [\"A:1\"]\n{ONE_ROUTE}"));
     let limit = &config.limits[0];
-    assert_eq!(limit.quota, Quota::new(3, Duration::from_secs(10), 3).unwrap());
+    let rate = limit.rate().unwrap();
+    assert_eq!(rate.quota, Quota::new(3, Duration::from_secs(10), 3).unwrap());
     assert_eq!(
         limit.key,
         Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::ClientIp, ipv6_prefix: 64 }
     );
-    assert_eq!((limit.cost, limit.mode, limit.max_clients), (1, Mode::Enforce, 1_000_000));
+    assert_eq!((rate.cost, limit.mode, rate.max_clients), (1, Mode::Enforce, 1_000_000));
     assert_eq!(
         (limit.status, limit.fields, limit.legacy_headers),
         (StatusCode::TOO_MANY_REQUESTS, true, false)
@@ -142,7 +143,7 @@ fn the_values_of_switches() {
     assert_eq!(config.server.max_body_size, 0);
     assert!(config.admin.is_none());
     assert!(config.access_log.is_none());
-    assert_eq!(config.limits[0].max_clients, 5);
+    assert_eq!(config.limits[0].rate().unwrap().max_clients, 5);
     assert_eq!(config.limits[0].mode, Mode::DryRun);
     assert_eq!(config.limits[0].key.missing, MissingKey::Reject);
     assert_eq!(config.limits[0].key.parts.len(), 2);
@@ -178,9 +179,9 @@ fn numbers_and_truth_values_may_come_from_the_environment() {
         "[limits.a]\nrate = \"${{NUMBER}}/s\"\nburst = \"${{NUMBER}}\"\nlegacy_headers = \"${{TRUTH}}\"\n\
          cost = \"${{NONE:-2}}\"\n[server]\nmax_body_size = \"${{NONE:-1024}}\"\n{ONE_ROUTE}"
     ));
-    assert_eq!(config.limits[0].quota.burst(), 20);
+    assert_eq!(config.limits[0].rate().unwrap().quota.burst(), 20);
     assert!(config.limits[0].legacy_headers);
-    assert_eq!(config.limits[0].cost, 2);
+    assert_eq!(config.limits[0].rate().unwrap().cost, 2);
     assert_eq!(config.server.max_body_size, 1024);
 }
 

@@ -9,6 +9,7 @@ mod headers;
 mod limits;
 mod listen;
 mod names;
+mod overrides;
 mod routes;
 mod server;
 mod upstreams;
@@ -30,7 +31,8 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         names::named(file.get("upstreams"), "upstream", "[upstreams.NAME]", sink);
     let route_items = file.get("routes");
 
-    let limits = limits::all(&limit_items, limiter.unwrap_or(limits::DEFAULT_MAX_CLIENTS));
+    let route_names = route_items.as_ref().map(routes::names).unwrap_or_default();
+    let limits = limits::all(&limit_items, limiter.unwrap_or(limits::DEFAULT_MAX_CLIENTS), &route_names);
     let upstreams = upstreams::all(&upstream_items);
     let server = server::server(server, &limit_names);
     let admin = server::admin(admin);

@@ -64,6 +64,14 @@ impl Bucket {
         }
     }
 
+    /// The bucket after `cost` tokens are taken, whether it holds as many or not: it may come to owe some. It owes at
+    /// most what is refilled in [`MAX_TIME_TO_FILL`](super::quota::MAX_TIME_TO_FILL).
+    #[must_use]
+    pub fn owe(self, quota: &Quota, now: Timestamp, cost: u32) -> Self {
+        let missing = (self.missing(quota, now) + quota.ticks_for(cost)).min(quota.most_owed());
+        Self { full_at: quota.ticks_at(now) + missing }
+    }
+
     /// The bucket after `cost` tokens, taken just before, are put back.
     #[must_use]
     pub fn give_back(self, quota: &Quota, cost: u32) -> Self {

@@ -4,12 +4,12 @@
 //! The format is that of draft-ietf-httpapi-ratelimit-headers-10. A limit that is only being tried out is not
 //! told of: a client should not slow down for it.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::bucket::Level;
 use super::quota::Quota;
-use super::{Limiter, Mode, Outcome, Report, Rule};
+use super::{Limiter, Mode, Outcome, Report, Rule, Standing};
 
 /// `RateLimit-Policy`: the limits that applied.
 pub const RATELIMIT_POLICY: &str = "RateLimit-Policy";
@@ -50,8 +50,14 @@ impl Fields {
         let mut fields = Self::default();
         for report in reports {
             let rule = limiter.limits[report.limit].rule();
-            if let (Some(bucket), Mode::Enforce) = (report.bucket, rule.mode) {
-                fields.add(rule, &bucket.quota, bucket.level());
+            match (report.standing, rule.mode) {
+                (Some(Standing::Bucket(bucket)), Mode::Enforce) => {
+                    fields.add(rule, &bucket.quota, bucket.level());
+                }
+                (Some(Standing::InFlight { running, max }), Mode::Enforce) => {
+                    fields.add_in_flight(rule, running, max);
+                }
+                (None, _) | (_, Mode::DryRun) => {}
             }
         }
         fields
@@ -59,22 +65,34 @@ impl Fields {
 
     fn add(&mut self, rule: &Rule, quota: &Quota, level: Level) {
         if rule.fields {
-            let separator = if self.policy.is_empty() { "" } else { ", " };
-            let (name, burst) = (&rule.name, quota.burst());
             let window = whole_seconds(quota.time_to_fill());
-            // Writing to a String cannot fail.
-            let _ = write!(self.policy, "{separator}\"{name}\";q={burst};w={window}");
-            let _ = write!(self.state, "{separator}\"{name}\";r={}", level.tokens);
+            self.describe(rule, quota.burst(), format_args!(";w={window}"), level.tokens);
             if let Some(next) = level.next_token {
+                // Writing to a String cannot fail, here and below.
                 let _ = write!(self.state, ";t={}", whole_seconds(next));
             }
         }
-        if rule.legacy_headers && self.legacy.is_none_or(|nearest| level.tokens < nearest.remaining) {
-            self.legacy = Some(Legacy {
-                limit: quota.burst(),
-                remaining: level.tokens,
-                reset: whole_seconds(level.full_in),
-            });
+        self.add_legacy(rule, quota.burst(), level.tokens, whole_seconds(level.full_in));
+    }
+
+    fn add_in_flight(&mut self, rule: &Rule, running: u32, max: u32) {
+        let left = max.saturating_sub(running);
+        if rule.fields {
+            self.describe(rule, max, format_args!(";qu=\"concurrent-requests\""), left);
+        }
+        self.add_legacy(rule, max, left, 0);
+    }
+
+    fn describe(&mut self, rule: &Rule, quota: u32, parameters: fmt::Arguments<'_>, left: u32) {
+        let separator = if self.policy.is_empty() { "" } else { ", " };
+        let name = &rule.name;
+        let _ = write!(self.policy, "{separator}\"{name}\";q={quota}{parameters}");
+        let _ = write!(self.state, "{separator}\"{name}\";r={left}");
+    }
+
+    fn add_legacy(&mut self, rule: &Rule, limit: u32, remaining: u32, reset: u64) {
+        if rule.legacy_headers && self.legacy.is_none_or(|nearest| remaining < nearest.remaining) {
+            self.legacy = Some(Legacy { limit, remaining, reset });
         }
     }
 }
@@ -113,9 +131,13 @@ mod tests {
 
     /// The limit with this index, after so many tokens were taken from a full bucket.
     fn report(limiter: &Limiter, limit: usize, taken: u32) -> Report {
-        let (quota, at) = (limiter.limits[limit].rule.quota, Timestamp::default());
+        let (quota, at) = (*limiter.limits[limit].table().unwrap().quota(), Timestamp::default());
         let bucket = Bucket::FULL.take(&quota, at, taken).unwrap();
-        Report { limit, outcome: Outcome::Allowed, bucket: Some(Reading::new(quota, bucket, at)) }
+        Report {
+            limit,
+            outcome: Outcome::Allowed,
+            standing: Some(Standing::Bucket(Reading::new(quota, bucket, at))),
+        }
     }
 
     #[test]
@@ -133,7 +155,7 @@ mod tests {
         let silent = Rule { fields: false, ..rule("silent", 1, 1) };
         let trial = Rule { mode: Mode::DryRun, ..rule("trial", 1, 1) };
         let limiter = Limiter::new(vec![silent, trial, rule("exempt", 1, 1)], Secret::random());
-        let exempt = Report { limit: 2, outcome: Outcome::Exempt, bucket: None };
+        let exempt = Report { limit: 2, outcome: Outcome::Exempt, standing: None };
         let reports = [report(&limiter, 0, 1), report(&limiter, 1, 1), exempt];
         assert_eq!(Fields::of(&limiter, &reports), Fields::default());
     }

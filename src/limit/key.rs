@@ -3,6 +3,8 @@
 //! A key is a list of parts, each a fact of the request. The hash is keyed with a random secret (SipHash-1-3,
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
 
+pub mod text;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -70,8 +72,8 @@ pub struct Facts<'a> {
     pub path: &'a str,
     /// What follows the `?`, as the client sent it.
     pub query: Option<&'a str>,
-    /// The route that matched: its index in the config.
-    pub route: u32,
+    /// The name of the route that matched.
+    pub route: &'a str,
     /// The request's header fields.
     pub headers: &'a HeaderMap,
 }
@@ -114,9 +116,8 @@ const IPV4: u8 = 1;
 const IPV6: u8 = 2;
 const OPAQUE_CLIENT: u8 = 3;
 const TEXT: u8 = 4;
-const NUMBER: u8 = 5;
-const MISSING: u8 = 6;
-const GLOBAL: u8 = 7;
+const MISSING: u8 = 5;
+const GLOBAL: u8 = 6;
 
 impl fmt::Display for Key {
     /// What a request must carry, in words.
@@ -156,47 +157,20 @@ impl Key {
     }
 
     fn add_part(&self, part: &KeyPart, facts: &Facts<'_>, to: &mut Encoded) -> Result<(), PartMissing> {
-        let value: Option<Cow<'_, [u8]>> = match part {
-            KeyPart::ClientIp => {
-                self.add_client(facts.client, to);
-                return Ok(());
-            }
-            KeyPart::Route => {
-                to.push(NUMBER);
-                to.extend_from_slice(&facts.route.to_le_bytes());
-                return Ok(());
-            }
-            KeyPart::Global => {
-                to.push(GLOBAL);
-                return Ok(());
-            }
-            KeyPart::Host => Some(Cow::Borrowed(facts.host.as_bytes())),
-            KeyPart::Path => Some(Cow::Borrowed(facts.path.as_bytes())),
-            KeyPart::Header(name) => {
-                only(facts.headers.get_all(name).into_iter()).map(|v| Cow::Borrowed(v.as_bytes()))
-            }
-            KeyPart::Cookie(name) => cookie(facts.headers, name).map(Cow::Borrowed),
-            KeyPart::Query(name) => query_parameter(facts.query, name).map(|v| match v {
-                Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-            }),
-        };
-        match value {
-            // A value that is there but empty identifies nobody.
-            Some(value) if !value.is_empty() => {
-                add_text(TEXT, &value, to);
-                Ok(())
-            }
-            _ => {
+        match (part, value_of(part, facts)) {
+            (KeyPart::ClientIp, _) => self.add_client(facts.client, to),
+            (KeyPart::Global, _) => to.push(GLOBAL),
+            (_, Some(value)) => add_text(TEXT, &value, to),
+            (_, None) => {
                 to.push(MISSING);
                 match self.missing {
                     MissingKey::ClientIp => self.add_client(facts.client, to),
                     MissingKey::Shared => {}
                     MissingKey::Reject => return Err(PartMissing),
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
     fn add_client(&self, client: &ClientId, to: &mut Encoded) {
@@ -213,6 +187,25 @@ impl Key {
             ClientId::Opaque(name) => add_text(OPAQUE_CLIENT, name.as_bytes(), to),
         }
     }
+}
+
+/// The text of a part in a request, where it is one. A value that is there but empty identifies nobody.
+fn value_of<'a>(part: &KeyPart, facts: &Facts<'a>) -> Option<Cow<'a, [u8]>> {
+    let value = match part {
+        KeyPart::ClientIp | KeyPart::Global => None,
+        KeyPart::Route => Some(Cow::Borrowed(facts.route.as_bytes())),
+        KeyPart::Host => Some(Cow::Borrowed(facts.host.as_bytes())),
+        KeyPart::Path => Some(Cow::Borrowed(facts.path.as_bytes())),
+        KeyPart::Header(name) => {
+            only(facts.headers.get_all(name).into_iter()).map(|value| Cow::Borrowed(value.as_bytes()))
+        }
+        KeyPart::Cookie(name) => cookie(facts.headers, name).map(Cow::Borrowed),
+        KeyPart::Query(name) => query_parameter(facts.query, name).map(|value| match value {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }),
+    };
+    value.filter(|value| !value.is_empty())
 }
 
 /// Eight bytes, which the hash takes in one step.
@@ -265,14 +258,14 @@ mod tests {
         host: &'static str,
         path: &'static str,
         query: Option<&'static str>,
-        route: u32,
+        route: &'static str,
         headers: HeaderMap,
     }
 
     impl Request {
         fn from(client: &str) -> Self {
             let client = ClientId::Address(client.parse().unwrap());
-            Self { client, host: "a.example", path: "/", query: None, route: 0, headers: HeaderMap::new() }
+            Self { client, host: "a.example", path: "/", query: None, route: "r", headers: HeaderMap::new() }
         }
 
         fn header(mut self, name: &'static str, value: &'static str) -> Self {
@@ -392,7 +385,7 @@ mod tests {
         for part in [KeyPart::Host, KeyPart::Path, KeyPart::Route, KeyPart::Global] {
             assert!(same(&key(&[part]), &one, &two));
         }
-        (two.host, two.path, two.route) = ("b.example", "/b", 1);
+        (two.host, two.path, two.route) = ("b.example", "/b", "s");
         for part in [KeyPart::Host, KeyPart::Path, KeyPart::Route] {
             assert!(!same(&key(&[part]), &one, &two));
         }

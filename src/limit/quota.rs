@@ -112,6 +112,13 @@ impl Quota {
         self.burst.get()
     }
 
+    /// How many tokens are refilled in a second.
+    pub fn tokens_per_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        let per_token = self.ticks_per_token.get() as f64;
+        f64::from(self.ticks_per_nano.get()) / per_token * 1e9
+    }
+
     /// How long an empty bucket takes to fill, rounded up to a nanosecond.
     pub fn time_to_fill(&self) -> Duration {
         self.duration(self.capacity())
@@ -130,6 +137,11 @@ impl Quota {
     /// The ticks in which an empty bucket is refilled.
     pub(super) fn capacity(&self) -> u128 {
         self.ticks_for(self.burst.get())
+    }
+
+    /// The most ticks that a bucket may come to miss.
+    pub(super) fn most_owed(&self) -> u128 {
+        MAX_TIME_TO_FILL.as_nanos() * u128::from(self.ticks_per_nano.get())
     }
 
     /// The whole tokens that are refilled in `ticks`. Never more than the burst.

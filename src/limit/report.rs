@@ -1,8 +1,43 @@
-//! What one limit made of a request.
+//! What the limits made of a request, and what it holds of them.
+
+use smallvec::SmallVec;
 
 use super::bucket::{Bucket, Level, Wait};
+use super::in_flight::Slot;
+use super::key::Fingerprint;
 use super::quota::Quota;
 use crate::clock::Timestamp;
+
+/// What the limits made of a request, and what it holds of them: its places among the requests that are running at a
+/// time are free again when this is dropped.
+#[derive(Default)]
+pub struct Tally {
+    pub(super) reports: Vec<Report>,
+    pub(super) slots: SmallVec<[Slot; 2]>,
+    pub(super) reserved: SmallVec<[Reserved; 1]>,
+}
+
+/// A cost that is to be settled when the request is answered, and is set aside until then.
+pub(super) struct Reserved {
+    /// The limit's index.
+    pub(super) limit: usize,
+    pub(super) client: Fingerprint,
+    /// While it is held, the cost is set aside.
+    pub(super) slot: Slot,
+}
+
+impl Tally {
+    /// What each limit that applied made of it.
+    pub fn reports(&self) -> &[Report] {
+        &self.reports
+    }
+
+    /// The request leaves the places that it took.
+    pub(super) fn release(&mut self) {
+        self.slots.clear();
+        self.reserved.clear();
+    }
+}
 
 /// What one limit made of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +46,22 @@ pub struct Report {
     pub limit: usize,
     /// What it decided.
     pub outcome: Outcome,
-    /// The bucket after that; `None` for an exempt client.
-    pub bucket: Option<Reading>,
+    /// How the client stands after that; `None` for one that is never limited.
+    pub standing: Option<Standing>,
+}
+
+/// How a client stands with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its bucket.
+    Bucket(Reading),
+    /// Its requests at this time.
+    InFlight {
+        /// How many there are.
+        running: u32,
+        /// How many there may be.
+        max: u32,
+    },
 }
 
 /// A bucket at an instant.
@@ -22,6 +71,16 @@ pub struct Reading {
     pub quota: Quota,
     bucket: Bucket,
     at: Timestamp,
+}
+
+impl Standing {
+    /// How much more the client may have at once: whole tokens, or requests.
+    pub fn left(&self) -> u32 {
+        match self {
+            Self::Bucket(reading) => reading.level().tokens,
+            Self::InFlight { running, max } => max.saturating_sub(*running),
+        }
+    }
 }
 
 impl Reading {
@@ -39,14 +98,14 @@ impl Reading {
 /// What a limit decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its bucket paid.
+    /// It had as much left as the request takes.
     Allowed,
-    /// Its bucket holds too little, for so long.
+    /// It had not, and will have after so long. How long a request still runs nobody knows: then it is zero.
     Refused(Wait),
-    /// Its bucket holds too little, and the limit is only being tried out.
+    /// It had not, and the limit is only being tried out.
     WouldRefuse,
     /// The client is never limited.
     Exempt,
-    /// Its bucket would have paid, but another limit refused the request.
+    /// It had, but another limit refused the request.
     Spared,
 }

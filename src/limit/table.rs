@@ -13,13 +13,12 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use portable_atomic::AtomicU128;
-
 use self::claim::{Charge, Search, Slots as _, Which};
 use self::slots::{GROUP, SharedSlots};
 use super::bucket::{Bucket, Wait};
 use super::key::Fingerprint;
 use super::quota::Quota;
+use super::sole::SoleBucket;
 use crate::clock::Timestamp;
 
 /// One overflow bucket for so many slots: newcomers who find no room are few until the table is full, and then they
@@ -31,8 +30,7 @@ pub struct Table {
     quota: Quota,
     max_clients: usize,
     slots: SharedSlots,
-    /// When each overflow bucket will be full again, in ticks.
-    overflow: Box<[AtomicU128]>,
+    overflow: Box<[SoleBucket]>,
     overflowed: AtomicU64,
 }
 
@@ -64,7 +62,7 @@ impl Table {
         Self {
             quota,
             max_clients,
-            overflow: (0..overflow).map(|_| AtomicU128::new(0)).collect(),
+            overflow: (0..overflow).map(|_| SoleBucket::default()).collect(),
             slots,
             overflowed: AtomicU64::new(0),
         }
@@ -75,39 +73,50 @@ impl Table {
         &self.quota
     }
 
-    /// Asks whether a bucket would pay `cost`, and takes nothing.
-    pub fn look(&self, client: Fingerprint, cost: u32, now: Timestamp) -> Answer {
-        // Most newcomers find room, so a full bucket is the right guess for one that has none; `take` has the last word.
-        let bucket = Bucket::from_ticks(self.search(client, now).look());
-        let verdict = bucket.take(&self.quota, now, cost).map(drop);
-        Answer { verdict, bucket, place: Place::Own }
+    /// What a client's bucket holds: its own, or the one that it would share.
+    pub fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
+        let own = self.search(client, now).look();
+        own.map_or_else(|| self.overflow(client).look(), Bucket::from_ticks)
     }
 
     /// Takes `cost` tokens from a bucket, if it holds as many.
     pub fn take(&self, client: Fingerprint, cost: u32, now: Timestamp) -> Answer {
         let pay = |full_at| Bucket::from_ticks(full_at).take(&self.quota, now, cost).map(Bucket::ticks);
-        let (full_at, verdict, place) = match self.search(client, now).charge(number, pay) {
-            Charge::Paid(full_at) => (full_at, Ok(()), Place::Own),
-            Charge::Refused(full_at, wait) => (full_at, Err(wait), Place::Own),
+        match self.search(client, now).charge(number, pay) {
+            Charge::Paid(full_at) => Answer::own(full_at, Ok(())),
+            Charge::Refused(full_at, wait) => Answer::own(full_at, Err(wait)),
             Charge::NoRoom => {
                 self.overflowed.fetch_add(1, Ordering::Relaxed); // A count for people: it orders nothing.
-                let (full_at, verdict) = change(self.overflow(client), pay);
-                (full_at, verdict, Place::Overflow)
+                let (bucket, verdict) = self.overflow(client).take(&self.quota, now, cost);
+                Answer { verdict, bucket, place: Place::Overflow }
             }
-        };
-        Answer { verdict, bucket: Bucket::from_ticks(full_at), place }
+        }
+    }
+
+    /// Takes `cost` tokens from a bucket, whether it holds as many or not.
+    pub fn owe(&self, client: Fingerprint, cost: u32, now: Timestamp) {
+        let owe = |bucket: Bucket| bucket.owe(&self.quota, now, cost);
+        let pay = |full_at| Ok::<_, Infallible>(owe(Bucket::from_ticks(full_at)).ticks());
+        if self.search(client, now).charge(number, pay) == Charge::NoRoom {
+            self.overflow(client).change(owe);
+        }
     }
 
     /// Puts back what [`take`](Self::take) took just before, from the place that it named.
     pub fn give_back(&self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
-        let put = |full_at| Bucket::from_ticks(full_at).give_back(&self.quota, cost).ticks();
+        let put = |bucket: Bucket| bucket.give_back(&self.quota, cost);
         match place {
             // A bucket that is gone has become full meanwhile: there is nothing to put back.
-            Place::Own => self.search(client, now).adjust(put),
-            Place::Overflow => {
-                let (_, Ok(())) = change::<Infallible>(self.overflow(client), |full_at| Ok(put(full_at)));
+            Place::Own => {
+                self.search(client, now).adjust(|full_at| put(Bucket::from_ticks(full_at)).ticks());
             }
+            Place::Overflow => drop(self.overflow(client).change(put)),
         }
+    }
+
+    /// Fills a client's bucket. One that it shares with others stays as it is.
+    pub fn reset(&self, client: Fingerprint, now: Timestamp) {
+        self.search(client, now).adjust(|_| Bucket::FULL.ticks());
     }
 
     /// How many buckets are in debt. It visits every slot.
@@ -130,23 +139,14 @@ impl Table {
         Search { slots: &self.slots, client, now: self.quota.ticks_at(now) }
     }
 
-    fn overflow(&self, client: Fingerprint) -> &AtomicU128 {
+    fn overflow(&self, client: Fingerprint) -> &SoleBucket {
         &self.overflow[self.slots.group(client, Which::First) % self.overflow.len()]
     }
 }
 
-/// Changes a bucket that stands alone. Returns when it will be full, and the error if it was not changed.
-fn change<E>(bucket: &AtomicU128, pay: impl Fn(u128) -> Result<u128, E>) -> (u128, Result<(), E>) {
-    // SeqCst: it stands in for a slot, and is to be as plain.
-    let mut full_at = bucket.load(Ordering::SeqCst);
-    loop {
-        match pay(full_at) {
-            Err(error) => return (full_at, Err(error)),
-            Ok(new) => match bucket.compare_exchange(full_at, new, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => return (new, Ok(())),
-                Err(other) => full_at = other,
-            },
-        }
+impl Answer {
+    fn own(full_at: u128, verdict: Result<(), Wait>) -> Self {
+        Self { verdict, bucket: Bucket::from_ticks(full_at), place: Place::Own }
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     fn looking_takes_nothing_and_refusing_keeps_nothing() {
         let table = table(1, 1, 100);
         for _ in 0..3 {
-            assert!(admitted(table.look(client(1), 1, at(0))));
+            assert_eq!(table.look(client(1), at(0)), Bucket::FULL);
             assert!(!admitted(table.take(client(1), 2, at(0))));
         }
         assert_eq!(table.clients(at(0)), 0);
@@ -288,7 +288,7 @@ mod tests {
             table.take(client(id), u32::try_from(id).unwrap() + 1, at(0));
         }
         for id in 0..2000_u64 {
-            let left = table.look(client(id), 0, at(0)).bucket.level(table.quota(), at(0)).tokens;
+            let left = table.look(client(id), at(0)).level(table.quota(), at(0)).tokens;
             assert_eq!(u64::from(left), 1_000_000 - id - 1);
         }
     }
@@ -331,5 +331,39 @@ mod tests {
         table.give_back(client(1), 1, at(0), Place::Own);
         assert!(admitted(table.take(client(1), 1, at(0))));
         assert!(!admitted(table.take(client(1), 1, at(0))));
+    }
+
+    #[test]
+    fn what_is_taken_in_any_case_becomes_a_debt() {
+        let table = table(1, 2, 10);
+        table.owe(client(1), 5, at(0));
+        assert_eq!(table.look(client(1), at(0)).level(table.quota(), at(0)).full_in, 5 * SECOND);
+        assert_eq!(table.take(client(1), 1, at(0)).verdict, Err(Wait(4 * SECOND)));
+        assert!(admitted(table.take(client(1), 1, at(4_000_000_000))));
+    }
+
+    #[test]
+    fn without_room_a_debt_is_shared_as_well() {
+        let table = table(1, 4, 1000);
+        fill(&table, 0, at(0));
+        let newcomer = (100_000..).find(|&id| table.take(client(id), 0, at(0)).place == Place::Overflow);
+        let newcomer = client(newcomer.unwrap());
+        let full_in = || table.look(newcomer, at(0)).level(table.quota(), at(0)).full_in;
+        let before = full_in();
+        table.owe(newcomer, 9, at(0));
+        assert_eq!(full_in(), before + 9 * SECOND);
+        table.give_back(newcomer, 1, at(0), Place::Overflow);
+        assert_eq!(full_in(), before + 8 * SECOND);
+    }
+
+    #[test]
+    fn a_bucket_that_is_reset_is_full() {
+        let table = table(1, 2, 10);
+        table.owe(client(1), 5, at(0));
+        table.reset(client(1), at(0));
+        assert_eq!(table.clients(at(0)), 0);
+        assert!(admitted(table.take(client(1), 2, at(0))));
+        table.reset(client(2), at(0));
+        assert_eq!(table.clients(at(0)), 1);
     }
 }

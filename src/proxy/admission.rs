@@ -138,16 +138,17 @@ fn limit(
         host: located.host,
         path: located.path,
         query: located.query.and_then(|query| std::str::from_utf8(query).ok()),
-        route: u32::try_from(located.index).unwrap_or(u32::MAX),
+        route: &route.name,
         headers: &request.headers,
     };
-    let decision = gateway.limiter.decide(&route.limits, &facts, now, &mut ctx.reports);
-    gateway.metrics.count_decisions(located.index, &ctx.reports);
+    let decision = gateway.limiter.decide(&route.limits, &facts, now, &mut ctx.tally);
+    gateway.metrics.count_decisions(located.index, ctx.tally.reports());
     let rule = |limit: usize| gateway.limiter.limits()[limit].rule();
     match decision {
         Decision::Admitted => Ok(()),
         Decision::Refused { limit, wait } => {
-            let violated = fields::violated(&gateway.limiter, &ctx.reports).map(str::to_owned).collect();
+            let violated =
+                fields::violated(&gateway.limiter, ctx.tally.reports()).map(str::to_owned).collect();
             Err(Reply::refused(rule(limit).status, wait, violated))
         }
         Decision::KeyMissing { limit } => {

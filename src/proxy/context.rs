@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::reply::Reply;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
-use crate::limit::Report;
+use crate::limit::Tally;
 use crate::metrics::{Running, UpstreamError};
 use crate::route::Captures;
 use crate::upstream::Choice;
@@ -33,8 +33,8 @@ pub struct Context {
     pub(super) route: Option<usize>,
     /// What the route's pattern captured of the path.
     pub(super) captures: Captures,
-    /// What the limits made of it.
-    pub(super) reports: Vec<Report>,
+    /// What the limits made of it, and what it holds of them.
+    pub(super) tally: Tally,
     /// When the whole exchange must be over.
     pub(super) deadline: Option<Timestamp>,
     /// The bytes of its body so far.

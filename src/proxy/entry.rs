@@ -24,7 +24,7 @@ pub(super) fn of<'a>(
 ) -> Entry<'a> {
     let request = session.req_header();
     let field = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let on_trial = ctx.reports.iter().filter(|report| report.outcome == Outcome::WouldRefuse);
+    let on_trial = ctx.tally.reports().iter().filter(|report| report.outcome == Outcome::WouldRefuse);
     Entry {
         time: wall_clock(),
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
@@ -44,7 +44,7 @@ pub(super) fn of<'a>(
         duration,
         upstream: ctx.attempt.map(|attempt| attempt.server.address),
         upstream_duration: ctx.attempt.and_then(|attempt| attempt.took),
-        refused_by: fields::violated(&gateway.limiter, &ctx.reports).collect(),
+        refused_by: fields::violated(&gateway.limiter, ctx.tally.reports()).collect(),
         would_refuse: on_trial
             .map(|report| gateway.limiter.limits()[report.limit].rule().name.as_str())
             .collect(),

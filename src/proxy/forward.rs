@@ -191,7 +191,7 @@ pub(super) fn add_own_fields(gateway: &Gateway, response: &mut ResponseHeader, c
     if let Some(id) = &ctx.request_id {
         response.insert_header(X_REQUEST_ID, id.clone())?;
     }
-    add_limit_fields(response, &Fields::of(&gateway.limiter, &ctx.reports))
+    add_limit_fields(response, &Fields::of(&gateway.limiter, ctx.tally.reports()))
 }
 
 fn add_limit_fields(response: &mut ResponseHeader, told: &Fields) -> Result<()> {

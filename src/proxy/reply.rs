@@ -70,7 +70,9 @@ impl Reply {
     pub(super) fn refused(status: StatusCode, wait: Duration, violated: Vec<String>) -> Self {
         let seconds = retry_after(wait);
         let plural = if seconds == 1 { "" } else { "s" };
-        let detail = format!("too many requests: try again in {seconds} second{plural}");
+        // How long a request still runs nobody knows.
+        let at_a_time = if wait.is_zero() { " at a time" } else { "" };
+        let detail = format!("too many requests{at_a_time}: try again in {seconds} second{plural}");
         Self { status, fields: Vec::new(), body: Body::Problem { detail, violated } }
             .with("Retry-After", HeaderValue::from(seconds))
     }

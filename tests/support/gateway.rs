@@ -55,6 +55,13 @@ impl Gateway {
         Self::spawn(&format!("[server]\nlisten = \"{address}\"\nthreads = 2\n{config}\n{PREAMBLE}"))
     }
 
+    /// The same, with more keys in `[admin]`.
+    #[track_caller]
+    pub(crate) fn start_with_admin(config: &str, admin: &str) -> Self {
+        let preamble = PREAMBLE.replace("[access_log]", &format!("{admin}\n[access_log]"));
+        Self::spawn(&format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}\n{preamble}"))
+    }
+
     /// Starts a gateway whose configuration says itself what becomes of the side port and the access log.
     #[track_caller]
     pub(crate) fn without_preamble(config: &str) -> Self {

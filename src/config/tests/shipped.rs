@@ -11,7 +11,7 @@ fn the_shipped_config_is_valid() {
     assert_eq!(users.limits.len(), 1);
     let limit = &config.limits[users.limits[0]];
     assert_eq!(limit.name, "per_client");
-    assert_eq!(limit.quota, Quota::new(10, Duration::from_secs(1), 20).unwrap());
+    assert_eq!(limit.rate().unwrap().quota, Quota::new(10, Duration::from_secs(1), 20).unwrap());
     assert_eq!(limit.key.parts, [KeyPart::ClientIp]);
     assert_eq!(config.server.listen, ["0.0.0.0:8000".parse().unwrap()]);
     let admin = config.admin.unwrap();
@@ -58,6 +58,10 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "path",
         "format",
         "max_clients",
+        "max_in_flight",
+        "charge",
+        "cost_header",
+        "show_keys",
         "rate",
         "burst",
         "key",

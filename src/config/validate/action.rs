@@ -47,24 +47,15 @@ pub(super) fn action(
         )),
         (Some((name, _, action)), None) => {
             if !forwards {
-                only_with_upstream(section, name)?;
+                section.useless(
+                    &["strip_prefix", "rewrite", "timeout", "request_headers"],
+                    &format!("in a route with `{name}`"),
+                    "it is for what goes to an `upstream`: leave it out",
+                )?;
             }
             action
         }
     }
-}
-
-/// Reports what would be ignored because nothing is forwarded.
-fn only_with_upstream(section: &Section<'_>, action: &str) -> Checked<()> {
-    let mut result = Ok(());
-    for key in ["strip_prefix", "rewrite", "timeout", "request_headers"] {
-        if let Some(item) = section.get(key) {
-            let fault = Fault::new(format!("`{key}` does nothing in a route with `{action}`"));
-            let fault = fault.hint("it is for what goes to an `upstream`: leave it out");
-            result = Err(section.sink.report(item.key_span(), fault));
-        }
-    }
-    result
 }
 
 /// Reads `strip_prefix` and `rewrite`.

@@ -7,14 +7,19 @@ use http::{Method, StatusCode};
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault};
 use super::super::section::Section;
-use super::super::value::{http::method, key, quantity};
-use super::{server, together};
+use super::super::value::http::{header_name, method};
+use super::super::value::{key, quantity};
+use super::{overrides, server, together};
 use crate::limit::key::{Key, KeyPart, MissingKey};
 use crate::limit::quota::{MAX_TOKENS, Quota, QuotaError};
-use crate::limit::{Mode, Rule};
+use crate::limit::{Charge, Measure, Mode, Rate, Rule};
 
 /// The buckets of a limit where the file does not say.
 pub(super) const DEFAULT_MAX_CLIENTS: usize = 1_000_000;
+
+/// The failures of somebody who guesses.
+const DEFAULT_FAILURES: [StatusCode; 3] =
+    [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
 
 /// Reads `[limiter]`.
 pub(super) fn limiter(item: Item<'_>) -> Checked<usize> {
@@ -30,19 +35,23 @@ fn max_clients(item: Item<'_>) -> Checked<usize> {
     Ok(usize::try_from(clients).unwrap_or(usize::MAX))
 }
 
-/// Reads `[limits.*]`.
-pub(super) fn all(items: &Checked<Vec<(&str, Item<'_>)>>, max_clients: usize) -> Checked<Vec<Rule>> {
+/// Reads `[limits.*]`; `routes` are the names of the routes.
+pub(super) fn all(
+    items: &Checked<Vec<(&str, Item<'_>)>>,
+    max_clients: usize,
+    routes: &[&str],
+) -> Checked<Vec<Rule>> {
     let items = items.as_ref().map_err(|reported| *reported)?;
-    together(items.iter().map(|(name, item)| limit(name, item, max_clients)))
+    together(items.iter().map(|(name, item)| limit(name, item, max_clients, routes)))
 }
 
-fn limit(name: &str, item: &Item<'_>, default_max_clients: usize) -> Checked<Rule> {
+fn limit(name: &str, item: &Item<'_>, default_max_clients: usize, routes: &[&str]) -> Checked<Rule> {
     let title = format!("[limits.{}]", name.escape_debug());
     let example = "[limits.NAME] with a name of its own for each limit, and its keys below";
     let section = item.section(title, example)?;
-    let quota = quota(&section);
-    let cost = section.or("cost", 1, |item| cost(&item, quota));
+    let measure = measure(&section, default_max_clients);
     let key = key(&section);
+    let overrides = section.optional("overrides", |item| overrides::all(&item, &measure, &key, routes));
     let methods = section.or("methods", Vec::new(), methods);
     let exempt = section.or("exempt", Vec::new(), server::networks);
     let mode = section.or("mode", Mode::Enforce, |item| {
@@ -51,25 +60,95 @@ fn limit(name: &str, item: &Item<'_>, default_max_clients: usize) -> Checked<Rul
     let status = section.or("status", StatusCode::TOO_MANY_REQUESTS, |item| status(&item, 400, 599));
     let fields = section.or("fields", true, |item| item.boolean());
     let legacy_headers = section.or("legacy_headers", false, |item| item.boolean());
-    let max_clients = section.or("max_clients", default_max_clients, max_clients);
+    let show_keys = section.or("show_keys", false, |item| item.boolean());
     section.finish();
     Ok(Rule {
         name: name.to_owned(),
-        quota: quota?,
         key: key?,
-        cost: cost?,
+        measure: measure?,
+        overrides: overrides?.unwrap_or_default(),
         methods: methods?,
         exempt: exempt?,
         mode: mode?,
         status: status?,
         fields: fields?,
         legacy_headers: legacy_headers?,
-        max_clients: max_clients?,
+        show_keys: show_keys?,
     })
 }
 
+/// What goes with `rate`.
+const WITH_RATE: [&str; 6] = ["burst", "cost", "charge", "failures", "cost_header", "max_clients"];
+
+/// Reads what the limit counts: `rate` and what goes with it, or `max_in_flight`.
+fn measure(section: &Section<'_>, default_max_clients: usize) -> Checked<Measure> {
+    let (rate, max_in_flight) = (section.get("rate"), section.get("max_in_flight"));
+    let Some(max_in_flight) = max_in_flight else {
+        return match rate.is_none() && section.misspells(&["max_in_flight"]) {
+            // That is reported, and what goes with a rate is no matter then.
+            true => Err(section.ask(&WITH_RATE)),
+            false => self::rate(section, default_max_clients).map(Measure::Rate),
+        };
+    };
+    if let Some(rate) = rate {
+        let fault = Fault::new("a limit has either `rate` or `max_in_flight`");
+        let hint = "make two limits of it, and name both in the routes: every one must admit";
+        return Err(section.sink.report(rate.key_span(), fault.hint(hint)));
+    }
+    let useless = section.useless(
+        &WITH_RATE,
+        "in a limit with `max_in_flight`",
+        "it is for a limit with a `rate`: leave it out",
+    );
+    let max = in_flight(&max_in_flight);
+    useless?;
+    Ok(Measure::InFlight(max?))
+}
+
+/// Reads `max_in_flight`.
+pub(super) fn in_flight(item: &Item<'_>) -> Checked<u32> {
+    Ok(u32::try_from(item.integer(1..=1_000_000)?).unwrap_or(u32::MAX))
+}
+
+fn rate(section: &Section<'_>, default_max_clients: usize) -> Checked<Rate> {
+    let quota = quota(section);
+    let cost = section.or("cost", 1, |item| cost(&item, quota));
+    let charge = charge(section);
+    let max_clients = section.or("max_clients", default_max_clients, max_clients);
+    Ok(Rate { quota: quota?, cost: cost?, charge: charge?, max_clients: max_clients? })
+}
+
+/// Reads `charge`, `failures` and `cost_header`.
+fn charge(section: &Section<'_>) -> Checked<Charge> {
+    let on_failure =
+        section.or("charge", false, |item| item.word(&[("always", false), ("on_failure", true)]));
+    let header = section.optional("cost_header", |item| {
+        item.parse("the name of a header field such as \"X-Request-Cost\"", header_name)
+    });
+    if on_failure? {
+        let hint = "a limit that counts failures counts each as its `cost`: leave it out";
+        let useless = section.useless(&["cost_header"], "with `charge = \"on_failure\"`", hint);
+        let failures = section.or("failures", DEFAULT_FAILURES.to_vec(), failures);
+        useless?;
+        return Ok(Charge::OnFailure(failures?));
+    }
+    section.useless(&["failures"], "without `charge = \"on_failure\"`", "add that, or leave it out")?;
+    Ok(header?.map_or(Charge::Always, Charge::Header))
+}
+
+fn failures(item: Item<'_>) -> Checked<Vec<StatusCode>> {
+    let failures = item.values("statuses", |item| status(&item, 100, 599)).each_once(PartialEq::eq).all()?;
+    match failures.is_empty() {
+        true => Err(item.report(
+            Fault::new("with an empty list no answer would ever be charged")
+                .hint("such as [401, 403, 404], which is what it is without `failures`"),
+        )),
+        false => Ok(failures),
+    }
+}
+
 /// Reads `rate` and `burst`, each checked by itself, so that each is reported where it stands.
-fn quota(section: &Section<'_>) -> Checked<Quota> {
+pub(super) fn quota(section: &Section<'_>) -> Checked<Quota> {
     let rate = section.required("rate", "rate = \"10/s\"", |item| {
         let rate = item.parse("a rate such as \"10/s\"", quantity::rate)?;
         match Quota::new(rate.count, rate.period, 1) {

@@ -25,6 +25,11 @@ pub(super) fn none() -> Fault {
         .hint("write [[routes]] with a name, a path and an upstream")
 }
 
+/// The names of the routes, as far as they can be read. What is wrong with the others is for [`all`] to say.
+pub(super) fn names<'a>(item: &Item<'a>) -> Vec<&'a str> {
+    item.one_or_list().iter().filter_map(|route| route.text_of("name")).collect()
+}
+
 /// Reads `[[routes]]`.
 pub(super) fn all(
     item: &Item<'_>,

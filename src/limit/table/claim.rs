@@ -87,11 +87,13 @@ enum Found {
 }
 
 impl<S: Slots> Search<'_, S> {
-    /// When the client's bucket will be full; zero if it has none. Changes nothing.
-    pub(super) fn look(&self) -> u128 {
+    /// When the client's bucket will be full, or zero if it has none; `None` if there is no room for one. Changes
+    /// nothing.
+    pub(super) fn look(&self) -> Option<u128> {
         match self.find() {
-            Found::Bucket(_, word) => word.full_at(),
-            Found::Pending(..) | Found::Room(..) | Found::NoRoom => 0,
+            Found::Bucket(_, word) => Some(word.full_at()),
+            Found::Pending(..) | Found::Room(..) => Some(0),
+            Found::NoRoom => None,
         }
     }
 

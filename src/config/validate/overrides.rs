@@ -1,0 +1,120 @@
+//! `[limits.NAME.overrides]`: how single clients are limited, if otherwise than the rest.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::super::item::Item;
+use super::super::problem::{Checked, Fault, quoted};
+use super::super::suggest;
+use super::{limits, together};
+use crate::limit::key::{Key, KeyPart};
+use crate::limit::{Measure, Override, Terms};
+
+/// Reads the overrides of a limit that counts `measure` by `key`; `routes` are the names of the routes.
+pub(super) fn all(
+    item: &Item<'_>,
+    measure: &Checked<Measure>,
+    key: &Checked<Key>,
+    routes: &[&str],
+) -> Checked<Vec<Override>> {
+    let items = item.named("\"203.0.113.7\" = \"unlimited\" below [limits.NAME.overrides]")?;
+    let (measure, key) = (measure.as_ref().map_err(|e| *e)?, key.as_ref().map_err(|e| *e)?);
+    let [part] = &*key.parts else {
+        return Err(item.report_key(
+            Fault::new(format!(
+                "overrides are by the value of one key, and this limit goes by {} together",
+                key.parts.len()
+            ))
+            .hint("give those clients a route or a limit of their own"),
+        ));
+    };
+    if *part == KeyPart::Global {
+        return Err(item.report_key(
+            Fault::new("`global` is one bucket for everybody: nobody has another")
+                .hint("leave out `overrides`, or choose another `key`"),
+        ));
+    }
+    let mut known = Vec::new();
+    together(items.iter().map(|(value, item)| {
+        let value = client(value, part, key.ipv6_prefix, routes).map_err(|fault| item.report_key(fault));
+        let terms = terms(item, measure);
+        let value = value?;
+        if known.contains(&value) {
+            let fault = Fault::new(format!("another override is for {} too", quoted(&value)));
+            return Err(item.report_key(fault.hint("keep one of the two")));
+        }
+        known.push(value.clone());
+        Ok(Override { value, terms: terms? })
+    }))
+}
+
+/// The value of the key, in the form in which it is compared.
+fn client(text: &str, part: &KeyPart, ipv6_prefix: u8, routes: &[&str]) -> Result<String, Fault> {
+    match part {
+        _ if text.is_empty() => Err(Fault::new("an override needs the value of the key")
+            .hint("such as \"203.0.113.7\" = \"unlimited\"")),
+        KeyPart::ClientIp => address(text, ipv6_prefix),
+        KeyPart::Host => Ok(text.to_lowercase()),
+        KeyPart::Route if !routes.contains(&text) => {
+            let fault = Fault::new(format!("there is no route {}", quoted(text)));
+            Err(fault.hint(suggest::hint(text, routes, "the routes are")))
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// An address; one of IPv6 stands for its network.
+fn address(text: &str, ipv6_prefix: u8) -> Result<String, Fault> {
+    let address = match text.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical(),
+        Err(_) if text.parse::<IpNet>().is_ok() => {
+            return Err(Fault::new(format!(
+                "{} is a network, and an override is for one client",
+                quoted(text)
+            ))
+            .hint("`exempt` takes networks"));
+        }
+        Err(_) => {
+            return Err(Fault::new(format!(
+                "{} is not an IP address, by which this limit goes",
+                quoted(text)
+            ))
+            .hint("such as \"203.0.113.7\" or \"2001:db8::1\""));
+        }
+    };
+    let prefix = if address.is_ipv6() { ipv6_prefix } else { 32 };
+    Ok(IpNet::new(address, prefix).map_or(address, |network| network.trunc().addr()).to_string())
+}
+
+fn terms(item: &Item<'_>, measure: &Measure) -> Checked<Terms> {
+    let example = match measure {
+        Measure::Rate(_) => "{ rate = \"100/s\", burst = 200 }",
+        Measure::InFlight(_) => "{ max_in_flight = 100 }",
+    };
+    if !item.is_table() {
+        return match item.text(&format!("\"unlimited\" or a table such as {example}"))? {
+            "unlimited" => Ok(Terms::Unlimited),
+            _ => Err(item.expected(&format!("\"unlimited\" or a table such as {example}"))),
+        };
+    }
+    let section = item.section("this override".into(), example)?;
+    let terms = match measure {
+        Measure::Rate(rate) => limits::quota(&section).and_then(|quota| match rate.cost > quota.burst() {
+            true => Err(section.report(
+                Fault::new(format!(
+                    "a request costs {}, and this bucket holds {}: nobody would be admitted",
+                    rate.cost,
+                    quota.burst()
+                ))
+                .hint("raise its `burst`, or lower the `cost` of the limit"),
+            )),
+            false => Ok(Terms::Rate(quota)),
+        }),
+        Measure::InFlight(_) => section
+            .required("max_in_flight", "max_in_flight = 100", |item| limits::in_flight(&item))
+            .map(Terms::InFlight),
+    };
+    section.finish();
+    terms
+}

@@ -1,0 +1,162 @@
+//! A key's values as people write and read them: in overrides, in the paths of the side port, in lists of offenders.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::{
+    Encoded, Facts, Fingerprint, GLOBAL, Key, KeyPart, MISSING, MissingKey, Secret, TEXT, add_text, value_of,
+};
+use crate::client::ClientId;
+
+/// The longest value that is shown, in characters.
+const MAX_SHOWN: usize = 128;
+
+/// Why some texts are no values of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TextError {
+    /// The key has so many parts, and there is not one text for each.
+    Count(usize),
+    /// A text is empty.
+    Empty,
+    /// A part is a client address, and the text is none.
+    NoAddress(String),
+    /// There is one bucket for everybody, and this is not its name.
+    NotGlobal,
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(1) => f.write_str("the key has one part"),
+            Self::Count(parts) => write!(f, "the key has {parts} parts"),
+            Self::Empty => f.write_str("a value is empty"),
+            Self::NoAddress(text) => write!(f, "{text:?} is no IP address"),
+            Self::NotGlobal => f.write_str("there is one bucket for everybody, which is called \"global\""),
+        }
+    }
+}
+
+impl std::error::Error for TextError {}
+
+impl Key {
+    /// The fingerprint of the key where its parts have these values: an address for `client_ip`, `global` for that, and
+    /// the value itself for the others.
+    ///
+    /// # Errors
+    /// When the key cannot have these values.
+    pub fn fingerprint_of<T: AsRef<str>>(
+        &self,
+        values: &[T],
+        secret: &Secret,
+    ) -> Result<Fingerprint, TextError> {
+        if values.len() != self.parts.len() {
+            return Err(TextError::Count(self.parts.len()));
+        }
+        let mut encoded = Encoded::new();
+        for (part, value) in self.parts.iter().zip(values) {
+            match (part, value.as_ref()) {
+                (_, "") => return Err(TextError::Empty),
+                (KeyPart::ClientIp, text) => self.add_client(&client(text)?, &mut encoded),
+                (KeyPart::Global, "global") => encoded.push(GLOBAL),
+                (KeyPart::Global, _) => return Err(TextError::NotGlobal),
+                (KeyPart::Host, host) => add_text(TEXT, host.to_lowercase().as_bytes(), &mut encoded),
+                (_, text) => add_text(TEXT, text.as_bytes(), &mut encoded),
+            }
+        }
+        Ok(secret.hash(&encoded))
+    }
+
+    /// The fingerprint of a key of one part where that is missing and this client's address stands in for it.
+    ///
+    /// # Errors
+    /// When the key has several parts, or the address is none, or nothing stands in.
+    pub fn fingerprint_of_stand_in(&self, address: &str, secret: &Secret) -> Result<Fingerprint, TextError> {
+        let mut encoded = Encoded::new();
+        if self.parts.len() > 1 {
+            return Err(TextError::Count(self.parts.len()));
+        }
+        encoded.push(MISSING);
+        if self.missing == MissingKey::ClientIp {
+            self.add_client(&client(address)?, &mut encoded);
+        }
+        Ok(secret.hash(&encoded))
+    }
+
+    /// The key's values in a request, in words. What a client proves who it is with (the value of a header, a cookie or a
+    /// query parameter) is shown as a short keyed hash, unless `plainly`.
+    pub fn shown(&self, facts: &Facts<'_>, secret: &Secret, plainly: bool) -> Vec<String> {
+        self.parts.iter().map(|part| self.show_part(part, facts, secret, plainly)).collect()
+    }
+
+    /// The same of values that were given as text.
+    pub fn shown_texts<T: AsRef<str>>(&self, values: &[T], secret: &Secret, plainly: bool) -> Vec<String> {
+        let shown = |(part, value): (&KeyPart, &T)| match part.is_secret() && !plainly {
+            true => hash(value.as_ref().as_bytes(), secret),
+            false => shorten(value.as_ref()),
+        };
+        self.parts.iter().zip(values).map(shown).collect()
+    }
+
+    fn show_part(&self, part: &KeyPart, facts: &Facts<'_>, secret: &Secret, plainly: bool) -> String {
+        match (part, value_of(part, facts)) {
+            (KeyPart::ClientIp, _) => self.show_client(facts.client),
+            (KeyPart::Global, _) => "global".to_owned(),
+            (part, Some(value)) if part.is_secret() && !plainly => hash(&value, secret),
+            (_, Some(value)) => shorten(&String::from_utf8_lossy(&value)),
+            (part, None) if self.missing == MissingKey::Shared => format!("(no {part})"),
+            (part, None) => format!("{} (no {part})", self.show_client(facts.client)),
+        }
+    }
+
+    fn show_client(&self, client: &ClientId) -> String {
+        match client {
+            ClientId::Address(address @ IpAddr::V6(_)) if self.ipv6_prefix < 128 => {
+                let network = ipnet::IpNet::new(*address, self.ipv6_prefix).map(|network| network.trunc());
+                network.map_or_else(|_| address.to_string(), |network| network.to_string())
+            }
+            client => shorten(&client.to_string()),
+        }
+    }
+}
+
+impl KeyPart {
+    /// Whether its value may be what a client proves who it is with.
+    fn is_secret(&self) -> bool {
+        matches!(self, Self::Header(_) | Self::Cookie(_) | Self::Query(_))
+    }
+}
+
+impl fmt::Display for KeyPart {
+    /// As in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientIp => f.write_str("client_ip"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Route => f.write_str("route"),
+            Self::Host => f.write_str("host"),
+            Self::Path => f.write_str("path"),
+            Self::Global => f.write_str("global"),
+        }
+    }
+}
+
+/// A client by its address, or an IPv6 network by its own.
+fn client(text: &str) -> Result<ClientId, TextError> {
+    let address = text.split_once('/').map_or(text, |(address, _)| address);
+    let address: IpAddr = address.parse().map_err(|_| TextError::NoAddress(text.to_owned()))?;
+    Ok(ClientId::Address(address.to_canonical()))
+}
+
+/// A short hash of a value under the secret.
+fn hash(value: &[u8], secret: &Secret) -> String {
+    format!("#{:08x}", secret.hash(value).bits() >> 96)
+}
+
+fn shorten(text: &str) -> String {
+    if text.chars().count() <= MAX_SHOWN {
+        return text.to_owned();
+    }
+    text.chars().take(MAX_SHOWN).collect::<String>() + "…"
+}

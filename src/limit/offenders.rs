@@ -1,0 +1,132 @@
+//! The clients that a limit has refused most of late: an estimate, in bounded memory.
+//!
+//! A sketch estimates how often each was refused within the last minute, and a short list holds those for whom that
+//! is most. It serves people who look; nobody is refused by it. So a refusal that finds another thread at work here is not
+//! waited for, and not counted.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use pingora_limits::rate::{PROPORTIONAL_RATE_ESTIMATE_CALC_FN, Rate};
+
+use super::key::Fingerprint;
+
+/// The clients in the list.
+const LISTED: usize = 10;
+
+/// What "of late" means.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Of the refusals of clients outside the list, one in so many has its client compared with those inside. Who is refused
+/// a lot comes by often.
+const COMPARED: u32 = 16;
+
+/// The clients that a limit has refused most of late.
+pub(super) struct Offenders(Mutex<Inner>);
+
+struct Inner {
+    refusals: Rate,
+    listed: Vec<(Fingerprint, Offender)>,
+    passed_by: u32,
+}
+
+/// A client that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offender {
+    /// The values of the limit's key, as they may be shown.
+    pub key: Vec<String>,
+    /// About how often it was refused in the last minute.
+    pub refused: u64,
+}
+
+impl Offenders {
+    /// Nobody was refused yet.
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Inner { refusals: Rate::new(WINDOW), listed: Vec::new(), passed_by: 0 }))
+    }
+
+    /// Notes that a client was refused; `key` says how its key is shown.
+    pub(super) fn note(&self, client: Fingerprint, key: impl FnOnce() -> Vec<String>) {
+        // A lock that is poisoned is left alone: this is not worth another panic.
+        let Ok(mut inner) = self.0.try_lock() else { return };
+        inner.refusals.observe(&client.bits(), 1);
+        if inner.listed.iter().any(|(listed, _)| *listed == client) {
+            return;
+        }
+        let offender = |key: Vec<String>| (client, Offender { key, refused: 0 });
+        if inner.listed.len() < LISTED {
+            inner.listed.push(offender(key()));
+            return;
+        }
+        inner.passed_by += 1;
+        if inner.passed_by >= COMPARED {
+            inner.passed_by = 0;
+            let least = (0..LISTED).min_by_key(|&at| inner.refused(inner.listed[at].0));
+            if let Some(least) = least
+                && inner.refused(client) > inner.refused(inner.listed[least].0)
+            {
+                inner.listed[least] = offender(key());
+            }
+        }
+    }
+
+    /// The clients that were refused most in the last minute, the most refused first.
+    pub(super) fn worst(&self) -> Vec<Offender> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let offender = |(client, offender): &(Fingerprint, Offender)| Offender {
+            refused: inner.refused(*client),
+            ..offender.clone()
+        };
+        let mut worst: Vec<_> = inner.listed.iter().map(offender).filter(|o| o.refused > 0).collect();
+        worst.sort_by(|a, b| b.refused.cmp(&a.refused).then_with(|| a.key.cmp(&b.key)));
+        worst
+    }
+}
+
+impl Inner {
+    /// About how often a client was refused within the window.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of a minute, not negative"
+    )]
+    fn refused(&self, client: Fingerprint) -> u64 {
+        let per_second = self.refusals.rate_with(&client.bits(), PROPORTIONAL_RATE_ESTIMATE_CALC_FN);
+        (per_second * WINDOW.as_secs_f64()).round() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::key::fingerprint_of as client;
+
+    fn note(offenders: &Offenders, id: u64, times: u32) {
+        (0..times).for_each(|_| offenders.note(client(id), || vec![id.to_string()]));
+    }
+
+    fn keys(offenders: &Offenders) -> Vec<String> {
+        offenders.worst().into_iter().flat_map(|offender| offender.key).collect()
+    }
+
+    #[test]
+    fn the_most_refused_come_first() {
+        let offenders = Offenders::new();
+        assert!(offenders.worst().is_empty());
+        note(&offenders, 1, 5);
+        note(&offenders, 2, 7);
+        let worst = offenders.worst();
+        assert_eq!(worst[0], Offender { key: vec!["2".into()], refused: 7 });
+        assert_eq!(worst[1], Offender { key: vec!["1".into()], refused: 5 });
+    }
+
+    #[test]
+    fn whoever_is_refused_a_lot_gets_into_a_list_that_is_full() {
+        let offenders = Offenders::new();
+        (0..10_000).for_each(|id| note(&offenders, id, 1));
+        assert_eq!(keys(&offenders).len(), LISTED);
+        note(&offenders, 70_000, 1000);
+        assert_eq!(keys(&offenders)[0], "70000");
+        assert_eq!(keys(&offenders).len(), LISTED);
+    }
+}

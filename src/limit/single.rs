@@ -1,0 +1,148 @@
+//! One limit: a rule, and what it knows of its clients.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::account::{Account, Home};
+use super::in_flight::InFlight;
+use super::key::{Fingerprint, Secret};
+use super::offenders::{Offender, Offenders};
+use super::quota::Quota;
+use super::report::Standing;
+use super::rule::{Charge, Measure, Rule, Terms};
+use super::sole::SoleBucket;
+use super::table::Table;
+use crate::clock::Timestamp;
+
+/// A limit: a rule, and what it knows of its clients.
+pub struct Limit {
+    rule: Rule,
+    count: Count,
+    /// Those for whom something else holds, in the order of their fingerprints.
+    overrides: Vec<(Fingerprint, Special)>,
+    offenders: Offenders,
+}
+
+/// What a limit knows of its clients.
+enum Count {
+    /// Buckets, and the requests whose costs are to be settled, if such are set aside.
+    Rate(Table, Option<Arc<InFlight>>),
+    /// The running requests, of which each client may have so many.
+    InFlight(Arc<InFlight>, u32),
+}
+
+/// What a limit keeps of a client for whom something else holds.
+enum Special {
+    Unlimited,
+    Rate(Quota, SoleBucket),
+    InFlight(u32),
+}
+
+impl Limit {
+    pub(super) fn new(rule: Rule, secret: &Secret) -> Self {
+        let count = match &rule.measure {
+            Measure::Rate(rate) => Count::Rate(
+                Table::new(rate.quota, rate.max_clients),
+                (rate.charge != Charge::Always).then(|| Arc::new(InFlight::new())),
+            ),
+            Measure::InFlight(max) => Count::InFlight(Arc::new(InFlight::new()), *max),
+        };
+        let special = |terms| match terms {
+            Terms::Unlimited => Special::Unlimited,
+            Terms::Rate(quota) => Special::Rate(quota, SoleBucket::default()),
+            Terms::InFlight(max) => Special::InFlight(max),
+        };
+        let mut overrides: Vec<_> = rule
+            .overrides
+            .iter()
+            .filter_map(|o| Some((rule.key.fingerprint_of(&[&o.value], secret).ok()?, special(o.terms))))
+            .collect();
+        overrides.sort_unstable_by_key(|(client, _)| client.bits());
+        Self { rule, count, overrides, offenders: Offenders::new() }
+    }
+
+    /// What makes it.
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// Its buckets, if it has any.
+    pub fn table(&self) -> Option<&Table> {
+        match &self.count {
+            Count::Rate(table, _) => Some(table),
+            Count::InFlight(..) => None,
+        }
+    }
+
+    /// How many clients it has something to remember of. It visits every slot.
+    pub fn clients(&self, now: Timestamp) -> usize {
+        let special = self.overrides.iter().filter(|(_, special)| special.is_in_debt(now)).count();
+        special
+            + match &self.count {
+                Count::Rate(table, _) => table.clients(now),
+                Count::InFlight(in_flight, _) => in_flight.clients(),
+            }
+    }
+
+    /// Notes that it refused a client; `key` says how its key is shown.
+    pub(super) fn note_offender(&self, client: Fingerprint, key: impl FnOnce() -> Vec<String>) {
+        self.offenders.note(client, key);
+    }
+
+    /// The clients that it refused most in the last minute, the most refused first: an estimate.
+    pub fn offenders(&self) -> Vec<Offender> {
+        self.offenders.worst()
+    }
+
+    /// How a client stands; `None` if it is never limited.
+    pub fn standing(&self, client: Fingerprint, now: Timestamp) -> Option<Standing> {
+        Some(self.account(client)?.look(client, 0, now).standing)
+    }
+
+    /// Fills a client's bucket; false if it has none.
+    pub fn reset(&self, client: Fingerprint, now: Timestamp) -> bool {
+        self.account(client).is_some_and(|account| account.reset(client, now))
+    }
+
+    /// Where it keeps what it knows of a client; `None` if that is never limited.
+    pub(super) fn account(&self, client: Fingerprint) -> Option<Account<'_>> {
+        let special = self.overrides.binary_search_by_key(&client.bits(), |(client, _)| client.bits());
+        let special = special.ok().map(|at| &self.overrides[at].1);
+        match &self.count {
+            Count::Rate(table, reserved) => {
+                let home = match special {
+                    None => Home::Table(table),
+                    Some(Special::Rate(quota, bucket)) => Home::Sole(quota, bucket),
+                    Some(Special::Unlimited | Special::InFlight(_)) => return None,
+                };
+                Some(reserved.as_ref().map_or(Account::Bucket(home), |r| Account::Reserved(home, r)))
+            }
+            Count::InFlight(in_flight, max) => match special {
+                None => Some(Account::InFlight(in_flight, *max)),
+                Some(Special::InFlight(max)) => Some(Account::InFlight(in_flight, *max)),
+                Some(Special::Unlimited | Special::Rate(..)) => None,
+            },
+        }
+    }
+
+    /// The tokens that a request takes, or that are set aside for it.
+    pub(super) fn cost(&self) -> u32 {
+        self.rule.rate().map_or(0, |rate| rate.cost)
+    }
+
+    pub(super) fn counts(&self, method: &Method) -> bool {
+        self.rule.methods.is_empty() || self.rule.methods.contains(method)
+    }
+
+    pub(super) fn exempts(&self, client: Option<IpAddr>) -> bool {
+        client.is_some_and(|client| self.rule.exempt.iter().any(|network| network.contains(&client)))
+    }
+}
+
+impl Special {
+    fn is_in_debt(&self, now: Timestamp) -> bool {
+        matches!(self, Self::Rate(quota, bucket) if !bucket.look().is_full(quota, now))
+    }
+}
