@@ -1,6 +1,9 @@
 //! The side port: metrics for Prometheus, health for whoever orchestrates, numbers for people.
 
+mod failure;
+mod limits;
 mod stats;
+mod token;
 
 use std::io;
 use std::net::TcpListener;
@@ -42,6 +45,8 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
         .route("/stats", get(async |State(gateway): State<Arc<Gateway>>| Json(stats::collect(&gateway))))
+        .route("/limits", get(limits::all))
+        .route("/limits/{limit}/clients/{*key}", get(limits::client).delete(limits::reset))
         .with_state(gateway)
 }
 

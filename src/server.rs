@@ -11,6 +11,7 @@ mod framing;
 mod head;
 mod linger;
 mod listener;
+mod overflow;
 mod stream;
 mod workers;
 
@@ -106,6 +107,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
             admin::start(listener.into_std(), gateway.clone())?;
         }
         tokio::spawn(upstream::keep_resolved(gateway.upstreams.clone()));
+        tokio::spawn(overflow::watch(gateway.clone()));
         // Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
         let (alive, all_gone) = mpsc::channel::<()>(1);
         for (index, listener) in listeners.into_iter().enumerate() {

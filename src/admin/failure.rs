@@ -1,0 +1,31 @@
+//! What a call that fails is answered.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// A status, and why.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    error: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let body = Json(json!({ "error": self.error }));
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                (self.status, [(header::WWW_AUTHENTICATE, "Bearer")], body).into_response()
+            }
+            status => (status, body).into_response(),
+        }
+    }
+}

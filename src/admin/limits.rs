@@ -1,0 +1,187 @@
+//! `/limits`: each limit, and how single clients stand with it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::token;
+use crate::gateway::Gateway;
+use crate::limit::key::Fingerprint;
+use crate::limit::{Charge, Limit, Measure, Mode, Standing};
+
+/// A limit.
+#[derive(Debug, Serialize)]
+pub(super) struct Description {
+    name: String,
+    key: Vec<String>,
+    #[serde(flatten)]
+    measure: MeasureDescription,
+    methods: Vec<String>,
+    exempt: Vec<String>,
+    mode: &'static str,
+    overrides: usize,
+    /// How many clients it has something to remember of.
+    clients: usize,
+}
+
+/// What it counts.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum MeasureDescription {
+    Rate {
+        tokens_per_second: f64,
+        burst: u32,
+        cost: u32,
+        charge: &'static str,
+        max_clients: usize,
+        overflowed: u64,
+    },
+    InFlight {
+        max_in_flight: u32,
+    },
+}
+
+/// How a client stands with a limit.
+#[derive(Debug, Serialize)]
+pub(super) struct Client {
+    limit: String,
+    /// As it may be shown.
+    key: Vec<String>,
+    unlimited: bool,
+    #[serde(flatten)]
+    standing: Option<StandingDescription>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum StandingDescription {
+    Bucket { burst: u32, tokens: u32, next_token_seconds: Option<f64>, full_in_seconds: f64 },
+    InFlight { max_in_flight: u32, running: u32 },
+}
+
+/// A client of a limit, as a call names it.
+struct Named<'a> {
+    limit: &'a Limit,
+    client: Fingerprint,
+    shown: Vec<String>,
+}
+
+/// `GET /limits`
+pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Description>> {
+    let now = gateway.clock.now();
+    let describe = |limit: &Limit| {
+        let rule = limit.rule();
+        Description {
+            name: rule.name.clone(),
+            key: rule.key.parts.iter().map(ToString::to_string).collect(),
+            measure: match &rule.measure {
+                Measure::Rate(rate) => MeasureDescription::Rate {
+                    tokens_per_second: rate.quota.tokens_per_second(),
+                    burst: rate.quota.burst(),
+                    cost: rate.cost,
+                    charge: match rate.charge {
+                        Charge::Always => "always",
+                        Charge::OnFailure(_) => "on_failure",
+                        Charge::Header(_) => "cost_header",
+                    },
+                    max_clients: rate.max_clients,
+                    overflowed: limit.table().map_or(0, crate::limit::table::Table::overflowed),
+                },
+                Measure::InFlight(max_in_flight) => {
+                    MeasureDescription::InFlight { max_in_flight: *max_in_flight }
+                }
+            },
+            methods: rule.methods.iter().map(ToString::to_string).collect(),
+            exempt: rule.exempt.iter().map(ToString::to_string).collect(),
+            mode: match rule.mode {
+                Mode::Enforce => "enforce",
+                Mode::DryRun => "dry_run",
+            },
+            overrides: rule.overrides.len(),
+            clients: limit.clients(now),
+        }
+    };
+    Json(gateway.limiter.limits().iter().map(describe).collect())
+}
+
+/// `GET /limits/{limit}/clients/{key}`
+pub(super) async fn client(
+    State(gateway): State<Arc<Gateway>>,
+    Path((limit, _)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    uri: Uri,
+) -> Result<Json<Client>, Failure> {
+    let named = find(&gateway, &limit, &uri, query.as_deref())?;
+    Ok(Json(describe(&gateway, named)))
+}
+
+/// `DELETE /limits/{limit}/clients/{key}`
+pub(super) async fn reset(
+    State(gateway): State<Arc<Gateway>>,
+    Path((limit, _)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Json<Client>, Failure> {
+    token::check(&gateway, &headers)?;
+    let named = find(&gateway, &limit, &uri, query.as_deref())?;
+    if named.limit.reset(named.client, gateway.clock.now()) {
+        return Ok(Json(describe(&gateway, named)));
+    }
+    let what = match named.limit.rule().measure {
+        Measure::InFlight(_) => "it counts the requests that are running: there is nothing to reset",
+        Measure::Rate(_) => "this client is never limited: there is nothing to reset",
+    };
+    Err(Failure::new(StatusCode::CONFLICT, what))
+}
+
+/// The client that the path names: one segment for each part of the limit's key, percent-encoded. With `?missing` it is
+/// the client of this address without the header, cookie or parameter that the limit goes by.
+fn find<'a>(gateway: &'a Gateway, limit: &str, uri: &Uri, query: Option<&str>) -> Result<Named<'a>, Failure> {
+    let unknown = || Failure::new(StatusCode::NOT_FOUND, format!("there is no limit {limit:?}"));
+    let limit = gateway.limiter.limits().iter().find(|l| l.rule().name == limit).ok_or_else(unknown)?;
+    // The path as it was sent: once it is decoded, an encoded slash in a value is gone.
+    let (_, key) = uri.path().split_once("/clients/").unwrap_or_default();
+    let values: Vec<String> =
+        key.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
+    let (rule, secret) = (limit.rule(), gateway.limiter.secret());
+    let (client, shown) = match (query, &*values) {
+        (Some("missing"), [address]) => {
+            (rule.key.fingerprint_of_stand_in(address, secret), vec![address.clone()])
+        }
+        (None | Some(""), values) => {
+            (rule.key.fingerprint_of(values, secret), rule.key.shown_texts(values, secret, rule.show_keys))
+        }
+        _ => return Err(Failure::new(StatusCode::BAD_REQUEST, "the query is \"missing\", or there is none")),
+    };
+    let client = client.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    Ok(Named { limit, client, shown })
+}
+
+fn describe(gateway: &Gateway, named: Named<'_>) -> Client {
+    let standing = named.limit.standing(named.client, gateway.clock.now());
+    Client {
+        limit: named.limit.rule().name.clone(),
+        key: named.shown,
+        unlimited: standing.is_none(),
+        standing: standing.map(|standing| match standing {
+            Standing::Bucket(bucket) => {
+                let level = bucket.level();
+                StandingDescription::Bucket {
+                    burst: bucket.quota.burst(),
+                    tokens: level.tokens,
+                    next_token_seconds: level.next_token.map(|next| next.as_secs_f64()),
+                    full_in_seconds: level.full_in.as_secs_f64(),
+                }
+            }
+            Standing::InFlight { running, max } => {
+                StandingDescription::InFlight { max_in_flight: max, running }
+            }
+        }),
+    }
+}

@@ -1,0 +1,69 @@
+//! Says so in the log when limits keep fewer buckets than there are clients in debt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::warn;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::gateway::Gateway;
+
+/// How often the counts are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How many looks a limit is silent for after it was warned of.
+const SILENCE: u32 = 60;
+
+/// What was seen of a limit.
+#[derive(Clone, Default)]
+struct Seen {
+    overflowed: u64,
+    silent_for: u32,
+}
+
+/// Warns of each limit whose clients share overflow buckets, at most once a minute.
+pub(super) async fn watch(gateway: Arc<Gateway>) {
+    let mut seen = vec![Seen::default(); gateway.limiter.limits().len()];
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        for (limit, seen) in gateway.limiter.limits().iter().zip(&mut seen) {
+            let Some(table) = limit.table() else { continue };
+            if let Some(more) = seen.look(table.overflowed()) {
+                let (name, most) = (&limit.rule().name, table.capacity());
+                warn!(
+                    "limit {name:?}: {more} requests shared an overflow bucket, since it keeps {most} buckets and more \
+                     clients are in debt: raise its max_clients"
+                );
+            }
+        }
+    }
+}
+
+impl Seen {
+    /// How many more there are than when last told, if it is time to tell.
+    fn look(&mut self, overflowed: u64) -> Option<u64> {
+        self.silent_for = self.silent_for.saturating_sub(1);
+        if self.silent_for > 0 || overflowed == self.overflowed {
+            return None;
+        }
+        let more = overflowed - self.overflowed;
+        *self = Self { overflowed, silent_for: SILENCE };
+        Some(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_told_once_a_minute_and_nothing_is_left_out() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.look(0), None);
+        assert_eq!(seen.look(3), Some(3));
+        let told: Vec<_> = (4..200).filter_map(|count| seen.look(count)).collect();
+        assert_eq!(told, [60, 60, 60]);
+    }
+}
