@@ -32,6 +32,7 @@ pub use load::LoadError;
 pub use problem::{Position, Problem, Problems, Span};
 
 use crate::limit::Rule;
+use crate::limit::key::Key;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
 
 /// A whole configuration.
@@ -125,10 +126,27 @@ pub struct Upstream {
     pub name: String,
     /// The servers; at least one.
     pub servers: Vec<UpstreamServer>,
+    /// How they share the requests.
+    pub balance: Balance,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long the response head may take.
     pub response_timeout: Duration,
+    /// How many requests a server may have at once; `None` is no bound.
+    pub max_connections: Option<usize>,
+}
+
+/// How the servers of an upstream share its requests, by their weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn.
+    RoundRobin,
+    /// Whoever has the fewest requests for its weight gets the next.
+    LeastRequests,
+    /// By chance.
+    Random,
+    /// Requests with the same value of a key go to the same server.
+    Hash(Key),
 }
 
 /// A server of an upstream.
@@ -140,6 +158,24 @@ pub struct UpstreamServer {
     pub port: u16,
     /// Its share of the requests, against the weights of the others; 1 to 1000.
     pub weight: u32,
+}
+
+impl fmt::Display for UpstreamServer {
+    /// The address as the file has it: an IPv6 address with its brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+impl UpstreamServer {
+    /// A server at an address, with the weight that servers have when nobody says otherwise.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: address.port(), weight: 1 }
+    }
 }
 
 /// `[[routes]]`

@@ -42,7 +42,7 @@ impl Gateway {
         Self {
             routes: Table::new(&config.routes),
             limiter: Limiter::new(config.limits.clone(), Secret::random()),
-            upstreams: config.upstreams.iter().map(Upstream::new).collect(),
+            upstreams: config.upstreams.iter().cloned().map(Upstream::new).collect(),
             trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             metrics,
             access_log,

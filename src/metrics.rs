@@ -40,18 +40,21 @@ pub enum UpstreamError {
     Closed,
     /// What it sent is no HTTP response, or an ambiguous one.
     BadResponse,
-    /// No server has an address.
+    /// No server can be used.
     NoServer,
+    /// Every server that can be used has as many requests as it may.
+    Full,
 }
 
 impl UpstreamError {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::ResponseTimeout,
         Self::Closed,
         Self::BadResponse,
         Self::NoServer,
+        Self::Full,
     ];
 
     /// Its label value.
@@ -63,6 +66,7 @@ impl UpstreamError {
             Self::Closed => "closed",
             Self::BadResponse => "bad_response",
             Self::NoServer => "no_server",
+            Self::Full => "full",
         }
     }
 }

@@ -28,9 +28,10 @@ use self::reply::Reply;
 use crate::config::{Action, Route};
 use crate::gateway::Gateway;
 use crate::metrics::UpstreamError;
+use crate::upstream::NoServer;
 
-/// At most so many addresses of a server are tried for a request.
-const MAX_ADDRESSES: usize = 3;
+/// At most so many servers are connected to for a request.
+const MAX_CONNECTS: usize = 3;
 
 /// The proxy of a gateway.
 pub struct Proxy {
@@ -74,6 +75,18 @@ impl Proxy {
             let deadline = self.gateway.clock.now().after(timeout);
             connection.set_deadline(Some(ctx.deadline.map_or(deadline, |whole| whole.min(deadline))));
         }
+    }
+
+    /// What becomes of a request that no server of this upstream takes.
+    fn no_server(&self, upstream: usize, none: NoServer, ctx: &mut Context) -> Box<Error> {
+        let (kind, detail) = match none {
+            NoServer::Unusable => (UpstreamError::NoServer, "no server of the upstream can be used"),
+            NoServer::Full => (UpstreamError::Full, "the upstream has as many requests as it may"),
+        };
+        self.gateway.metrics.count_upstream_error(upstream, kind);
+        ctx.upstream_error = Some(kind);
+        ctx.reply = Some(Reply::unavailable(detail));
+        Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()))
     }
 
     fn note_upstream_error(&self, ctx: &mut Context, kind: UpstreamError, error: &Error) {
@@ -147,19 +160,17 @@ impl ProxyHttp for Proxy {
         let upstream = &self.gateway.upstreams[index];
         ctx.body_bytes = 0;
         ctx.upstream_error = None;
-        let Ok(server) = ctx.alternative.take().map_or_else(|| upstream.next(), Ok) else {
-            self.gateway.metrics.count_upstream_error(index, UpstreamError::NoServer);
-            ctx.upstream_error = Some(UpstreamError::NoServer);
-            ctx.reply = Some(Reply::unavailable("no server of the upstream can be used"));
-            return Err(Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16())));
+        let server = match ctx.next.take().map_or_else(|| upstream.choose(ctx.key, &ctx.tried), Ok) {
+            Ok(server) => server,
+            Err(none) => return Err(self.no_server(index, none, ctx)),
         };
         let now = self.gateway.clock.now();
-        let failed = ctx.attempt.map_or(0, |attempt| attempt.failed);
-        ctx.attempt = Some(Attempt { upstream: index, server, failed, started: now, took: None });
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
-        Ok(upstream.peer(server.address, connect_timeout))
+        let peer = upstream.peer(server.address, connect_timeout);
+        ctx.attempt = Some(Attempt { upstream: index, server, started: now, took: None });
+        Ok(peer)
     }
 
     async fn upstream_request_filter(
@@ -188,7 +199,7 @@ impl ProxyHttp for Proxy {
             return Err(Error::new_down(ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16())));
         }
         // An upstream cannot be late while the request is still coming.
-        if ctx.attempt.is_some_and(|attempt| attempt.took.is_none()) && !piece.is_empty() {
+        if ctx.attempt.as_ref().is_some_and(|attempt| attempt.took.is_none()) && !piece.is_empty() {
             self.await_response(ctx);
         }
         Ok(())
@@ -242,14 +253,14 @@ impl ProxyHttp for Proxy {
         mut error: Box<Error>,
     ) -> Box<Error> {
         self.note_upstream_error(ctx, reply::upstream_error(&error), &error);
-        if let Some(attempt) = &mut ctx.attempt {
-            attempt.failed += 1;
-            ctx.alternative = self.gateway.upstreams[attempt.upstream]
-                .alternative(attempt.server)
-                .filter(|_| attempt.failed < MAX_ADDRESSES);
+        if let Some(attempt) = &ctx.attempt {
+            ctx.tried.push(attempt.server.address);
+            if ctx.tried.len() < MAX_CONNECTS {
+                ctx.next = self.gateway.upstreams[attempt.upstream].choose(ctx.key, &ctx.tried).ok();
+            }
         }
         // Nothing has been sent, so nothing can be done twice.
-        error.set_retry(ctx.alternative.is_some());
+        error.set_retry(ctx.next.is_some());
         error
     }
 
@@ -258,7 +269,7 @@ impl ProxyHttp for Proxy {
         if ctx.upstream_error.is_none() {
             if *error.esource() == ErrorSource::Upstream {
                 self.note_upstream_error(ctx, reply::upstream_error(error), error);
-            } else if ctx.attempt.is_some_and(|attempt| attempt.took.is_none())
+            } else if ctx.attempt.as_ref().is_some_and(|attempt| attempt.took.is_none())
                 && reply::is_upstream_late(error, body_done)
             {
                 self.note_upstream_error(ctx, UpstreamError::ResponseTimeout, error);

@@ -1,116 +1,101 @@
 //! Upstreams: the servers that do the work, and whose turn it is.
 
+mod balance;
+mod endpoint;
+mod pool;
 mod resolve;
 mod rotation;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pingora::upstreams::peer::HttpPeer;
 
-use self::rotation::Rotation;
+use self::endpoint::Endpoint;
+use self::pool::Pool;
 use crate::config;
+use crate::limit::key::{Fingerprint, Key};
 
+pub use self::endpoint::Hold;
+pub use self::pool::NoServer;
 pub use self::resolve::keep_resolved;
 
 /// How long an unused connection to an upstream is kept.
 const POOLED_IDLE: Duration = Duration::from_secs(60);
 
-/// A group of servers that take turns.
+/// A group of servers that share the work.
 pub struct Upstream {
-    name: String,
-    connect_timeout: Duration,
-    response_timeout: Duration,
-    servers: Vec<Server>,
-    rotation: Rotation,
+    config: config::Upstream,
+    /// The addresses of all servers that have any.
+    pool: ArcSwap<Pool>,
+    /// Whoever replaces the pool holds it. Requests never do.
+    changing: Mutex<()>,
     last_warned: AtomicU64,
 }
 
-/// A server of an upstream.
-struct Server {
-    host: String,
-    port: u16,
-    /// What its name resolved to last. Empty until it has.
-    addresses: ArcSwap<Vec<SocketAddr>>,
-    next_address: AtomicUsize,
-}
-
-/// A server that was chosen, and where to connect to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice {
-    server: usize,
-    /// The address.
-    pub address: SocketAddr,
-}
-
-/// No server of the upstream has an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoServer;
-
 impl Upstream {
     /// An upstream as configured. Servers given by name are unusable until [`keep_resolved`] has looked them up.
-    pub fn new(config: &config::Upstream) -> Self {
-        let weights: Vec<_> = config.servers.iter().map(|server| server.weight).collect();
-        Self {
-            name: config.name.clone(),
-            connect_timeout: config.connect_timeout,
-            response_timeout: config.response_timeout,
-            servers: config.servers.iter().map(Server::new).collect(),
-            rotation: Rotation::new(&weights),
+    pub fn new(config: config::Upstream) -> Self {
+        let upstream = Self {
+            pool: ArcSwap::from_pointee(Pool::new(Vec::new(), &config.balance)),
+            changing: Mutex::new(()),
             last_warned: AtomicU64::new(0),
+            config,
+        };
+        for (index, server) in upstream.config.servers.iter().enumerate() {
+            if let Ok(ip) = server.host.parse::<IpAddr>() {
+                upstream.set_addresses(index, &[SocketAddr::new(ip, server.port)]);
+            }
         }
+        upstream
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.config.name
     }
 
     /// How long connecting to a server may take.
     pub fn connect_timeout(&self) -> Duration {
-        self.connect_timeout
+        self.config.connect_timeout
     }
 
     /// How long the response head may take.
     pub fn response_timeout(&self) -> Duration {
-        self.response_timeout
+        self.config.response_timeout
     }
 
-    /// The server whose turn it is.
+    /// What decides which server a request goes to, if anything of the request does.
+    pub fn key(&self) -> Option<&Key> {
+        match &self.config.balance {
+            config::Balance::Hash(key) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Gives a request to a server that has not been `tried`. `key` is the value of [`key`](Self::key).
     ///
     /// # Errors
-    /// [`NoServer`] when no server's name has been resolved yet.
-    pub fn next(&self) -> Result<Choice, NoServer> {
-        let turn = self.rotation.next();
-        // A server without an address passes its turn on to the one behind it.
-        let from_turn_on = (turn..self.servers.len()).chain(0..turn);
-        let mut choices = from_turn_on
-            .filter_map(|server| Some(Choice { server, address: self.servers[server].address()? }));
-        choices.next().ok_or(NoServer)
-    }
-
-    /// Another address of the same server, if its name has several: `localhost` may be 127.0.0.1 and ::1, and the
-    /// server listen on one of them alone. Asked again and again, it goes round them.
-    pub fn alternative(&self, choice: Choice) -> Option<Choice> {
-        let addresses = self.servers[choice.server].addresses.load();
-        let at = addresses.iter().position(|address| *address == choice.address)?;
-        let address = addresses[(at + 1) % addresses.len()];
-        (address != choice.address).then_some(Choice { address, ..choice })
+    /// When there is none: [`NoServer`].
+    pub fn choose(&self, key: Option<Fingerprint>, tried: &[SocketAddr]) -> Result<Hold, NoServer> {
+        self.pool.load().choose(key, tried)
     }
 
     /// The servers that cannot be used because their names have no address.
     pub fn unresolved(&self) -> impl Iterator<Item = &str> {
-        self.servers
-            .iter()
-            .filter(|server| server.addresses.load().is_empty())
-            .map(|server| server.host.as_str())
+        let pool = self.pool.load_full();
+        let servers = self.config.servers.iter().enumerate();
+        servers
+            .filter(move |(index, _)| pool.addresses(*index).next().is_none())
+            .map(|(_, server)| server.host.as_str())
     }
 
     /// Whether any server can be used.
     pub fn is_usable(&self) -> bool {
-        self.unresolved().count() < self.servers.len()
+        !self.pool.load().endpoints.is_empty()
     }
 
     /// Whether a failure may be logged in this second (of any clock): an outage is not to flood the log.
@@ -127,93 +112,88 @@ impl Upstream {
         peer.options.idle_timeout = Some(POOLED_IDLE);
         peer
     }
-}
 
-impl Server {
-    fn new(config: &config::UpstreamServer) -> Self {
-        let literal = config.host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, config.port));
-        Self {
-            host: config.host.clone(),
-            port: config.port,
-            addresses: ArcSwap::from_pointee(literal.into_iter().collect()),
-            next_address: AtomicUsize::new(0),
+    /// Notes the addresses of the server with this index. Requests that look for a server meanwhile see the old
+    /// addresses or the new ones.
+    fn set_addresses(&self, server: usize, addresses: &[SocketAddr]) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.pool.load();
+        let known = |server: usize, address| {
+            old.endpoints.iter().find(|known| known.server == server && known.address == address).cloned()
+        };
+        let mut endpoints = Vec::new();
+        for (index, config) in self.config.servers.iter().enumerate() {
+            let of_server = if index == server { addresses.to_vec() } else { old.addresses(index).collect() };
+            endpoints.extend(of_server.into_iter().map(|address| {
+                known(index, address).unwrap_or_else(|| {
+                    Arc::new(Endpoint::new(index, config, address, self.config.max_connections))
+                })
+            }));
         }
-    }
-
-    fn address(&self) -> Option<SocketAddr> {
-        let addresses = self.addresses.load();
-        match addresses.as_slice() {
-            [] => None,
-            [only] => Some(*only),
-            // Relaxed: turns need not be taken in a strict order.
-            several => Some(several[self.next_address.fetch_add(1, Ordering::Relaxed) % several.len()]),
-        }
+        self.pool.store(Arc::new(Pool::new(endpoints, &self.config.balance)));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::UpstreamServer;
-    use std::sync::Arc;
+    use crate::config::{Balance, UpstreamServer};
 
-    fn upstream(servers: &[(&str, u32)]) -> Upstream {
-        let server =
-            |&(host, weight): &(&str, u32)| UpstreamServer { host: host.to_owned(), port: 80, weight };
-        Upstream::new(&config::Upstream {
+    fn upstream(hosts: &[&str]) -> Upstream {
+        let server = |host: &&str| UpstreamServer { host: (*host).to_owned(), port: 80, weight: 1 };
+        Upstream::new(config::Upstream {
             name: "u".to_owned(),
-            servers: servers.iter().map(server).collect(),
+            servers: hosts.iter().map(server).collect(),
+            balance: Balance::RoundRobin,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            max_connections: None,
         })
     }
 
     fn turns(upstream: &Upstream, count: usize) -> Vec<String> {
-        (0..count).map(|_| upstream.next().unwrap().address.ip().to_string()).collect()
+        let turn = |_| upstream.choose(None, &[]).unwrap().address.ip().to_string();
+        (0..count).map(turn).collect()
+    }
+
+    fn addresses(ips: &[&str]) -> Vec<SocketAddr> {
+        ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 80)).collect()
     }
 
     #[test]
-    fn servers_take_turns_by_weight() {
-        let upstream = upstream(&[("192.0.2.1", 2), ("2001:db8::1", 1)]);
-        let taken = turns(&upstream, 300);
-        assert_eq!(taken.iter().filter(|address| *address == "192.0.2.1").count(), 200);
-    }
-
-    #[test]
-    fn a_server_without_an_address_passes_its_turn_on() {
-        let upstream = upstream(&[("name.invalid", 1), ("192.0.2.1", 1)]);
+    fn a_server_without_an_address_has_no_turn() {
+        let upstream = upstream(&["name.invalid", "2001:db8::1"]);
         assert!(upstream.is_usable());
         assert_eq!(upstream.unresolved().collect::<Vec<_>>(), ["name.invalid"]);
-        assert!(turns(&upstream, 10).iter().all(|address| address == "192.0.2.1"));
+        assert_eq!(turns(&upstream, 2), ["2001:db8::1", "2001:db8::1"]);
     }
 
     #[test]
-    fn without_any_address_there_is_no_server() {
-        let upstream = upstream(&[("name.invalid", 1)]);
+    fn all_addresses_of_a_name_have_their_turn() {
+        let upstream = upstream(&["name.invalid", "192.0.2.9"]);
+        upstream.set_addresses(0, &addresses(&["192.0.2.1", "192.0.2.2"]));
+        assert_eq!(turns(&upstream, 4), ["192.0.2.1", "192.0.2.2", "192.0.2.9", "192.0.2.1"]);
+    }
+
+    #[test]
+    fn an_address_that_stays_keeps_its_requests_when_a_name_moves() {
+        let upstream = upstream(&["name.invalid"]);
         assert!(!upstream.is_usable());
-        assert_eq!(upstream.next(), Err(NoServer));
-        upstream.servers[0]
-            .addresses
-            .store(Arc::new(vec!["192.0.2.1:80".parse().unwrap(), "192.0.2.2:80".parse().unwrap()]));
-        assert_eq!(turns(&upstream, 3), ["192.0.2.1", "192.0.2.2", "192.0.2.1"]);
-        let second = upstream.next().unwrap();
-        let first = upstream.alternative(second).unwrap();
-        assert_eq!(
-            (second.address.ip().to_string(), first.address.ip().to_string()),
-            ("192.0.2.2".to_owned(), "192.0.2.1".to_owned())
-        );
-        assert_eq!(upstream.alternative(first), Some(second));
-    }
-
-    #[test]
-    fn a_server_with_one_address_has_no_other() {
-        let upstream = upstream(&[("192.0.2.1", 1), ("192.0.2.2", 1)]);
-        assert_eq!(upstream.alternative(upstream.next().unwrap()), None);
+        assert_eq!(upstream.choose(None, &[]).map(drop), Err(NoServer::Unusable));
+        upstream.set_addresses(0, &addresses(&["192.0.2.1", "192.0.2.2"]));
+        let (first, second) = (upstream.choose(None, &[]).unwrap(), upstream.choose(None, &[]).unwrap());
+        upstream.set_addresses(0, &addresses(&["192.0.2.2", "192.0.2.3"]));
+        assert_eq!(turns(&upstream, 2), ["192.0.2.2", "192.0.2.3"]);
+        let running = || upstream.pool.load().endpoints.iter().map(|e| e.running()).collect::<Vec<_>>();
+        assert_eq!(running(), [1, 0]);
+        assert_eq!(first.address.ip().to_string(), "192.0.2.1", "what runs there goes on");
+        drop(second);
+        assert_eq!(running(), [0, 0]);
     }
 
     #[test]
     fn an_outage_is_warned_of_once_a_second() {
-        let upstream = upstream(&[("192.0.2.1", 1)]);
+        let upstream = upstream(&["192.0.2.1"]);
         assert!(upstream.may_warn(0));
         assert!(!upstream.may_warn(0));
         assert!(upstream.may_warn(1));

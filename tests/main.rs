@@ -17,6 +17,7 @@ mod identity;
 mod inspection;
 mod limits;
 mod messages;
+mod pools;
 mod routing;
 mod side_port;
 mod stopping;

@@ -78,6 +78,24 @@ fn defaults_are_filled_in() {
     assert_eq!(upstream.servers, [UpstreamServer { host: "a".into(), port: 1, weight: 1 }]);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(upstream.response_timeout, Duration::from_secs(30));
+    assert_eq!((&upstream.balance, upstream.max_connections), (&Balance::RoundRobin, None));
+}
+
+#[test]
+fn ways_to_balance() {
+    for (written, balance) in [
+        ("round_robin", Balance::RoundRobin),
+        ("least_requests", Balance::LeastRequests),
+        ("random", Balance::Random),
+        ("hash:client_ip", Balance::Hash(Key::of(vec![KeyPart::ClientIp]))),
+        ("hash:cookie:sid", Balance::Hash(Key::of(vec![KeyPart::Cookie("sid".into())]))),
+    ] {
+        let upstream = format!("[upstreams.u]\nservers = [\"[::1]:1\"]\nbalance = \"{written}\"\n");
+        let config = valid(&format!("{upstream}max_connections = 7\n{ONE_ROUTE}"));
+        assert_eq!(config.upstreams[0].balance, balance);
+        assert_eq!(config.upstreams[0].max_connections, Some(7));
+        assert_eq!(config.upstreams[0].servers[0].to_string(), "[::1]:1");
+    }
 }
 
 #[test]

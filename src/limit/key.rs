@@ -99,6 +99,11 @@ impl Secret {
         Self(rand::random())
     }
 
+    /// The same everywhere: for what all gateways are to agree on, and nobody gains by aiming at.
+    pub const fn shared() -> Self {
+        Self([0; 16])
+    }
+
     fn hash(&self, value: &[u8]) -> Fingerprint {
         Fingerprint(SipHasher13::new_with_key(&self.0).hash(value).as_u128())
     }
@@ -140,6 +145,11 @@ impl fmt::Display for Key {
 }
 
 impl Key {
+    /// A key of these parts, where nothing more is said of it.
+    pub fn of(parts: Vec<KeyPart>) -> Self {
+        Self { parts, missing: MissingKey::default(), ipv6_prefix: 64 }
+    }
+
     /// The fingerprint of this key's value in a request.
     ///
     /// # Errors

@@ -8,10 +8,11 @@ use pingora::http::RequestHeader;
 
 use super::context::Context;
 use super::reply::Reply;
+use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::config::{Action, Route};
 use crate::gateway::Gateway;
-use crate::limit::key::Facts;
+use crate::limit::key::{Facts, Secret};
 use crate::limit::{Decision, fields};
 use crate::metrics::Running;
 use crate::route::{Match, host_of, normalise};
@@ -55,12 +56,14 @@ pub(super) fn admit(
     ctx.captures = captures;
     ctx.running = Some(Running::start(&gateway.metrics.route(Some(index)).in_flight));
     ctx.deadline = route.timeout.map(|timeout| ctx.started.after(timeout));
-    limit(gateway, route, request, &Located { index, host: &host, path: &path, query }, now, ctx)?;
+    let located = Located { index, host: &host, path: &path, query };
+    limit(gateway, route, request, &located, now, ctx)?;
     if let Some(length) = content_length(&request.headers)
         && length > route.max_body_size
     {
         return Err(body_too_large(route));
     }
+    find_key(gateway, route, request, &located, ctx);
     let reply = answer_of(route, &path, query, ctx);
     if let Cow::Owned(path) = path {
         ctx.path = Some(path);
@@ -122,6 +125,20 @@ struct Located<'a> {
     query: Option<&'a [u8]>,
 }
 
+impl<'a> Located<'a> {
+    fn facts(&self, route: &'a Route, request: &'a RequestHeader, client: &'a ClientId) -> Facts<'a> {
+        Facts {
+            client,
+            method: &request.method,
+            host: self.host,
+            path: self.path,
+            query: self.query.and_then(|query| std::str::from_utf8(query).ok()),
+            route: &route.name,
+            headers: &request.headers,
+        }
+    }
+}
+
 /// Asks the limits of the route.
 fn limit(
     gateway: &Gateway,
@@ -132,15 +149,7 @@ fn limit(
     ctx: &mut Context,
 ) -> Result<(), Reply> {
     let (Some(client), false) = (&ctx.client, route.limits.is_empty()) else { return Ok(()) };
-    let facts = Facts {
-        client,
-        method: &request.method,
-        host: located.host,
-        path: located.path,
-        query: located.query.and_then(|query| std::str::from_utf8(query).ok()),
-        route: &route.name,
-        headers: &request.headers,
-    };
+    let facts = located.facts(route, request, client);
     let decision = gateway.limiter.decide(&route.limits, &facts, now, &mut ctx.tally);
     gateway.metrics.count_decisions(located.index, ctx.tally.reports());
     let rule = |limit: usize| gateway.limiter.limits()[limit].rule();
@@ -155,6 +164,21 @@ fn limit(
             let key = &rule(limit).key;
             Err(bad_request(&format!("the request must carry {key}, by which its limit is kept")))
         }
+    }
+}
+
+/// Notes the value of the key by which the route's upstream chooses a server, if it goes by one.
+fn find_key(
+    gateway: &Gateway,
+    route: &Route,
+    request: &RequestHeader,
+    located: &Located<'_>,
+    ctx: &mut Context,
+) {
+    if let Action::Proxy { upstream, .. } = route.action
+        && let (Some(key), Some(client)) = (gateway.upstreams[upstream].key(), &ctx.client)
+    {
+        ctx.key = key.fingerprint(&located.facts(route, request, client), &Secret::shared()).ok();
     }
 }
 

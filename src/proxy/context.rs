@@ -1,18 +1,21 @@
 //! What one request carries from phase to phase.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
+use smallvec::SmallVec;
 
 use super::connection::Connection;
 use super::reply::Reply;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::limit::Tally;
+use crate::limit::key::Fingerprint;
 use crate::metrics::{Running, UpstreamError};
 use crate::route::Captures;
-use crate::upstream::Choice;
+use crate::upstream::Hold;
 
 /// What is known of a request so far.
 #[derive(Default)]
@@ -39,10 +42,14 @@ pub struct Context {
     pub(super) deadline: Option<Timestamp>,
     /// The bytes of its body so far.
     pub(super) body_bytes: u64,
+    /// What decides which server it goes to, where the upstream goes by a key.
+    pub(super) key: Option<Fingerprint>,
     /// The attempt to have it answered upstream.
     pub(super) attempt: Option<Attempt>,
-    /// Where to try next, after a connection that failed.
-    pub(super) alternative: Option<Choice>,
+    /// The servers that could not be connected to.
+    pub(super) tried: SmallVec<[SocketAddr; 2]>,
+    /// The server to try next.
+    pub(super) next: Option<Hold>,
     /// What went wrong upstream.
     pub(super) upstream_error: Option<UpstreamError>,
     /// An answer of the gateway's own that a phase decided on when it failed.
@@ -52,14 +59,11 @@ pub struct Context {
 }
 
 /// An attempt to have a request answered upstream.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
     /// The index of the upstream.
     pub(super) upstream: usize,
     /// The server.
-    pub(super) server: Choice,
-    /// How many of its addresses have been tried before.
-    pub(super) failed: usize,
+    pub(super) server: Hold,
     /// When the server was chosen.
     pub(super) started: Timestamp,
     /// How long the response head took, once it is there.

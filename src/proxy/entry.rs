@@ -42,8 +42,8 @@ pub(super) fn of<'a>(
         bytes_in: ctx.body_bytes,
         bytes_out: session.body_bytes_sent() as u64,
         duration,
-        upstream: ctx.attempt.map(|attempt| attempt.server.address),
-        upstream_duration: ctx.attempt.and_then(|attempt| attempt.took),
+        upstream: ctx.attempt.as_ref().map(|attempt| attempt.server.address),
+        upstream_duration: ctx.attempt.as_ref().and_then(|attempt| attempt.took),
         refused_by: fields::violated(&gateway.limiter, ctx.tally.reports()).collect(),
         would_refuse: on_trial
             .map(|report| gateway.limiter.limits()[report.limit].rule().name.as_str())

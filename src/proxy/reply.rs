@@ -193,7 +193,7 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
             UpstreamError::Closed => {
                 (StatusCode::BAD_GATEWAY, "the upstream closed the connection before it had answered")
             }
-            UpstreamError::BadResponse | UpstreamError::NoServer => {
+            UpstreamError::BadResponse | UpstreamError::NoServer | UpstreamError::Full => {
                 (StatusCode::BAD_GATEWAY, "the upstream sent no valid HTTP response")
             }
         },

@@ -1,16 +1,19 @@
 //! Names of servers, looked up again and again, away from the requests.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use log::{info, warn};
 use tokio::net::lookup_host;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Server, Upstream};
+use super::Upstream;
+use crate::config::UpstreamServer;
 
-/// How often names are looked up. The system's resolver does not tell how long an answer holds.
+/// How often a name is looked up. The system's resolver does not tell how long an answer holds.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often a name is looked up that has no address yet.
@@ -19,45 +22,58 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 /// How long one look-up may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks up the names of all servers, and then again for ever. A name that stops resolving keeps the
-/// addresses it had.
+/// Looks up the names of all servers, and then again for ever, each by itself: one that hangs holds up no other.
+/// A name that stops resolving keeps the addresses it had.
 pub async fn keep_resolved(upstreams: Arc<[Upstream]>) {
-    let named = |server: &&Server| server.host.parse::<IpAddr>().is_err();
-    if !upstreams.iter().flat_map(|upstream| &upstream.servers).any(|server| named(&server)) {
-        return;
-    }
-    let mut failing = false;
-    loop {
-        let mut complete = true;
-        for upstream in upstreams.iter() {
-            for server in upstream.servers.iter().filter(named) {
-                if let Err(error) = server.resolve().await {
-                    complete = false;
-                    if !failing {
-                        warn!("upstream {:?}: cannot resolve {:?}: {error}", upstream.name, server.host);
-                    }
-                }
+    let mut names = JoinSet::new();
+    for (index, upstream) in upstreams.iter().enumerate() {
+        for (server, config) in upstream.config.servers.iter().enumerate() {
+            if config.host.parse::<IpAddr>().is_err() {
+                let upstreams = upstreams.clone();
+                names.spawn(async move { upstreams[index].keep_server_resolved(server).await });
             }
         }
-        failing = !complete;
-        let waiting = upstreams.iter().any(|upstream| upstream.unresolved().next().is_some());
-        sleep(if waiting { FIRST_INTERVAL } else { INTERVAL }).await;
+    }
+    names.join_all().await;
+}
+
+impl Upstream {
+    async fn keep_server_resolved(&self, index: usize) {
+        let server = &self.config.servers[index];
+        let mut failing = false;
+        loop {
+            match look_up(server).await {
+                Ok(found) => {
+                    failing = false;
+                    self.note_addresses(index, &found);
+                }
+                Err(error) => {
+                    if !failing {
+                        warn!("upstream {:?}: cannot resolve {:?}: {error}", self.name(), server.host);
+                    }
+                    failing = true;
+                }
+            }
+            let unresolved = self.pool.load().addresses(index).next().is_none();
+            sleep(if unresolved { FIRST_INTERVAL } else { INTERVAL }).await;
+        }
+    }
+
+    fn note_addresses(&self, index: usize, found: &[SocketAddr]) {
+        if !self.pool.load().addresses(index).eq(found.iter().copied()) {
+            info!("upstream {:?}: {} is at {found:?}", self.name(), self.config.servers[index]);
+            self.set_addresses(index, found);
+        }
     }
 }
 
-impl Server {
-    async fn resolve(&self) -> std::io::Result<()> {
-        let lookup = timeout(PATIENCE, lookup_host((self.host.as_str(), self.port)));
-        let mut found: Vec<SocketAddr> = lookup.await??.collect();
-        found.sort_unstable();
-        found.dedup();
-        if found.is_empty() {
-            return Err(std::io::Error::other("the name has no address"));
-        }
-        if **self.addresses.load() != found {
-            info!("{}:{} is at {found:?}", self.host, self.port);
-            self.addresses.store(Arc::new(found));
-        }
-        Ok(())
+/// The addresses of a server, at least one.
+async fn look_up(server: &UpstreamServer) -> io::Result<Vec<SocketAddr>> {
+    let mut found: Vec<_> = timeout(PATIENCE, lookup_host((&*server.host, server.port))).await??.collect();
+    found.sort_unstable();
+    found.dedup();
+    match found.is_empty() {
+        true => Err(io::Error::other("the name has no address")),
+        false => Ok(found),
     }
 }

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// evenly as can be (the "smooth" order of nginx), and a counter that goes round it.
 pub(super) struct Rotation {
     schedule: Box<[u32]>,
+    members: usize,
     next: AtomicUsize,
 }
 
 impl Rotation {
-    /// A rotation over members with these weights, of which one at least is not zero.
+    /// A rotation over members with these weights, none of which is zero.
     pub(super) fn new(weights: &[u32]) -> Self {
         let common = weights.iter().copied().fold(0, gcd).max(1);
         let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / common)).collect();
@@ -28,14 +29,31 @@ impl Rotation {
             credit[leader] -= total;
             u32::try_from(leader).unwrap_or(0)
         };
-        Self { schedule: (0..total.max(1)).map(|_| turn()).collect(), next: AtomicUsize::new(0) }
+        Self {
+            schedule: (0..total).map(|_| turn()).collect(),
+            members: weights.len(),
+            next: AtomicUsize::new(0),
+        }
     }
 
-    /// The index of the member whose turn it is.
-    pub(super) fn next(&self) -> usize {
+    /// The index of the member whose turn it is, of those that are open; `None` if none is.
+    ///
+    /// A member that is not open lets its turn pass, so that the others share it as they share all turns.
+    pub(super) fn next(&self, open: impl Fn(usize) -> bool) -> Option<usize> {
+        let turn = self.turn()?;
+        if open(turn) {
+            return Some(turn);
+        }
+        let any = (0..self.members).find(|&member| open(member))?;
+        // A round has a turn for everybody, unless other threads take those of whoever is open.
+        let mut round = self.schedule.iter().filter_map(|_| self.turn());
+        round.find(|&turn| open(turn)).or(Some(any))
+    }
+
+    fn turn(&self) -> Option<usize> {
         // Relaxed: each turn is given out once; in which order threads see them does not matter.
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.schedule.len();
-        self.schedule[turn] as usize
+        let turn = self.next.fetch_add(1, Ordering::Relaxed).checked_rem(self.schedule.len())?;
+        Some(self.schedule[turn] as usize)
     }
 }
 
@@ -47,24 +65,37 @@ fn gcd(a: u32, b: u32) -> u32 {
 mod tests {
     use super::*;
 
-    fn turns(weights: &[u32], count: usize) -> Vec<usize> {
+    fn turns(weights: &[u32], count: usize, open: impl Fn(usize) -> bool) -> Vec<usize> {
         let rotation = Rotation::new(weights);
-        (0..count).map(|_| rotation.next()).collect()
+        (0..count).map(|_| rotation.next(&open).unwrap()).collect()
     }
 
     #[test]
     fn equal_weights_take_turns() {
-        assert_eq!(turns(&[7, 7, 7], 6), [0, 1, 2, 0, 1, 2]);
+        assert_eq!(turns(&[7, 7, 7], 6, |_| true), [0, 1, 2, 0, 1, 2]);
     }
 
     #[test]
     fn a_heavy_member_is_spread_out() {
-        assert_eq!(turns(&[5, 1, 1], 7), [0, 0, 1, 0, 2, 0, 0]);
+        assert_eq!(turns(&[5, 1, 1], 7, |_| true), [0, 0, 1, 0, 2, 0, 0]);
     }
 
     #[test]
     fn every_round_gives_each_its_share() {
-        let taken = turns(&[1000, 999, 1], 2000);
+        let taken = turns(&[1000, 999, 1], 2000, |_| true);
         assert_eq!([0, 1, 2].map(|member| taken.iter().filter(|&&t| t == member).count()), [1000, 999, 1]);
+    }
+
+    #[test]
+    fn the_turns_of_a_member_that_is_not_open_go_to_all_others() {
+        assert_eq!(turns(&[1, 1, 1], 6, |member| member != 0), [1, 2, 1, 2, 1, 2]);
+        let taken = turns(&[1000, 2, 1], 300, |member| member != 0);
+        assert_eq!(taken.iter().filter(|&&member| member == 1).count(), 200);
+    }
+
+    #[test]
+    fn nobody_has_a_turn_when_nobody_is_open_or_there() {
+        assert_eq!(Rotation::new(&[2, 1]).next(|_| false), None);
+        assert_eq!(Rotation::new(&[]).next(|_| true), None);
     }
 }

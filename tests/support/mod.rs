@@ -37,6 +37,22 @@ pub(crate) fn forwarding(settings: &str) -> (gateway::Gateway, MockBackend) {
     (gateway, backend)
 }
 
+/// A configuration that forwards everything to these servers, given as TOML, with these settings of the upstream.
+pub(crate) fn before_servers(servers: &[String], settings: &str) -> String {
+    let servers = servers.join(", ");
+    format!(
+        r#"
+        [upstreams.main]
+        servers = [{servers}]
+        {settings}
+        [[routes]]
+        name = "all"
+        path = "/*"
+        upstream = "main"
+        "#
+    )
+}
+
 /// A configuration that forwards everything to this upstream. The settings are those of `[server]`, then whole
 /// sections, then, after a line `---`, those of the upstream, and after another those of the route.
 pub(crate) fn to_upstream(upstream: SocketAddr, settings: &str) -> String {

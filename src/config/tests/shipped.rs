@@ -78,6 +78,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "balance",
         "connect_timeout",
         "response_timeout",
+        "max_connections",
         "name",
         "hosts",
         "upstream",

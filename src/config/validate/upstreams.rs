@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use super::super::item::Item;
-use super::super::problem::{Checked, Fault, quoted};
-use super::super::value::address;
+use super::super::problem::{Checked, Fault, any_of, quoted};
+use super::super::suggest;
+use super::super::value::{address, key};
 use super::super::values::Values;
-use super::super::{Upstream, UpstreamServer};
+use super::super::{Balance, Upstream, UpstreamServer};
 use super::together;
+use crate::limit::key::Key;
 
+const BALANCE: &str = "a way to balance such as \"round_robin\"";
 const SERVER: &str = "a server such as \"127.0.0.1:9000\"";
 
 /// Reads `[upstreams.*]`.
@@ -22,24 +25,41 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
     let example = "[upstreams.NAME] with a name of its own for each upstream, and its keys below";
     let section = item.section(title, example)?;
     let servers = section.required("servers", "servers = [\"127.0.0.1:9000\"]", servers);
-    let balance =
-        section.or("balance", (), |item| {
-            item.parse("\"round_robin\"", |text| match text {
-                "round_robin" => Ok(()),
-                _ => Err(Fault::new(format!("{} is not a way to balance", quoted(text)))
-                    .hint("write \"round_robin\"")),
-            })
-        });
+    let balance = section.or("balance", Balance::RoundRobin, |item| item.parse(BALANCE, balance));
     let connect_timeout = section.or("connect_timeout", Duration::from_secs(2), |item| item.duration());
     let response_timeout = section.or("response_timeout", Duration::from_secs(30), |item| item.duration());
+    let max_connections = section.or("max_connections", 0, |item| item.integer(0..=1_000_000));
     section.finish();
-    balance?;
     Ok(Upstream {
         name: name.to_owned(),
         servers: servers?,
+        balance: balance?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
+        max_connections: usize::try_from(max_connections?).ok().filter(|&max| max > 0),
     })
+}
+
+/// A way to balance: `round_robin`, `hash:header:X-User`.
+fn balance(text: &str) -> Result<Balance, Fault> {
+    const WAYS: [&str; 4] = ["round_robin", "least_requests", "random", "hash:KEY"];
+    match text {
+        "round_robin" => Ok(Balance::RoundRobin),
+        "least_requests" => Ok(Balance::LeastRequests),
+        "random" => Ok(Balance::Random),
+        "hash" => Err(Fault::new("\"hash\" does not say by which key")
+            .hint("write \"hash:\" and a key as limits have, such as \"hash:client_ip\"")),
+        _ => match text.strip_prefix("hash:") {
+            Some(part) => key::part(part).map(|part| Balance::Hash(Key::of(vec![part]))),
+            None => {
+                let fault = Fault::new(format!("{} is not a way to balance", quoted(text)));
+                Err(match suggest::nearest(text, WAYS) {
+                    Some(near) => fault.hint(format!("did you mean {}?", quoted(near))),
+                    None => fault.hint(format!("write {}", any_of(&WAYS.map(quoted)))),
+                })
+            }
+        },
+    }
 }
 
 fn servers(item: Item<'_>) -> Checked<Vec<UpstreamServer>> {

@@ -1,0 +1,176 @@
+//! The endpoints of an upstream as its servers' names resolve just now, and how they are balanced.
+//!
+//! A pool does not change: when a name has other addresses, a new pool takes the place of the old one, and an
+//! endpoint that is in both is the same in both.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::balance::Balancer;
+use super::endpoint::{Endpoint, Hold};
+use crate::config;
+use crate::limit::key::Fingerprint;
+
+/// A request looks for a place so often when others take the one it was given.
+const PATIENCE: usize = 4;
+
+/// Endpoints, in the order of the servers.
+pub(super) struct Pool {
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+    balancer: Balancer,
+}
+
+/// Why a request finds no server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoServer {
+    /// None can be used.
+    Unusable,
+    /// Those that can be used have as many requests as they may.
+    Full,
+}
+
+impl Pool {
+    /// A pool over these endpoints.
+    pub(super) fn new(endpoints: Vec<Arc<Endpoint>>, balance: &config::Balance) -> Self {
+        Self { balancer: Balancer::new(balance, &endpoints), endpoints }
+    }
+
+    /// Gives a request to the endpoint whose turn it is, of those that have not been `tried`.
+    pub(super) fn choose(&self, key: Option<Fingerprint>, tried: &[SocketAddr]) -> Result<Hold, NoServer> {
+        let usable = |endpoint: &Endpoint| !tried.contains(&endpoint.address);
+        let open = |endpoint: &Endpoint| usable(endpoint) && endpoint.has_room();
+        let mut picks = (0..PATIENCE).map_while(|_| self.balancer.pick(&self.endpoints, key, open));
+        picks.find_map(|endpoint| endpoint.hold()).ok_or_else(|| {
+            match self.endpoints.iter().any(|endpoint| usable(endpoint)) {
+                true => NoServer::Full,
+                false => NoServer::Unusable,
+            }
+        })
+    }
+
+    /// The addresses of the server with this index.
+    pub(super) fn addresses(&self, server: usize) -> impl Iterator<Item = SocketAddr> {
+        let of_server = self.endpoints.iter().filter(move |endpoint| endpoint.server == server);
+        of_server.map(|endpoint| endpoint.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::key::{Key, KeyPart, fingerprint_of};
+    use config::{Balance, UpstreamServer};
+
+    const NOBODY: &[SocketAddr] = &[];
+
+    fn endpoints(weights: &[u32], max_running: Option<usize>) -> Vec<Arc<Endpoint>> {
+        let endpoint = |(index, weight): (usize, &u32)| {
+            let address = SocketAddr::from(([192, 0, 2, u8::try_from(index).unwrap()], 80));
+            let server = UpstreamServer { weight: *weight, ..UpstreamServer::at(address) };
+            Arc::new(Endpoint::new(index, &server, address, max_running))
+        };
+        weights.iter().enumerate().map(endpoint).collect()
+    }
+
+    fn pool(balance: &Balance, weights: &[u32]) -> Pool {
+        Pool::new(endpoints(weights, None), balance)
+    }
+
+    fn by_key() -> Balance {
+        Balance::Hash(Key::of(vec![KeyPart::Path]))
+    }
+
+    fn server_for(pool: &Pool, key: u64, tried: &[SocketAddr]) -> usize {
+        pool.choose(Some(fingerprint_of(key)), tried).unwrap().server
+    }
+
+    /// How many of `count` requests each endpoint gets when one ends before the next begins.
+    fn counts(pool: &Pool, count: u64, tried: &[SocketAddr]) -> Vec<u64> {
+        let mut counts = vec![0; pool.endpoints.len()];
+        (0..count).for_each(|key| counts[server_for(pool, key, tried)] += 1);
+        counts
+    }
+
+    #[track_caller]
+    fn about(counts: &[u64], expected: &[u64]) {
+        let near = |(count, expected): (&u64, &u64)| count.abs_diff(*expected) <= 50 + expected / 20;
+        assert!(counts.iter().zip(expected).all(near), "{counts:?} is not about {expected:?}");
+    }
+
+    #[test]
+    fn in_turn_each_gets_exactly_its_share() {
+        let pool = pool(&Balance::RoundRobin, &[5, 3, 2]);
+        assert_eq!(counts(&pool, 1000, NOBODY), [500, 300, 200]);
+        assert_eq!(counts(&pool, 1000, &[pool.endpoints[0].address]), [0, 600, 400]);
+    }
+
+    #[test]
+    fn requests_that_run_are_shared_by_weight() {
+        let pool = pool(&Balance::LeastRequests, &[2, 1, 1]);
+        let mut running: Vec<_> = (0..400).map(|_| pool.choose(None, NOBODY).unwrap()).collect();
+        let load = || pool.endpoints.iter().map(|endpoint| endpoint.running()).collect::<Vec<_>>();
+        assert_eq!(load(), [200, 100, 100]);
+        running.retain(|hold| hold.server != 2);
+        assert_eq!(load(), [200, 100, 0]);
+        running.extend((0..100).map(|_| pool.choose(None, NOBODY).unwrap()));
+        assert_eq!(load(), [200, 100, 100], "whoever has the fewest gets the next");
+    }
+
+    #[test]
+    fn equals_with_nothing_to_do_take_turns() {
+        assert_eq!(counts(&pool(&Balance::LeastRequests, &[1, 1, 1]), 300, NOBODY), [100, 100, 100]);
+    }
+
+    #[test]
+    fn chance_keeps_to_the_weights() {
+        let pool = pool(&Balance::Random, &[3, 1, 1]);
+        about(&counts(&pool, 10_000, NOBODY), &[6000, 2000, 2000]);
+        about(&counts(&pool, 10_000, &[pool.endpoints[0].address]), &[0, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_key_stays_where_it_is() {
+        let pool = pool(&by_key(), &[3, 1, 1]);
+        about(&counts(&pool, 10_000, NOBODY), &[6000, 2000, 2000]);
+        for key in 0..100 {
+            assert_eq!(server_for(&pool, key, NOBODY), server_for(&pool, key, NOBODY));
+        }
+        // The same in every gateway, and in the next version: who is moved loses what its server knew of it.
+        const PINNED: [usize; 12] = [0, 0, 0, 2, 0, 2, 1, 0, 0, 0, 0, 0];
+        assert_eq!((0..12).map(|key| server_for(&pool, key, NOBODY)).collect::<Vec<_>>(), PINNED);
+    }
+
+    #[test]
+    fn an_endpoint_that_leaves_moves_its_own_keys_alone() {
+        let all = endpoints(&[1, 2, 1, 1], None);
+        let before = Pool::new(all.clone(), &by_key());
+        let after = Pool::new([&all[..1], &all[2..]].concat(), &by_key());
+        let mut moved = [0; 4];
+        for key in 0..10_000 {
+            let (was, is) = (server_for(&before, key, NOBODY), server_for(&after, key, NOBODY));
+            match was {
+                1 => moved[is] += 1,
+                _ => assert_eq!(was, is),
+            }
+            let tried = [all[1].address];
+            assert_eq!(server_for(&before, key, &tried), is, "out of use for a moment is the same as gone");
+        }
+        about(&moved, &[1333, 0, 1333, 1333]);
+    }
+
+    #[test]
+    fn a_pool_that_is_full_says_so() {
+        for balance in [Balance::RoundRobin, Balance::LeastRequests, Balance::Random, by_key()] {
+            let pool = Pool::new(endpoints(&[1, 1], Some(1)), &balance);
+            let choose = |tried: &[_]| pool.choose(None, tried).map(|hold| (hold.server, hold));
+            let (one, two) = (choose(NOBODY).unwrap(), choose(NOBODY).unwrap());
+            assert_ne!(one.0, two.0, "another server is tried when one is full");
+            assert_eq!(choose(NOBODY).map(drop), Err(NoServer::Full));
+            drop(one);
+            assert!(choose(NOBODY).is_ok());
+            let everybody: Vec<_> = pool.addresses(0).chain(pool.addresses(1)).collect();
+            assert_eq!(choose(&everybody).map(drop), Err(NoServer::Unusable));
+        }
+        assert_eq!(pool(&Balance::Random, &[]).choose(None, NOBODY).map(drop), Err(NoServer::Unusable));
+    }
+}
