@@ -20,6 +20,7 @@ use tokio::runtime::Builder;
 
 use crate::gateway::Gateway;
 use crate::metrics;
+use crate::upstream::Endpoint;
 
 /// Serves the side port on a thread of its own, so that it answers however busy the workers are.
 ///
@@ -51,7 +52,13 @@ fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    match gateway.metrics.render(&gateway.limiter, gateway.clock.now()) {
+    let now = gateway.clock.now();
+    for (index, upstream) in gateway.upstreams.iter().enumerate() {
+        let any_up = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|e| e.standing(now).is_usable());
+        let up = upstream.servers().into_iter().map(|(_, endpoints)| any_up(&endpoints));
+        gateway.metrics.set_servers_up(index, up);
+    }
+    match gateway.metrics.render(&gateway.limiter, now) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

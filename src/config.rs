@@ -134,6 +134,34 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// How many requests a server may have at once; `None` is no bound.
     pub max_connections: Option<usize>,
+    /// How its servers are checked; `None` does not check them.
+    pub health: Option<Health>,
+    /// When a server that fails gets no requests for a while; `None` is never.
+    pub outlier: Option<Outlier>,
+}
+
+/// `[upstreams.NAME.health]`: servers are asked now and then how they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// What they are asked for: a path, with a query if need be.
+    pub path: String,
+    /// How often.
+    pub interval: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Checks in a row that fail before a server gets no more requests; at least 1.
+    pub unhealthy_after: u32,
+    /// Checks in a row that pass before it gets requests again; at least 1.
+    pub healthy_after: u32,
+}
+
+/// `[upstreams.NAME.outlier]`: how servers answer requests says how they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outlier {
+    /// Requests in a row that fail before a server is ejected; at least 1.
+    pub consecutive_failures: u32,
+    /// How long it gets no requests then.
+    pub eject_for: Duration,
 }
 
 /// How the servers of an upstream share its requests, by their weights.

@@ -72,14 +72,13 @@ impl Gateway {
         if self.is_draining() {
             return Err("draining".to_owned());
         }
-        let without_server = self.upstreams.iter().find(|upstream| !upstream.is_usable());
-        without_server.map_or(Ok(()), |upstream| {
-            let names: Vec<_> = upstream.unresolved().collect();
-            Err(format!(
-                "upstream {:?} has no usable server: {} has no address",
-                upstream.name(),
-                names.join(", ")
-            ))
-        })
+        let now = self.clock.now();
+        match self.upstreams.iter().find(|upstream| !upstream.is_usable(now)) {
+            None => Ok(()),
+            Some(upstream) => {
+                let complaint = upstream.complaint(now);
+                Err(format!("upstream {:?} has no usable server: {complaint}", upstream.name()))
+            }
+        }
     }
 }

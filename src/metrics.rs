@@ -16,7 +16,7 @@ use prometheus::{
 };
 
 use self::requests::RequestCounters;
-use crate::config::Config;
+use crate::config::{Config, Upstream, UpstreamServer};
 use crate::limit::table::Table;
 use crate::limit::{Limit, Limiter, Outcome, Report};
 
@@ -110,6 +110,7 @@ struct Decisions {
 /// The metrics of an upstream.
 struct UpstreamMetrics {
     duration: Histogram,
+    servers_up: Vec<IntGauge>,
     errors: Vec<IntCounter>,
 }
 
@@ -157,7 +158,7 @@ impl Metrics {
         routes.push(route("", &[]));
         let metrics = Self {
             routes,
-            upstreams: config.upstreams.iter().map(|upstream| families.upstream(&upstream.name)).collect(),
+            upstreams: config.upstreams.iter().map(|upstream| families.upstream(upstream)).collect(),
             listeners: listeners
                 .iter()
                 .map(|address| families.connections.with_label_values(&[&address.to_string()]))
@@ -241,6 +242,11 @@ impl Metrics {
         self.upstreams[upstream].duration.observe(took.as_secs_f64());
     }
 
+    /// Notes which servers of an upstream can be used, in the order of the configuration.
+    pub fn set_servers_up(&self, upstream: usize, up: impl Iterator<Item = bool>) {
+        self.upstreams[upstream].servers_up.iter().zip(up).for_each(|(gauge, up)| gauge.set(up.into()));
+    }
+
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors
@@ -279,6 +285,7 @@ struct Families {
     limit_decisions: IntCounterVec,
     upstream_duration: HistogramVec,
     upstream_errors: IntCounterVec,
+    upstream_server_up: IntGaugeVec,
     connections: IntGaugeVec,
 }
 
@@ -324,6 +331,11 @@ impl Families {
                 "Failures of upstreams, by kind.",
                 &["upstream", "kind"],
             )?,
+            upstream_server_up: gauges(
+                "gateway_upstream_server_up",
+                "1 if the server can get requests.",
+                &["upstream", "server"],
+            )?,
             connections: gauges("gateway_connections", "Open connections of clients.", &["listener"])?,
         })
     }
@@ -338,10 +350,14 @@ impl Families {
         }
     }
 
-    fn upstream(&self, name: &str) -> UpstreamMetrics {
+    fn upstream(&self, config: &Upstream) -> UpstreamMetrics {
+        let name = config.name.as_str();
         let error = |kind: UpstreamError| self.upstream_errors.with_label_values(&[name, kind.label()]);
+        let server_up =
+            |server: &UpstreamServer| self.upstream_server_up.with_label_values(&[name, &server.to_string()]);
         UpstreamMetrics {
             duration: self.upstream_duration.with_label_values(&[name]),
+            servers_up: config.servers.iter().map(server_up).collect(),
             errors: UpstreamError::ALL.map(error).to_vec(),
         }
     }

@@ -28,7 +28,7 @@ use self::reply::Reply;
 use crate::config::{Action, Route};
 use crate::gateway::Gateway;
 use crate::metrics::UpstreamError;
-use crate::upstream::NoServer;
+use crate::upstream::{NoServer, reason};
 
 /// At most so many servers are connected to for a request.
 const MAX_CONNECTS: usize = 3;
@@ -79,22 +79,29 @@ impl Proxy {
 
     /// What becomes of a request that no server of this upstream takes.
     fn no_server(&self, upstream: usize, none: NoServer, ctx: &mut Context) -> Box<Error> {
-        let (kind, detail) = match none {
-            NoServer::Unusable => (UpstreamError::NoServer, "no server of the upstream can be used"),
-            NoServer::Full => (UpstreamError::Full, "the upstream has as many requests as it may"),
+        let (kind, reply) = match none {
+            NoServer::Unusable(wait) => {
+                (UpstreamError::NoServer, Reply::unavailable("no server of the upstream can be used", wait))
+            }
+            NoServer::Full => {
+                let detail = "the upstream has as many requests as it may";
+                (UpstreamError::Full, Reply::unavailable(detail, Duration::ZERO))
+            }
         };
         self.gateway.metrics.count_upstream_error(upstream, kind);
         ctx.upstream_error = Some(kind);
-        ctx.reply = Some(Reply::unavailable(detail));
+        ctx.reply = Some(reply);
         Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()))
     }
 
     fn note_upstream_error(&self, ctx: &mut Context, kind: UpstreamError, error: &Error) {
-        let Some(attempt) = &ctx.attempt else { return };
+        let Some(attempt) = &mut ctx.attempt else { return };
         ctx.upstream_error = Some(kind);
         self.gateway.metrics.count_upstream_error(attempt.upstream, kind);
         let upstream = &self.gateway.upstreams[attempt.upstream];
-        if upstream.may_warn(self.gateway.clock.now().since(self.gateway.started).as_secs()) {
+        let now = self.gateway.clock.now();
+        upstream.note_failure(&mut attempt.server, now);
+        if upstream.may_warn(now.since(self.gateway.started).as_secs()) {
             warn!(
                 "upstream {:?}, server {}: {}: {error}",
                 upstream.name(),
@@ -160,11 +167,11 @@ impl ProxyHttp for Proxy {
         let upstream = &self.gateway.upstreams[index];
         ctx.body_bytes = 0;
         ctx.upstream_error = None;
-        let server = match ctx.next.take().map_or_else(|| upstream.choose(ctx.key, &ctx.tried), Ok) {
+        let now = self.gateway.clock.now();
+        let server = match ctx.next.take().map_or_else(|| upstream.choose(ctx.key, &ctx.tried, now), Ok) {
             Ok(server) => server,
             Err(none) => return Err(self.no_server(index, none, ctx)),
         };
-        let now = self.gateway.clock.now();
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
@@ -216,9 +223,17 @@ impl ProxyHttp for Proxy {
             return Ok(());
         }
         if let Some(attempt) = &mut ctx.attempt {
-            let took = self.gateway.clock.now().since(attempt.started);
+            let now = self.gateway.clock.now();
+            let took = now.since(attempt.started);
             attempt.took = Some(took);
             self.gateway.metrics.observe_upstream(attempt.upstream, took);
+            let upstream = &self.gateway.upstreams[attempt.upstream];
+            match response.status {
+                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                    upstream.note_failure(&mut attempt.server, now);
+                }
+                _ => upstream.note_success(&mut attempt.server),
+            }
         }
         if let Some(connection) = &ctx.connection {
             connection.set_deadline(ctx.deadline);
@@ -256,7 +271,8 @@ impl ProxyHttp for Proxy {
         if let Some(attempt) = &ctx.attempt {
             ctx.tried.push(attempt.server.address);
             if ctx.tried.len() < MAX_CONNECTS {
-                ctx.next = self.gateway.upstreams[attempt.upstream].choose(ctx.key, &ctx.tried).ok();
+                let upstream = &self.gateway.upstreams[attempt.upstream];
+                ctx.next = upstream.choose(ctx.key, &ctx.tried, self.gateway.clock.now()).ok();
             }
         }
         // Nothing has been sent, so nothing can be done twice.
@@ -276,7 +292,7 @@ impl ProxyHttp for Proxy {
             }
         }
         if *error.esource() == ErrorSource::Internal || *error.esource() == ErrorSource::Unset {
-            warn!("a request failed inside the gateway: {}", reply::reason(error));
+            warn!("a request failed inside the gateway: {}", reason(error));
         }
         let failed = |error_code| FailToProxy { error_code, can_reuse_downstream: false };
         if session.response_written().is_some_and(|response| !response.status.is_informational()) {

@@ -106,7 +106,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
             info!("side port on http://{}", listener.address());
             admin::start(listener.into_std(), gateway.clone())?;
         }
-        tokio::spawn(upstream::keep_resolved(gateway.upstreams.clone()));
+        tokio::spawn(upstream::look_after(gateway.upstreams.clone()));
         tokio::spawn(overflow::watch(gateway.clone()));
         // Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
         let (alive, all_gone) = mpsc::channel::<()>(1);

@@ -2,9 +2,12 @@
 
 mod balance;
 mod endpoint;
+mod health;
 mod pool;
+mod reason;
 mod resolve;
 mod rotation;
+mod standing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,19 +15,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use log::{info, warn};
 use pingora::upstreams::peer::HttpPeer;
 
-use self::endpoint::Endpoint;
 use self::pool::Pool;
-use crate::config;
+use crate::clock::Timestamp;
+use crate::config::{self, UpstreamServer};
 use crate::limit::key::{Fingerprint, Key};
 
-pub use self::endpoint::Hold;
+pub use self::endpoint::{Endpoint, Hold};
 pub use self::pool::NoServer;
-pub use self::resolve::keep_resolved;
+pub use self::reason::reason;
+pub use self::standing::Standing;
 
 /// How long an unused connection to an upstream is kept.
 const POOLED_IDLE: Duration = Duration::from_secs(60);
+
+/// Keeps names resolved and servers checked, for ever.
+pub async fn look_after(upstreams: Arc<[Upstream]>) {
+    tokio::join!(resolve::keep_resolved(upstreams.clone()), health::keep_checked(upstreams));
+}
 
 /// A group of servers that share the work.
 pub struct Upstream {
@@ -37,7 +47,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// An upstream as configured. Servers given by name are unusable until [`keep_resolved`] has looked them up.
+    /// An upstream as configured. Servers given by name are unusable until [`look_after`] has found them.
     pub fn new(config: config::Upstream) -> Self {
         let upstream = Self {
             pool: ArcSwap::from_pointee(Pool::new(Vec::new(), &config.balance)),
@@ -80,22 +90,53 @@ impl Upstream {
     ///
     /// # Errors
     /// When there is none: [`NoServer`].
-    pub fn choose(&self, key: Option<Fingerprint>, tried: &[SocketAddr]) -> Result<Hold, NoServer> {
-        self.pool.load().choose(key, tried)
+    pub fn choose(
+        &self,
+        key: Option<Fingerprint>,
+        tried: &[SocketAddr],
+        now: Timestamp,
+    ) -> Result<Hold, NoServer> {
+        self.pool.load().choose(key, tried, now)
     }
 
-    /// The servers that cannot be used because their names have no address.
-    pub fn unresolved(&self) -> impl Iterator<Item = &str> {
-        let pool = self.pool.load_full();
-        let servers = self.config.servers.iter().enumerate();
-        servers
-            .filter(move |(index, _)| pool.addresses(*index).next().is_none())
-            .map(|(_, server)| server.host.as_str())
+    /// Notes that a server has answered a request.
+    pub fn note_success(&self, server: &mut Hold) {
+        if server.succeeded() {
+            info!("upstream {:?}, server {}: it gets its share again", self.name(), server.address);
+        }
+    }
+
+    /// Notes that a server has failed on a request.
+    pub fn note_failure(&self, server: &mut Hold, now: Timestamp) {
+        if let Some(outlier) = &self.config.outlier
+            && server.failed(outlier, now)
+        {
+            let (name, address, time) = (self.name(), server.address, outlier.eject_for);
+            warn!("upstream {name:?}, server {address}: it fails, and gets no requests for {time:?}");
+        }
+    }
+
+    /// The servers of the configuration, each with its addresses just now.
+    pub fn servers(&self) -> Vec<(&UpstreamServer, Vec<Arc<Endpoint>>)> {
+        let pool = self.pool.load();
+        let of_server = |index: usize| {
+            pool.endpoints.iter().filter(move |endpoint| endpoint.server == index).cloned().collect()
+        };
+        self.config.servers.iter().enumerate().map(|(index, server)| (server, of_server(index))).collect()
     }
 
     /// Whether any server can be used.
-    pub fn is_usable(&self) -> bool {
-        !self.pool.load().endpoints.is_empty()
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        self.pool.load().endpoints.iter().any(|endpoint| endpoint.standing(now).is_usable())
+    }
+
+    /// Why no server can be used: `127.0.0.1:9000 is unhealthy, users.internal:80 has no address`.
+    pub fn complaint(&self, now: Timestamp) -> String {
+        let of_server = |(server, endpoints): (&UpstreamServer, Vec<Arc<Endpoint>>)| match endpoints.first() {
+            None => format!("{server} has no address"),
+            Some(endpoint) => format!("{server} is {}", endpoint.standing(now).label()),
+        };
+        self.servers().into_iter().map(of_server).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether a failure may be logged in this second (of any clock): an outage is not to flood the log.
@@ -137,7 +178,9 @@ impl Upstream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Balance, UpstreamServer};
+    use crate::config::Balance;
+
+    const NOW: Timestamp = Timestamp::from_nanos(0);
 
     fn upstream(hosts: &[&str]) -> Upstream {
         let server = |host: &&str| UpstreamServer { host: (*host).to_owned(), port: 80, weight: 1 };
@@ -148,11 +191,13 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             max_connections: None,
+            health: None,
+            outlier: None,
         })
     }
 
     fn turns(upstream: &Upstream, count: usize) -> Vec<String> {
-        let turn = |_| upstream.choose(None, &[]).unwrap().address.ip().to_string();
+        let turn = |_| upstream.choose(None, &[], NOW).unwrap().address.ip().to_string();
         (0..count).map(turn).collect()
     }
 
@@ -163,8 +208,8 @@ mod tests {
     #[test]
     fn a_server_without_an_address_has_no_turn() {
         let upstream = upstream(&["name.invalid", "2001:db8::1"]);
-        assert!(upstream.is_usable());
-        assert_eq!(upstream.unresolved().collect::<Vec<_>>(), ["name.invalid"]);
+        assert!(upstream.is_usable(NOW));
+        assert_eq!(upstream.complaint(NOW), "name.invalid:80 has no address, [2001:db8::1]:80 is up");
         assert_eq!(turns(&upstream, 2), ["2001:db8::1", "2001:db8::1"]);
     }
 
@@ -178,10 +223,11 @@ mod tests {
     #[test]
     fn an_address_that_stays_keeps_its_requests_when_a_name_moves() {
         let upstream = upstream(&["name.invalid"]);
-        assert!(!upstream.is_usable());
-        assert_eq!(upstream.choose(None, &[]).map(drop), Err(NoServer::Unusable));
+        assert!(!upstream.is_usable(NOW));
+        assert_eq!(upstream.choose(None, &[], NOW).map(drop), Err(NoServer::Unusable(Duration::ZERO)));
         upstream.set_addresses(0, &addresses(&["192.0.2.1", "192.0.2.2"]));
-        let (first, second) = (upstream.choose(None, &[]).unwrap(), upstream.choose(None, &[]).unwrap());
+        let (first, second) =
+            (upstream.choose(None, &[], NOW).unwrap(), upstream.choose(None, &[], NOW).unwrap());
         upstream.set_addresses(0, &addresses(&["192.0.2.2", "192.0.2.3"]));
         assert_eq!(turns(&upstream, 2), ["192.0.2.2", "192.0.2.3"]);
         let running = || upstream.pool.load().endpoints.iter().map(|e| e.running()).collect::<Vec<_>>();

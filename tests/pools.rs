@@ -7,22 +7,12 @@ use mock_backend::MockBackend;
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
 use crate::support::upstream::dead_address;
-use crate::support::{before_servers, eventually};
-
-/// Servers called `a`, `b` and so on.
-fn backends(count: u8) -> Vec<MockBackend> {
-    let name = |index| char::from(b'a' + index).to_string();
-    (0..count).map(|index| MockBackend::builder().name(name(index)).start_blocking().unwrap()).collect()
-}
+use crate::support::{backends, before_servers, eventually, quoted};
 
 /// A gateway before these servers, given as TOML, with these settings of the upstream.
 #[track_caller]
 fn before(servers: &[String], settings: &str) -> Gateway {
     Gateway::start(&before_servers(servers, settings))
-}
-
-fn quoted(backend: &MockBackend) -> String {
-    format!("\"{}\"", backend.addr())
 }
 
 /// Which servers answer requests with this header field, sent one after the other.
@@ -45,7 +35,7 @@ fn counts<const N: usize>(expected: [(&str, usize); N]) -> BTreeMap<String, usiz
 fn weights_are_shares() {
     let backends = backends(2);
     let heavy = format!("{{ address = \"{}\", weight = 3 }}", backends[1].addr());
-    let gateway = before(&[quoted(&backends[0]), heavy], "");
+    let gateway = before(&[quoted(backends[0].addr()), heavy], "");
     assert_eq!(answers(&gateway, 40, ("x", "y")), counts([("a", 10), ("b", 30)]));
 }
 
@@ -53,7 +43,7 @@ fn weights_are_shares() {
 fn a_server_that_takes_no_connection_costs_no_request() {
     let backends = backends(1);
     let (dead, _held) = dead_address();
-    let gateway = before(&[format!("\"{dead}\""), quoted(&backends[0])], "");
+    let gateway = before(&[quoted(dead), quoted(backends[0].addr())], "");
     assert_eq!(answers(&gateway, 10, ("x", "y")), counts([("a", 10)]));
     let post = gateway.raw(request("POST", "/echo", &[], "body"));
     assert_eq!(post.json()["body"], "body");
@@ -62,7 +52,8 @@ fn a_server_that_takes_no_connection_costs_no_request() {
 #[test]
 fn the_fewest_running_requests_win() {
     let backends = backends(2);
-    let gateway = before(&[quoted(&backends[0]), quoted(&backends[1])], "balance = \"least_requests\"");
+    let gateway =
+        before(&[quoted(backends[0].addr()), quoted(backends[1].addr())], "balance = \"least_requests\"");
     let mut busy = gateway.connect();
     busy.send(request("GET", "/sse", &[], ""));
     let taken = busy.response_head().header("x-backend").unwrap().to_owned();
@@ -73,7 +64,7 @@ fn the_fewest_running_requests_win() {
 #[test]
 fn a_key_decides_and_a_server_that_leaves_moves_its_own_keys_alone() {
     let mut backends = backends(3);
-    let servers: Vec<_> = backends.iter().map(quoted).collect();
+    let servers: Vec<_> = backends.iter().map(|backend| quoted(backend.addr())).collect();
     let gateway = before(&servers, "balance = \"hash:header:X-User\"");
     let of_user = |user: usize| {
         let answers = answers(&gateway, 3, ("X-User", &user.to_string()));
@@ -97,7 +88,7 @@ fn gateway_name(backend: &MockBackend) -> String {
 #[test]
 fn a_full_server_lets_another_one_take_the_request_and_full_servers_answer_503() {
     let backends = backends(2);
-    let servers: Vec<_> = backends.iter().map(quoted).collect();
+    let servers: Vec<_> = backends.iter().map(|backend| quoted(backend.addr())).collect();
     let gateway = before(&servers, "max_connections = 1");
     let take = || {
         let mut connection = gateway.connect();

@@ -43,6 +43,7 @@ fn the_metrics_are_those_of_the_contract() {
         ("gateway_limit_decisions_total", "counter"),
         ("gateway_requests_in_flight", "gauge"),
         ("gateway_upstream_errors_total", "counter"),
+        ("gateway_upstream_server_up", "gauge"),
         ("gateway_limiter_clients", "gauge"),
         ("gateway_limiter_capacity", "gauge"),
         ("gateway_limiter_overflow_total", "counter"),
@@ -75,7 +76,7 @@ fn requests_in_flight_are_counted_while_they_are() {
 
 #[test]
 fn the_stats_add_the_metrics_up() {
-    let (gateway, _backend) = forwarding(LIMIT);
+    let (gateway, backend) = forwarding(LIMIT);
     let empty = gateway.admin_get("/stats").json();
     assert_eq!(empty["total"]["requests"], 0);
     assert_eq!(empty["total"]["latency"]["p99_ms"], 0.0);
@@ -85,7 +86,8 @@ fn the_stats_add_the_metrics_up() {
     gateway.get("/bad%2fpath");
     let stats = eventually("all are counted", || {
         let stats = gateway.admin_get("/stats").json();
-        (stats["total"]["requests"] == 6).then_some(stats)
+        let running = &stats["upstreams"]["main"]["servers"][0]["in_flight"];
+        (stats["total"]["requests"] == 6 && *running == 0).then_some(stats)
     });
     assert_eq!(stats["total"]["by_status"], serde_json::json!({"200": 3, "400": 1, "429": 2}));
     assert_eq!(stats["routes"]["all"]["requests"], 5);
@@ -95,7 +97,11 @@ fn the_stats_add_the_metrics_up() {
     assert_eq!(stats["limits"]["l"]["refused"], 2);
     assert_eq!(stats["limits"]["l"]["clients"], 1);
     assert!(stats["limits"]["l"]["capacity"].as_u64().is_some_and(|capacity| capacity >= 1_000_000));
-    assert_eq!(stats["upstreams"]["main"]["usable"], true);
+    let upstream = &stats["upstreams"]["main"];
+    assert_eq!(upstream["usable"], true);
+    let address = backend.addr().to_string();
+    let server = serde_json::json!([{"server": address, "address": address, "state": "up", "in_flight": 0}]);
+    assert_eq!(upstream["servers"], server);
     let latency = &stats["routes"]["all"]["latency"];
     let quantile = |name: &str| latency[name].as_f64().unwrap();
     assert!(quantile("mean_ms") > 0.0);

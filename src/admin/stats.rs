@@ -1,9 +1,11 @@
 //! `GET /stats`: the numbers behind the metrics, added up.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::limit::table::Table;
 use crate::metrics::RouteMetrics;
@@ -56,7 +58,19 @@ struct Offender {
 #[derive(Debug, Serialize)]
 struct Upstream {
     usable: bool,
+    servers: Vec<Server>,
     errors: BTreeMap<&'static str, u64>,
+}
+
+/// How an address of a server does.
+#[derive(Debug, Serialize)]
+struct Server {
+    /// What the configuration calls it.
+    server: String,
+    /// `None` while its name has none.
+    address: Option<SocketAddr>,
+    state: &'static str,
+    in_flight: usize,
 }
 
 /// Adds it all up.
@@ -79,7 +93,8 @@ pub(super) fn collect(gateway: &Gateway) -> Stats {
     };
     let upstream = |(index, upstream): (usize, &crate::upstream::Upstream)| {
         let errors = metrics.upstream_errors(index).collect();
-        (upstream.name().to_owned(), Upstream { usable: upstream.is_usable(), errors })
+        let usable = upstream.is_usable(now);
+        (upstream.name().to_owned(), Upstream { usable, servers: servers(upstream, now), errors })
     };
     Stats {
         uptime_seconds: now.since(gateway.started).as_secs_f64(),
@@ -95,6 +110,23 @@ impl From<crate::limit::Offender> for Offender {
     fn from(offender: crate::limit::Offender) -> Self {
         Self { key: offender.key, refused_last_minute: offender.refused }
     }
+}
+
+fn servers(upstream: &crate::upstream::Upstream, now: Timestamp) -> Vec<Server> {
+    let mut servers = Vec::new();
+    for (server, endpoints) in upstream.servers() {
+        let server = server.to_string();
+        if endpoints.is_empty() {
+            servers.push(Server { server: server.clone(), address: None, state: "unresolved", in_flight: 0 });
+        }
+        servers.extend(endpoints.iter().map(|endpoint| Server {
+            server: server.clone(),
+            address: Some(endpoint.address),
+            state: endpoint.standing(now).label(),
+            in_flight: endpoint.running(),
+        }));
+    }
+    servers
 }
 
 fn traffic(routes: &[RouteMetrics]) -> Traffic {

@@ -79,6 +79,21 @@ fn defaults_are_filled_in() {
     assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(upstream.response_timeout, Duration::from_secs(30));
     assert_eq!((&upstream.balance, upstream.max_connections), (&Balance::RoundRobin, None));
+    assert_eq!((&upstream.health, upstream.outlier), (&None, None));
+}
+
+#[test]
+fn checks_that_are_asked_for_have_defaults() {
+    let upstream = "[upstreams.u]\nservers = [\"u:1\"]\nhealth = { path = \"/h?x=1\" }\noutlier = {}\n";
+    let upstream = &valid(&format!("{upstream}{ONE_ROUTE}")).upstreams[0];
+    let health = upstream.health.as_ref().unwrap();
+    assert_eq!((health.path.as_str(), health.interval), ("/h?x=1", Duration::from_secs(5)));
+    assert_eq!(
+        (health.timeout, health.unhealthy_after, health.healthy_after),
+        (Duration::from_secs(2), 3, 2)
+    );
+    let outlier = Outlier { consecutive_failures: 5, eject_for: Duration::from_secs(10) };
+    assert_eq!(upstream.outlier, Some(outlier));
 }
 
 #[test]

@@ -7,11 +7,11 @@ use pingora::Error;
 use pingora_proxy::Session;
 
 use super::context::Context;
-use super::reply::reason;
 use crate::access_log::Entry;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
 use crate::limit::{Outcome, fields};
+use crate::upstream::reason;
 
 /// What the access log says of a request that has ended.
 pub(super) fn of<'a>(

@@ -12,9 +12,6 @@ use crate::limit::fields::retry_after;
 use crate::metrics::UpstreamError;
 use std::time::Duration;
 
-/// The longest reason that is logged, in characters.
-const MAX_REASON: usize = 200;
-
 /// RFC 9457.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -61,9 +58,10 @@ impl Reply {
         }
     }
 
-    /// The answer when there is nobody to do the work just now.
-    pub(super) fn unavailable(detail: &str) -> Self {
-        Self::problem(StatusCode::SERVICE_UNAVAILABLE, detail).with("Retry-After", HeaderValue::from(1_u64))
+    /// The answer when there is nobody to do the work, and cannot be before this time is over.
+    pub(super) fn unavailable(detail: &str, wait: Duration) -> Self {
+        Self::problem(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with("Retry-After", HeaderValue::from(retry_after(wait)))
     }
 
     /// The answer to a request that was refused by these limits.
@@ -247,22 +245,6 @@ pub(super) fn upstream_error(error: &Error) -> UpstreamError {
     }
 }
 
-/// Why something failed, for those who run the gateway: what the system said, if it said anything. It is one short
-/// line, whatever of an upstream's answer it quotes.
-pub(super) fn reason(error: &Error) -> String {
-    if let Some(io) = error.root_cause().downcast_ref::<io::Error>() {
-        return io.to_string();
-    }
-    match &error.context {
-        Some(context) => {
-            let printable = |c: &char| !c.is_control();
-            let context: String = context.as_str().chars().filter(printable).take(MAX_REASON).collect();
-            format!("{}: {context}", error.etype().as_str())
-        }
-        None => error.etype().as_str().to_owned(),
-    }
-}
-
 /// The kind of the I/O error at the root of a failure.
 fn io_kind(error: &Error) -> Option<io::ErrorKind> {
     error.root_cause().downcast_ref::<io::Error>().map(io::Error::kind)
@@ -315,20 +297,6 @@ mod tests {
         assert!(!head.headers.contains_key(header::CONTENT_LENGTH));
         let text = reply.to_http1(&[], &HeaderValue::from_static("i"));
         assert_eq!(text, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
-    }
-
-    #[test]
-    fn a_reason_is_what_the_system_said_or_what_is_known() {
-        let refused = io::Error::from_raw_os_error(111);
-        let said = refused.to_string();
-        let failed: Result<(), io::Error> = Err(refused);
-        let failed = failed.or_err(ErrorType::ConnectRefused, "a long story").unwrap_err();
-        assert_eq!(reason(&failed), said);
-        assert_eq!(
-            reason(&Error::explain(ErrorType::InvalidHTTPHeader, "twice")),
-            "InvalidHTTPHeader: twice"
-        );
-        assert_eq!(reason(&Error::new(ErrorType::ConnectTimedout)), "ConnectTimedout");
     }
 
     #[test]

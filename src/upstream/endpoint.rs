@@ -1,13 +1,15 @@
-//! One address of a server, and the requests that it has just now.
+//! One address of a server: the requests that it has just now, and how it stands.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use siphasher::sip::SipHasher13;
 
-use crate::config::UpstreamServer;
+use super::standing::{Standing, StandingCell};
+use crate::clock::Timestamp;
+use crate::config::{Health, Outlier, UpstreamServer};
 
 /// An address that requests are sent to. All addresses of a name are endpoints of their own.
 pub struct Endpoint {
@@ -22,7 +24,16 @@ pub struct Endpoint {
     /// What tells it from the others when a key decides: the same in every gateway.
     pub(super) identity: u64,
     running: AtomicUsize,
+    standing: StandingCell,
+    /// Whether a request tries it.
+    trying: AtomicBool,
+    /// Failures in a row.
+    failures: AtomicU32,
+    /// Health checks in a row that said the contrary of how it stands.
+    contrary_checks: AtomicU32,
 }
+
+// Atomics are relaxed: each number stands for itself, and none is there to say that another has been written.
 
 impl Endpoint {
     /// An address of a server, which is the one with this index.
@@ -39,65 +50,165 @@ impl Endpoint {
             max_running: max_running.unwrap_or(usize::MAX),
             identity: SipHasher13::new().hash(format!("{config} {address}").as_bytes()),
             running: AtomicUsize::new(0),
+            standing: StandingCell::new(Standing::Up),
+            trying: AtomicBool::new(false),
+            failures: AtomicU32::new(0),
+            contrary_checks: AtomicU32::new(0),
         }
     }
 
     /// The requests that it has just now.
     pub fn running(&self) -> usize {
-        // Relaxed, here and below: the number orders nothing, and is exact all the same.
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Whether it may have another request.
+    /// How it stands.
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        match self.standing.load() {
+            Standing::Ejected { until } if now >= until => Standing::Trial,
+            standing => standing,
+        }
+    }
+
+    /// Whether it may have another request, but for those that it has.
+    pub(super) fn is_open(&self, now: Timestamp) -> bool {
+        match self.standing(now) {
+            Standing::Up => true,
+            Standing::Trial => !self.trying.load(Ordering::Relaxed),
+            Standing::Ejected { .. } | Standing::Unhealthy => false,
+        }
+    }
+
+    /// Whether it has fewer requests than it may.
     pub(super) fn has_room(&self) -> bool {
         self.running() < self.max_running
     }
 
-    /// Gives it a request, unless it has as many as it may.
-    pub(super) fn hold(self: &Arc<Self>) -> Option<Hold> {
+    /// Gives it a request, unless it gets none just now.
+    pub(super) fn hold(self: &Arc<Self>, now: Timestamp) -> Option<Hold> {
+        let trial = match self.standing(now) {
+            Standing::Up => false,
+            Standing::Trial if !self.trying.swap(true, Ordering::Relaxed) => true,
+            _ => return None,
+        };
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         // From here on the request counts; if it must not, dropping this takes it away again.
-        let hold = Hold(self.clone());
+        let hold = Hold { endpoint: self.clone(), trial };
         (before < self.max_running).then_some(hold)
+    }
+
+    /// Notes a health check. Whether it changes how the endpoint stands.
+    pub(super) fn checked(&self, passed: bool, health: &Health) -> bool {
+        let unhealthy = self.standing.load() == Standing::Unhealthy;
+        if passed != unhealthy {
+            self.contrary_checks.store(0, Ordering::Relaxed);
+            return false;
+        }
+        let (needed, then) = match passed {
+            true => (health.healthy_after, Standing::Trial),
+            false => (health.unhealthy_after, Standing::Unhealthy),
+        };
+        let enough = self.contrary_checks.fetch_add(1, Ordering::Relaxed) + 1 >= needed;
+        if enough {
+            self.contrary_checks.store(0, Ordering::Relaxed);
+            self.failures.store(0, Ordering::Relaxed);
+            self.standing.store(then);
+        }
+        enough
     }
 }
 
 /// A request that an endpoint has, until this is dropped.
 #[must_use]
-pub struct Hold(Arc<Endpoint>);
+pub struct Hold {
+    endpoint: Arc<Endpoint>,
+    /// Whether it is to find out how the endpoint does.
+    trial: bool,
+}
+
+impl Hold {
+    /// Notes that it was answered. Whether that ends a trial.
+    pub(super) fn succeeded(&mut self) -> bool {
+        // Written only if need be, for all threads read it.
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        self.end_trial(Standing::Up)
+    }
+
+    /// Notes that it failed. Whether the endpoint is ejected for that.
+    pub(super) fn failed(&mut self, outlier: &Outlier, now: Timestamp) -> bool {
+        let ejected = Standing::Ejected { until: now.after(outlier.eject_for) };
+        if self.trial {
+            return self.end_trial(ejected);
+        }
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        failures >= outlier.consecutive_failures && self.standing.change(Standing::Up, ejected)
+    }
+
+    fn end_trial(&mut self, then: Standing) -> bool {
+        if !std::mem::take(&mut self.trial) {
+            return false;
+        }
+        let changed = match self.standing.load() {
+            // One whose time was up when the trial began is still said to be ejected.
+            from @ (Standing::Trial | Standing::Ejected { .. }) => self.standing.change(from, then),
+            Standing::Up | Standing::Unhealthy => false,
+        };
+        self.failures.store(0, Ordering::Relaxed);
+        self.trying.store(false, Ordering::Relaxed);
+        changed
+    }
+}
 
 impl Deref for Hold {
     type Target = Endpoint;
 
     fn deref(&self) -> &Endpoint {
-        &self.0
+        &self.endpoint
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::Relaxed);
+        self.endpoint.running.fetch_sub(1, Ordering::Relaxed);
+        if self.trial {
+            self.endpoint.trying.store(false, Ordering::Relaxed);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    const NOW: Timestamp = Timestamp::from_nanos(0);
+    const OUTLIER: Outlier = Outlier { consecutive_failures: 3, eject_for: Duration::from_secs(10) };
 
     fn endpoint(max_running: usize) -> Arc<Endpoint> {
         let address = SocketAddr::from(([192, 0, 2, 1], 80));
         Arc::new(Endpoint::new(0, &UpstreamServer::at(address), address, Some(max_running)))
     }
 
+    fn seconds(seconds: u64) -> Timestamp {
+        NOW.after(Duration::from_secs(seconds))
+    }
+
+    /// Lets this many requests fail, and says whether the last one had the endpoint ejected.
+    fn fail(endpoint: &Arc<Endpoint>, count: u32, now: Timestamp) -> bool {
+        (0..count).fold(false, |_, _| endpoint.hold(now).unwrap().failed(&OUTLIER, now))
+    }
+
     #[test]
     fn an_endpoint_has_no_more_requests_than_it_may() {
         let endpoint = endpoint(2);
-        let (one, two) = (endpoint.hold().unwrap(), endpoint.hold().unwrap());
+        let (one, two) = (endpoint.hold(NOW).unwrap(), endpoint.hold(NOW).unwrap());
         assert!(!endpoint.has_room());
-        assert!(endpoint.hold().is_none());
+        assert!(endpoint.hold(NOW).is_none());
         assert_eq!(endpoint.running(), 2);
         drop(one);
-        assert!(endpoint.hold().is_some(), "the place of a request that has ended is free");
+        assert!(endpoint.hold(NOW).is_some(), "the place of a request that has ended is free");
         drop(two);
         assert_eq!(endpoint.running(), 0);
     }
@@ -105,20 +216,90 @@ mod tests {
     #[test]
     fn threads_that_race_for_the_last_place_never_share_it() {
         let endpoint = endpoint(3);
-        let inside = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..2000 {
-                        if let Some(hold) = endpoint.hold() {
-                            assert!(inside.fetch_add(1, Ordering::SeqCst) < 3);
-                            inside.fetch_sub(1, Ordering::SeqCst);
-                            drop(hold);
-                        }
-                    }
-                });
-            }
-        });
+        race(&endpoint, 3, NOW);
         assert_eq!(endpoint.running(), 0);
+        fail(&endpoint, 3, NOW);
+        race(&endpoint, 1, seconds(10));
+        assert_eq!(endpoint.standing(NOW), Standing::Ejected { until: seconds(10) });
+    }
+
+    /// Threads that all want a place at once find no more than this many.
+    fn race(endpoint: &Arc<Endpoint>, places: usize, now: Timestamp) {
+        let inside = AtomicUsize::new(0);
+        let run = || {
+            for _ in 0..2000 {
+                if let Some(hold) = endpoint.hold(now) {
+                    assert!(inside.fetch_add(1, Ordering::SeqCst) < places);
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(hold);
+                }
+            }
+        };
+        std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(run))));
+    }
+
+    #[test]
+    fn failures_in_a_row_eject() {
+        let endpoint = endpoint(10);
+        assert!(!fail(&endpoint, 2, NOW));
+        assert!(!endpoint.hold(NOW).unwrap().succeeded());
+        assert!(!fail(&endpoint, 2, NOW), "an answer ends a row");
+        assert_eq!(endpoint.standing(NOW), Standing::Up);
+        let mut late = endpoint.hold(NOW).unwrap();
+        assert!(fail(&endpoint, 1, NOW));
+        assert_eq!(endpoint.standing(NOW), Standing::Ejected { until: seconds(10) });
+        assert!(!late.failed(&OUTLIER, seconds(1)), "it is ejected already");
+        assert!(!endpoint.is_open(seconds(9)));
+        assert!(endpoint.hold(seconds(9)).is_none());
+    }
+
+    #[test]
+    fn whoever_comes_back_is_tried_by_one_request_at_a_time() {
+        let endpoint = endpoint(10);
+        fail(&endpoint, 3, NOW);
+        let now = seconds(10);
+        assert_eq!(endpoint.standing(now), Standing::Trial);
+        let given_up = endpoint.hold(now).unwrap();
+        assert!(!endpoint.is_open(now) && endpoint.hold(now).is_none());
+        drop(given_up);
+        let mut failing = endpoint.hold(now).expect("a trial that ended without a word proves nothing");
+        assert!(failing.failed(&OUTLIER, now), "one failure is enough");
+        assert!(!endpoint.is_open(seconds(19)));
+        let mut trial = endpoint.hold(seconds(20)).unwrap();
+        assert!(trial.succeeded());
+        assert_eq!(endpoint.standing(seconds(20)), Standing::Up);
+        // The request that was the trial may go on for long.
+        fail(&endpoint, 3, seconds(20));
+        assert!(endpoint.hold(seconds(30)).is_some());
+    }
+
+    #[test]
+    fn who_was_asked_before_an_ejection_does_not_end_it() {
+        let endpoint = endpoint(10);
+        let (mut slow, mut slower) = (endpoint.hold(NOW).unwrap(), endpoint.hold(NOW).unwrap());
+        fail(&endpoint, 3, NOW);
+        let now = seconds(10);
+        let _trial = endpoint.hold(now).unwrap();
+        assert!(!slow.succeeded());
+        assert!(!slower.failed(&OUTLIER, now));
+        assert_eq!(endpoint.standing(now), Standing::Trial);
+    }
+
+    #[test]
+    fn checks_in_a_row_decide_on_health() {
+        let path = "/".to_owned();
+        let time = Duration::from_secs(1);
+        let health = Health { path, interval: time, timeout: time, unhealthy_after: 3, healthy_after: 2 };
+        let endpoint = endpoint(10);
+        let check =
+            |passed: &[bool]| passed.iter().map(|&p| endpoint.checked(p, &health)).collect::<Vec<_>>();
+        assert_eq!(check(&[true, false, false, true, false, false]), [false; 6]);
+        assert_eq!(check(&[false, false]), [true, false]);
+        assert_eq!(endpoint.standing(NOW), Standing::Unhealthy);
+        assert!(endpoint.hold(NOW).is_none());
+        assert_eq!(check(&[true, false, true, true]), [false, false, false, true]);
+        assert_eq!(endpoint.standing(NOW), Standing::Trial);
+        assert!(endpoint.hold(NOW).unwrap().succeeded());
+        assert_eq!(endpoint.standing(NOW), Standing::Up);
     }
 }

@@ -5,9 +5,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::balance::Balancer;
 use super::endpoint::{Endpoint, Hold};
+use super::standing::Standing;
+use crate::clock::Timestamp;
 use crate::config;
 use crate::limit::key::Fingerprint;
 
@@ -23,8 +26,8 @@ pub(super) struct Pool {
 /// Why a request finds no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoServer {
-    /// None can be used.
-    Unusable,
+    /// None can be used, and none can be before this time is over.
+    Unusable(Duration),
     /// Those that can be used have as many requests as they may.
     Full,
 }
@@ -36,16 +39,30 @@ impl Pool {
     }
 
     /// Gives a request to the endpoint whose turn it is, of those that have not been `tried`.
-    pub(super) fn choose(&self, key: Option<Fingerprint>, tried: &[SocketAddr]) -> Result<Hold, NoServer> {
-        let usable = |endpoint: &Endpoint| !tried.contains(&endpoint.address);
+    pub(super) fn choose(
+        &self,
+        key: Option<Fingerprint>,
+        tried: &[SocketAddr],
+        now: Timestamp,
+    ) -> Result<Hold, NoServer> {
+        let usable = |endpoint: &Endpoint| endpoint.is_open(now) && !tried.contains(&endpoint.address);
         let open = |endpoint: &Endpoint| usable(endpoint) && endpoint.has_room();
         let mut picks = (0..PATIENCE).map_while(|_| self.balancer.pick(&self.endpoints, key, open));
-        picks.find_map(|endpoint| endpoint.hold()).ok_or_else(|| {
+        picks.find_map(|endpoint| endpoint.hold(now)).ok_or_else(|| {
             match self.endpoints.iter().any(|endpoint| usable(endpoint)) {
                 true => NoServer::Full,
-                false => NoServer::Unusable,
+                false => NoServer::Unusable(self.wait(now)),
             }
         })
+    }
+
+    /// How long the first of those that are ejected stays so.
+    fn wait(&self, now: Timestamp) -> Duration {
+        let waits = self.endpoints.iter().filter_map(|endpoint| match endpoint.standing(now) {
+            Standing::Ejected { until } => Some(until.since(now)),
+            _ => None,
+        });
+        waits.min().unwrap_or_default()
     }
 
     /// The addresses of the server with this index.
@@ -61,6 +78,7 @@ mod tests {
     use crate::limit::key::{Key, KeyPart, fingerprint_of};
     use config::{Balance, UpstreamServer};
 
+    const NOW: Timestamp = Timestamp::from_nanos(0);
     const NOBODY: &[SocketAddr] = &[];
 
     fn endpoints(weights: &[u32], max_running: Option<usize>) -> Vec<Arc<Endpoint>> {
@@ -81,7 +99,7 @@ mod tests {
     }
 
     fn server_for(pool: &Pool, key: u64, tried: &[SocketAddr]) -> usize {
-        pool.choose(Some(fingerprint_of(key)), tried).unwrap().server
+        pool.choose(Some(fingerprint_of(key)), tried, NOW).unwrap().server
     }
 
     /// How many of `count` requests each endpoint gets when one ends before the next begins.
@@ -107,12 +125,12 @@ mod tests {
     #[test]
     fn requests_that_run_are_shared_by_weight() {
         let pool = pool(&Balance::LeastRequests, &[2, 1, 1]);
-        let mut running: Vec<_> = (0..400).map(|_| pool.choose(None, NOBODY).unwrap()).collect();
+        let mut running: Vec<_> = (0..400).map(|_| pool.choose(None, NOBODY, NOW).unwrap()).collect();
         let load = || pool.endpoints.iter().map(|endpoint| endpoint.running()).collect::<Vec<_>>();
         assert_eq!(load(), [200, 100, 100]);
         running.retain(|hold| hold.server != 2);
         assert_eq!(load(), [200, 100, 0]);
-        running.extend((0..100).map(|_| pool.choose(None, NOBODY).unwrap()));
+        running.extend((0..100).map(|_| pool.choose(None, NOBODY, NOW).unwrap()));
         assert_eq!(load(), [200, 100, 100], "whoever has the fewest gets the next");
     }
 
@@ -162,15 +180,38 @@ mod tests {
     fn a_pool_that_is_full_says_so() {
         for balance in [Balance::RoundRobin, Balance::LeastRequests, Balance::Random, by_key()] {
             let pool = Pool::new(endpoints(&[1, 1], Some(1)), &balance);
-            let choose = |tried: &[_]| pool.choose(None, tried).map(|hold| (hold.server, hold));
+            let choose = |tried: &[_]| pool.choose(None, tried, NOW).map(|hold| (hold.server, hold));
             let (one, two) = (choose(NOBODY).unwrap(), choose(NOBODY).unwrap());
             assert_ne!(one.0, two.0, "another server is tried when one is full");
             assert_eq!(choose(NOBODY).map(drop), Err(NoServer::Full));
             drop(one);
             assert!(choose(NOBODY).is_ok());
             let everybody: Vec<_> = pool.addresses(0).chain(pool.addresses(1)).collect();
-            assert_eq!(choose(&everybody).map(drop), Err(NoServer::Unusable));
+            assert_eq!(choose(&everybody).map(drop), Err(NoServer::Unusable(Duration::ZERO)));
         }
-        assert_eq!(pool(&Balance::Random, &[]).choose(None, NOBODY).map(drop), Err(NoServer::Unusable));
+        assert_eq!(
+            pool(&Balance::Random, &[]).choose(None, NOBODY, NOW).map(drop),
+            Err(NoServer::Unusable(Duration::ZERO))
+        );
+    }
+
+    #[test]
+    fn an_endpoint_on_trial_gets_one_request_and_an_ejected_one_none() {
+        let outlier = config::Outlier { consecutive_failures: 1, eject_for: Duration::from_secs(10) };
+        for balance in [Balance::RoundRobin, Balance::LeastRequests, Balance::Random, by_key()] {
+            let pool = pool(&balance, &[1, 1]);
+            let eject = |server: usize| pool.endpoints[server].hold(NOW).unwrap().failed(&outlier, NOW);
+            assert!(eject(0));
+            assert_eq!(counts(&pool, 100, NOBODY), [0, 100]);
+            let then = NOW.after(outlier.eject_for);
+            let running: Vec<_> =
+                (0..100).map(|key| pool.choose(Some(fingerprint_of(key)), NOBODY, then).unwrap()).collect();
+            assert_eq!(running.iter().filter(|hold| hold.server == 0).count(), 1);
+            drop(running);
+            assert!(eject(1));
+            let half = NOW.after(Duration::from_secs(4));
+            let wait = NoServer::Unusable(Duration::from_secs(6));
+            assert_eq!(pool.choose(None, NOBODY, half).map(drop), Err(wait));
+        }
     }
 }

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Looks up the names of all servers, and then again for ever, each by itself: one that hangs holds up no other.
 /// A name that stops resolving keeps the addresses it had.
-pub async fn keep_resolved(upstreams: Arc<[Upstream]>) {
+pub(super) async fn keep_resolved(upstreams: Arc<[Upstream]>) {
     let mut names = JoinSet::new();
     for (index, upstream) in upstreams.iter().enumerate() {
         for (server, config) in upstream.config.servers.iter().enumerate() {

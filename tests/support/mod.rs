@@ -37,6 +37,17 @@ pub(crate) fn forwarding(settings: &str) -> (gateway::Gateway, MockBackend) {
     (gateway, backend)
 }
 
+/// Servers called `a`, `b` and so on.
+pub(crate) fn backends(count: u8) -> Vec<MockBackend> {
+    let name = |index| char::from(b'a' + index).to_string();
+    (0..count).map(|index| MockBackend::builder().name(name(index)).start_blocking().unwrap()).collect()
+}
+
+/// A server as TOML.
+pub(crate) fn quoted(server: SocketAddr) -> String {
+    format!("\"{server}\"")
+}
+
 /// A configuration that forwards everything to these servers, given as TOML, with these settings of the upstream.
 pub(crate) fn before_servers(servers: &[String], settings: &str) -> String {
     let servers = servers.join(", ");

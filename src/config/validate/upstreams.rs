@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, any_of, quoted};
+use super::super::section::Section;
 use super::super::suggest;
 use super::super::value::{address, key};
 use super::super::values::Values;
-use super::super::{Balance, Upstream, UpstreamServer};
+use super::super::{Balance, Health, Outlier, Upstream, UpstreamServer};
 use super::together;
 use crate::limit::key::Key;
 
+const PATH: &str = "a path such as \"/health\"";
 const BALANCE: &str = "a way to balance such as \"round_robin\"";
 const SERVER: &str = "a server such as \"127.0.0.1:9000\"";
 
@@ -29,6 +31,8 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
     let connect_timeout = section.or("connect_timeout", Duration::from_secs(2), |item| item.duration());
     let response_timeout = section.or("response_timeout", Duration::from_secs(30), |item| item.duration());
     let max_connections = section.or("max_connections", 0, |item| item.integer(0..=1_000_000));
+    let health = section.optional("health", |item| health(name, &item));
+    let outlier = section.optional("outlier", |item| outlier(name, &item));
     section.finish();
     Ok(Upstream {
         name: name.to_owned(),
@@ -37,7 +41,59 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
         max_connections: usize::try_from(max_connections?).ok().filter(|&max| max > 0),
+        health: health?,
+        outlier: outlier?,
     })
+}
+
+/// `[upstreams.NAME.health]`
+fn health(name: &str, item: &Item<'_>) -> Checked<Health> {
+    let section = subsection(name, "health", item)?;
+    let path = section.required("path", "path = \"/health\"", |item| item.parse(PATH, path));
+    let interval = section.or("interval", Duration::from_secs(5), |item| item.duration());
+    let timeout = section.or("timeout", Duration::from_secs(2), |item| item.duration());
+    let unhealthy_after = section.or("unhealthy_after", 3, times);
+    let healthy_after = section.or("healthy_after", 2, times);
+    section.finish();
+    Ok(Health {
+        path: path?,
+        interval: interval?,
+        timeout: timeout?,
+        unhealthy_after: unhealthy_after?,
+        healthy_after: healthy_after?,
+    })
+}
+
+/// `[upstreams.NAME.outlier]`
+fn outlier(name: &str, item: &Item<'_>) -> Checked<Outlier> {
+    let section = subsection(name, "outlier", item)?;
+    let consecutive_failures = section.or("consecutive_failures", 5, times);
+    let eject_for = section.or("eject_for", Duration::from_secs(10), |item| item.duration());
+    section.finish();
+    Ok(Outlier { consecutive_failures: consecutive_failures?, eject_for: eject_for? })
+}
+
+/// `[upstreams.NAME.KEY]`
+fn subsection<'a>(name: &str, key: &str, item: &Item<'a>) -> Checked<Section<'a>> {
+    let title = format!("[upstreams.{}.{key}]", name.escape_debug());
+    item.section(title.clone(), &format!("{title}, and its keys below"))
+}
+
+/// A number of times in a row.
+fn times(item: Item<'_>) -> Checked<u32> {
+    Ok(u32::try_from(item.integer(1..=1000)?).unwrap_or(1))
+}
+
+/// What a health check asks for.
+fn path(text: &str) -> Result<String, Fault> {
+    let fault = || Fault::new(format!("{} is not a path", quoted(text)));
+    if !text.starts_with('/') {
+        return Err(fault().hint("it begins with a slash, such as \"/health\""));
+    }
+    match text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        true => Ok(text.to_owned()),
+        false => Err(fault().hint("escape what is not ASCII, spaces and `#`, such as \"/is%20it%20well\"")),
+    }
 }
 
 /// A way to balance: `round_robin`, `hash:header:X-User`.

@@ -1,0 +1,97 @@
+//! Health checks: every address is asked again and again, whether or not there are requests for it.
+//!
+//! A check goes the way that requests go, on a connection of its own, and passes when it is answered in time with a
+//! status from 200 to 399.
+
+use std::sync::Arc;
+
+use http::{StatusCode, header};
+use log::{info, warn};
+use pingora::connectors::http::Connector;
+use pingora::http::RequestHeader;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::Upstream;
+use super::endpoint::Endpoint;
+use super::reason::reason;
+use crate::config::Health;
+
+/// What the checks call themselves.
+const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"), " (health check)");
+
+/// Checks the servers of all upstreams that want it, for ever.
+pub(super) async fn keep_checked(upstreams: Arc<[Upstream]>) {
+    let mut checking = JoinSet::new();
+    for (index, upstream) in upstreams.iter().enumerate() {
+        if let Some(health) = upstream.config.health.clone() {
+            let upstreams = upstreams.clone();
+            checking.spawn(async move { upstreams[index].keep_checked(&health).await });
+        }
+    }
+    checking.join_all().await;
+}
+
+impl Upstream {
+    async fn keep_checked(&self, health: &Health) {
+        let connector = Arc::new(Connector::new(None));
+        let mut rounds = interval(health.interval);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            rounds.tick().await;
+            let mut checks = JoinSet::new();
+            for endpoint in &self.pool.load().endpoints {
+                let (connector, endpoint, health) = (connector.clone(), endpoint.clone(), health.clone());
+                let peer = self.peer(endpoint.address, health.timeout);
+                let host = self.config.servers[endpoint.server].to_string();
+                checks.spawn(async move {
+                    let check = ask(&connector, &peer, &host, &health.path);
+                    let outcome = timeout(health.timeout, check).await.unwrap_or_else(|_| {
+                        Err(Error::explain(ErrorType::ReadTimedout, "no answer in time"))
+                    });
+                    (endpoint, outcome)
+                });
+            }
+            while let Some(check) = checks.join_next().await {
+                // A check that panicked has said so already.
+                if let Ok((endpoint, outcome)) = check {
+                    self.note_check(&endpoint, outcome, health);
+                }
+            }
+        }
+    }
+}
+
+impl Upstream {
+    fn note_check(&self, endpoint: &Endpoint, outcome: Result<StatusCode>, health: &Health) {
+        let fault = match outcome {
+            Ok(status) if status.is_success() || status.is_redirection() => None,
+            Ok(status) => Some(format!("status {}", status.as_u16())),
+            Err(error) => Some(reason(&error)),
+        };
+        if endpoint.checked(fault.is_none(), health) {
+            let (name, address) = (self.name(), endpoint.address);
+            match fault {
+                Some(fault) => warn!("upstream {name:?}, server {address}: unhealthy: {fault}"),
+                None => info!("upstream {name:?}, server {address}: healthy again, to be tried"),
+            }
+        }
+    }
+}
+
+/// Asks a server, and says what status it answers with.
+async fn ask(connector: &Connector, peer: &HttpPeer, host: &str, path: &str) -> Result<StatusCode> {
+    let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
+    request.insert_header(header::HOST, host)?;
+    request.insert_header(header::USER_AGENT, USER_AGENT)?;
+    request.insert_header(header::CONNECTION, "close")?;
+    let (mut session, _) = connector.get_http_session(peer).await?;
+    session.write_request_header(Box::new(request)).await?;
+    session.finish_request_body().await?;
+    session.read_response_header().await?;
+    let response = session.response_header();
+    let status = response.map(|response| response.status);
+    status.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "an answer without a head"))
+}
