@@ -52,13 +52,13 @@ fn router(gateway: Arc<Gateway>) -> Router {
 }
 
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    let now = gateway.clock.now();
-    for (index, upstream) in gateway.upstreams.iter().enumerate() {
+    let (live, now) = (gateway.live(), gateway.clock.now());
+    for (index, upstream) in live.upstreams.iter().enumerate() {
         let any_up = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|e| e.standing(now).is_usable());
         let up = upstream.servers().into_iter().map(|(_, endpoints)| any_up(&endpoints));
-        gateway.metrics.set_servers_up(index, up);
+        live.traffic.set_servers_up(index, up);
     }
-    match gateway.metrics.render(&gateway.limiter, now) {
+    match gateway.metrics.render(&live.limiter, now) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -1,56 +1,57 @@
 //! What the ports of a running gateway share.
 
+mod live;
+
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
+
+pub use self::live::Live;
 use crate::access_log::AccessLog;
-use crate::client::TrustedProxies;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::limit::Limiter;
-use crate::limit::key::Secret;
 use crate::metrics::Metrics;
-use crate::route::Table;
-use crate::upstream::Upstream;
 
-/// A running gateway: its configuration, and what was made of it.
+/// A running gateway.
 pub struct Gateway {
-    /// The configuration.
-    pub config: Config,
-    /// Which route a request takes.
-    pub routes: Table,
-    /// The limits, in the order of the configuration.
-    pub limiter: Limiter,
-    /// The upstreams, in the order of the configuration.
-    pub upstreams: Arc<[Upstream]>,
-    /// Whose word on the client's address is taken.
-    pub trusted_proxies: TrustedProxies,
     /// The metrics.
-    pub metrics: Arc<Metrics>,
-    /// Where requests are logged.
-    pub access_log: Option<AccessLog>,
+    pub metrics: Metrics,
     /// The time by which everything here decides.
     pub clock: Clock,
     /// When it started.
     pub started: Timestamp,
+    live: ArcSwap<Live>,
     draining: AtomicBool,
 }
 
+/// The configuration in force when somebody asked, and what was made of it.
+///
+/// Each thread shares one among its own requests, so that workers do not meet at one count of references.
+pub type Current = Arc<Arc<Live>>;
+
 impl Gateway {
     /// A gateway of this configuration.
-    pub fn new(config: Config, metrics: Arc<Metrics>, access_log: Option<AccessLog>, clock: Clock) -> Self {
+    pub fn new(config: Config, metrics: Metrics, access_log: Option<Arc<AccessLog>>, clock: Clock) -> Self {
+        let live = Live::new(config, &metrics, access_log);
         Self {
-            routes: Table::new(&config.routes),
-            limiter: Limiter::new(config.limits.clone(), Secret::random()),
-            upstreams: config.upstreams.iter().cloned().map(Upstream::new).collect(),
-            trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
+            live: ArcSwap::from_pointee(live),
             metrics,
-            access_log,
             started: clock.now(),
             clock,
             draining: AtomicBool::new(false),
-            config,
         }
+    }
+
+    /// The configuration in force, and what was made of it. Whoever holds it goes on by it after a reload.
+    pub fn live(&self) -> Current {
+        thread_local!(static LAST: RefCell<Option<Current>> = const { RefCell::new(None) });
+        let live = self.live.load();
+        LAST.with_borrow_mut(|last| match last {
+            Some(last) if Arc::ptr_eq(&**last, &*live) => last.clone(),
+            last => last.insert(Arc::new(Arc::clone(&live))).clone(),
+        })
     }
 
     /// From now on it is not ready, and connections close after the request that is running.
@@ -73,7 +74,7 @@ impl Gateway {
             return Err("draining".to_owned());
         }
         let now = self.clock.now();
-        match self.upstreams.iter().find(|upstream| !upstream.is_usable(now)) {
+        match self.live().upstreams.iter().find(|upstream| !upstream.is_usable(now)) {
             None => Ok(()),
             Some(upstream) => {
                 let complaint = upstream.complaint(now);

@@ -90,6 +90,11 @@ impl Limiter {
         &self.limits
     }
 
+    /// How many times a request had to share an overflow bucket, all limits together.
+    pub fn overflowed(&self) -> u64 {
+        self.limits.iter().filter_map(Limit::table).map(table::Table::overflowed).sum()
+    }
+
     /// Under what keys are hashed.
     pub fn secret(&self) -> &Secret {
         &self.secret

@@ -44,8 +44,8 @@ impl Proxy {
         Self { gateway }
     }
 
-    fn route(&self, ctx: &Context) -> Result<&Route> {
-        let route = ctx.route.and_then(|route| self.gateway.config.routes.get(route));
+    fn route<'a>(&self, ctx: &'a Context) -> Result<&'a Route> {
+        let route = ctx.route.and_then(|route| ctx.live.config.routes.get(route));
         route.ok_or_else(|| Error::explain(ErrorType::InternalError, "the request has no route"))
     }
 
@@ -56,7 +56,7 @@ impl Proxy {
         if let (true, Ok(route)) = (reply.is_configured(), self.route(ctx)) {
             forward::change(&route.response_headers, &mut head)?;
         }
-        forward::add_own_fields(&self.gateway, &mut head, ctx)?;
+        forward::add_own_fields(&mut head, ctx)?;
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
         session.write_response_header(Box::new(head), body.is_empty()).await?;
         session.write_response_body(Some(body), true).await
@@ -65,13 +65,13 @@ impl Proxy {
     /// Settles what the request costs, now that its answer is known.
     fn settle(&self, answer: &ResponseHeader, ctx: &mut Context) {
         let now = || self.gateway.clock.now();
-        self.gateway.limiter.settle(&mut ctx.tally, answer.status, &answer.headers, now);
+        ctx.live.limiter.settle(&mut ctx.tally, answer.status, &answer.headers, now);
     }
 
     /// The connection's deadline while the upstream has to answer: at most `response_timeout` from now.
     fn await_response(&self, ctx: &Context) {
         if let (Some(attempt), Some(connection)) = (&ctx.attempt, &ctx.connection) {
-            let timeout = self.gateway.upstreams[attempt.upstream].response_timeout();
+            let timeout = ctx.live.upstreams[attempt.upstream].response_timeout();
             let deadline = self.gateway.clock.now().after(timeout);
             connection.set_deadline(Some(ctx.deadline.map_or(deadline, |whole| whole.min(deadline))));
         }
@@ -88,7 +88,7 @@ impl Proxy {
                 (UpstreamError::Full, Reply::unavailable(detail, Duration::ZERO))
             }
         };
-        self.gateway.metrics.count_upstream_error(upstream, kind);
+        ctx.live.traffic.count_upstream_error(upstream, kind);
         ctx.upstream_error = Some(kind);
         ctx.reply = Some(reply);
         Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()))
@@ -97,8 +97,8 @@ impl Proxy {
     fn note_upstream_error(&self, ctx: &mut Context, kind: UpstreamError, error: &Error) {
         let Some(attempt) = &mut ctx.attempt else { return };
         ctx.upstream_error = Some(kind);
-        self.gateway.metrics.count_upstream_error(attempt.upstream, kind);
-        let upstream = &self.gateway.upstreams[attempt.upstream];
+        ctx.live.traffic.count_upstream_error(attempt.upstream, kind);
+        let upstream = &ctx.live.upstreams[attempt.upstream];
         let now = self.gateway.clock.now();
         upstream.note_failure(&mut attempt.server, now);
         if upstream.may_warn(now.since(self.gateway.started).as_secs()) {
@@ -117,7 +117,7 @@ impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::default()
+        Context::new(self.gateway.live())
     }
 
     /// Compression is in the chain unless it is left out.
@@ -151,7 +151,7 @@ impl ProxyHttp for Proxy {
         if self.gateway.is_draining() {
             session.set_keepalive(None);
         }
-        match admission::admit(&self.gateway, session.req_header(), ctx.started, ctx) {
+        match admission::admit(session.req_header(), ctx.started, ctx) {
             Ok(()) => Ok(false),
             Err(reply) => {
                 self.send(session, &reply, ctx).await?;
@@ -164,7 +164,8 @@ impl ProxyHttp for Proxy {
         let Action::Proxy { upstream: index, .. } = self.route(ctx)?.action else {
             return Err(Error::explain(ErrorType::InternalError, "the route has no upstream"));
         };
-        let upstream = &self.gateway.upstreams[index];
+        let live = ctx.live.clone();
+        let upstream = &live.upstreams[index];
         ctx.body_bytes = 0;
         ctx.upstream_error = None;
         let now = self.gateway.clock.now();
@@ -226,8 +227,8 @@ impl ProxyHttp for Proxy {
             let now = self.gateway.clock.now();
             let took = now.since(attempt.started);
             attempt.took = Some(took);
-            self.gateway.metrics.observe_upstream(attempt.upstream, took);
-            let upstream = &self.gateway.upstreams[attempt.upstream];
+            ctx.live.traffic.observe_upstream(attempt.upstream, took);
+            let upstream = &ctx.live.upstreams[attempt.upstream];
             match response.status {
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                     upstream.note_failure(&mut attempt.server, now);
@@ -257,7 +258,7 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         self.settle(response, ctx);
-        forward::response(&self.gateway, response, ctx)
+        forward::response(response, ctx)
     }
 
     fn fail_to_connect(
@@ -271,7 +272,7 @@ impl ProxyHttp for Proxy {
         if let Some(attempt) = &ctx.attempt {
             ctx.tried.push(attempt.server.address);
             if ctx.tried.len() < MAX_CONNECTS {
-                let upstream = &self.gateway.upstreams[attempt.upstream];
+                let upstream = &ctx.live.upstreams[attempt.upstream];
                 ctx.next = upstream.choose(ctx.key, &ctx.tried, self.gateway.clock.now()).ok();
             }
         }
@@ -315,16 +316,16 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
         let took = self.gateway.clock.now().since(ctx.started);
-        let metrics = self.gateway.metrics.route(ctx.route);
+        let metrics = ctx.live.traffic.route(ctx.route);
         // A client that left before it was answered is counted as in nginx' log.
         let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         let status = session.response_written().map_or(left, |response| response.status);
         metrics.requests.count(&session.req_header().method, status);
         metrics.duration.observe(took.as_secs_f64());
         ctx.running = None;
-        self.gateway.limiter.close(&mut ctx.tally, || self.gateway.clock.now());
-        if let Some(log) = &self.gateway.access_log {
-            log.write(&entry::of(&self.gateway, session, error, ctx, status, took));
+        ctx.live.limiter.close(&mut ctx.tally, || self.gateway.clock.now());
+        if let Some(log) = &ctx.live.access_log {
+            log.write(&entry::of(session, error, ctx, status, took));
         }
     }
 

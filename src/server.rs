@@ -87,17 +87,23 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let listeners = listener::bind_all(&config.server.listen)?;
     let admin_listener =
         config.admin.as_ref().map(|admin| listener::bind(admin.listen, false)).transpose()?;
-    let addresses: Vec<_> = listeners.iter().map(Listener::address).collect();
-    let metrics = Arc::new(Metrics::new(&config, &addresses).map_err(StartError::Metrics)?);
+    let metrics = Metrics::new().map_err(StartError::Metrics)?;
     let open = |log| {
         AccessLog::open(log, metrics.access_log_dropped().clone())
+            .map(Arc::new)
             .map_err(|error| StartError::AccessLog(log.target.clone(), error))
     };
     let access_log = config.access_log.as_ref().map(open).transpose()?;
     let gateway = Arc::new(Gateway::new(config, metrics, access_log, Clock::monotonic()));
-    let workers = Workers::start(gateway.config.server.threads)?;
+    let workers = Workers::start(gateway.live().config.server.threads)?;
     let (drain, draining) = watch::channel(false);
-    let serving = Arc::new(Serving { proxy: proxy(&gateway), gateway: gateway.clone(), draining });
+    let of_listener = |listener: &Listener| gateway.metrics.connections(&listener.address().to_string());
+    let serving = Arc::new(Serving {
+        proxy: proxy(&gateway),
+        gateway: gateway.clone(),
+        listeners: listeners.iter().map(of_listener).collect(),
+        draining,
+    });
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
@@ -106,7 +112,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
             info!("side port on http://{}", listener.address());
             admin::start(listener.into_std(), gateway.clone())?;
         }
-        tokio::spawn(upstream::look_after(gateway.upstreams.clone()));
+        for upstream in &gateway.live().upstreams {
+            tokio::spawn(upstream::look_after(upstream.clone()));
+        }
         tokio::spawn(overflow::watch(gateway.clone()));
         // Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
         let (alive, all_gone) = mpsc::channel::<()>(1);
@@ -139,7 +147,7 @@ fn proxy(gateway: &Arc<Gateway>) -> Arc<HttpProxy<Proxy>> {
 
 /// Waits for the last connection to close, as long as the configuration allows.
 async fn finish(gateway: &Gateway, mut all_gone: mpsc::Receiver<()>, signals: &mut Signals) {
-    let patience = gateway.config.server.drain_timeout;
+    let patience = gateway.live().config.server.drain_timeout;
     tokio::select! {
         drained = timeout(patience, all_gone.recv()) => match drained {
             Ok(_) => info!("drained"),

@@ -31,9 +31,9 @@ pub use self::standing::Standing;
 /// How long an unused connection to an upstream is kept.
 const POOLED_IDLE: Duration = Duration::from_secs(60);
 
-/// Keeps names resolved and servers checked, for ever.
-pub async fn look_after(upstreams: Arc<[Upstream]>) {
-    tokio::join!(resolve::keep_resolved(upstreams.clone()), health::keep_checked(upstreams));
+/// Keeps the names of an upstream resolved and its servers checked, for ever.
+pub async fn look_after(upstream: Arc<Upstream>) {
+    tokio::join!(upstream.keep_resolved(), upstream.keep_checked());
 }
 
 /// A group of servers that share the work.

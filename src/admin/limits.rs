@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use super::token;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Live};
 use crate::limit::key::Fingerprint;
 use crate::limit::{Charge, Limit, Measure, Mode, Standing};
 
@@ -106,7 +106,7 @@ pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Descrip
             clients: limit.clients(now),
         }
     };
-    Json(gateway.limiter.limits().iter().map(describe).collect())
+    Json(gateway.live().limiter.limits().iter().map(describe).collect())
 }
 
 /// `GET /limits/{limit}/clients/{key}`
@@ -116,7 +116,8 @@ pub(super) async fn client(
     RawQuery(query): RawQuery,
     uri: Uri,
 ) -> Result<Json<Client>, Failure> {
-    let named = find(&gateway, &limit, &uri, query.as_deref())?;
+    let live = gateway.live();
+    let named = find(&live, &limit, &uri, query.as_deref())?;
     Ok(Json(describe(&gateway, named)))
 }
 
@@ -129,7 +130,8 @@ pub(super) async fn reset(
     headers: HeaderMap,
 ) -> Result<Json<Client>, Failure> {
     token::check(&gateway, &headers)?;
-    let named = find(&gateway, &limit, &uri, query.as_deref())?;
+    let live = gateway.live();
+    let named = find(&live, &limit, &uri, query.as_deref())?;
     if named.limit.reset(named.client, gateway.clock.now()) {
         return Ok(Json(describe(&gateway, named)));
     }
@@ -142,14 +144,14 @@ pub(super) async fn reset(
 
 /// The client that the path names: one segment for each part of the limit's key, percent-encoded. With `?missing` it is
 /// the client of this address without the header, cookie or parameter that the limit goes by.
-fn find<'a>(gateway: &'a Gateway, limit: &str, uri: &Uri, query: Option<&str>) -> Result<Named<'a>, Failure> {
+fn find<'a>(live: &'a Live, limit: &str, uri: &Uri, query: Option<&str>) -> Result<Named<'a>, Failure> {
     let unknown = || Failure::new(StatusCode::NOT_FOUND, format!("there is no limit {limit:?}"));
-    let limit = gateway.limiter.limits().iter().find(|l| l.rule().name == limit).ok_or_else(unknown)?;
+    let limit = live.limiter.limits().iter().find(|l| l.rule().name == limit).ok_or_else(unknown)?;
     // The path as it was sent: once it is decoded, an encoded slash in a value is gone.
     let (_, key) = uri.path().split_once("/clients/").unwrap_or_default();
     let values: Vec<String> =
         key.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
-    let (rule, secret) = (limit.rule(), gateway.limiter.secret());
+    let (rule, secret) = (limit.rule(), live.limiter.secret());
     let (client, shown) = match (query, &*values) {
         (Some("missing"), [address]) => {
             (rule.key.fingerprint_of_stand_in(address, secret), vec![address.clone()])

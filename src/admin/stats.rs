@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -76,9 +77,10 @@ struct Server {
 /// Adds it all up.
 pub(super) fn collect(gateway: &Gateway) -> Stats {
     let now = gateway.clock.now();
-    let metrics = &gateway.metrics;
+    let live = gateway.live();
+    let traffic_of = &live.traffic;
     let limit = |(index, limit): (usize, &crate::limit::Limit)| {
-        let [allowed, refused, would_refuse, exempt] = metrics.decisions(index);
+        let [allowed, refused, would_refuse, exempt] = traffic_of.decisions(index);
         let stats = Limit {
             allowed,
             refused,
@@ -91,18 +93,22 @@ pub(super) fn collect(gateway: &Gateway) -> Stats {
         };
         (limit.rule().name.clone(), stats)
     };
-    let upstream = |(index, upstream): (usize, &crate::upstream::Upstream)| {
-        let errors = metrics.upstream_errors(index).collect();
+    let upstream = |(index, upstream): (usize, &Arc<crate::upstream::Upstream>)| {
+        let errors = traffic_of.upstream_errors(index).collect();
         let usable = upstream.is_usable(now);
         (upstream.name().to_owned(), Upstream { usable, servers: servers(upstream, now), errors })
     };
     Stats {
         uptime_seconds: now.since(gateway.started).as_secs_f64(),
         draining: gateway.is_draining(),
-        total: traffic(metrics.routes()),
-        routes: metrics.routes().iter().map(|r| (r.name.clone(), traffic(std::slice::from_ref(r)))).collect(),
-        limits: gateway.limiter.limits().iter().enumerate().map(limit).collect(),
-        upstreams: gateway.upstreams.iter().enumerate().map(upstream).collect(),
+        total: traffic(traffic_of.routes()),
+        routes: traffic_of
+            .routes()
+            .iter()
+            .map(|r| (r.name.clone(), traffic(std::slice::from_ref(r))))
+            .collect(),
+        limits: live.limiter.limits().iter().enumerate().map(limit).collect(),
+        upstreams: live.upstreams.iter().enumerate().map(upstream).collect(),
     }
 }
 

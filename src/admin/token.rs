@@ -12,7 +12,8 @@ use crate::gateway::Gateway;
 /// # Errors
 /// What it is answered if it has not. How long that takes says nothing of the token but its length.
 pub(super) fn check(gateway: &Gateway, headers: &HeaderMap) -> Result<(), Failure> {
-    let token = gateway.config.admin.as_ref().and_then(|admin| admin.token.as_deref());
+    let live = gateway.live();
+    let token = live.config.admin.as_ref().and_then(|admin| admin.token.as_deref());
     let Some(token) = token else {
         let why = "calls that change something are refused: no `token` is set in [admin]";
         return Err(Failure::new(StatusCode::FORBIDDEN, why));

@@ -52,6 +52,21 @@ impl RequestCounters {
             .inc();
     }
 
+    /// Ends all series of this route.
+    pub(super) fn retire(&self) {
+        for (index, classes) in self.by_method.iter().enumerate() {
+            let method = METHODS.get(index).map_or(OTHER, Method::as_str);
+            for (class, hundred) in classes.iter().zip(1..) {
+                let counters = class.get().into_iter().flat_map(|class| class.iter());
+                for (_, rest) in counters.zip(0..).filter(|(counter, _)| counter.get().is_some()) {
+                    let code = (hundred * 100 + rest).to_string();
+                    // What is not there any more is as good as removed.
+                    let _ = self.family.remove_label_values(&[&self.route, method, &code]);
+                }
+            }
+        }
+    }
+
     /// Every status that has been answered, with how often.
     pub fn by_status(&self) -> impl Iterator<Item = (u16, u64)> {
         self.by_method.iter().flatten().zip((1_u16..=9).cycle()).flat_map(|(class, hundreds)| {

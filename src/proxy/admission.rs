@@ -11,7 +11,7 @@ use super::reply::Reply;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::config::{Action, Route};
-use crate::gateway::Gateway;
+use crate::gateway::Live;
 use crate::limit::key::{Facts, Secret};
 use crate::limit::{Decision, fields};
 use crate::metrics::Running;
@@ -27,18 +27,14 @@ const MAX_REQUEST_ID: usize = 128;
 ///
 /// # Errors
 /// The answer that it gets instead.
-pub(super) fn admit(
-    gateway: &Gateway,
-    request: &RequestHeader,
-    now: Timestamp,
-    ctx: &mut Context,
-) -> Result<(), Reply> {
-    identify(gateway, &request.headers, ctx);
+pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) -> Result<(), Reply> {
+    let live = ctx.live.clone();
+    identify(&live, &request.headers, ctx);
     let (path, query) = split_query(request.raw_path());
     let host = host(&request.headers)?;
     let path =
         normalise(path).map_err(|error| bad_request(&format!("the path cannot be read safely: {error}")))?;
-    let (index, captures) = match gateway.routes.find(&host, &path, &request.method) {
+    let (index, captures) = match live.routes.find(&host, &path, &request.method) {
         Match::Found { route, captures } => (route.index(), captures),
         Match::MethodNotAllowed { allow } => {
             let reply = Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method");
@@ -51,19 +47,19 @@ pub(super) fn admit(
             return Err(Reply::problem(StatusCode::NOT_FOUND, "no route matches this host and path"));
         }
     };
-    let route = &gateway.config.routes[index];
+    let route = &live.config.routes[index];
     ctx.route = Some(index);
     ctx.captures = captures;
-    ctx.running = Some(Running::start(&gateway.metrics.route(Some(index)).in_flight));
+    ctx.running = Some(Running::start(&live.traffic.route(Some(index)).in_flight));
     ctx.deadline = route.timeout.map(|timeout| ctx.started.after(timeout));
     let located = Located { index, host: &host, path: &path, query };
-    limit(gateway, route, request, &located, now, ctx)?;
+    limit(&live, route, request, &located, now, ctx)?;
     if let Some(length) = content_length(&request.headers)
         && length > route.max_body_size
     {
         return Err(body_too_large(route));
     }
-    find_key(gateway, route, request, &located, ctx);
+    find_key(&live, route, request, &located, ctx);
     let reply = answer_of(route, &path, query, ctx);
     if let Cow::Owned(path) = path {
         ctx.path = Some(path);
@@ -79,11 +75,11 @@ pub(super) fn body_too_large(route: &Route) -> Reply {
 }
 
 /// Notes who asks, and names the request.
-fn identify(gateway: &Gateway, headers: &HeaderMap, ctx: &mut Context) {
+fn identify(live: &Live, headers: &HeaderMap, ctx: &mut Context) {
     let Some(connection) = &ctx.connection else { return };
     let peer = connection.peer.ip();
-    ctx.peer_trusted = gateway.trusted_proxies.contains(peer);
-    ctx.client = Some(gateway.trusted_proxies.client(peer, headers));
+    ctx.peer_trusted = live.trusted_proxies.contains(peer);
+    ctx.client = Some(live.trusted_proxies.client(peer, headers));
     let given = headers.get(X_REQUEST_ID).filter(|id| {
         ctx.peer_trusted
             && id.len() <= MAX_REQUEST_ID
@@ -141,7 +137,7 @@ impl<'a> Located<'a> {
 
 /// Asks the limits of the route.
 fn limit(
-    gateway: &Gateway,
+    live: &Live,
     route: &Route,
     request: &RequestHeader,
     located: &Located<'_>,
@@ -150,14 +146,13 @@ fn limit(
 ) -> Result<(), Reply> {
     let (Some(client), false) = (&ctx.client, route.limits.is_empty()) else { return Ok(()) };
     let facts = located.facts(route, request, client);
-    let decision = gateway.limiter.decide(&route.limits, &facts, now, &mut ctx.tally);
-    gateway.metrics.count_decisions(located.index, ctx.tally.reports());
-    let rule = |limit: usize| gateway.limiter.limits()[limit].rule();
+    let decision = live.limiter.decide(&route.limits, &facts, now, &mut ctx.tally);
+    live.traffic.count_decisions(located.index, ctx.tally.reports());
+    let rule = |limit: usize| live.limiter.limits()[limit].rule();
     match decision {
         Decision::Admitted => Ok(()),
         Decision::Refused { limit, wait } => {
-            let violated =
-                fields::violated(&gateway.limiter, ctx.tally.reports()).map(str::to_owned).collect();
+            let violated = fields::violated(&live.limiter, ctx.tally.reports()).map(str::to_owned).collect();
             Err(Reply::refused(rule(limit).status, wait, violated))
         }
         Decision::KeyMissing { limit } => {
@@ -168,15 +163,9 @@ fn limit(
 }
 
 /// Notes the value of the key by which the route's upstream chooses a server, if it goes by one.
-fn find_key(
-    gateway: &Gateway,
-    route: &Route,
-    request: &RequestHeader,
-    located: &Located<'_>,
-    ctx: &mut Context,
-) {
+fn find_key(live: &Live, route: &Route, request: &RequestHeader, located: &Located<'_>, ctx: &mut Context) {
     if let Action::Proxy { upstream, .. } = route.action
-        && let (Some(key), Some(client)) = (gateway.upstreams[upstream].key(), &ctx.client)
+        && let (Some(key), Some(client)) = (live.upstreams[upstream].key(), &ctx.client)
     {
         ctx.key = key.fingerprint(&located.facts(route, request, client), &Secret::shared()).ok();
     }

@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::reply::Reply;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
+use crate::gateway::Current;
 use crate::limit::Tally;
 use crate::limit::key::Fingerprint;
 use crate::metrics::{Running, UpstreamError};
@@ -18,8 +19,9 @@ use crate::route::Captures;
 use crate::upstream::Hold;
 
 /// What is known of a request so far.
-#[derive(Default)]
 pub struct Context {
+    /// The configuration that was in force when it came: it goes by that to its end.
+    pub(super) live: Current,
     /// The client's connection.
     pub(super) connection: Option<Arc<Connection>>,
     /// When its head was whole.
@@ -56,6 +58,33 @@ pub struct Context {
     pub(super) reply: Option<Reply>,
     /// Counts it as running, however it ends.
     pub(super) running: Option<Running>,
+}
+
+impl Context {
+    /// Nothing is known of a request but what it goes by.
+    pub(super) fn new(live: Current) -> Self {
+        Self {
+            live,
+            connection: None,
+            started: Timestamp::default(),
+            request_id: None,
+            client: None,
+            peer_trusted: false,
+            path: None,
+            route: None,
+            captures: Captures::default(),
+            tally: Tally::default(),
+            deadline: None,
+            body_bytes: 0,
+            key: None,
+            attempt: None,
+            tried: SmallVec::new(),
+            next: None,
+            upstream_error: None,
+            reply: None,
+            running: None,
+        }
+    }
 }
 
 /// An attempt to have a request answered upstream.

@@ -9,13 +9,11 @@ use pingora_proxy::Session;
 use super::context::Context;
 use crate::access_log::Entry;
 use crate::clock::wall_clock;
-use crate::gateway::Gateway;
 use crate::limit::{Outcome, fields};
 use crate::upstream::reason;
 
 /// What the access log says of a request that has ended.
 pub(super) fn of<'a>(
-    gateway: &'a Gateway,
     session: &'a Session,
     error: Option<&Error>,
     ctx: &'a Context,
@@ -37,16 +35,16 @@ pub(super) fn of<'a>(
             Version::HTTP_2 => "HTTP/2.0",
             _ => "HTTP/1.1",
         },
-        route: ctx.route.map_or("", |route| gateway.config.routes[route].name.as_str()),
+        route: ctx.route.map_or("", |route| ctx.live.config.routes[route].name.as_str()),
         status: status.as_u16(),
         bytes_in: ctx.body_bytes,
         bytes_out: session.body_bytes_sent() as u64,
         duration,
         upstream: ctx.attempt.as_ref().map(|attempt| attempt.server.address),
         upstream_duration: ctx.attempt.as_ref().and_then(|attempt| attempt.took),
-        refused_by: fields::violated(&gateway.limiter, ctx.tally.reports()).collect(),
+        refused_by: fields::violated(&ctx.live.limiter, ctx.tally.reports()).collect(),
         would_refuse: on_trial
-            .map(|report| gateway.limiter.limits()[report.limit].rule().name.as_str())
+            .map(|report| ctx.live.limiter.limits()[report.limit].rule().name.as_str())
             .collect(),
         error: error.map(reason),
         referer: field(header::REFERER),

@@ -10,7 +10,6 @@ use super::admission::{X_REQUEST_ID, split_query};
 use super::context::Context;
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::{Action, HeaderChanges, Route};
-use crate::gateway::Gateway;
 use crate::limit::fields::{self, Fields};
 use crate::route::rewrite;
 
@@ -147,12 +146,12 @@ pub(super) fn check_response(response: &ResponseHeader, asked_to_upgrade: bool) 
 }
 
 /// Makes the upstream's response the one that the client receives.
-pub(super) fn response(gateway: &Gateway, response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+pub(super) fn response(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
     remove_hop_by_hop(response);
     if let Some(route) = ctx.route {
-        change(&gateway.config.routes[route].response_headers, response)?;
+        change(&ctx.live.config.routes[route].response_headers, response)?;
     }
-    add_own_fields(gateway, response, ctx)
+    add_own_fields(response, ctx)
 }
 
 /// Takes away the fields that concern the connection to the upstream, those among them that it names itself
@@ -183,15 +182,15 @@ pub(super) fn change(changes: &HeaderChanges, response: &mut ResponseHeader) -> 
 }
 
 /// Adds the fields that every response carries.
-pub(super) fn add_own_fields(gateway: &Gateway, response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
-    match &gateway.config.server.server_header {
+pub(super) fn add_own_fields(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+    match &ctx.live.config.server.server_header {
         Some(name) => response.insert_header(header::SERVER, name.clone())?,
         None => drop(response.remove_header(&header::SERVER)),
     }
     if let Some(id) = &ctx.request_id {
         response.insert_header(X_REQUEST_ID, id.clone())?;
     }
-    add_limit_fields(response, &Fields::of(&gateway.limiter, ctx.tally.reports()))
+    add_limit_fields(response, &Fields::of(&ctx.live.limiter, ctx.tally.reports()))
 }
 
 fn add_limit_fields(response: &mut ResponseHeader, told: &Fields) -> Result<()> {

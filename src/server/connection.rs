@@ -8,6 +8,7 @@ use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
+use prometheus::IntGauge;
 use tokio::net::TcpStream;
 
 use super::stream::{ClientStream, HeadLimits, NoRequest};
@@ -25,6 +26,8 @@ use crate::proxy::reply::Reply;
 pub(super) struct Serving {
     pub(super) gateway: Arc<Gateway>,
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
+    /// `gateway_connections` of each listener.
+    pub(super) listeners: Vec<IntGauge>,
     /// Becomes true when the gateway drains.
     pub(super) draining: ShutdownWatch,
 }
@@ -32,13 +35,14 @@ pub(super) struct Serving {
 impl Serving {
     /// Serves a connection until it closes.
     pub(super) async fn serve(&self, socket: TcpStream, peer: SocketAddr, listener: usize) {
-        let _running = Running::start(self.gateway.metrics.connections(listener));
+        let _running = Running::start(&self.listeners[listener]);
         // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
         if socket.set_nodelay(true).is_err() {
             return;
         }
         let connection = Arc::new(Connection::new(peer, listener));
-        let server = &self.gateway.config.server;
+        let live = self.gateway.live();
+        let server = &live.config.server;
         let limits = HeadLimits {
             idle_timeout: server.idle_timeout,
             header_timeout: server.header_timeout,
@@ -88,15 +92,16 @@ impl Serving {
         let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
         let mut fields = vec![("X-Request-Id", request_id.clone())];
         fields.extend(date.map(|date| ("Date", date)));
-        fields.extend(self.gateway.config.server.server_header.clone().map(|name| ("Server", name)));
+        fields.extend(self.gateway.live().config.server.server_header.clone().map(|name| ("Server", name)));
         stream.answer_and_close(&reply.to_http1(&fields, &request_id)).await;
     }
 
     /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
     fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
+        let live = self.gateway.live();
         let unknown = Method::from_bytes(b"OTHER").unwrap_or_default();
-        self.gateway.metrics.route(None).requests.count(&unknown, reply.status());
-        if let Some(log) = &self.gateway.access_log {
+        live.traffic.route(None).requests.count(&unknown, reply.status());
+        if let Some(log) = &live.access_log {
             log.write(&Entry {
                 request_id: request_id.to_str().unwrap_or_default(),
                 client: connection.peer.ip().to_canonical().to_string(),

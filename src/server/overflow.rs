@@ -1,5 +1,6 @@
 //! Says so in the log when limits keep fewer buckets than there are clients in debt.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const SILENCE: u32 = 60;
 
 /// What was seen of a limit.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Seen {
     overflowed: u64,
     silent_for: u32,
@@ -23,13 +24,14 @@ struct Seen {
 
 /// Warns of each limit whose clients share overflow buckets, at most once a minute.
 pub(super) async fn watch(gateway: Arc<Gateway>) {
-    let mut seen = vec![Seen::default(); gateway.limiter.limits().len()];
+    let mut seen: HashMap<String, Seen> = HashMap::new();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for (limit, seen) in gateway.limiter.limits().iter().zip(&mut seen) {
+        for limit in gateway.live().limiter.limits() {
             let Some(table) = limit.table() else { continue };
+            let seen = seen.entry(limit.rule().name.clone()).or_default();
             if let Some(more) = seen.look(table.overflowed()) {
                 let (name, most) = (&limit.rule().name, table.capacity());
                 warn!(
@@ -48,7 +50,8 @@ impl Seen {
         if self.silent_for > 0 || overflowed == self.overflowed {
             return None;
         }
-        let more = overflowed - self.overflowed;
+        // There are fewer if the limit began anew.
+        let more = overflowed.checked_sub(self.overflowed).unwrap_or(overflowed);
         *self = Self { overflowed, silent_for: SILENCE };
         Some(more)
     }

@@ -22,20 +22,10 @@ use crate::config::Health;
 /// What the checks call themselves.
 const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"), " (health check)");
 
-/// Checks the servers of all upstreams that want it, for ever.
-pub(super) async fn keep_checked(upstreams: Arc<[Upstream]>) {
-    let mut checking = JoinSet::new();
-    for (index, upstream) in upstreams.iter().enumerate() {
-        if let Some(health) = upstream.config.health.clone() {
-            let upstreams = upstreams.clone();
-            checking.spawn(async move { upstreams[index].keep_checked(&health).await });
-        }
-    }
-    checking.join_all().await;
-}
-
 impl Upstream {
-    async fn keep_checked(&self, health: &Health) {
+    /// Checks its servers for ever, if that is wanted.
+    pub(super) async fn keep_checked(&self) {
+        let Some(health) = &self.config.health else { return };
         let connector = Arc::new(Connector::new(None));
         let mut rounds = interval(health.interval);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -22,22 +22,20 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 /// How long one look-up may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Looks up the names of all servers, and then again for ever, each by itself: one that hangs holds up no other.
-/// A name that stops resolving keeps the addresses it had.
-pub(super) async fn keep_resolved(upstreams: Arc<[Upstream]>) {
-    let mut names = JoinSet::new();
-    for (index, upstream) in upstreams.iter().enumerate() {
-        for (server, config) in upstream.config.servers.iter().enumerate() {
+impl Upstream {
+    /// Looks up the names of its servers, and then again for ever, each by itself: one that hangs holds up no other.
+    /// A name that stops resolving keeps the addresses it had.
+    pub(super) async fn keep_resolved(self: &Arc<Self>) {
+        let mut names = JoinSet::new();
+        for (server, config) in self.config.servers.iter().enumerate() {
             if config.host.parse::<IpAddr>().is_err() {
-                let upstreams = upstreams.clone();
-                names.spawn(async move { upstreams[index].keep_server_resolved(server).await });
+                let upstream = self.clone();
+                names.spawn(async move { upstream.keep_server_resolved(server).await });
             }
         }
+        names.join_all().await;
     }
-    names.join_all().await;
-}
 
-impl Upstream {
     async fn keep_server_resolved(&self, index: usize) {
         let server = &self.config.servers[index];
         let mut failing = false;

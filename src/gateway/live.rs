@@ -1,0 +1,50 @@
+//! A configuration, and what was made of it.
+
+use std::sync::Arc;
+
+use crate::access_log::AccessLog;
+use crate::client::TrustedProxies;
+use crate::config::Config;
+use crate::limit::Limiter;
+use crate::limit::key::Secret;
+use crate::metrics::{Metrics, Traffic};
+use crate::route::Table;
+use crate::upstream::Upstream;
+
+/// A configuration, and what was made of it. It never changes: a reload makes another one.
+pub struct Live {
+    /// The configuration.
+    pub config: Config,
+    /// Which route a request takes.
+    pub routes: Table,
+    /// The limits, in the order of the configuration.
+    pub limiter: Limiter,
+    /// The upstreams, in the order of the configuration.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Whose word on the client's address is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// The metrics of all that it names.
+    pub traffic: Traffic,
+    /// Where requests are logged.
+    pub access_log: Option<Arc<AccessLog>>,
+}
+
+impl Live {
+    /// What is made of the first configuration.
+    pub(super) fn new(config: Config, metrics: &Metrics, access_log: Option<Arc<AccessLog>>) -> Self {
+        Self {
+            routes: Table::new(&config.routes),
+            limiter: Limiter::new(config.limits.clone(), Secret::random()),
+            upstreams: config
+                .upstreams
+                .iter()
+                .cloned()
+                .map(|upstream| Arc::new(Upstream::new(upstream)))
+                .collect(),
+            trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
+            traffic: metrics.traffic(&config, None),
+            access_log,
+            config,
+        }
+    }
+}

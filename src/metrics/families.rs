@@ -1,0 +1,74 @@
+//! The metrics that have labels.
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use super::register;
+
+/// Upper bounds of the histograms of durations, in seconds.
+const BUCKETS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// The metrics that have labels.
+pub(super) struct Families {
+    pub(super) build_info: IntGaugeVec,
+    pub(super) requests: IntCounterVec,
+    pub(super) request_duration: HistogramVec,
+    pub(super) in_flight: IntGaugeVec,
+    pub(super) limit_decisions: IntCounterVec,
+    pub(super) upstream_duration: HistogramVec,
+    pub(super) upstream_errors: IntCounterVec,
+    pub(super) upstream_server_up: IntGaugeVec,
+    pub(super) connections: IntGaugeVec,
+}
+
+impl Families {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counters = |name, help, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            register(registry, family)
+        };
+        let gauges = |name, help, labels: &[&str]| {
+            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            register(registry, family)
+        };
+        let histograms = |name, help, labels: &[&str]| {
+            let family = HistogramVec::new(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()), labels)?;
+            register(registry, family)
+        };
+        Ok(Self {
+            build_info: gauges("gateway_build_info", "1, with the version of the gateway.", &["version"])?,
+            requests: counters(
+                "gateway_requests_total",
+                "Requests, by what was answered.",
+                &["route", "method", "code"],
+            )?,
+            request_duration: histograms(
+                "gateway_request_duration_seconds",
+                "Time from a request's whole head to the end of its answer.",
+                &["route"],
+            )?,
+            in_flight: gauges("gateway_requests_in_flight", "Requests being answered.", &["route"])?,
+            limit_decisions: counters(
+                "gateway_limit_decisions_total",
+                "What limits made of requests.",
+                &["limit", "route", "decision"],
+            )?,
+            upstream_duration: histograms(
+                "gateway_upstream_duration_seconds",
+                "Time from choosing a server to its whole response head.",
+                &["upstream"],
+            )?,
+            upstream_errors: counters(
+                "gateway_upstream_errors_total",
+                "Failures of upstreams, by kind.",
+                &["upstream", "kind"],
+            )?,
+            upstream_server_up: gauges(
+                "gateway_upstream_server_up",
+                "1 if the server can get requests.",
+                &["upstream", "server"],
+            )?,
+            connections: gauges("gateway_connections", "Open connections of clients.", &["listener"])?,
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! The metrics of what one configuration names: its routes, limits and upstreams.
+//!
+//! They are made when a configuration is loaded. A series belongs to a name: with the next configuration it goes on
+//! where a name stays, and ends where one is gone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntGauge};
+
+use super::families::Families;
+use super::requests::RequestCounters;
+use super::upstream_error::UpstreamError;
+use crate::config::{Config, Upstream, UpstreamServer};
+use crate::limit::{Outcome, Report};
+
+/// The metrics of what one configuration names.
+pub struct Traffic {
+    /// One for each route of the configuration, in its order, and the last for requests without a route.
+    routes: Vec<RouteMetrics>,
+    upstreams: Vec<UpstreamMetrics>,
+}
+
+/// The metrics of a route.
+pub struct RouteMetrics {
+    /// Its name; empty for requests without a route.
+    pub name: String,
+    /// `gateway_requests_total`
+    pub requests: Arc<RequestCounters>,
+    /// `gateway_request_duration_seconds`
+    pub duration: Histogram,
+    /// `gateway_requests_in_flight`
+    pub in_flight: IntGauge,
+    /// `gateway_limit_decisions_total`, with the index of the limit.
+    decisions: Vec<(usize, Decisions)>,
+}
+
+/// The decisions of one limit on one route.
+struct Decisions {
+    limit: String,
+    allowed: IntCounter,
+    refused: IntCounter,
+    would_refuse: IntCounter,
+    exempt: IntCounter,
+}
+
+/// The metrics of an upstream.
+struct UpstreamMetrics {
+    name: String,
+    duration: Histogram,
+    /// With the name of each server.
+    servers_up: Vec<(String, IntGauge)>,
+    errors: Vec<IntCounter>,
+}
+
+impl Traffic {
+    /// The metrics of what this configuration names.
+    pub(super) fn new(families: &Families, config: &Config, before: Option<&Self>) -> Self {
+        let before: HashMap<&str, &RouteMetrics> =
+            before.iter().flat_map(|b| &b.routes).map(|route| (route.name.as_str(), route)).collect();
+        let names = config.limits.iter().map(|limit| limit.name.as_str()).collect::<Vec<_>>();
+        let route = |name: &str, limits: &[usize]| RouteMetrics {
+            name: name.to_owned(),
+            requests: before.get(name).map_or_else(
+                || Arc::new(RequestCounters::new(families.requests.clone(), name)),
+                |before| before.requests.clone(),
+            ),
+            duration: families.request_duration.with_label_values(&[name]),
+            in_flight: families.in_flight.with_label_values(&[name]),
+            decisions: limits
+                .iter()
+                .map(|&limit| (limit, Decisions::new(families, names[limit], name)))
+                .collect(),
+        };
+        let mut routes: Vec<_> = config.routes.iter().map(|r| route(&r.name, &r.limits)).collect();
+        routes.push(route("", &[]));
+        let upstreams =
+            config.upstreams.iter().map(|upstream| UpstreamMetrics::new(families, upstream)).collect();
+        Self { routes, upstreams }
+    }
+
+    /// Ends the series of what `now` does not name any more. Requests that still run count for nobody.
+    pub(super) fn retire(&self, families: &Families, now: &Self) {
+        let routes: HashMap<&str, &RouteMetrics> = now.routes.iter().map(|r| (r.name.as_str(), r)).collect();
+        for route in &self.routes {
+            let stays = routes.get(route.name.as_str());
+            if stays.is_none() {
+                route.requests.retire();
+                // What is not there any more is as good as removed, here and below.
+                let _ = families.request_duration.remove_label_values(&[&route.name]);
+                let _ = families.in_flight.remove_label_values(&[&route.name]);
+            }
+            for (_, decisions) in &route.decisions {
+                let of =
+                    |other: &&RouteMetrics| other.decisions.iter().any(|(_, d)| d.limit == decisions.limit);
+                if !stays.is_some_and(of) {
+                    decisions.retire(families, &route.name);
+                }
+            }
+        }
+        let upstreams: HashMap<&str, &UpstreamMetrics> =
+            now.upstreams.iter().map(|u| (u.name.as_str(), u)).collect();
+        for upstream in &self.upstreams {
+            upstream.retire(families, upstreams.get(upstream.name.as_str()).copied());
+        }
+    }
+
+    /// The metrics of a route, or of requests without one.
+    pub fn route(&self, route: Option<usize>) -> &RouteMetrics {
+        let last = self.routes.len() - 1;
+        &self.routes[route.unwrap_or(last).min(last)]
+    }
+
+    /// The metrics of all routes, in their order; the last is of requests without a route.
+    pub fn routes(&self) -> &[RouteMetrics] {
+        &self.routes
+    }
+
+    /// Counts what the limits of a route made of a request.
+    pub fn count_decisions(&self, route: usize, reports: &[Report]) {
+        for report in reports {
+            let decisions = &self.routes[route].decisions;
+            if let Some((_, decisions)) = decisions.iter().find(|(limit, _)| *limit == report.limit) {
+                decisions.count(report.outcome);
+            }
+        }
+    }
+
+    /// The decisions of a limit over all routes: allowed, refused, would refuse, exempt.
+    pub fn decisions(&self, limit: usize) -> [u64; 4] {
+        let mut sums = [0; 4];
+        for (_, decisions) in self.routes.iter().flat_map(|r| &r.decisions).filter(|(of, _)| *of == limit) {
+            let counters =
+                [&decisions.allowed, &decisions.refused, &decisions.would_refuse, &decisions.exempt];
+            for (sum, counter) in sums.iter_mut().zip(counters) {
+                *sum += counter.get();
+            }
+        }
+        sums
+    }
+
+    /// Counts a failure of an upstream.
+    pub fn count_upstream_error(&self, upstream: usize, error: UpstreamError) {
+        self.upstreams[upstream].errors[error as usize].inc();
+    }
+
+    /// The failures of an upstream, by kind.
+    pub fn upstream_errors(&self, upstream: usize) -> impl Iterator<Item = (&'static str, u64)> {
+        let errors = &self.upstreams[upstream].errors;
+        UpstreamError::ALL.iter().zip(errors).map(|(kind, counter)| (kind.label(), counter.get()))
+    }
+
+    /// Notes how long an upstream took to send a response head.
+    pub fn observe_upstream(&self, upstream: usize, took: Duration) {
+        self.upstreams[upstream].duration.observe(took.as_secs_f64());
+    }
+
+    /// Notes which servers of an upstream can be used, in the order of the configuration.
+    pub fn set_servers_up(&self, upstream: usize, up: impl Iterator<Item = bool>) {
+        self.upstreams[upstream].servers_up.iter().zip(up).for_each(|((_, gauge), up)| gauge.set(up.into()));
+    }
+}
+
+impl Decisions {
+    fn new(families: &Families, limit: &str, route: &str) -> Self {
+        let decision = |decision| families.limit_decisions.with_label_values(&[limit, route, decision]);
+        Self {
+            limit: limit.to_owned(),
+            allowed: decision("allowed"),
+            refused: decision("refused"),
+            would_refuse: decision("would_refuse"),
+            exempt: decision("exempt"),
+        }
+    }
+
+    fn retire(&self, families: &Families, route: &str) {
+        for decision in ["allowed", "refused", "would_refuse", "exempt"] {
+            let _ = families.limit_decisions.remove_label_values(&[&self.limit, route, decision]);
+        }
+    }
+
+    fn count(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Allowed => self.allowed.inc(),
+            Outcome::Refused(_) => self.refused.inc(),
+            Outcome::WouldRefuse => self.would_refuse.inc(),
+            Outcome::Exempt => self.exempt.inc(),
+            Outcome::Spared => {}
+        }
+    }
+}
+
+impl UpstreamMetrics {
+    fn new(families: &Families, config: &Upstream) -> Self {
+        let name = config.name.as_str();
+        let error = |kind: UpstreamError| families.upstream_errors.with_label_values(&[name, kind.label()]);
+        let server_up = |server: &UpstreamServer| {
+            let server = server.to_string();
+            let gauge = families.upstream_server_up.with_label_values(&[name, &server]);
+            (server, gauge)
+        };
+        Self {
+            name: name.to_owned(),
+            duration: families.upstream_duration.with_label_values(&[name]),
+            servers_up: config.servers.iter().map(server_up).collect(),
+            errors: UpstreamError::ALL.map(error).to_vec(),
+        }
+    }
+
+    fn retire(&self, families: &Families, now: Option<&Self>) {
+        for (server, _) in &self.servers_up {
+            if !now.is_some_and(|now| now.servers_up.iter().any(|(other, _)| other == server)) {
+                let _ = families.upstream_server_up.remove_label_values(&[&self.name, server]);
+            }
+        }
+        if now.is_none() {
+            let _ = families.upstream_duration.remove_label_values(&[&self.name]);
+            for kind in UpstreamError::ALL {
+                let _ = families.upstream_errors.remove_label_values(&[&self.name, kind.label()]);
+            }
+        }
+    }
+}

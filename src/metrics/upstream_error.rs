@@ -1,0 +1,45 @@
+//! What can go wrong with an upstream, as the metrics tell it.
+
+/// What went wrong with an upstream: the `kind` of `gateway_upstream_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// It could not be connected to.
+    Connect,
+    /// Connecting took too long.
+    ConnectTimeout,
+    /// The response head, or the whole exchange, took too long.
+    ResponseTimeout,
+    /// It closed or reset the connection before the response was whole.
+    Closed,
+    /// What it sent is no HTTP response, or an ambiguous one.
+    BadResponse,
+    /// No server can be used.
+    NoServer,
+    /// Every server that can be used has as many requests as it may.
+    Full,
+}
+
+impl UpstreamError {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Connect,
+        Self::ConnectTimeout,
+        Self::ResponseTimeout,
+        Self::Closed,
+        Self::BadResponse,
+        Self::NoServer,
+        Self::Full,
+    ];
+
+    /// Its label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::ResponseTimeout => "response_timeout",
+            Self::Closed => "closed",
+            Self::BadResponse => "bad_response",
+            Self::NoServer => "no_server",
+            Self::Full => "full",
+        }
+    }
+}
