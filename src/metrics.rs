@@ -19,6 +19,7 @@ use self::requests::RequestCounters;
 use crate::config::{Config, Upstream, UpstreamServer};
 use crate::limit::table::Table;
 use crate::limit::{Limit, Limiter, Outcome, Report};
+use crate::tls::Identity;
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -71,13 +72,54 @@ impl UpstreamError {
     }
 }
 
+/// Why a TLS handshake failed: the `kind` of `gateway_tls_handshake_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// It took too long.
+    Timeout,
+    /// The client went away.
+    Closed,
+    /// The client showed no certificate, or one that nobody vouches for.
+    ClientCertificate,
+    /// The client did not like what it was shown.
+    Refused,
+    /// There is no version, suite, kind of key or protocol that both sides know.
+    Incompatible,
+    /// What the client sent is not TLS.
+    Malformed,
+}
+
+impl HandshakeError {
+    const ALL: [Self; 6] = [
+        Self::Timeout,
+        Self::Closed,
+        Self::ClientCertificate,
+        Self::Refused,
+        Self::Incompatible,
+        Self::Malformed,
+    ];
+
+    /// Its label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::ClientCertificate => "client_certificate",
+            Self::Refused => "refused",
+            Self::Incompatible => "incompatible",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
 /// All metrics of the gateway.
 pub struct Metrics {
     registry: Registry,
     /// One for each route of the configuration, in its order, and the last for requests without a route.
     routes: Vec<RouteMetrics>,
     upstreams: Vec<UpstreamMetrics>,
-    listeners: Vec<IntGauge>,
+    listeners: Vec<ListenerMetrics>,
+    certificates: IntGaugeVec,
     access_log_dropped: IntCounter,
     limiter_clients: IntGauge,
     limiter_capacity: IntGauge,
@@ -105,6 +147,13 @@ struct Decisions {
     refused: IntCounter,
     would_refuse: IntCounter,
     exempt: IntCounter,
+}
+
+/// The metrics of a listener.
+struct ListenerMetrics {
+    connections: IntGauge,
+    /// Empty where no TLS is spoken.
+    handshake_errors: Vec<IntCounter>,
 }
 
 /// The metrics of an upstream.
@@ -161,8 +210,10 @@ impl Metrics {
             upstreams: config.upstreams.iter().map(|upstream| families.upstream(upstream)).collect(),
             listeners: listeners
                 .iter()
-                .map(|address| families.connections.with_label_values(&[&address.to_string()]))
+                .zip(&config.server.listen)
+                .map(|(address, listener)| families.listener(&address.to_string(), listener.tls))
                 .collect(),
+            certificates: families.certificates.clone(),
             access_log_dropped: counter(
                 &registry,
                 "gateway_access_log_dropped_lines_total",
@@ -195,7 +246,23 @@ impl Metrics {
 
     /// `gateway_connections` of a listener.
     pub fn connections(&self, listener: usize) -> &IntGauge {
-        &self.listeners[listener]
+        &self.listeners[listener].connections
+    }
+
+    /// Counts a handshake that failed, of a listener that speaks TLS.
+    pub fn count_handshake_error(&self, listener: usize, error: HandshakeError) {
+        if let Some(counter) = self.listeners[listener].handshake_errors.get(error as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Says when these certificates expire, and nothing of any others.
+    pub fn show_certificates(&self, identities: &[Identity]) {
+        self.certificates.reset();
+        for identity in identities {
+            let path = identity.path().to_string_lossy();
+            self.certificates.with_label_values(&[path.as_ref()]).set(identity.expires());
+        }
     }
 
     /// `gateway_access_log_dropped_lines_total`
@@ -287,6 +354,8 @@ struct Families {
     upstream_errors: IntCounterVec,
     upstream_server_up: IntGaugeVec,
     connections: IntGaugeVec,
+    handshake_errors: IntCounterVec,
+    certificates: IntGaugeVec,
 }
 
 impl Families {
@@ -337,6 +406,16 @@ impl Families {
                 &["upstream", "server"],
             )?,
             connections: gauges("gateway_connections", "Open connections of clients.", &["listener"])?,
+            handshake_errors: counters(
+                "gateway_tls_handshake_errors_total",
+                "TLS handshakes with clients that failed, by kind.",
+                &["listener", "kind"],
+            )?,
+            certificates: gauges(
+                "gateway_tls_certificate_expiry_timestamp_seconds",
+                "When a certificate of [server.tls] expires, in seconds since 1970.",
+                &["certificate"],
+            )?,
         })
     }
 
@@ -347,6 +426,14 @@ impl Families {
             refused: decision("refused"),
             would_refuse: decision("would_refuse"),
             exempt: decision("exempt"),
+        }
+    }
+
+    fn listener(&self, address: &str, tls: bool) -> ListenerMetrics {
+        let error = |kind: HandshakeError| self.handshake_errors.with_label_values(&[address, kind.label()]);
+        ListenerMetrics {
+            connections: self.connections.with_label_values(&[address]),
+            handshake_errors: HandshakeError::ALL.iter().filter(|_| tls).map(|kind| error(*kind)).collect(),
         }
     }
 

@@ -12,7 +12,9 @@ mod head;
 mod linger;
 mod listener;
 mod overflow;
+mod socket;
 mod stream;
+mod tls;
 mod workers;
 
 use std::net::SocketAddr;
@@ -28,14 +30,16 @@ use tokio::time::timeout;
 
 use self::connection::Serving;
 use self::listener::Listener;
+use self::tls::Acceptor;
 use self::workers::Workers;
 use crate::access_log::AccessLog;
 use crate::admin;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_clock};
 use crate::config::{Config, LogTarget};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
+use crate::tls::{Certificates, ServerTls};
 use crate::upstream;
 
 /// Unused connections to upstreams that are kept, all together.
@@ -53,6 +57,8 @@ pub enum StartError {
     AccessLog(LogTarget, io::Error),
     /// The system gave no thread, timer or signal.
     System(io::Error),
+    /// The certificates cannot be used.
+    Tls(rustls::Error),
     /// The metrics contradict each other.
     Metrics(prometheus::Error),
 }
@@ -66,6 +72,7 @@ impl fmt::Display for StartError {
             }
             Self::AccessLog(LogTarget::Stdout, error) => write!(f, "cannot write the access log: {error}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
+            Self::Tls(error) => write!(f, "cannot speak TLS: {error}"),
             Self::Metrics(error) => write!(f, "cannot set up the metrics: {error}"),
         }
     }
@@ -97,7 +104,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let gateway = Arc::new(Gateway::new(config, metrics, access_log, Clock::monotonic()));
     let workers = Workers::start(gateway.config.server.threads)?;
     let (drain, draining) = watch::channel(false);
-    let serving = Arc::new(Serving { proxy: proxy(&gateway), gateway: gateway.clone(), draining });
+    let tls = gateway.config.server.tls.as_ref().map(|tls| acceptor(tls, &gateway.metrics)).transpose()?;
+    let serving = Arc::new(Serving { proxy: proxy(&gateway), tls, gateway: gateway.clone(), draining });
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
@@ -111,7 +119,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
         // Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
         let (alive, all_gone) = mpsc::channel::<()>(1);
         for (index, listener) in listeners.into_iter().enumerate() {
-            info!("listening on http://{}", listener.address());
+            let scheme = if listener.speaks_tls() { "https" } else { "http" };
+            info!("listening on {scheme}://{}", listener.address());
             let (serving, workers, alive) = (serving.clone(), workers.dealer(), alive.clone());
             tokio::spawn(listener::accept(listener, index, serving, workers, alive));
         }
@@ -128,6 +137,17 @@ pub fn run(config: Config) -> Result<(), StartError> {
     drop(serving);
     workers.stop();
     outcome
+}
+
+/// Shakes hands as the configuration says, and tells of its certificates.
+fn acceptor(tls: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartError> {
+    let certificates = Certificates::new(tls).map_err(StartError::Tls)?;
+    metrics.show_certificates(&tls.identities);
+    let now = wall_clock().as_second();
+    for identity in tls.identities.iter().filter(|identity| identity.expires() < now) {
+        warn!("the certificate {} has expired: clients will refuse it", identity.path().display());
+    }
+    Ok(Acceptor::new(Arc::new(certificates)))
 }
 
 fn proxy(gateway: &Arc<Gateway>) -> Arc<HttpProxy<Proxy>> {

@@ -24,4 +24,5 @@ mod side_port;
 mod stopping;
 mod streaming;
 mod timelines;
+mod tls;
 mod upstream_failures;

@@ -10,7 +10,9 @@ use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::net::TcpStream;
 
+use super::socket::Socket;
 use super::stream::{ClientStream, HeadLimits, NoRequest};
+use super::tls::Acceptor;
 use super::until_draining;
 use crate::access_log::Entry;
 use crate::clock::wall_clock;
@@ -25,19 +27,28 @@ use crate::proxy::reply::Reply;
 pub(super) struct Serving {
     pub(super) gateway: Arc<Gateway>,
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
+    /// For the listeners that speak TLS; `None` if there are none.
+    pub(super) tls: Option<Acceptor>,
     /// Becomes true when the gateway drains.
     pub(super) draining: ShutdownWatch,
 }
 
 impl Serving {
     /// Serves a connection until it closes.
-    pub(super) async fn serve(&self, socket: TcpStream, peer: SocketAddr, listener: usize) {
+    pub(super) async fn serve(&self, socket: TcpStream, peer: SocketAddr, listener: usize, tls: bool) {
         let _running = Running::start(self.gateway.metrics.connections(listener));
         // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
         if socket.set_nodelay(true).is_err() {
             return;
         }
-        let connection = Arc::new(Connection::new(peer, listener));
+        let socket = match &self.tls {
+            Some(acceptor) if tls => match acceptor.accept(socket, peer, listener, &self.gateway).await {
+                Some(stream) => Socket::Tls(Box::new(stream)),
+                None => return,
+            },
+            _ => Socket::Plain(socket),
+        };
+        let connection = Arc::new(Connection::new(peer, listener, tls));
         let server = &self.gateway.config.server;
         let limits = HeadLimits {
             idle_timeout: server.idle_timeout,

@@ -3,6 +3,7 @@
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod program;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 
 use std::net::SocketAddr;
