@@ -9,6 +9,7 @@ mod requests;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::Version;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -120,6 +121,8 @@ pub struct Metrics {
     upstreams: Vec<UpstreamMetrics>,
     listeners: Vec<ListenerMetrics>,
     certificates: IntGaugeVec,
+    /// By version: HTTP/1.0, HTTP/1.1, HTTP/2.
+    protocols: [IntCounter; 3],
     access_log_dropped: IntCounter,
     limiter_clients: IntGauge,
     limiter_capacity: IntGauge,
@@ -214,6 +217,8 @@ impl Metrics {
                 .map(|(address, listener)| families.listener(&address.to_string(), listener.tls))
                 .collect(),
             certificates: families.certificates.clone(),
+            protocols: ["HTTP/1.0", "HTTP/1.1", "HTTP/2"]
+                .map(|protocol| families.protocols.with_label_values(&[protocol])),
             access_log_dropped: counter(
                 &registry,
                 "gateway_access_log_dropped_lines_total",
@@ -253,6 +258,16 @@ impl Metrics {
     pub fn count_handshake_error(&self, listener: usize, error: HandshakeError) {
         if let Some(counter) = self.listeners[listener].handshake_errors.get(error as usize) {
             counter.inc();
+        }
+    }
+
+    /// Counts a request by the version of HTTP that its client speaks.
+    pub fn count_protocol(&self, version: Version) {
+        let [http10, http11, http2] = &self.protocols;
+        match version {
+            Version::HTTP_10 => http10.inc(),
+            Version::HTTP_2 => http2.inc(),
+            _ => http11.inc(),
         }
     }
 
@@ -356,6 +371,7 @@ struct Families {
     connections: IntGaugeVec,
     handshake_errors: IntCounterVec,
     certificates: IntGaugeVec,
+    protocols: IntCounterVec,
 }
 
 impl Families {
@@ -415,6 +431,11 @@ impl Families {
                 "gateway_tls_certificate_expiry_timestamp_seconds",
                 "When a certificate of [server.tls] expires, in seconds since 1970.",
                 &["certificate"],
+            )?,
+            protocols: counters(
+                "gateway_requests_by_protocol_total",
+                "Requests, by the version of HTTP that the client speaks.",
+                &["protocol"],
             )?,
         })
     }

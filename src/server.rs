@@ -9,6 +9,7 @@ mod connection;
 mod deadline;
 mod framing;
 mod head;
+mod http2;
 mod linger;
 mod listener;
 mod overflow;

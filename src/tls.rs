@@ -139,7 +139,7 @@ impl fmt::Debug for Identity {
 }
 
 impl ServerTls {
-    /// How to speak TLS to clients: versions 1.2 and 1.3.
+    /// How to speak TLS to clients: versions 1.2 and 1.3, HTTP/2 and HTTP/1.1.
     ///
     /// # Errors
     /// When the system gives no randomness, or the authorities cannot vouch for anybody.
@@ -156,7 +156,7 @@ impl ServerTls {
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::new(ByName::new(names)));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Sessions are resumed without a store that workers would share.
         config.ticketer = ring::Ticketer::new()?;
         Ok(config)
@@ -237,7 +237,7 @@ pub(crate) mod tests {
         };
         let certificates = Certificates::new(&tls).unwrap();
         let before = certificates.current();
-        assert_eq!(before.alpn_protocols, [b"http/1.1".to_vec()]);
+        assert_eq!(before.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
         certificates.reload(&tls).unwrap();
         assert!(!Arc::ptr_eq(&before, &certificates.current()));
     }

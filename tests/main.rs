@@ -14,6 +14,7 @@ mod command_line;
 mod concurrency;
 mod health;
 mod hostile_clients;
+mod http2;
 mod identity;
 mod inspection;
 mod limits;

@@ -11,7 +11,7 @@ use pingora_proxy::HttpProxy;
 use tokio::net::TcpStream;
 
 use super::socket::Socket;
-use super::stream::{ClientStream, HeadLimits, NoRequest};
+use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest};
 use super::tls::Acceptor;
 use super::until_draining;
 use crate::access_log::Entry;
@@ -35,7 +35,13 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Serves a connection until it closes.
-    pub(super) async fn serve(&self, socket: TcpStream, peer: SocketAddr, listener: usize, tls: bool) {
+    pub(super) async fn serve(
+        self: &Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        listener: usize,
+        tls: bool,
+    ) {
         let _running = Running::start(self.gateway.metrics.connections(listener));
         // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
         if socket.set_nodelay(true).is_err() {
@@ -56,21 +62,29 @@ impl Serving {
             max_size: server.max_header_size,
         };
         let clock = self.gateway.clock.clone();
+        let negotiated_http2 = socket.negotiated_http2();
         let mut stream = Box::new(ClientStream::new(socket, connection.clone(), clock, limits));
+        if negotiated_http2 == Some(true) {
+            connection.set_deadline(Some(self.gateway.clock.now().after(limits.header_timeout)));
+            return self.serve_http2(stream, &connection).await;
+        }
+        let mut http2_may_begin = !tls;
         let drained = until_draining(self.draining.clone());
         tokio::pin!(drained);
         loop {
             let head = tokio::select! {
                 biased;
-                head = stream.next_head() => head,
+                head = stream.next_head(http2_may_begin) => head,
                 // Nothing is lost with a connection between requests.
                 () = &mut drained, if stream.is_idle() => return,
             };
             let head = match head {
-                Ok(head) => head,
+                Ok(Beginning::Head(head)) => head,
+                Ok(Beginning::Http2) => return self.serve_http2(stream, &connection).await,
                 Err(NoRequest::Gone) => return,
                 Err(no_request) => return self.refuse(*stream, &connection, no_request).await,
             };
+            http2_may_begin = false;
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelined_prefix(head);
             session.set_connection_user_context(Some(Box::new(connection.clone())));
@@ -104,7 +118,7 @@ impl Serving {
     }
 
     /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
-    fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
+    pub(super) fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
         let unknown = Method::from_bytes(b"OTHER").unwrap_or_default();
         self.gateway.metrics.route(None).requests.count(&unknown, reply.status());
         if let Some(log) = &self.gateway.access_log {

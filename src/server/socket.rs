@@ -18,6 +18,14 @@ pub(super) enum Socket {
 }
 
 impl Socket {
+    /// Whether the client has chosen HTTP/2 in its handshake (ALPN); `None` if it said nothing of protocols there.
+    pub(super) fn negotiated_http2(&self) -> Option<bool> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol().map(|protocol| protocol == b"h2"),
+        }
+    }
+
     /// Closes. A peer that speaks TLS is told so, if the socket takes that at once: it could not tell an end from a
     /// connection that somebody else has cut off.
     pub(super) fn close(self) {

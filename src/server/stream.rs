@@ -1,4 +1,4 @@
-//! The socket of a client, as the proxy reads and writes it.
+//! The socket of a client, as the proxy or HTTP/2 reads and writes it.
 //!
 //! It hands out one request at a time: first its head, then its body and not a byte more; what the client sent
 //! beyond that waits for its turn. It keeps the deadlines, also while the proxy waits for the upstream, because
@@ -67,6 +67,18 @@ pub(super) struct HeadLimits {
     pub(super) max_size: usize,
 }
 
+/// What a client begins with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// The head of an HTTP/1 request.
+    Head(BytesMut),
+    /// The preface of HTTP/2, which is still to be read.
+    Http2,
+}
+
+/// The part of HTTP/2's preface that looks like a request (RFC 9113, section 3.4).
+const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
 /// Why there is no request to proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRequest {
@@ -100,11 +112,17 @@ impl ClientStream {
         self.surplus.is_empty()
     }
 
-    /// Waits for the next request's head, checks it, and returns its bytes. What follows is its body.
+    /// From now on all bytes belong to HTTP/2.
+    pub(super) fn become_http2(&mut self) {
+        self.framing = Framing::Tunnel;
+    }
+
+    /// Waits for the next request's head, checks it, and returns its bytes. What follows is its body. HTTP/2 may
+    /// begin instead if `http2_may_begin`.
     ///
     /// # Errors
     /// When there is none that could be proxied: see [`NoRequest`].
-    pub(super) async fn next_head(&mut self) -> Result<BytesMut, NoRequest> {
+    pub(super) async fn next_head(&mut self, http2_may_begin: bool) -> Result<Beginning, NoRequest> {
         self.framing = Framing::length(0);
         let limits = self.limits;
         let clock = self.timer.clock().clone();
@@ -132,13 +150,16 @@ impl ClientStream {
         if end > limits.max_size {
             return Err(NoRequest::Refused(Refusal::TOO_LARGE));
         }
+        if http2_may_begin && self.surplus[..end] == *PREFACE_HEAD {
+            return Ok(Beginning::Http2);
+        }
         let head = head::check(&self.surplus[..end]).map_err(NoRequest::Refused)?;
         let bytes = self.surplus.split_to(end);
         self.framing = head.framing;
         self.connection.set_deadline(None);
         // A head that came in one piece is dated by the clock that was read for it.
         self.connection.set_head_at(if seen == 0 { started } else { clock.now() });
-        Ok(head.in_origin_form.unwrap_or(bytes))
+        Ok(Beginning::Head(head.in_origin_form.unwrap_or(bytes)))
     }
 
     /// Writes `answer` and sees the client off.
