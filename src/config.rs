@@ -34,6 +34,7 @@ pub use problem::{Position, Problem, Problems, Span};
 use crate::limit::Rule;
 use crate::limit::key::Key;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
+use crate::tls::ServerTls;
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -55,8 +56,10 @@ pub struct Config {
 /// `[server]`: where clients connect, and what is asked of them.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// The addresses to listen on; at least one, each once.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen; at least one, each address once.
+    pub listen: Vec<Listener>,
+    /// `[server.tls]`: for the listeners that speak TLS, if there are any.
+    pub tls: Option<ServerTls>,
     /// Worker threads; `None` is one for each CPU.
     pub threads: Option<usize>,
     /// The peers whose `X-Forwarded-For` and `Forwarded` are believed.
@@ -73,6 +76,15 @@ pub struct Server {
     pub max_body_size: u64,
     /// The `Server` field of every answer; `None` sends none.
     pub server_header: Option<HeaderValue>,
+}
+
+/// An entry of `server.listen`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether clients speak TLS there.
+    pub tls: bool,
 }
 
 /// `[admin]`: the side port.

@@ -19,4 +19,5 @@ pub mod metrics;
 pub mod proxy;
 pub mod route;
 pub mod server;
+pub mod tls;
 pub mod upstream;

@@ -5,20 +5,24 @@
 
 mod families;
 pub mod latency;
+mod listener;
 mod requests;
 mod traffic;
 mod upstream_error;
 
+use http::Version;
 use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
 use self::families::Families;
+pub use self::listener::{HandshakeError, ListenerMetrics};
 pub use self::traffic::{RouteMetrics, Traffic};
 pub use self::upstream_error::UpstreamError;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::limit::table::Table;
 use crate::limit::{Limit, Limiter};
+use crate::tls::Identity;
 
 /// The `Content-Type` of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -27,6 +31,8 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 pub struct Metrics {
     registry: Registry,
     families: Families,
+    /// By version: HTTP/1.0, HTTP/1.1, HTTP/2.
+    protocols: [IntCounter; 3],
     access_log_dropped: IntCounter,
     limiter_clients: IntGauge,
     limiter_capacity: IntGauge,
@@ -61,6 +67,8 @@ impl Metrics {
         let families = Families::register(&registry)?;
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         let metrics = Self {
+            protocols: ["HTTP/1.0", "HTTP/1.1", "HTTP/2"]
+                .map(|protocol| families.protocols.with_label_values(&[protocol])),
             families,
             access_log_dropped: counter(
                 &registry,
@@ -95,9 +103,28 @@ impl Metrics {
         before.retire(&self.families, now);
     }
 
-    /// `gateway_connections` of the listener on this address.
-    pub fn connections(&self, listener: &str) -> IntGauge {
-        self.families.connections.with_label_values(&[listener])
+    /// The metrics of the listener on this address.
+    pub fn listener(&self, address: &str, tls: bool) -> ListenerMetrics {
+        ListenerMetrics::new(&self.families, address, tls)
+    }
+
+    /// Counts a request by the version of HTTP that its client speaks.
+    pub fn count_protocol(&self, version: Version) {
+        let [http10, http11, http2] = &self.protocols;
+        match version {
+            Version::HTTP_10 => http10.inc(),
+            Version::HTTP_2 => http2.inc(),
+            _ => http11.inc(),
+        }
+    }
+
+    /// Says when these certificates expire, and nothing of any others.
+    pub fn show_certificates(&self, identities: &[Identity]) {
+        self.families.certificates.reset();
+        for identity in identities {
+            let path = identity.path().to_string_lossy();
+            self.families.certificates.with_label_values(&[path.as_ref()]).set(identity.expires());
+        }
     }
 
     /// `gateway_access_log_dropped_lines_total`

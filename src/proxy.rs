@@ -146,6 +146,11 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        // A stream of HTTP/2 hands its connection over in the request.
+        if let Some(connection) = session.req_header_mut().extensions_mut().remove::<Arc<Connection>>() {
+            ctx.started = connection.head_at();
+            ctx.connection = Some(connection);
+        }
         // The connection keeps the deadlines, and says how long it may stay open.
         session.set_read_timeout(None);
         if self.gateway.is_draining() {
@@ -321,6 +326,7 @@ impl ProxyHttp for Proxy {
         let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         let status = session.response_written().map_or(left, |response| response.status);
         metrics.requests.count(&session.req_header().method, status);
+        self.gateway.metrics.count_protocol(session.req_header().version);
         metrics.duration.observe(took.as_secs_f64());
         ctx.running = None;
         ctx.live.limiter.close(&mut ctx.tally, || self.gateway.clock.now());

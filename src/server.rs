@@ -9,10 +9,13 @@ mod connection;
 mod deadline;
 mod framing;
 mod head;
+mod http2;
 mod linger;
 mod listener;
 mod overflow;
+mod socket;
 mod stream;
+mod tls;
 mod workers;
 
 use std::net::SocketAddr;
@@ -28,14 +31,16 @@ use tokio::time::timeout;
 
 use self::connection::Serving;
 use self::listener::Listener;
+use self::tls::Acceptor;
 use self::workers::Workers;
 use crate::access_log::AccessLog;
 use crate::admin;
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_clock};
 use crate::config::{Config, LogTarget};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
+use crate::tls::{Certificates, ServerTls};
 use crate::upstream;
 
 /// Unused connections to upstreams that are kept, all together.
@@ -53,6 +58,8 @@ pub enum StartError {
     AccessLog(LogTarget, io::Error),
     /// The system gave no thread, timer or signal.
     System(io::Error),
+    /// The certificates cannot be used.
+    Tls(rustls::Error),
     /// The metrics contradict each other.
     Metrics(prometheus::Error),
 }
@@ -66,6 +73,7 @@ impl fmt::Display for StartError {
             }
             Self::AccessLog(LogTarget::Stdout, error) => write!(f, "cannot write the access log: {error}"),
             Self::System(error) => write!(f, "cannot start: {error}"),
+            Self::Tls(error) => write!(f, "cannot speak TLS: {error}"),
             Self::Metrics(error) => write!(f, "cannot set up the metrics: {error}"),
         }
     }
@@ -97,13 +105,18 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let gateway = Arc::new(Gateway::new(config, metrics, access_log, Clock::monotonic()));
     let workers = Workers::start(gateway.live().config.server.threads)?;
     let (drain, draining) = watch::channel(false);
-    let of_listener = |listener: &Listener| gateway.metrics.connections(&listener.address().to_string());
-    let serving = Arc::new(Serving {
-        proxy: proxy(&gateway),
-        gateway: gateway.clone(),
-        listeners: listeners.iter().map(of_listener).collect(),
-        draining,
-    });
+    let tls =
+        gateway.live().config.server.tls.as_ref().map(|tls| acceptor(tls, &gateway.metrics)).transpose()?;
+    let (proxy, tls) = (proxy(&gateway), tls.map(Arc::new));
+    let serving = |listener: &Listener| {
+        Arc::new(Serving {
+            gateway: gateway.clone(),
+            proxy: proxy.clone(),
+            metrics: gateway.metrics.listener(&listener.address().to_string(), listener.speaks_tls()),
+            tls: tls.clone().filter(|_| listener.speaks_tls()),
+            draining: draining.clone(),
+        })
+    };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
@@ -118,10 +131,11 @@ pub fn run(config: Config) -> Result<(), StartError> {
         tokio::spawn(overflow::watch(gateway.clone()));
         // Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
         let (alive, all_gone) = mpsc::channel::<()>(1);
-        for (index, listener) in listeners.into_iter().enumerate() {
-            info!("listening on http://{}", listener.address());
-            let (serving, workers, alive) = (serving.clone(), workers.dealer(), alive.clone());
-            tokio::spawn(listener::accept(listener, index, serving, workers, alive));
+        for listener in listeners {
+            let scheme = if listener.speaks_tls() { "https" } else { "http" };
+            info!("listening on {scheme}://{}", listener.address());
+            let (serving, workers, alive) = (serving(&listener), workers.dealer(), alive.clone());
+            tokio::spawn(listener::accept(listener, serving, workers, alive));
         }
         drop(alive);
         info!("ready");
@@ -133,9 +147,19 @@ pub fn run(config: Config) -> Result<(), StartError> {
         finish(&gateway, all_gone, &mut signals).await;
         Ok(())
     });
-    drop(serving);
     workers.stop();
     outcome
+}
+
+/// Shakes hands as the configuration says, and tells of its certificates.
+fn acceptor(tls: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartError> {
+    let certificates = Certificates::new(tls).map_err(StartError::Tls)?;
+    metrics.show_certificates(&tls.identities);
+    let now = wall_clock().as_second();
+    for identity in tls.identities.iter().filter(|identity| identity.expires() < now) {
+        warn!("the certificate {} has expired: clients will refuse it", identity.path().display());
+    }
+    Ok(Acceptor::new(Arc::new(certificates)))
 }
 
 fn proxy(gateway: &Arc<Gateway>) -> Arc<HttpProxy<Proxy>> {

@@ -12,6 +12,7 @@ mod names;
 mod overrides;
 mod routes;
 mod server;
+mod tls;
 mod upstreams;
 
 use super::Config;

@@ -19,6 +19,9 @@ pub(super) struct Families {
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_server_up: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
+    pub(super) handshake_errors: IntCounterVec,
+    pub(super) certificates: IntGaugeVec,
+    pub(super) protocols: IntCounterVec,
 }
 
 impl Families {
@@ -69,6 +72,21 @@ impl Families {
                 &["upstream", "server"],
             )?,
             connections: gauges("gateway_connections", "Open connections of clients.", &["listener"])?,
+            handshake_errors: counters(
+                "gateway_tls_handshake_errors_total",
+                "TLS handshakes with clients that failed, by kind.",
+                &["listener", "kind"],
+            )?,
+            certificates: gauges(
+                "gateway_tls_certificate_expiry_timestamp_seconds",
+                "When a certificate of [server.tls] expires, in seconds since 1970.",
+                &["certificate"],
+            )?,
+            protocols: counters(
+                "gateway_requests_by_protocol_total",
+                "Requests, by the version of HTTP that the client speaks.",
+                &["protocol"],
+            )?,
         })
     }
 }

@@ -16,8 +16,8 @@ const NEVER: u64 = u64::MAX;
 pub struct Connection {
     /// The peer's address.
     pub peer: SocketAddr,
-    /// The index of the listener that accepted it.
-    pub listener: usize,
+    /// Whether it is encrypted.
+    pub tls: bool,
     head_at: AtomicU64,
     deadline: AtomicU64,
     tunnel: AtomicBool,
@@ -25,10 +25,10 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(peer: SocketAddr, listener: usize) -> Self {
+    pub fn new(peer: SocketAddr, tls: bool) -> Self {
         Self {
             peer,
-            listener,
+            tls,
             head_at: AtomicU64::new(0),
             deadline: AtomicU64::new(NEVER),
             tunnel: AtomicBool::new(false),

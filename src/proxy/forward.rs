@@ -88,7 +88,8 @@ fn set_forwarded(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     request.remove_header(&FORWARDED);
     request.insert_header("X-Forwarded-For", chain + &peer.to_string())?;
     if !request.headers.contains_key(X_FORWARDED_PROTO) {
-        request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static("http"))?;
+        let scheme = if connection.tls { "https" } else { "http" };
+        request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
     }
     if !request.headers.contains_key(X_FORWARDED_HOST)
         && let Some(host) = request.headers.get(header::HOST).cloned()

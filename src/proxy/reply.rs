@@ -105,7 +105,7 @@ impl Reply {
     }
 
     /// The head, and the body that goes with it.
-    pub(super) fn build(
+    pub(crate) fn build(
         &self,
         request_id: Option<&HeaderValue>,
     ) -> Result<(ResponseHeader, Bytes), Box<Error>> {
@@ -211,7 +211,8 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
             ErrorType::ReadError
             | ErrorType::WriteError
             | ErrorType::WriteTimedout
-            | ErrorType::ConnectionClosed,
+            | ErrorType::ConnectionClosed
+            | ErrorType::H2Error,
         ) => return None,
         (ErrorSource::Downstream, _) => (StatusCode::BAD_REQUEST, "the request is malformed"),
         (ErrorSource::Internal | ErrorSource::Unset, _) => {

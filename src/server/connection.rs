@@ -8,39 +8,48 @@ use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use prometheus::IntGauge;
 use tokio::net::TcpStream;
 
-use super::stream::{ClientStream, HeadLimits, NoRequest};
+use super::socket::Socket;
+use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest};
+use super::tls::Acceptor;
 use super::until_draining;
 use crate::access_log::Entry;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
-use crate::metrics::Running;
+use crate::metrics::{ListenerMetrics, Running};
 use crate::proxy::Proxy;
 use crate::proxy::admission::new_request_id;
 use crate::proxy::connection::Connection;
 use crate::proxy::reply::Reply;
 
-/// What serving a connection takes.
+/// What serving the connections of a listener takes.
 pub(super) struct Serving {
     pub(super) gateway: Arc<Gateway>,
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
-    /// `gateway_connections` of each listener.
-    pub(super) listeners: Vec<IntGauge>,
-    /// Becomes true when the gateway drains.
+    pub(super) metrics: ListenerMetrics,
+    /// `None` where no TLS is spoken.
+    pub(super) tls: Option<Arc<Acceptor>>,
+    /// Becomes true when the listener drains.
     pub(super) draining: ShutdownWatch,
 }
 
 impl Serving {
     /// Serves a connection until it closes.
-    pub(super) async fn serve(&self, socket: TcpStream, peer: SocketAddr, listener: usize) {
-        let _running = Running::start(&self.listeners[listener]);
+    pub(super) async fn serve(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+        let _running = Running::start(&self.metrics.connections);
         // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
         if socket.set_nodelay(true).is_err() {
             return;
         }
-        let connection = Arc::new(Connection::new(peer, listener));
+        let socket = match &self.tls {
+            Some(acceptor) => match acceptor.accept(socket, peer, self).await {
+                Some(stream) => Socket::Tls(Box::new(stream)),
+                None => return,
+            },
+            None => Socket::Plain(socket),
+        };
+        let connection = Arc::new(Connection::new(peer, self.tls.is_some()));
         let live = self.gateway.live();
         let server = &live.config.server;
         let limits = HeadLimits {
@@ -49,21 +58,29 @@ impl Serving {
             max_size: server.max_header_size,
         };
         let clock = self.gateway.clock.clone();
+        let negotiated_http2 = socket.negotiated_http2();
         let mut stream = Box::new(ClientStream::new(socket, connection.clone(), clock, limits));
+        if negotiated_http2 == Some(true) {
+            connection.set_deadline(Some(self.gateway.clock.now().after(limits.header_timeout)));
+            return self.serve_http2(stream, &connection).await;
+        }
+        let mut http2_may_begin = self.tls.is_none();
         let drained = until_draining(self.draining.clone());
         tokio::pin!(drained);
         loop {
             let head = tokio::select! {
                 biased;
-                head = stream.next_head() => head,
+                head = stream.next_head(http2_may_begin) => head,
                 // Nothing is lost with a connection between requests.
                 () = &mut drained, if stream.is_idle() => return,
             };
             let head = match head {
-                Ok(head) => head,
+                Ok(Beginning::Head(head)) => head,
+                Ok(Beginning::Http2) => return self.serve_http2(stream, &connection).await,
                 Err(NoRequest::Gone) => return,
                 Err(no_request) => return self.refuse(*stream, &connection, no_request).await,
             };
+            http2_may_begin = false;
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelined_prefix(head);
             session.set_connection_user_context(Some(Box::new(connection.clone())));
@@ -97,7 +114,7 @@ impl Serving {
     }
 
     /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
-    fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
+    pub(super) fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
         let live = self.gateway.live();
         let unknown = Method::from_bytes(b"OTHER").unwrap_or_default();
         live.traffic.route(None).requests.count(&unknown, reply.status());

@@ -32,7 +32,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    const fn bad(detail: &'static str) -> Self {
+    pub(super) const fn bad(detail: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, detail }
     }
 

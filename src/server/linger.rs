@@ -4,8 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::socket::Socket;
 
 /// How long a client may take to notice that it has been answered.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -17,7 +18,7 @@ const MOST: u64 = 1024 * 1024;
 ///
 /// To close while unread data is waiting would make the kernel reset the connection, and the client's kernel
 /// would then throw the answer away (RFC 9112, section 9.6).
-pub(super) async fn linger(mut socket: TcpStream) {
+pub(super) async fn linger(mut socket: Socket) {
     let discard = async {
         socket.shutdown().await?;
         tokio::io::copy(&mut (&mut socket).take(MOST), &mut tokio::io::sink()).await?;

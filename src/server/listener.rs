@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use super::connection::Serving;
 use super::workers::Dealer;
 use super::{StartError, until_draining};
+use crate::config;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -25,12 +26,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    tls: bool,
 }
 
 impl Listener {
     /// The address it is bound to, with the port that the system chose if the configuration left it open.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether clients speak TLS there.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.tls
     }
 
     /// The socket, non-blocking.
@@ -40,10 +47,15 @@ impl Listener {
 }
 
 /// Binds all addresses, or none.
-pub(super) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Listener>, StartError> {
+pub(super) fn bind_all(listeners: &[config::Listener]) -> Result<Vec<Listener>, StartError> {
     // An IPv6 socket takes IPv4 clients too, unless those have a socket of their own.
-    let has_ipv4 = |port| addresses.iter().any(|other| other.is_ipv4() && other.port() == port);
-    addresses.iter().map(|address| bind(*address, has_ipv4(address.port()))).collect()
+    let has_ipv4 =
+        |port| listeners.iter().any(|other| other.address.is_ipv4() && other.address.port() == port);
+    let bind = |listener: &config::Listener| {
+        let bound = bind(listener.address, has_ipv4(listener.address.port()))?;
+        Ok(Listener { tls: listener.tls, ..bound })
+    };
+    listeners.iter().map(bind).collect()
 }
 
 /// Binds one address.
@@ -60,7 +72,7 @@ pub(super) fn bind(address: SocketAddr, only_ipv6: bool) -> Result<Listener, Sta
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address })
+        Ok(Listener { socket, address, tls: false })
     };
     bound().map_err(|error| StartError::Listen(address, error))
 }
@@ -68,7 +80,6 @@ pub(super) fn bind(address: SocketAddr, only_ipv6: bool) -> Result<Listener, Sta
 /// Accepts connections and deals them out, until the gateway drains. Those that are waiting then still count.
 pub(super) async fn accept(
     listener: Listener,
-    index: usize,
     serving: Arc<Serving>,
     workers: Dealer,
     alive: mpsc::Sender<()>,
@@ -80,7 +91,7 @@ pub(super) async fn accept(
         let Ok(socket) = socket.into_std() else { return };
         workers.spawn(async move {
             if let Ok(socket) = TcpStream::from_std(socket) {
-                serving.serve(socket, peer, index).await;
+                serving.serve(socket, peer).await;
             }
             drop(alive);
         });

@@ -1,4 +1,4 @@
-//! The socket of a client, as the proxy reads and writes it.
+//! The socket of a client, as the proxy or HTTP/2 reads and writes it.
 //!
 //! It hands out one request at a time: first its head, then its body and not a byte more; what the client sent
 //! beyond that waits for its turn. It keeps the deadlines, also while the proxy waits for the upstream, because
@@ -10,7 +10,7 @@ use std::io;
 use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,12 +21,12 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::deadline::Timer;
 use super::framing::Framing;
 use super::head::{self, Refusal};
 use super::linger::linger;
+use super::socket::Socket;
 use crate::clock::{Clock, Timestamp};
 use crate::proxy::connection::Connection;
 
@@ -38,7 +38,7 @@ const WRITE_SIZE: usize = 4096;
 
 /// The socket of a client.
 pub(super) struct ClientStream {
-    socket: Option<TcpStream>,
+    socket: Option<Socket>,
     connection: Arc<Connection>,
     timer: Timer,
     /// What was read beyond what has been handed out.
@@ -49,6 +49,8 @@ pub(super) struct ClientStream {
     written: Vec<u8>,
     /// Whether what is gathered goes out as soon as the proxy waits again.
     overdue: bool,
+    /// Whether the socket may keep to itself what it was given.
+    unflushed: bool,
     /// Since when the client has taken nothing of what is to be written.
     stalled: Option<Timestamp>,
     limits: HeadLimits,
@@ -65,6 +67,18 @@ pub(super) struct HeadLimits {
     pub(super) max_size: usize,
 }
 
+/// What a client begins with.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// The head of an HTTP/1 request.
+    Head(BytesMut),
+    /// The preface of HTTP/2, which is still to be read.
+    Http2,
+}
+
+/// The part of HTTP/2's preface that looks like a request (RFC 9113, section 3.4).
+const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
 /// Why there is no request to proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NoRequest {
@@ -77,12 +91,7 @@ pub(super) enum NoRequest {
 }
 
 impl ClientStream {
-    pub(super) fn new(
-        socket: TcpStream,
-        connection: Arc<Connection>,
-        clock: Clock,
-        limits: HeadLimits,
-    ) -> Self {
+    pub(super) fn new(socket: Socket, connection: Arc<Connection>, clock: Clock, limits: HeadLimits) -> Self {
         Self {
             socket: Some(socket),
             connection,
@@ -92,6 +101,7 @@ impl ClientStream {
             ended: false,
             written: Vec::new(),
             overdue: false,
+            unflushed: false,
             stalled: None,
             limits,
         }
@@ -102,11 +112,17 @@ impl ClientStream {
         self.surplus.is_empty()
     }
 
-    /// Waits for the next request's head, checks it, and returns its bytes. What follows is its body.
+    /// From now on all bytes belong to HTTP/2.
+    pub(super) fn become_http2(&mut self) {
+        self.framing = Framing::Tunnel;
+    }
+
+    /// Waits for the next request's head, checks it, and returns its bytes. What follows is its body. HTTP/2 may
+    /// begin instead if `http2_may_begin`.
     ///
     /// # Errors
     /// When there is none that could be proxied: see [`NoRequest`].
-    pub(super) async fn next_head(&mut self) -> Result<BytesMut, NoRequest> {
+    pub(super) async fn next_head(&mut self, http2_may_begin: bool) -> Result<Beginning, NoRequest> {
         self.framing = Framing::length(0);
         let limits = self.limits;
         let clock = self.timer.clock().clone();
@@ -134,13 +150,16 @@ impl ClientStream {
         if end > limits.max_size {
             return Err(NoRequest::Refused(Refusal::TOO_LARGE));
         }
+        if http2_may_begin && self.surplus[..end] == *PREFACE_HEAD {
+            return Ok(Beginning::Http2);
+        }
         let head = head::check(&self.surplus[..end]).map_err(NoRequest::Refused)?;
         let bytes = self.surplus.split_to(end);
         self.framing = head.framing;
         self.connection.set_deadline(None);
         // A head that came in one piece is dated by the clock that was read for it.
         self.connection.set_head_at(if seen == 0 { started } else { clock.now() });
-        Ok(head.in_origin_form.unwrap_or(bytes))
+        Ok(Beginning::Head(head.in_origin_form.unwrap_or(bytes)))
     }
 
     /// Writes `answer` and sees the client off.
@@ -148,6 +167,7 @@ impl ClientStream {
         self.connection.set_deadline(None);
         if let Some(mut socket) = self.socket.take()
             && socket.write_all(answer).await.is_ok()
+            && socket.flush().await.is_ok()
         {
             linger(socket).await;
         }
@@ -175,7 +195,7 @@ impl ClientStream {
     fn poll_socket<T>(
         &mut self,
         cx: &mut Context<'_>,
-        poll: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        poll: impl FnOnce(Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let Some(socket) = &mut self.socket else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
@@ -187,9 +207,28 @@ impl ClientStream {
         polled
     }
 
-    /// Writes to the socket, and fails when the client takes nothing for too long.
+    /// Writes to the socket.
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let sent = self.poll_socket(cx, |socket, cx| socket.poll_write(cx, data));
+        self.unflushed = true;
+        self.poll_patiently(cx, |socket, cx| socket.poll_write(cx, data))
+    }
+
+    /// Makes the socket send what it was given.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unflushed {
+            ready!(self.poll_patiently(cx, |socket, cx| socket.poll_flush(cx)))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Polls a write to the socket, and fails when the client takes nothing for too long.
+    fn poll_patiently<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let sent = self.poll_socket(cx, poll);
         if sent.is_ready() {
             self.stalled = None;
             return sent;
@@ -223,7 +262,7 @@ impl ClientStream {
     /// Sends what is gathered when the proxy has nothing to add to it: it waits for the client, which it does while
     /// it waits for the upstream too. Without this the head of an answer whose body is slow would wait for it.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.written.is_empty() {
+        if self.written.is_empty() && !self.unflushed {
             return Ok(());
         }
         if mem::replace(&mut self.overdue, true) {
@@ -247,7 +286,7 @@ impl ClientStream {
                 sent => drop(self.written.drain(..sent)),
             }
         }
-        Poll::Ready(Ok(()))
+        self.poll_sent(cx)
     }
 }
 
@@ -318,15 +357,14 @@ impl Drop for ClientStream {
     /// A request may have been answered before its body had come: closing now would reset the connection, and take
     /// the answer from the client. So the socket is seen off by a task of its own.
     fn drop(&mut self) {
+        // A client that does not take it is cut off all the same.
+        let _ = self.poll_write_out(&mut Context::from_waker(Waker::noop()));
         let Some(socket) = self.socket.take() else { return };
-        if !self.written.is_empty() {
-            // A client that does not take it is cut off all the same.
-            let _ = socket.try_write(&self.written);
-        }
         let all_read = self.framing.is_done() && self.surplus.is_empty();
         let unread = !(all_read || self.ended || self.connection.is_tunnel());
-        if let (true, Ok(runtime)) = (unread, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(linger(socket));
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if unread => drop(runtime.spawn(linger(socket))),
+            _ => socket.close(),
         }
     }
 }
@@ -348,7 +386,7 @@ impl Shutdown for ClientStream {
 impl UniqueID for ClientStream {
     fn id(&self) -> UniqueIDType {
         use std::os::fd::AsRawFd as _;
-        self.socket.as_ref().map_or(-1, TcpStream::as_raw_fd)
+        self.socket.as_ref().map_or(-1, Socket::as_raw_fd)
     }
 }
 

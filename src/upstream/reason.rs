@@ -13,12 +13,12 @@ pub fn reason(error: &Error) -> String {
     if let Some(io) = error.root_cause().downcast_ref::<io::Error>() {
         return io.to_string();
     }
+    let line = |text: &str| text.chars().filter(|c| !c.is_control()).take(LONGEST).collect::<String>();
+    if let Some(http2) = error.root_cause().downcast_ref::<h2::Error>() {
+        return line(&http2.to_string());
+    }
     match &error.context {
-        Some(context) => {
-            let printable = |c: &char| !c.is_control();
-            let context: String = context.as_str().chars().filter(printable).take(LONGEST).collect();
-            format!("{}: {context}", error.etype().as_str())
-        }
+        Some(context) => format!("{}: {}", error.etype().as_str(), line(context.as_str())),
         None => error.etype().as_str().to_owned(),
     }
 }

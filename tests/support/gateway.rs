@@ -49,6 +49,13 @@ impl Gateway {
         Self::listening_on("127.0.0.1:0", config)
     }
 
+    /// The same, of one that speaks TLS.
+    #[track_caller]
+    pub(crate) fn speaking_tls(config: &str) -> Self {
+        let listen = "{ address = \"127.0.0.1:0\", tls = true }";
+        Self::spawn(&format!("[server]\nlisten = {listen}\nthreads = 2\n{config}\n{PREAMBLE}"))
+    }
+
     /// The same, on another address.
     #[track_caller]
     pub(crate) fn listening_on(address: &str, config: &str) -> Self {
@@ -98,7 +105,9 @@ impl Gateway {
             Some(line.1.trim().parse().unwrap())
         };
         let admin = address(" side port on http://");
-        let address = address(" listening on http://").expect("the gateway logs its addresses");
+        let address = address(" listening on http://")
+            .or_else(|| address(" listening on https://"))
+            .expect("the gateway logs its addresses");
         Self { child, folder, address, admin, log }
     }
 

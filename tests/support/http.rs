@@ -1,17 +1,44 @@
 //! An HTTP/1.1 client that sends what it is told, also what no proper client would.
 
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::PATIENCE;
+use rustls::{ClientConnection, StreamOwned};
+
+use super::{PATIENCE, tls};
 
 /// A connection. What was read beyond an answer waits for the next one.
 pub(crate) struct Connection {
-    socket: TcpStream,
+    transport: Transport,
     read: Vec<u8>,
 }
+
+enum Transport {
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Transport {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(stream) => stream.get_ref(),
+        }
+    }
+
+    fn stream(&mut self) -> &mut dyn ReadWrite {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(stream) => stream,
+        }
+    }
+}
+
+trait ReadWrite: Read + Write {}
+
+impl<T: Read + Write> ReadWrite for T {}
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -19,6 +46,14 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+}
+
+#[track_caller]
+fn connected(address: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_write_timeout(Some(PATIENCE)).unwrap();
+    socket
 }
 
 /// `GET`s a target on a new connection.
@@ -47,27 +82,46 @@ pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)], body:
 impl Connection {
     #[track_caller]
     pub(crate) fn open(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { socket, read: Vec::new() }
+        Self { transport: Transport::Tcp(connected(address)), read: Vec::new() }
+    }
+
+    /// Shakes hands.
+    ///
+    /// # Errors
+    /// When the handshake fails; with TLS 1.3, what the server makes of it shows with the first answer only.
+    #[track_caller]
+    pub(crate) fn open_tls(address: SocketAddr, client: tls::Client) -> std::io::Result<Self> {
+        let mut stream = StreamOwned::new(client.start(), connected(address));
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self { transport: Transport::Tls(Box::new(stream)), read: Vec::new() })
+    }
+
+    /// What the server has shown of itself, if it speaks TLS.
+    pub(crate) fn tls(&self) -> &ClientConnection {
+        match &self.transport {
+            Transport::Tcp(_) => panic!("this connection is not encrypted"),
+            Transport::Tls(stream) => &stream.conn,
+        }
     }
 
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.socket.write_all(bytes.as_ref()).unwrap();
+        self.try_send(bytes).unwrap();
     }
 
     /// Sends as much as the other side takes.
     pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
-        self.socket.write_all(bytes.as_ref())
+        self.transport.stream().write_all(bytes.as_ref())
     }
 
     /// Whether the other side sends something, or closes, within this time.
     pub(crate) fn has_something_within(&mut self, time: Duration) -> bool {
-        self.socket.set_read_timeout(Some(time)).unwrap();
-        let peeked = self.socket.peek(&mut [0]);
-        self.socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let socket = self.transport.socket();
+        socket.set_read_timeout(Some(time)).unwrap();
+        let peeked = socket.peek(&mut [0]);
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         peeked.is_ok()
     }
 
@@ -82,6 +136,14 @@ impl Connection {
     pub(crate) fn get_with(&mut self, target: &str, fields: &[(&str, &str)]) -> Response {
         self.send(request("GET", target, fields, ""));
         self.response()
+    }
+
+    /// Reads an answer; `None` if the other side breaks off instead.
+    pub(crate) fn try_response(&mut self) -> Option<Response> {
+        let mut first = [0];
+        let count = self.transport.stream().read(&mut first).ok()?;
+        self.read.extend_from_slice(&first[..count]);
+        (count > 0).then(|| self.response())
     }
 
     /// Reads an answer, that of a `HEAD` request excepted.
@@ -169,7 +231,7 @@ impl Connection {
     #[track_caller]
     fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
-        match self.socket.read(&mut buffer) {
+        match self.transport.stream().read(&mut buffer) {
             Ok(count) => {
                 self.read.extend_from_slice(&buffer[..count]);
                 count > 0

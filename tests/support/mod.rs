@@ -2,7 +2,9 @@
 
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod program;
+pub(crate) mod tls;
 pub(crate) mod upstream;
 
 use std::net::SocketAddr;

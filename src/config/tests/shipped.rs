@@ -13,7 +13,7 @@ fn the_shipped_config_is_valid() {
     assert_eq!(limit.name, "per_client");
     assert_eq!(limit.rate().unwrap().quota, Quota::new(10, Duration::from_secs(1), 20).unwrap());
     assert_eq!(limit.key.parts, [KeyPart::ClientIp]);
-    assert_eq!(config.server.listen, ["0.0.0.0:8000".parse().unwrap()]);
+    assert_eq!(config.server.listen, [Listener { address: "0.0.0.0:8000".parse().unwrap(), tls: false }]);
     let admin = config.admin.unwrap();
     assert_eq!((admin.listen, admin.token), ("127.0.0.1:8001".parse().unwrap(), None));
     let servers = |config: &Config| config.upstreams[0].servers.clone();
@@ -54,6 +54,11 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "max_body_size",
         "server_header",
         "limits",
+        "tls",
+        "certificates",
+        "cert",
+        "key",
+        "client_ca",
         "token",
         "path",
         "format",

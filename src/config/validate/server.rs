@@ -11,13 +11,16 @@ use super::super::problem::{Checked, Fault, Reported};
 use super::super::suggest;
 use super::super::value::{address, http::header_value};
 use super::super::values::Values;
-use super::super::{AccessLog, Admin, LogFormat, LogTarget, Server};
+use super::super::{AccessLog, Admin, Listener, LogFormat, LogTarget, Server};
 use super::Names;
 use super::listen::Place;
+use super::tls;
 
 const LISTEN: &str = "an address such as \"0.0.0.0:8000\"";
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000);
+const DEFAULT_LISTENER: Listener = Listener {
+    address: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000),
+    tls: false,
+};
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
 const DEFAULT_MAX_BODY_SIZE: u64 = 10 << 20;
 
@@ -37,7 +40,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let Some(item) = item else {
         return ServerRead {
             server: Ok(default_server()),
-            listen: vec![(DEFAULT_LISTEN, None)],
+            listen: vec![(DEFAULT_LISTENER.address, None)],
             limits: Ok(Vec::new()),
             max_body_size: Ok(DEFAULT_MAX_BODY_SIZE),
         };
@@ -48,9 +51,10 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             Err(reported) => return ServerRead::broken(reported),
         };
     let default = default_server();
+    let mut speaks_tls = Vec::new();
     let (listen, listen_complete) = match section.get("listen") {
         Some(item) => {
-            let values = Values::read(item.one_or_list(), listener);
+            let values = Values::read(item.one_or_list(), |item| listener(item, &mut speaks_tls));
             let complete = match (&values.complete, values.list.is_empty()) {
                 (Ok(()), true) => Err(item.report(
                     Fault::new("the server would listen nowhere")
@@ -63,8 +67,9 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
                 complete,
             )
         }
-        None => (vec![(DEFAULT_LISTEN, None)], Ok(())),
+        None => (vec![(DEFAULT_LISTENER, None)], Ok(())),
     };
+    let tls = tls::server(&section, &speaks_tls, listen_complete);
     let threads = section.or("threads", 0, |item| item.integer(0..=1024));
     let trusted_proxies = section.or("trusted_proxies", Vec::new(), networks);
     let drain_timeout = section.or("drain_timeout", default.drain_timeout, |item| item.duration_or_zero());
@@ -81,7 +86,8 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
         limits.as_ref().map_err(|reported| *reported)?;
         listen_complete?;
         Ok(Server {
-            listen: listen.iter().map(|(address, _)| *address).collect(),
+            listen: listen.iter().map(|(listener, _)| *listener).collect(),
+            tls: tls?,
             threads: usize::try_from(threads?).ok().filter(|&threads| threads > 0),
             trusted_proxies: trusted_proxies?,
             drain_timeout: drain_timeout?,
@@ -92,6 +98,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             server_header: server_header?,
         })
     })();
+    let listen = listen.into_iter().map(|(listener, span)| (listener.address, span)).collect();
     ServerRead { server, listen, limits, max_body_size }
 }
 
@@ -108,7 +115,8 @@ impl ServerRead {
 
 fn default_server() -> Server {
     Server {
-        listen: vec![DEFAULT_LISTEN],
+        listen: vec![DEFAULT_LISTENER],
+        tls: None,
         threads: None,
         trusted_proxies: Vec::new(),
         drain_timeout: Duration::from_secs(30),
@@ -120,16 +128,23 @@ fn default_server() -> Server {
     }
 }
 
-/// An entry of `listen`: an address, or a table with one.
-fn listener(item: Item<'_>) -> Checked<SocketAddr> {
+/// An entry of `listen`: an address, or a table with one. What asks for TLS is added to `speaks_tls`.
+fn listener<'a>(item: Item<'a>, speaks_tls: &mut Vec<Item<'a>>) -> Checked<Listener> {
     if !item.is_table() {
-        return item.parse(LISTEN, address::listen);
+        return Ok(Listener { address: item.parse(LISTEN, address::listen)?, tls: false });
     }
     let section = item.section("a listener".into(), "{ address = \"0.0.0.0:8000\" }")?;
     let address =
         section.required("address", "address = \"0.0.0.0:8000\"", |item| item.parse(LISTEN, address::listen));
+    let tls = section.or("tls", false, |item| {
+        let tls = item.boolean()?;
+        if tls {
+            speaks_tls.push(item);
+        }
+        Ok(tls)
+    });
     section.finish();
-    address
+    Ok(Listener { address: address?, tls: tls? })
 }
 
 fn header_size(item: Item<'_>) -> Checked<usize> {

@@ -1,0 +1,72 @@
+//! The metrics of a listener.
+
+use prometheus::{IntCounter, IntGauge};
+
+use super::families::Families;
+
+/// Why a TLS handshake failed: the `kind` of `gateway_tls_handshake_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// It took too long.
+    Timeout,
+    /// The client went away.
+    Closed,
+    /// The client showed no certificate, or one that nobody vouches for.
+    ClientCertificate,
+    /// The client did not like what it was shown.
+    Refused,
+    /// There is no version, suite, kind of key or protocol that both sides know.
+    Incompatible,
+    /// What the client sent is not TLS.
+    Malformed,
+}
+
+impl HandshakeError {
+    const ALL: [Self; 6] = [
+        Self::Timeout,
+        Self::Closed,
+        Self::ClientCertificate,
+        Self::Refused,
+        Self::Incompatible,
+        Self::Malformed,
+    ];
+
+    /// Its label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::ClientCertificate => "client_certificate",
+            Self::Refused => "refused",
+            Self::Incompatible => "incompatible",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// The metrics of a listener.
+pub struct ListenerMetrics {
+    /// `gateway_connections`
+    pub connections: IntGauge,
+    /// Empty where no TLS is spoken.
+    handshake_errors: Vec<IntCounter>,
+}
+
+impl ListenerMetrics {
+    /// Those of the listener on this address.
+    pub(super) fn new(families: &Families, address: &str, tls: bool) -> Self {
+        let error =
+            |kind: HandshakeError| families.handshake_errors.with_label_values(&[address, kind.label()]);
+        Self {
+            connections: families.connections.with_label_values(&[address]),
+            handshake_errors: HandshakeError::ALL.iter().filter(|_| tls).map(|kind| error(*kind)).collect(),
+        }
+    }
+
+    /// Counts a handshake that failed.
+    pub fn count_handshake_error(&self, error: HandshakeError) {
+        if let Some(counter) = self.handshake_errors.get(error as usize) {
+            counter.inc();
+        }
+    }
+}

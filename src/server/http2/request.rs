@@ -1,0 +1,142 @@
+//! An HTTP/2 request, checked and given the form of an HTTP/1 request: a path for its target, and the host in `Host`.
+//!
+//! What HTTP/2 forbids in itself has been refused by now: the h2 crate resets a stream with a field that concerns a
+//! connection (`Connection`, `Transfer-Encoding`, `Upgrade`, …), a `TE` other than `trailers`, a body of another length
+//! than it announced, or a name in upper case; Pingora's session answers a second host, one that differs from
+//! `:authority`, or none. What passes here has one meaning in HTTP/1 too, whither it goes.
+
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+use pingora::http::RequestHeader;
+
+use super::super::head::{MAX_FIELDS, Refusal};
+use crate::route::host_of;
+
+/// Checks a request, and gives it that form.
+///
+/// # Errors
+/// When it is not to be passed on.
+pub(super) fn prepare(request: &mut RequestHeader) -> Result<(), Refusal> {
+    if request.method == Method::CONNECT {
+        return Err(Refusal {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            detail: "this server opens no tunnels",
+        });
+    }
+    if request.headers.len() > MAX_FIELDS {
+        return Err(Refusal::TOO_LARGE);
+    }
+    check_length(request)?;
+    set_host(request)?;
+    set_target(request)?;
+    join_cookies(request)
+}
+
+/// There is one length at most, and it is a number.
+fn check_length(request: &RequestHeader) -> Result<(), Refusal> {
+    let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (_, Some(_)) => Err(Refusal::bad("the request has more than one Content-Length field")),
+        (Some(length), _) if !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+            Err(Refusal::bad("the Content-Length is no number that this server understands"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The host is in `Host`, wherever the client has put it.
+fn set_host(request: &mut RequestHeader) -> Result<(), Refusal> {
+    let not_a_host = Refusal::bad("the :authority is no host");
+    let host = match request.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).map_err(|_| not_a_host)?,
+        None => request.headers.get(header::HOST).cloned().ok_or(not_a_host)?,
+    };
+    host.to_str().ok().and_then(host_of).ok_or(not_a_host)?;
+    request.insert_header(header::HOST, host).map_err(|_| not_a_host)
+}
+
+fn set_target(request: &mut RequestHeader) -> Result<(), Refusal> {
+    match request.uri.path_and_query().cloned() {
+        Some(target)
+            if target.as_str().starts_with('/') || (target == "*" && request.method == Method::OPTIONS) =>
+        {
+            request.set_uri(Uri::from(target));
+            Ok(())
+        }
+        _ => Err(Refusal::bad("the :path is no path")),
+    }
+}
+
+/// Cookies may come in several fields, and must go on in one (RFC 9113, section 8.2.3).
+fn join_cookies(request: &mut RequestHeader) -> Result<(), Refusal> {
+    let mut cookies = request.headers.get_all(header::COOKIE).iter();
+    if let (Some(first), Some(_)) = (cookies.next(), cookies.next()) {
+        let mut joined = first.as_bytes().to_vec();
+        for cookie in request.headers.get_all(header::COOKIE).iter().skip(1) {
+            joined.extend_from_slice(b"; ");
+            joined.extend_from_slice(cookie.as_bytes());
+        }
+        // Bytes of field values make a field value.
+        let joined =
+            HeaderValue::from_bytes(&joined).map_err(|_| Refusal::bad("the cookies cannot be read"))?;
+        request.insert_header(header::COOKIE, joined).map_err(|_| Refusal::TOO_LARGE)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, uri: &str, fields: &[(&str, &str)]) -> RequestHeader {
+        let mut request = http::Request::builder().method(method).uri(uri).version(http::Version::HTTP_2);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0.into()
+    }
+
+    #[track_caller]
+    fn refused(mut request: RequestHeader) -> u16 {
+        prepare(&mut request).unwrap_err().status.as_u16()
+    }
+
+    #[test]
+    fn the_host_moves_into_its_field() {
+        let mut request = request("GET", "https://a.example:8443/b?c=d", &[]);
+        prepare(&mut request).unwrap();
+        assert_eq!(request.headers[header::HOST], "a.example:8443");
+        assert_eq!(request.uri, "/b?c=d");
+        assert_eq!(request.raw_path(), b"/b?c=d");
+    }
+
+    #[test]
+    fn a_host_field_will_do() {
+        let mut request = request("GET", "/", &[("host", "a.example")]);
+        prepare(&mut request).unwrap();
+        assert_eq!(request.headers[header::HOST], "a.example");
+    }
+
+    #[test]
+    fn cookies_become_one_field() {
+        let mut request =
+            request("GET", "https://a/", &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        prepare(&mut request).unwrap();
+        let cookies: Vec<_> = request.headers.get_all(header::COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn what_has_two_meanings_is_refused() {
+        assert_eq!(refused(request("GET", "/", &[])), 400);
+        assert_eq!(refused(request("GET", "/", &[("host", "a/b")])), 400);
+        assert_eq!(refused(request("GET", "*", &[("host", "a")])), 400);
+        assert!(prepare(&mut request("OPTIONS", "*", &[("host", "a")])).is_ok());
+        assert_eq!(
+            refused(request("POST", "https://a/", &[("content-length", "3"), ("content-length", "3")])),
+            400
+        );
+        assert_eq!(refused(request("POST", "https://a/", &[("content-length", "3, 3")])), 400);
+        assert_eq!(refused(request("CONNECT", "a:443", &[])), 405);
+        assert_eq!(refused(request("GET", "https://a/", &[("x", "1"); 257])), 431);
+    }
+}

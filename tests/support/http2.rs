@@ -1,0 +1,250 @@
+//! An HTTP/2 client: the h2 crate's, and one that writes frames itself, also what no proper client would.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, Request};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+
+use super::http::Response;
+use super::{PATIENCE, tls};
+
+/// A connection.
+pub(crate) struct Connection {
+    runtime: Runtime,
+    send: SendRequest<Bytes>,
+    driver: Option<JoinHandle<Result<(), h2::Error>>>,
+}
+
+/// A request that is being made.
+pub(crate) struct Exchange {
+    pub(crate) response: ResponseFuture,
+    pub(crate) body: SendStream<Bytes>,
+}
+
+/// A request for a target, without a body.
+pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().method(method).uri(format!("http://localhost{target}"));
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(()).unwrap()
+}
+
+impl Connection {
+    /// Connects, and knows that HTTP/2 is spoken there.
+    #[track_caller]
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let runtime = runtime();
+        let socket = runtime.block_on(tokio::net::TcpStream::connect(address)).unwrap();
+        Self::over(runtime, socket)
+    }
+
+    /// Connects, and chooses HTTP/2 in the handshake.
+    #[track_caller]
+    pub(crate) fn open_tls(address: SocketAddr, client: tls::Client) -> Self {
+        let runtime = runtime();
+        let connector = TlsConnector::from(Arc::new(client.speaking(&["h2", "http/1.1"]).config()));
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpStream::connect(address).await.unwrap();
+            connector.connect(client.host(), socket).await.unwrap()
+        });
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        Self::over(runtime, stream)
+    }
+
+    #[track_caller]
+    fn over(runtime: Runtime, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
+        // The windows that HTTP/2 begins with are too small for a fair share of what tests send.
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(1 << 20).initial_connection_window_size(16 << 20);
+        let (send, connection) = runtime.block_on(builder.handshake(io)).unwrap();
+        let driver = Some(runtime.spawn(connection));
+        Self { runtime, send, driver }
+    }
+
+    /// Waits for something.
+    #[track_caller]
+    pub(crate) fn wait<T>(&self, what: impl Future<Output = T>) -> T {
+        let waited = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, what).await });
+        waited.unwrap_or_else(|_| panic!("still not after {PATIENCE:?}"))
+    }
+
+    /// Begins a request.
+    #[track_caller]
+    pub(crate) fn start(&mut self, request: Request<()>, end: bool) -> Exchange {
+        self.send = self.wait(self.send.clone().ready()).unwrap();
+        let (response, body) = self.send.send_request(request, end).unwrap();
+        Exchange { response, body }
+    }
+
+    /// How many requests the server takes at a time, as far as it has said.
+    pub(crate) fn max_streams(&self) -> usize {
+        self.send.current_max_send_streams()
+    }
+
+    /// `GET`s a target.
+    #[track_caller]
+    pub(crate) fn get(&mut self, target: &str) -> Response {
+        self.send(request("GET", target, &[]), "")
+    }
+
+    /// Sends a request and reads its answer.
+    #[track_caller]
+    pub(crate) fn send(&mut self, request: Request<()>, body: impl Into<Bytes>) -> Response {
+        self.try_send(request, body).unwrap()
+    }
+
+    /// The same, if there is a whole answer.
+    #[track_caller]
+    pub(crate) fn try_send(
+        &mut self,
+        request: Request<()>,
+        body: impl Into<Bytes>,
+    ) -> Result<Response, h2::Error> {
+        let body = body.into();
+        let mut exchange = self.start(request, body.is_empty());
+        if !body.is_empty() {
+            // The h2 crate keeps it until the windows open.
+            exchange.body.send_data(body, true)?;
+        }
+        self.wait(exchange.answer())
+    }
+
+    /// Waits until the server has closed the connection: why it said that it did.
+    #[track_caller]
+    pub(crate) fn closed(&mut self) -> Option<Reason> {
+        let driver = self.driver.take().expect("this is waited for once");
+        match self.wait(driver).unwrap() {
+            Ok(()) => None,
+            Err(error) => Some(error.reason().unwrap_or_else(|| panic!("{error}"))),
+        }
+    }
+}
+
+impl Exchange {
+    /// Waits for the whole answer.
+    pub(crate) async fn answer(self) -> Result<Response, h2::Error> {
+        let (head, body) = self.response.await?.into_parts();
+        let (body, trailers) = rest(body).await?;
+        let fields = head.headers.iter().chain(trailers.iter());
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let headers = fields.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+        Ok(Response { status: head.status.as_u16(), headers, body })
+    }
+}
+
+/// The rest of a body, and its trailers.
+async fn rest(mut body: RecvStream) -> Result<(Vec<u8>, HeaderMap), h2::Error> {
+    let mut read = Vec::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        read.extend_from_slice(&piece);
+        body.flow_control().release_capacity(piece.len())?;
+    }
+    Ok((read, body.trailers().await?.unwrap_or_default()))
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// A connection whose frames the test writes itself.
+pub(crate) struct Frames(TcpStream);
+
+/// A frame: its type, its stream, and what it carries.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
+}
+
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const GOAWAY: u8 = 7;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+impl Frames {
+    /// Connects, and sends the preface and empty settings.
+    #[track_caller]
+    pub(crate) fn open(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        let mut frames = Self(socket);
+        frames.0.write_all(PREFACE).unwrap();
+        frames.send(SETTINGS, 0, 0, &[]);
+        frames
+    }
+
+    /// Sends a frame; that the gateway has closed by now is its business.
+    pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags];
+        frame.extend_from_slice(&stream.to_be_bytes());
+        frame.extend_from_slice(payload);
+        let _ = self.0.write_all(&frame);
+    }
+
+    /// Sends a request's fields, uncompressed and as they are.
+    pub(crate) fn send_headers(&mut self, stream: u32, fields: &[(&str, &str)], end: bool) {
+        let mut block = Vec::new();
+        for (name, value) in fields {
+            block.push(0);
+            for text in [name, value] {
+                block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap());
+                block.extend_from_slice(text.as_bytes());
+            }
+        }
+        let flags = END_HEADERS | if end { END_STREAM } else { 0 };
+        self.send(HEADERS, flags, stream, &block);
+    }
+
+    /// The next frame; `None` when the connection is closed.
+    #[track_caller]
+    pub(crate) fn next(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        self.0.read_exact(&mut payload).ok()?;
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        Some(Frame { kind: head[3], stream, payload })
+    }
+
+    /// The next frame of this kind.
+    #[track_caller]
+    pub(crate) fn next_of(&mut self, kinds: &[u8]) -> Option<Frame> {
+        std::iter::from_fn(|| self.next()).find(|frame| kinds.contains(&frame.kind))
+    }
+
+    /// The status that a request gets; `None` if its stream is reset or the connection closed instead.
+    #[track_caller]
+    pub(crate) fn status(&mut self) -> Option<u16> {
+        let frame = self.next_of(&[HEADERS, RST_STREAM, GOAWAY]).filter(|frame| frame.kind == HEADERS)?;
+        let mut fields = Vec::new();
+        // The status comes first: in HPACK's static table, or as a value of three bytes.
+        Some(match frame.payload[0] {
+            0x88 => 200,
+            0x8c => 400,
+            0x8d => 404,
+            _ => {
+                fields.extend_from_slice(&frame.payload[1..8]);
+                panic!("not a status that is expected here: {fields:?}")
+            }
+        })
+    }
+}

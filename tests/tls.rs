@@ -1,0 +1,170 @@
+//! Listeners that speak TLS.
+
+use std::time::Duration;
+
+use mock_backend::MockBackend;
+use rustls::{ProtocolVersion, version};
+
+use crate::support::gateway::Gateway;
+use crate::support::http::{Connection, Response, request};
+use crate::support::tls::{Client, certificates, chain, file};
+use crate::support::to_upstream;
+
+/// A gateway that speaks TLS in front of a mock backend.
+#[track_caller]
+fn encrypted(tls: &str, settings: &str) -> (Gateway, MockBackend) {
+    let backend = MockBackend::start_blocking().unwrap();
+    let gateway = Gateway::speaking_tls(&to_upstream(backend.addr(), &format!("{tls}\n{settings}")));
+    (gateway, backend)
+}
+
+#[track_caller]
+fn connect(gateway: &Gateway, client: Client) -> Connection {
+    Connection::open_tls(gateway.address(), client).unwrap()
+}
+
+/// The answer to a request on a new connection; `None` if the handshake fails, on either side.
+fn try_get(gateway: &Gateway, client: Client) -> Option<Response> {
+    let mut connection = Connection::open_tls(gateway.address(), client).ok()?;
+    connection.try_send(request("GET", "/users", &[], "")).ok()?;
+    connection.try_response()
+}
+
+fn failures(kind: &str, gateway: &Gateway) -> String {
+    format!(r#"gateway_tls_handshake_errors_total{{kind="{kind}",listener="{}"}}"#, gateway.address())
+}
+
+#[test]
+fn requests_are_answered_one_after_the_other() {
+    let (gateway, backend) = encrypted(&certificates(&["localhost"]), "");
+    let mut connection = connect(&gateway, Client::new("localhost"));
+    assert_eq!(connection.get("/users").status, 200);
+    assert_eq!(connection.get("/bytes/100000").body.len(), 100_000);
+    connection.send(request("POST", "/upload", &[], &"x".repeat(100_000)));
+    assert_eq!(connection.response().json()["length"], 100_000);
+    assert_eq!(connection.get_with("/users", &[("Connection", "close")]).status, 200);
+    assert!(connection.is_closed());
+    assert_eq!(backend.requests()[0].header("x-forwarded-proto"), Some("https"));
+    gateway.metric_becomes(&format!(r#"gateway_connections{{listener="{}"}}"#, gateway.address()), 0.0);
+    assert!(!gateway.log().contains("failed"), "{}", gateway.log());
+}
+
+#[test]
+fn an_answer_without_a_length_ends_as_tls_should() {
+    let upstream = crate::support::upstream::RawUpstream::answering("HTTP/1.0 200 OK\r\n\r\nhello");
+    let gateway = Gateway::speaking_tls(&to_upstream(upstream.address(), &certificates(&["localhost"])));
+    let mut connection = connect(&gateway, Client::new("localhost"));
+    connection.send("GET / HTTP/1.0\r\n\r\n");
+    // The client's side of TLS fails if the connection just breaks off.
+    assert_eq!(connection.response().text(), "hello");
+}
+
+#[test]
+fn a_piece_of_an_answer_does_not_wait_for_the_next() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
+    let mut connection = connect(&gateway, Client::new("localhost"));
+    connection.send(request("GET", "/sse?interval=10s", &[], ""));
+    assert_eq!(connection.response_head().status, 200);
+    assert!(connection.line().len() < 10);
+}
+
+#[test]
+fn the_certificate_is_that_of_the_host() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost", "example"]), "");
+    for (host, name) in [
+        ("localhost", "localhost"),
+        ("a.example", "example"),
+        ("x.wild.example", "example"),
+        // There is no name for an address: the first certificate happens to have it.
+        ("127.0.0.1", "localhost"),
+    ] {
+        let connection = connect(&gateway, Client::new(host));
+        assert_eq!(connection.tls().peer_certificates(), Some(&*chain(name)), "{host}");
+    }
+    // Nobody has this name.
+    assert!(try_get(&gateway, Client::new("b.example")).is_none());
+    gateway.metric_becomes(&failures("refused", &gateway), 1.0);
+}
+
+#[test]
+fn versions_and_protocols() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
+    let client = || Client::new("localhost");
+    let connection = connect(&gateway, client());
+    assert_eq!(connection.tls().protocol_version(), Some(ProtocolVersion::TLSv1_3));
+    assert_eq!(connection.tls().alpn_protocol(), None);
+    let mut connection = connect(&gateway, client().of_version(&version::TLS12).speaking(&["http/1.1"]));
+    assert_eq!(connection.tls().protocol_version(), Some(ProtocolVersion::TLSv1_2));
+    assert_eq!(connection.tls().alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(connection.get("/users").status, 200);
+    assert!(try_get(&gateway, client().speaking(&["spdy/1"])).is_none());
+    gateway.metric_becomes(&failures("incompatible", &gateway), 1.0);
+}
+
+#[test]
+fn clients_show_a_certificate_if_they_must() {
+    let tls = format!("{}\ntls.client_ca = {:?}", certificates(&["localhost"]), file("ca.pem"));
+    let (gateway, backend) = encrypted(&tls, "");
+    let client = || Client::new("localhost");
+    for version in [&version::TLS13, &version::TLS12] {
+        assert_eq!(try_get(&gateway, client().of_version(version).showing("client")).unwrap().status, 200);
+        assert!(try_get(&gateway, client().of_version(version)).is_none());
+        assert!(try_get(&gateway, client().of_version(version).showing("stranger")).is_none());
+        assert!(try_get(&gateway, client().of_version(version).showing("expired")).is_none());
+    }
+    gateway.metric_becomes(&failures("client_certificate", &gateway), 6.0);
+    assert_eq!(backend.count(), 2);
+    assert_eq!(gateway.log().matches("handshake").count(), 1, "{}", gateway.log());
+}
+
+#[test]
+fn a_handshake_has_a_deadline() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "header_timeout = \"200ms\"");
+    assert!(gateway.connect().is_closed());
+    gateway.metric_becomes(&failures("timeout", &gateway), 1.0);
+    let mut slow = gateway.connect();
+    // The beginning of a record, and then a byte now and then.
+    slow.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    while slow.try_send("x").is_ok() && !slow.has_something_within(Duration::from_millis(20)) {}
+    gateway.metric_becomes(&failures("timeout", &gateway), 2.0);
+    assert_eq!(try_get(&gateway, Client::new("localhost")).unwrap().status, 200);
+}
+
+#[test]
+fn what_is_not_tls_is_refused() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
+    let mut connection = gateway.connect();
+    connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(!connection.rest().starts_with(b"HTTP"));
+    gateway.metric_becomes(&failures("malformed", &gateway), 1.0);
+    drop(gateway.connect());
+    gateway.metric_becomes(&failures("closed", &gateway), 1.0);
+    assert_eq!(try_get(&gateway, Client::new("localhost")).unwrap().status, 200);
+}
+
+#[test]
+fn an_expired_certificate_is_warned_of() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost", "expired"]), "");
+    gateway.wait_for_log_line("expired.pem has expired");
+    assert!(!gateway.log().contains("localhost.pem has"));
+    let expiry = |name: &str| {
+        let path = file(&format!("{name}.pem")).display().to_string();
+        gateway
+            .metric(&format!(r#"gateway_tls_certificate_expiry_timestamp_seconds{{certificate="{path}"}}"#))
+    };
+    assert!(expiry("localhost") > 4e9 && expiry("expired") < 2e9);
+}
+
+#[test]
+fn a_drain_finishes_what_is_running() {
+    let (mut gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
+    let mut running = connect(&gateway, Client::new("localhost"));
+    running.send(request("GET", "/users?delay=1s", &[], ""));
+    gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 1.0);
+    let mut idle = connect(&gateway, Client::new("localhost"));
+    assert_eq!(idle.get("/health").status, 200);
+    gateway.signal("TERM");
+    assert!(idle.is_closed());
+    assert_eq!(running.response().status, 200);
+    assert_eq!(gateway.wait().code(), Some(0));
+}
