@@ -7,7 +7,7 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY mock-backend/Cargo.toml mock-backend/
 RUN mkdir -p src mock-backend/src mock-backend/tests tests benches/limiter \
-    && echo 'fn main() {}' | tee src/main.rs mock-backend/src/main.rs mock-backend/tests/main.rs tests/main.rs benches/limiter/main.rs >/dev/null \
+    && echo 'fn main() {}' | tee src/main.rs mock-backend/src/main.rs mock-backend/tests/main.rs tests/main.rs benches/access_log.rs benches/limiter/main.rs >/dev/null \
     && touch src/lib.rs mock-backend/src/lib.rs \
     && cargo build --release --locked --workspace
 COPY src src

@@ -1,9 +1,9 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics load bench-limiter docker clean cmake
+.PHONY: help run test lint format unit build check-metrics load bench-limiter bench-access-log docker clean cmake
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build, start the mock backend and the gateway on config/gateway.toml, stop both on Ctrl-C
 	@scripts/run
@@ -36,6 +36,9 @@ load: build ## Load the gateway with wrk for 30 seconds, and check what it count
 
 bench-limiter: cmake ## Measure the limiter beside governor and pingora-limits: time, memory, accuracy
 	cargo bench --locked --bench limiter
+
+bench-access-log: cmake ## Measure what a line of the access log costs the worker that logs it
+	cargo bench --locked --bench access_log
 
 docker: ## Build the container images that docker compose runs
 	docker compose build

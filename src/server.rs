@@ -96,14 +96,15 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let admin_listener =
         config.admin.as_ref().map(|admin| listener::bind(admin.listen, false)).transpose()?;
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
+    let threads = workers::count(config.server.threads)?;
     let open = |log| {
-        AccessLog::open(log, metrics.access_log_dropped().clone())
+        AccessLog::open(log, threads, metrics.access_log_dropped().clone())
             .map(Arc::new)
             .map_err(|error| StartError::AccessLog(log.target.clone(), error))
     };
     let access_log = config.access_log.as_ref().map(open).transpose()?;
     let gateway = Arc::new(Gateway::new(config, metrics, access_log, Clock::monotonic()));
-    let workers = Workers::start(gateway.live().config.server.threads)?;
+    let workers = Workers::start(threads)?;
     let (drain, draining) = watch::channel(false);
     let tls =
         gateway.live().config.server.tls.as_ref().map(|tls| acceptor(tls, &gateway.metrics)).transpose()?;
@@ -139,7 +140,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         }
         drop(alive);
         info!("ready");
-        signals.stop().await;
+        signals.stop(&gateway).await;
         gateway.drain();
         info!("draining");
         // Everybody who listens for it holds a receiver, this function at least.
@@ -148,6 +149,9 @@ pub fn run(config: Config) -> Result<(), StartError> {
         Ok(())
     });
     workers.stop();
+    if let Some(log) = &gateway.live().access_log {
+        log.close();
+    }
     outcome
 }
 
@@ -206,13 +210,18 @@ impl Signals {
         })
     }
 
-    /// Waits for the first signal to stop.
-    async fn stop(&mut self) {
+    /// Waits for the first signal to stop, and does what others ask for.
+    async fn stop(&mut self, gateway: &Gateway) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => warn!("the configuration is not read again: restart to change it"),
+                _ = self.hang_up.recv() => {
+                    if let Some(log) = &gateway.live().access_log {
+                        log.reopen();
+                    }
+                    warn!("the configuration is not read again: restart to change it");
+                }
             }
         }
     }

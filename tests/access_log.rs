@@ -2,12 +2,17 @@
 
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
-use crate::support::{eventually, forwarding};
+use crate::support::{eventually, forwarding, to_upstream};
 
 #[test]
 fn a_line_tells_what_became_of_a_request() {
-    let (gateway, backend) = forwarding("[limits.l]\nrate = \"1/h\"\n---\n---\nlimits = [\"l\"]");
-    let fields = [("User-Agent", "test"), ("Referer", "http://a/"), ("Host", "shop.example")];
+    let (gateway, backend) = forwarding(
+        "[limits.l]\nrate = \"1/h\"\n[limits.m]\nrate = \"9/h\"\nexempt = [\"::1/128\"]\n\
+         [limits.n]\nrate = \"9/h\"\nexempt = [\"127.0.0.1/32\"]\n---\n---\nlimits = [\"l\", \"m\", \"n\"]",
+    );
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let fields =
+        [("User-Agent", "test"), ("Referer", "http://a/"), ("Host", "shop.example"), ("Traceparent", trace)];
     // On one connection, so that the lines are in the order of the requests.
     let mut connection = gateway.connect();
     connection.send(request("POST", "/echo/a?b=c", &fields, "body"));
@@ -27,6 +32,8 @@ fn a_line_tells_what_became_of_a_request() {
     assert_eq!(line["upstream"], backend.addr().to_string());
     assert_eq!(line["user_agent"], "test");
     assert_eq!(line["referer"], "http://a/");
+    assert_eq!(line["limits"], serde_json::json!({"l": 0, "m": 8, "n": null}));
+    assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(line["request_id"].as_str(), response.header("x-request-id"));
     let upstream = line["upstream_ms"].as_f64().unwrap();
     assert!(upstream > 0.0 && upstream <= line["duration_ms"].as_f64().unwrap(), "{line}");
@@ -34,7 +41,61 @@ fn a_line_tells_what_became_of_a_request() {
     assert_eq!((time.len(), time.ends_with('Z')), ("2026-01-01T00:00:00.000000Z".len(), true), "{time}");
     let refused = &log[1];
     assert_eq!((&refused["status"], &refused["refused_by"]), (&429.into(), &serde_json::json!(["l"])));
+    assert_eq!(refused["limits"], serde_json::json!({"l": 0, "m": 8, "n": null}));
     assert!(refused.get("upstream").is_none());
+    assert!(refused.get("trace_id").is_none());
+}
+
+#[test]
+fn after_a_hang_up_lines_are_in_the_new_file() {
+    let (gateway, _backend) = forwarding("");
+    let (log, moved) = (gateway.folder().join("access.log"), gateway.folder().join("access.log.1"));
+    gateway.get("/users/1");
+    assert_eq!(gateway.access_log(1).len(), 1);
+    std::fs::rename(&log, &moved).unwrap();
+    gateway.signal("HUP");
+    gateway.wait_for_log_line("the access log has been opened again");
+    gateway.get("/users/2");
+    assert_eq!(gateway.access_log(1)[0]["path"], "/users/2");
+    // Deleted instead of moved.
+    std::fs::remove_file(&log).unwrap();
+    gateway.signal("HUP");
+    eventually("the file is there again", || log.exists().then_some(()));
+    gateway.get("/users/3");
+    assert_eq!(gateway.access_log(1)[0]["path"], "/users/3");
+    assert_eq!(std::fs::read_to_string(&moved).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn what_was_answered_before_the_end_is_in_the_log() {
+    let (mut gateway, _backend) = forwarding("");
+    let mut connections: Vec<_> = (0..8).map(|_| gateway.connect()).collect();
+    for connection in &mut connections {
+        for _ in 0..25 {
+            assert_eq!(connection.get("/users").status, 200);
+        }
+    }
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().code(), Some(0));
+    let log = std::fs::read_to_string(gateway.folder().join("access.log")).unwrap();
+    assert_eq!(log.lines().count(), 200);
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_no_request() {
+    let backend = mock_backend::MockBackend::start_blocking().unwrap();
+    let config = to_upstream(
+        backend.addr(),
+        "[admin]\nlisten = \"127.0.0.1:0\"\n[access_log]\npath = \"/dev/full\"\n",
+    );
+    let mut gateway = Gateway::without_preamble(&config);
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/users").status, 200);
+    }
+    gateway.metric_becomes("gateway_access_log_dropped_lines_total", 5.0);
+    gateway.wait_for_log_line("the access log cannot be written, and");
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().code(), Some(0));
 }
 
 #[test]
@@ -53,6 +114,7 @@ fn no_request_forges_a_line() {
     log.sort_by_key(|line| line["status"].as_u64());
     assert_eq!(log.len(), 2);
     assert_eq!((&log[0]["status"], &log[0]["user_agent"]), (&200.into(), &hostile.into()));
+    assert_eq!(log[0]["referer"], "\u{e9}\t\u{2028}");
     assert_eq!((&log[1]["status"], &log[1]["client"]), (&400.into(), &"127.0.0.1".into()));
     assert_eq!(log[1]["request_id"].as_str(), refused.header("x-request-id"));
     assert!(log[1].get("user_agent").is_none(), "{}", log[1]);

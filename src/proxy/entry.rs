@@ -1,15 +1,18 @@
 //! A request's line in the access log.
 
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::time::Duration;
 
-use http::{StatusCode, Version, header};
+use http::{HeaderName, StatusCode, Version, header};
 use pingora::Error;
 use pingora_proxy::Session;
 
 use super::context::Context;
-use crate::access_log::Entry;
+use crate::access_log::{Entry, Names, Tokens};
 use crate::clock::wall_clock;
-use crate::limit::{Outcome, fields};
+use crate::limit::{Outcome, Report};
+use crate::trace::TraceContext;
 use crate::upstream::reason;
 
 /// What the access log says of a request that has ended.
@@ -21,15 +24,27 @@ pub(super) fn of<'a>(
     duration: Duration,
 ) -> Entry<'a> {
     let request = session.req_header();
-    let field = |name| request.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let on_trial = ctx.tally.reports().iter().filter(|report| report.outcome == Outcome::WouldRefuse);
+    let field = |name: HeaderName| {
+        let value = request.headers.get(name);
+        value.map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+    };
+    let name = |report: &Report| ctx.live.limiter.limits()[report.limit].rule().name.as_str();
+    let (mut limits, mut refused_by, mut would_refuse) = (Tokens::new(), Names::new(), Names::new());
+    for report in ctx.tally.reports() {
+        limits.push((name(report), report.standing.map(|standing| standing.left())));
+        match report.outcome {
+            Outcome::Refused(_) => refused_by.push(name(report)),
+            Outcome::WouldRefuse => would_refuse.push(name(report)),
+            Outcome::Allowed | Outcome::Exempt | Outcome::Spared => {}
+        }
+    }
     Entry {
         time: wall_clock(),
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
-        client: ctx.client.as_ref().map(ToString::to_string).unwrap_or_default(),
+        client: ctx.client.as_ref().map_or(&"", |client| client as &dyn Display),
         method: request.method.as_str(),
         host: field(header::HOST),
-        path: std::str::from_utf8(request.raw_path()).unwrap_or("-"),
+        path: String::from_utf8_lossy(request.raw_path()),
         protocol: match request.version {
             Version::HTTP_10 => "HTTP/1.0",
             Version::HTTP_2 => "HTTP/2.0",
@@ -42,11 +57,11 @@ pub(super) fn of<'a>(
         duration,
         upstream: ctx.attempt.as_ref().map(|attempt| attempt.server.address),
         upstream_duration: ctx.attempt.as_ref().and_then(|attempt| attempt.took),
-        refused_by: fields::violated(&ctx.live.limiter, ctx.tally.reports()).collect(),
-        would_refuse: on_trial
-            .map(|report| ctx.live.limiter.limits()[report.limit].rule().name.as_str())
-            .collect(),
+        limits,
+        refused_by,
+        would_refuse,
         error: error.map(reason),
+        trace_id: TraceContext::of(&request.headers).map(|trace| trace.trace_id),
         referer: field(header::REFERER),
         user_agent: field(header::USER_AGENT),
     }

@@ -121,7 +121,7 @@ impl Serving {
         if let Some(log) = &live.access_log {
             log.write(&Entry {
                 request_id: request_id.to_str().unwrap_or_default(),
-                client: connection.peer.ip().to_canonical().to_string(),
+                client: &connection.peer.ip().to_canonical(),
                 status: reply.status().as_u16(),
                 error: Some(reply.detail().to_owned()),
                 ..Entry::unread(wall_clock())

@@ -27,13 +27,14 @@ pub(super) struct Dealer {
     next: Arc<AtomicUsize>,
 }
 
+/// How many workers there are to be: as many as the configuration says, or one for each CPU.
+pub(super) fn count(configured: Option<usize>) -> io::Result<usize> {
+    configured.map_or_else(|| thread::available_parallelism().map(usize::from), Ok)
+}
+
 impl Workers {
-    /// Starts this many workers, or one for each CPU.
-    pub(super) fn start(threads: Option<usize>) -> io::Result<Self> {
-        let count = match threads {
-            Some(count) => count,
-            None => thread::available_parallelism()?.get(),
-        };
+    /// Starts this many workers.
+    pub(super) fn start(count: usize) -> io::Result<Self> {
         let (mut workers, mut handles) = (Vec::new(), Vec::new());
         for index in 0..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
