@@ -19,6 +19,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -42,6 +43,8 @@ const USUAL: usize = 4;
 pub struct Limiter {
     limits: Vec<Limit>,
     secret: Secret,
+    /// What was counted of limits that are gone.
+    overflowed_before: u64,
 }
 
 /// What is to become of a request.
@@ -82,7 +85,26 @@ struct Claim<'a> {
 impl Limiter {
     /// The limits that follow `rules`, in their order, all buckets full.
     pub fn new(rules: Vec<Rule>, secret: Secret) -> Self {
-        Self { limits: rules.into_iter().map(|rule| Limit::new(rule, &secret)).collect(), secret }
+        let limits = rules.into_iter().map(|rule| Limit::new(rule, &secret)).collect();
+        Self { limits, secret, overflowed_before: 0 }
+    }
+
+    /// The limits that follow `rules` from now on, in their order. Each remembers the clients of the limit that had its
+    /// name, with the share of tokens that they have.
+    pub fn succeeded_by(&self, rules: Vec<Rule>, now: Timestamp) -> Self {
+        let before: HashMap<&str, &Limit> = self.limits.iter().map(|l| (l.rule().name.as_str(), l)).collect();
+        let limit = |rule: Rule| match before.get(rule.name.as_str()) {
+            Some(before) => before.succeeded_by(rule, &self.secret, now),
+            None => Limit::new(rule, &self.secret),
+        };
+        let limits: Vec<_> = rules.into_iter().map(limit).collect();
+        // What is counted of limits that are gone, or have begun anew, stays counted.
+        let counted = limits.iter().filter_map(Limit::table).map(table::Table::overflowed).sum::<u64>();
+        Self {
+            overflowed_before: self.overflowed().saturating_sub(counted),
+            limits,
+            secret: self.secret.clone(),
+        }
     }
 
     /// The limits, in the order of their rules.
@@ -92,7 +114,8 @@ impl Limiter {
 
     /// How many times a request had to share an overflow bucket, all limits together.
     pub fn overflowed(&self) -> u64 {
-        self.limits.iter().filter_map(Limit::table).map(table::Table::overflowed).sum()
+        let counted = self.limits.iter().filter_map(Limit::table).map(table::Table::overflowed);
+        self.overflowed_before + counted.sum::<u64>()
     }
 
     /// Under what keys are hashed.

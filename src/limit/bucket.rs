@@ -72,6 +72,23 @@ impl Bucket {
         Self { full_at: quota.ticks_at(now) + missing }
     }
 
+    /// The bucket when another quota takes the place of `old`: the share of tokens that it misses stays the same, and is
+    /// refilled at the new rate from `now` on. Rounded so that it never holds more.
+    #[must_use]
+    pub fn under(self, old: &Quota, new: &Quota, now: Timestamp) -> Self {
+        /// The share is counted in this many parts: fine enough for the largest bucket.
+        const PARTS: u32 = 40;
+        let missing = self.missing(old, now);
+        if missing == 0 || old == new {
+            return self;
+        }
+        let share = missing.checked_shl(PARTS).filter(|shifted| shifted >> PARTS == missing);
+        let share = share.map(|shifted| shifted.div_ceil(old.capacity()));
+        let missing = share.and_then(|share| share.checked_mul(new.capacity()));
+        let missing = missing.map_or(u128::MAX, |parts| parts.div_ceil(1 << PARTS));
+        Self { full_at: new.ticks_at(now) + missing.min(new.most_owed()) }
+    }
+
     /// The bucket after `cost` tokens, taken just before, are put back.
     #[must_use]
     pub fn give_back(self, quota: &Quota, cost: u32) -> Self {
@@ -120,6 +137,25 @@ mod tests {
         assert_eq!(bucket.take(&quota, at(0), 1), Err(Wait(Duration::from_millis(100))));
         assert_eq!(bucket.take(&quota, at(99_999_999), 1), Err(Wait(Duration::from_nanos(1))));
         assert!(bucket.take(&quota, at(100_000_000), 1).is_ok());
+    }
+
+    #[test]
+    fn another_quota_keeps_the_share_of_tokens() {
+        let (old, new) = (Quota::new(10, SECOND, 20).unwrap(), Quota::new(3, SECOND, 40).unwrap());
+        let half = Bucket::FULL.take(&old, at(5), 10).unwrap();
+        assert_eq!(half.under(&old, &new, at(5)).level(&new, at(5)).tokens, 20);
+        assert_eq!(half.under(&old, &old, at(5)), half);
+        assert_eq!(Bucket::FULL.under(&old, &new, at(5)).level(&new, at(5)).tokens, 40);
+        let owing = Bucket::FULL.owe(&old, at(5), 30).under(&old, &new, at(5));
+        assert_eq!(
+            owing.take(&new, at(5), 1),
+            Err(Wait(Duration::from_secs(7))),
+            "it owes half of the burst"
+        );
+        let deep = Bucket::FULL.owe(&old, at(5), u32::MAX).under(&old, &new, at(5));
+        assert!(deep.take(&new, at(5), 1).is_err());
+        let third = Bucket::FULL.take(&new, at(5), 1).unwrap().under(&new, &old, at(5));
+        assert_eq!(third.level(&old, at(5)).tokens, 19, "rounded down");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::key::{Fingerprint, Secret};
 use super::offenders::{Offender, Offenders};
 use super::quota::Quota;
 use super::report::Standing;
-use super::rule::{Charge, Measure, Rule, Terms};
+use super::rule::{Charge, Measure, Rate, Rule, Terms};
 use super::sole::SoleBucket;
 use super::table::Table;
 use crate::clock::Timestamp;
@@ -22,13 +22,13 @@ pub struct Limit {
     count: Count,
     /// Those for whom something else holds, in the order of their fingerprints.
     overrides: Vec<(Fingerprint, Special)>,
-    offenders: Offenders,
+    offenders: Arc<Offenders>,
 }
 
 /// What a limit knows of its clients.
 enum Count {
     /// Buckets, and the requests whose costs are to be settled, if such are set aside.
-    Rate(Table, Option<Arc<InFlight>>),
+    Rate(Arc<Table>, Option<Arc<InFlight>>),
     /// The running requests, of which each client may have so many.
     InFlight(Arc<InFlight>, u32),
 }
@@ -36,31 +36,45 @@ enum Count {
 /// What a limit keeps of a client for whom something else holds.
 enum Special {
     Unlimited,
-    Rate(Quota, SoleBucket),
+    Rate(Quota, Arc<SoleBucket>),
     InFlight(u32),
 }
 
 impl Limit {
+    /// A limit that remembers nobody.
     pub(super) fn new(rule: Rule, secret: &Secret) -> Self {
         let count = match &rule.measure {
-            Measure::Rate(rate) => Count::Rate(
-                Table::new(rate.quota, rate.max_clients),
-                (rate.charge != Charge::Always).then(|| Arc::new(InFlight::new())),
-            ),
+            Measure::Rate(rate) => {
+                Count::Rate(Arc::new(Table::new(rate.quota, rate.max_clients)), reserved(rate, None))
+            }
             Measure::InFlight(max) => Count::InFlight(Arc::new(InFlight::new()), *max),
         };
-        let special = |terms| match terms {
-            Terms::Unlimited => Special::Unlimited,
-            Terms::Rate(quota) => Special::Rate(quota, SoleBucket::default()),
-            Terms::InFlight(max) => Special::InFlight(max),
+        let special = |terms, _| Special::new(terms, None, Timestamp::default());
+        let overrides = overrides(&rule, secret, special);
+        Self { rule, count, overrides, offenders: Arc::new(Offenders::new()) }
+    }
+
+    /// A limit that takes the place of this one. It remembers the same clients if it goes by the same key.
+    pub(super) fn succeeded_by(&self, rule: Rule, secret: &Secret, now: Timestamp) -> Self {
+        if rule.key != self.rule.key {
+            return Self::new(rule, secret);
+        }
+        let count = match (&rule.measure, &self.count) {
+            (Measure::Rate(rate), Count::Rate(table, in_flight)) => {
+                let table = match table.quota() == &rate.quota && table.capacity() == rate.max_clients {
+                    true => table.clone(),
+                    false => Arc::new(Table::succeeding(rate.quota, rate.max_clients, table, now)),
+                };
+                Count::Rate(table, reserved(rate, in_flight.as_ref()))
+            }
+            (Measure::InFlight(max), Count::InFlight(in_flight, _)) => {
+                Count::InFlight(in_flight.clone(), *max)
+            }
+            _ => return Self::new(rule, secret),
         };
-        let mut overrides: Vec<_> = rule
-            .overrides
-            .iter()
-            .filter_map(|o| Some((rule.key.fingerprint_of(&[&o.value], secret).ok()?, special(o.terms))))
-            .collect();
-        overrides.sort_unstable_by_key(|(client, _)| client.bits());
-        Self { rule, count, overrides, offenders: Offenders::new() }
+        let special = |terms, client| Special::new(terms, self.special(client), now);
+        let overrides = overrides(&rule, secret, special);
+        Self { rule, count, overrides, offenders: self.offenders.clone() }
     }
 
     /// What makes it.
@@ -108,8 +122,7 @@ impl Limit {
 
     /// Where it keeps what it knows of a client; `None` if that is never limited.
     pub(super) fn account(&self, client: Fingerprint) -> Option<Account<'_>> {
-        let special = self.overrides.binary_search_by_key(&client.bits(), |(client, _)| client.bits());
-        let special = special.ok().map(|at| &self.overrides[at].1);
+        let special = self.special(client);
         match &self.count {
             Count::Rate(table, reserved) => {
                 let home = match special {
@@ -127,6 +140,12 @@ impl Limit {
         }
     }
 
+    /// What holds for a client, if it is something else than for the rest.
+    fn special(&self, client: Fingerprint) -> Option<&Special> {
+        let at = self.overrides.binary_search_by_key(&client.bits(), |(client, _)| client.bits());
+        at.ok().map(|at| &self.overrides[at].1)
+    }
+
     /// The tokens that a request takes, or that are set aside for it.
     pub(super) fn cost(&self) -> u32 {
         self.rule.rate().map_or(0, |rate| rate.cost)
@@ -141,7 +160,47 @@ impl Limit {
     }
 }
 
+/// The requests whose costs are to be settled, if such are set aside.
+fn reserved(rate: &Rate, before: Option<&Arc<InFlight>>) -> Option<Arc<InFlight>> {
+    let begin = || Arc::new(InFlight::new());
+    (rate.charge != Charge::Always).then(|| before.map_or_else(begin, Arc::clone))
+}
+
+/// Those for whom something else holds, in the order of their fingerprints.
+fn overrides(
+    rule: &Rule,
+    secret: &Secret,
+    special: impl Fn(Terms, Fingerprint) -> Special,
+) -> Vec<(Fingerprint, Special)> {
+    let mut overrides: Vec<_> = rule
+        .overrides
+        .iter()
+        .filter_map(|o| {
+            let client = rule.key.fingerprint_of(&[&o.value], secret).ok()?;
+            Some((client, special(o.terms, client)))
+        })
+        .collect();
+    overrides.sort_unstable_by_key(|(client, _)| client.bits());
+    overrides
+}
+
 impl Special {
+    /// What holds under these terms, for a client for whom something else held before, or nothing.
+    fn new(terms: Terms, before: Option<&Self>, now: Timestamp) -> Self {
+        match (terms, before) {
+            (Terms::Unlimited, _) => Self::Unlimited,
+            (Terms::InFlight(max), _) => Self::InFlight(max),
+            (Terms::Rate(quota), Some(Self::Rate(old, bucket))) => {
+                let bucket = match old == &quota {
+                    true => bucket.clone(),
+                    false => Arc::new(SoleBucket::new(bucket.look().under(old, &quota, now))),
+                };
+                Self::Rate(quota, bucket)
+            }
+            (Terms::Rate(quota), _) => Self::Rate(quota, Arc::default()),
+        }
+    }
+
     fn is_in_debt(&self, now: Timestamp) -> bool {
         matches!(self, Self::Rate(quota, bucket) if !bucket.look().is_full(quota, now))
     }

@@ -17,6 +17,11 @@ pub(super) struct SoleBucket {
 }
 
 impl SoleBucket {
+    /// One that holds this.
+    pub(super) fn new(bucket: Bucket) -> Self {
+        Self { full_at: AtomicU128::new(bucket.ticks()) }
+    }
+
     /// What it holds.
     pub(super) fn look(&self) -> Bucket {
         // SeqCst here and below: it stands in for a slot of a table, and is to be as plain.

@@ -6,14 +6,17 @@
 //! limit is never exceeded, and nobody's debt is forgotten to make room.
 
 mod claim;
+mod predecessor;
 mod slots;
 mod word;
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::claim::{Charge, Search, Slots as _, Which};
+use self::predecessor::Predecessor;
 use self::slots::{GROUP, SharedSlots};
 use super::bucket::{Bucket, Wait};
 use super::key::Fingerprint;
@@ -25,6 +28,9 @@ use crate::clock::Timestamp;
 /// are to get something.
 const SLOTS_PER_OVERFLOW: usize = 128 * GROUP;
 
+/// So many tables may stand behind one.
+const MAX_PREDECESSORS: usize = 16;
+
 /// The buckets of one limit, all under one quota.
 pub struct Table {
     quota: Quota,
@@ -32,6 +38,7 @@ pub struct Table {
     slots: SharedSlots,
     overflow: Box<[SoleBucket]>,
     overflowed: AtomicU64,
+    predecessor: Predecessor,
 }
 
 /// What came of asking a bucket for tokens.
@@ -65,7 +72,20 @@ impl Table {
             overflow: (0..overflow).map(|_| SoleBucket::default()).collect(),
             slots,
             overflowed: AtomicU64::new(0),
+            predecessor: Predecessor::default(),
         }
+    }
+
+    /// A table that takes the place of another for the same clients: their debts come over, each with the share of tokens
+    /// that its bucket misses.
+    pub fn succeeding(quota: Quota, max_clients: usize, before: &Arc<Self>, now: Timestamp) -> Self {
+        before.drop_predecessor_if_idle(now);
+        // The oldest debts of all are forgotten if there are too many tables, which takes a change of the same limit
+        // every few moments.
+        if before.predecessor.depth() >= MAX_PREDECESSORS {
+            return Self::new(quota, max_clients);
+        }
+        Self { predecessor: Predecessor::of(before.clone()), ..Self::new(quota, max_clients) }
     }
 
     /// The quota of every bucket.
@@ -75,16 +95,22 @@ impl Table {
 
     /// What a client's bucket holds: its own, or the one that it would share.
     pub fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
-        let own = self.search(client, now).look();
-        own.map_or_else(|| self.overflow(client).look(), Bucket::from_ticks)
+        match self.search(client, now).look() {
+            Some(full_at) => self.bucket(client, full_at, now),
+            None => self.overflow(client).look(),
+        }
     }
 
     /// Takes `cost` tokens from a bucket, if it holds as many.
     pub fn take(&self, client: Fingerprint, cost: u32, now: Timestamp) -> Answer {
-        let pay = |full_at| Bucket::from_ticks(full_at).take(&self.quota, now, cost).map(Bucket::ticks);
+        let bucket = |full_at| self.bucket(client, full_at, now);
+        let pay = |full_at| bucket(full_at).take(&self.quota, now, cost).map(Bucket::ticks);
         match self.search(client, now).charge(number, pay) {
-            Charge::Paid(full_at) => Answer::own(full_at, Ok(())),
-            Charge::Refused(full_at, wait) => Answer::own(full_at, Err(wait)),
+            Charge::Paid(full_at) => {
+                self.come_over(client, now);
+                Answer::own(Bucket::from_ticks(full_at), Ok(()))
+            }
+            Charge::Refused(full_at, wait) => Answer::own(bucket(full_at), Err(wait)),
             Charge::NoRoom => {
                 self.overflowed.fetch_add(1, Ordering::Relaxed); // A count for people: it orders nothing.
                 let (bucket, verdict) = self.overflow(client).take(&self.quota, now, cost);
@@ -96,9 +122,10 @@ impl Table {
     /// Takes `cost` tokens from a bucket, whether it holds as many or not.
     pub fn owe(&self, client: Fingerprint, cost: u32, now: Timestamp) {
         let owe = |bucket: Bucket| bucket.owe(&self.quota, now, cost);
-        let pay = |full_at| Ok::<_, Infallible>(owe(Bucket::from_ticks(full_at)).ticks());
-        if self.search(client, now).charge(number, pay) == Charge::NoRoom {
-            self.overflow(client).change(owe);
+        let pay = |full_at| Ok::<_, Infallible>(owe(self.bucket(client, full_at, now)).ticks());
+        match self.search(client, now).charge(number, pay) {
+            Charge::NoRoom => drop(self.overflow(client).change(owe)),
+            Charge::Paid(_) | Charge::Refused(..) => self.come_over(client, now),
         }
     }
 
@@ -117,12 +144,19 @@ impl Table {
     /// Fills a client's bucket. One that it shares with others stays as it is.
     pub fn reset(&self, client: Fingerprint, now: Timestamp) {
         self.search(client, now).adjust(|_| Bucket::FULL.ticks());
+        self.come_over(client, now);
+    }
+
+    /// Drops the table that came before this one if no bucket there is in debt any more. It visits every slot there.
+    pub fn drop_predecessor_if_idle(&self, now: Timestamp) {
+        self.predecessor.drop_if_idle(now);
     }
 
     /// How many buckets are in debt. It visits every slot.
     pub fn clients(&self, now: Timestamp) -> usize {
-        let now = self.quota.ticks_at(now);
-        self.slots.words().filter(|word| !word.is_free(now)).count()
+        let ticks = self.quota.ticks_at(now);
+        let own = self.slots.words().filter(|word| !word.is_free(ticks)).count();
+        own + self.predecessor.clients(now)
     }
 
     /// How many buckets it is made for.
@@ -135,6 +169,24 @@ impl Table {
         self.overflowed.load(Ordering::Relaxed) // A count for people: it orders nothing.
     }
 
+    /// A client's bucket, which is full at this time as far as this table knows.
+    #[inline]
+    fn bucket(&self, client: Fingerprint, full_at: u128, now: Timestamp) -> Bucket {
+        let own = Bucket::from_ticks(full_at);
+        match self.predecessor.is_there() && own.is_full(&self.quota, now) {
+            true => self.predecessor.bucket(client, &self.quota, now),
+            false => own,
+        }
+    }
+
+    /// A client has its bucket here now, and not in the table that came before.
+    #[inline]
+    fn come_over(&self, client: Fingerprint, now: Timestamp) {
+        if self.predecessor.is_there() {
+            self.predecessor.leave(client, now);
+        }
+    }
+
     fn search(&self, client: Fingerprint, now: Timestamp) -> Search<'_, SharedSlots> {
         Search { slots: &self.slots, client, now: self.quota.ticks_at(now) }
     }
@@ -145,8 +197,8 @@ impl Table {
 }
 
 impl Answer {
-    fn own(full_at: u128, verdict: Result<(), Wait>) -> Self {
-        Self { verdict, bucket: Bucket::from_ticks(full_at), place: Place::Own }
+    fn own(bucket: Bucket, verdict: Result<(), Wait>) -> Self {
+        Self { verdict, bucket, place: Place::Own }
     }
 }
 
@@ -354,6 +406,47 @@ mod tests {
         assert_eq!(full_in(), before + 9 * SECOND);
         table.give_back(newcomer, 1, at(0), Place::Overflow);
         assert_eq!(full_in(), before + 8 * SECOND);
+    }
+
+    #[test]
+    fn a_table_that_succeeds_another_takes_its_debts_over() {
+        let old = Arc::new(table(10, 10, 100));
+        old.take(client(1), 5, at(0));
+        old.take(client(2), 10, at(0));
+        let new = Table::succeeding(Quota::new(10, SECOND, 20).unwrap(), 1000, &old, at(0));
+        let left =
+            |table: &Table, id, now| table.look(client(id), at(now)).level(table.quota(), at(now)).tokens;
+        assert_eq!([1, 2, 3].map(|id| left(&new, id, 0)), [10, 0, 20]);
+        assert_eq!(
+            new.take(client(2), 1, at(0)).verdict,
+            Err(Wait(SECOND / 10)),
+            "refused, and not brought over"
+        );
+        assert_eq!(new.clients(at(0)), 2);
+        assert!(admitted(new.take(client(1), 4, at(0))));
+        assert_eq!((left(&new, 1, 0), left(&old, 1, 0)), (6, 10), "brought over, and left behind full");
+        assert_eq!(new.clients(at(0)), 2);
+        // What is full again in the new table brings nothing over twice.
+        assert_eq!(left(&new, 1, 1_400_000_000), 20);
+        new.owe(client(2), 1, at(0));
+        new.drop_predecessor_if_idle(at(0));
+        assert!(!new.predecessor.is_there());
+        assert_eq!(new.take(client(2), 1, at(0)).verdict, Err(Wait(SECOND / 5)));
+    }
+
+    #[test]
+    fn many_tables_in_a_row_keep_a_debt_and_not_each_other() {
+        let mut last = Arc::new(table(1, 1000, 100));
+        last.take(client(1), 1000, at(0));
+        for burst in (1..=MAX_PREDECESSORS as u64).map(|n| 1000 * n) {
+            last = Arc::new(Table::succeeding(Quota::new(1, SECOND, burst).unwrap(), 100, &last, at(0)));
+            assert!(!admitted(last.take(client(1), 1, at(0))));
+        }
+        last = Arc::new(Table::succeeding(*last.quota(), 100, &last, at(0)));
+        assert_eq!(last.predecessor.depth(), 0);
+        let idle = Arc::new(table(1, 1, 100));
+        let after = Arc::new(Table::succeeding(*idle.quota(), 50, &idle, at(0)));
+        assert_eq!(Table::succeeding(*idle.quota(), 10, &after, at(0)).predecessor.depth(), 1);
     }
 
     #[test]

@@ -378,6 +378,41 @@ fn the_clients_that_are_refused_most_are_known() {
 }
 
 #[test]
+fn a_limit_remembers_its_clients_when_the_rules_change() {
+    let two = |count| Terms::Rate(Quota::new(count, SECOND, 2).unwrap());
+    let rules = |burst: u64, count| {
+        let limit = with_rate(by_client(&[("192.0.2.9", two(count))]), |rate| {
+            rate.quota = Quota::new(1, SECOND, burst).unwrap();
+        });
+        vec![at_a_time("slots", 1), limit]
+    };
+    let mut bench = Bench::new(rules(4, 1));
+    for client in ["192.0.2.1", "192.0.2.1", "192.0.2.9"] {
+        assert_eq!(bench.from(client), Decision::Admitted);
+        bench.close();
+    }
+    let running = bench.running();
+    assert_eq!(running.0, Decision::Admitted);
+    let left = |limiter: &Limiter, address: &str| {
+        let (limit, secret) = (&limiter.limits()[1], limiter.secret());
+        let client = limit.rule().key.fingerprint_of(&[address], secret).unwrap();
+        limit.standing(client, Timestamp::default()).unwrap().left()
+    };
+    assert_eq!((left(&bench.limiter, "192.0.2.1"), left(&bench.limiter, "192.0.2.9")), (2, 0));
+    // The same rules, a larger burst and another rate, and the same in another order.
+    for (rules, expected) in [(rules(4, 1), (2, 0)), (rules(8, 5), (4, 0)), (rules(8, 5), (4, 0))] {
+        bench.limiter = bench.limiter.succeeded_by(rules, Timestamp::default());
+        assert_eq!((left(&bench.limiter, "192.0.2.1"), left(&bench.limiter, "192.0.2.9")), expected);
+        assert!(matches!(bench.request(), Decision::Refused { limit: 0, .. }), "one is still running");
+    }
+    drop(running);
+    // Another key: what was remembered says nothing of anybody.
+    let other = Rule { key: Key { ipv6_prefix: 48, ..by_client(&[]).key }, ..by_client(&[]) };
+    let other = bench.limiter.succeeded_by(vec![at_a_time("slots", 1), other], Timestamp::default());
+    assert_eq!(left(&other, "192.0.2.1"), 1);
+}
+
+#[test]
 fn a_client_can_be_looked_up_and_reset() {
     let mut bench = Bench::new(vec![by_client(&[("192.0.2.7", Terms::Unlimited)])]);
     bench.from("192.0.2.1");
