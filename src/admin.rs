@@ -1,5 +1,6 @@
 //! The side port: metrics for Prometheus, health for whoever orchestrates, numbers for people.
 
+mod config;
 mod failure;
 mod limits;
 mod stats;
@@ -13,7 +14,7 @@ use std::thread;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use log::error;
 use tokio::runtime::Builder;
@@ -46,6 +47,8 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
         .route("/stats", get(async |State(gateway): State<Arc<Gateway>>| Json(stats::collect(&gateway))))
+        .route("/config", get(config::show))
+        .route("/reload", post(config::reload))
         .route("/limits", get(limits::all))
         .route("/limits/{limit}/clients/{*key}", get(limits::client).delete(limits::reset))
         .with_state(gateway)

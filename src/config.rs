@@ -11,6 +11,7 @@ mod item;
 mod load;
 mod problem;
 mod section;
+mod shown;
 mod suggest;
 mod syntax;
 #[cfg(test)]
@@ -51,6 +52,10 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[routes]]`, in the order of the file.
     pub routes: Vec<Route>,
+    /// The other files that it is made of, such as certificates.
+    pub files: Vec<PathBuf>,
+    /// What the file says, without secrets.
+    pub shown: serde_json::Value,
 }
 
 /// `[server]`: where clients connect, and what is asked of them.
@@ -74,6 +79,8 @@ pub struct Server {
     pub max_header_size: usize,
     /// The largest request body, in bytes, where the route does not say.
     pub max_body_size: u64,
+    /// Whether it is loaded again whenever a file changes that it is made of.
+    pub watch: bool,
     /// The `Server` field of every answer; `None` sends none.
     pub server_header: Option<HeaderValue>,
 }
@@ -132,7 +139,7 @@ pub enum LogFormat {
 }
 
 /// `[upstreams.NAME]`: servers that do the work.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name, unique.
     pub name: String,

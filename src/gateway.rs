@@ -1,14 +1,17 @@
 //! What the ports of a running gateway share.
 
 mod live;
+mod reloads;
 
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
 
 pub use self::live::Live;
+pub use self::reloads::{History, Outcome, Reloads, Waiting};
 use crate::access_log::AccessLog;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -22,6 +25,8 @@ pub struct Gateway {
     pub clock: Clock,
     /// When it started.
     pub started: Timestamp,
+    /// Where a reload is asked for.
+    pub reloads: Reloads,
     live: ArcSwap<Live>,
     draining: AtomicBool,
 }
@@ -32,16 +37,36 @@ pub struct Gateway {
 pub type Current = Arc<Arc<Live>>;
 
 impl Gateway {
-    /// A gateway of this configuration.
-    pub fn new(config: Config, metrics: Metrics, access_log: Option<Arc<AccessLog>>, clock: Clock) -> Self {
+    /// A gateway of this configuration, and whoever asks for a reload.
+    pub fn new(
+        config: Config,
+        metrics: Metrics,
+        access_log: Option<Arc<AccessLog>>,
+        clock: Clock,
+    ) -> (Self, mpsc::Receiver<Waiting>) {
         let live = Live::new(config, &metrics, access_log);
-        Self {
+        let (reloads, asked) = Reloads::new();
+        metrics.note_load(reloads.history().loaded_at);
+        let gateway = Self {
             live: ArcSwap::from_pointee(live),
             metrics,
             started: clock.now(),
             clock,
+            reloads,
             draining: AtomicBool::new(false),
-        }
+        };
+        (gateway, asked)
+    }
+
+    /// What would be made of another configuration. Nothing changes yet.
+    pub fn prepare(&self, config: Config, access_log: Option<Arc<AccessLog>>) -> Live {
+        self.live().succeeded_by(config, &self.metrics, access_log, self.clock.now())
+    }
+
+    /// Puts what was prepared in force, for every request that comes from now on.
+    pub fn put_in_force(&self, next: Live) {
+        let before = self.live.swap(Arc::new(next));
+        self.metrics.retire(&before.traffic, &self.live().traffic);
     }
 
     /// The configuration in force, and what was made of it. Whoever holds it goes on by it after a reload.

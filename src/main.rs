@@ -1,5 +1,6 @@
 //! The `gateway` program: parse, load, validate, serve.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         }
     };
     match args.command {
-        None if !args.check => serve(config),
+        None if !args.check => serve(config, &args.config),
         None | Some(Command::Check) => {
             println!("{}: ok: {}", args.config.display(), config.summary());
             ExitCode::SUCCESS
@@ -39,9 +40,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(config: Config, path: &Path) -> ExitCode {
     logging::start();
-    match server::run(config) {
+    match server::run(config, path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             error!("{reason}");

@@ -6,6 +6,7 @@
 mod families;
 pub mod latency;
 mod listener;
+mod reloads;
 mod requests;
 mod traffic;
 mod upstream_error;
@@ -16,6 +17,7 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
 use self::families::Families;
 pub use self::listener::{HandshakeError, ListenerMetrics};
+use self::reloads::Reloads;
 pub use self::traffic::{RouteMetrics, Traffic};
 pub use self::upstream_error::UpstreamError;
 use crate::clock::Timestamp;
@@ -33,6 +35,7 @@ pub struct Metrics {
     families: Families,
     /// By version: HTTP/1.0, HTTP/1.1, HTTP/2.
     protocols: [IntCounter; 3],
+    reloads: Reloads,
     access_log_dropped: IntCounter,
     limiter_clients: IntGauge,
     limiter_capacity: IntGauge,
@@ -70,6 +73,7 @@ impl Metrics {
             protocols: ["HTTP/1.0", "HTTP/1.1", "HTTP/2"]
                 .map(|protocol| families.protocols.with_label_values(&[protocol])),
             families,
+            reloads: Reloads::register(&registry)?,
             access_log_dropped: counter(
                 &registry,
                 "gateway_access_log_dropped_lines_total",
@@ -125,6 +129,16 @@ impl Metrics {
             let path = identity.path().to_string_lossy();
             self.families.certificates.with_label_values(&[path.as_ref()]).set(identity.expires());
         }
+    }
+
+    /// Notes that a configuration was loaded at this time.
+    pub fn note_load(&self, at: jiff::Timestamp) {
+        self.reloads.note_load(at);
+    }
+
+    /// Counts a reload, which was `successful` or changed nothing.
+    pub fn count_reload(&self, successful: bool) {
+        self.reloads.count(successful);
     }
 
     /// `gateway_access_log_dropped_lines_total`

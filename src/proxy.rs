@@ -153,7 +153,7 @@ impl ProxyHttp for Proxy {
         }
         // The connection keeps the deadlines, and says how long it may stay open.
         session.set_read_timeout(None);
-        if self.gateway.is_draining() {
+        if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
             session.set_keepalive(None);
         }
         match admission::admit(session.req_header(), ctx.started, ctx) {
@@ -259,7 +259,7 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        if self.gateway.is_draining() {
+        if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
             session.set_keepalive(None);
         }
         self.settle(response, ctx);

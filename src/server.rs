@@ -7,18 +7,22 @@
 
 mod connection;
 mod deadline;
+mod files;
 mod framing;
 mod head;
 mod http2;
 mod linger;
 mod listener;
-mod overflow;
+mod ports;
+mod reload;
 mod socket;
 mod stream;
+mod tables;
 mod tls;
 mod workers;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, io, process};
 
@@ -27,21 +31,21 @@ use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use self::connection::Serving;
-use self::listener::Listener;
+use self::files::Files;
+use self::ports::Ports;
+use self::reload::Reloader;
 use self::tls::Acceptor;
 use self::workers::Workers;
 use crate::access_log::AccessLog;
 use crate::admin;
 use crate::clock::{Clock, wall_clock};
-use crate::config::{Config, LogTarget};
-use crate::gateway::Gateway;
+use crate::config::{self, Config, LogTarget};
+use crate::gateway::{Gateway, Waiting};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::tls::{Certificates, ServerTls};
-use crate::upstream;
 
 /// Unused connections to upstreams that are kept, all together.
 const UPSTREAM_POOL: usize = 1024;
@@ -87,36 +91,38 @@ impl From<io::Error> for StartError {
     }
 }
 
-/// Serves until a signal says to stop, and then until the last request is answered.
+/// Serves the configuration, which was loaded from `path`, until a signal says to stop, and then until the last request
+/// is answered.
 ///
 /// # Errors
 /// When it cannot start: see [`StartError`]. Nothing has been served then.
-pub fn run(config: Config) -> Result<(), StartError> {
-    let listeners = listener::bind_all(&config.server.listen)?;
-    let admin_listener =
-        config.admin.as_ref().map(|admin| listener::bind(admin.listen, false)).transpose()?;
+pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
+    let listeners = listener::bind_all(&config.server.listen, |_| true)?;
+    let admin = config.admin.as_ref().map(|admin| config::Listener { address: admin.listen, tls: false });
+    let admin_listener = admin.map(|admin| listener::bind(admin, false)).transpose()?;
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
     let threads = workers::count(config.server.threads)?;
-    let open = |log| {
-        AccessLog::open(log, threads, metrics.access_log_dropped().clone())
-            .map(Arc::new)
-            .map_err(|error| StartError::AccessLog(log.target.clone(), error))
-    };
-    let access_log = config.access_log.as_ref().map(open).transpose()?;
-    let gateway = Arc::new(Gateway::new(config, metrics, access_log, Clock::monotonic()));
+    let access_log =
+        config.access_log.as_ref().map(|log| open_access_log(log, threads, &metrics)).transpose()?;
+    let tls = config.server.tls.as_ref().map(|tls| acceptor(tls, &metrics)).transpose()?;
+    let (gateway, mut reloads) = Gateway::new(config, metrics, access_log, Clock::monotonic());
+    let gateway = Arc::new(gateway);
     let workers = Workers::start(threads)?;
-    let (drain, draining) = watch::channel(false);
-    let tls =
-        gateway.live().config.server.tls.as_ref().map(|tls| acceptor(tls, &gateway.metrics)).transpose()?;
-    let (proxy, tls) = (proxy(&gateway), tls.map(Arc::new));
-    let serving = |listener: &Listener| {
-        Arc::new(Serving {
+    let (alive, all_gone) = mpsc::channel::<()>(1);
+    let mut reloader = Reloader {
+        path: path.to_owned(),
+        gateway: gateway.clone(),
+        threads,
+        ports: Ports {
             gateway: gateway.clone(),
-            proxy: proxy.clone(),
-            metrics: gateway.metrics.listener(&listener.address().to_string(), listener.speaks_tls()),
-            tls: tls.clone().filter(|_| listener.speaks_tls()),
-            draining: draining.clone(),
-        })
+            proxy: proxy(&gateway),
+            workers: workers.dealer(),
+            tls: tls.map(Arc::new),
+            alive,
+            open: Vec::new(),
+        },
+        files: Files::default(),
+        cared_for: Vec::new(),
     };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -126,25 +132,17 @@ pub fn run(config: Config) -> Result<(), StartError> {
             info!("side port on http://{}", listener.address());
             admin::start(listener.into_std(), gateway.clone())?;
         }
-        for upstream in &gateway.live().upstreams {
-            tokio::spawn(upstream::look_after(upstream.clone()));
-        }
-        tokio::spawn(overflow::watch(gateway.clone()));
-        // Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
-        let (alive, all_gone) = mpsc::channel::<()>(1);
+        tokio::spawn(tables::look_after(gateway.clone()));
+        reloader.care_for(&gateway.live().upstreams);
+        reloader.watch();
         for listener in listeners {
-            let scheme = if listener.speaks_tls() { "https" } else { "http" };
-            info!("listening on {scheme}://{}", listener.address());
-            let (serving, workers, alive) = (serving(&listener), workers.dealer(), alive.clone());
-            tokio::spawn(listener::accept(listener, serving, workers, alive));
+            reloader.ports.open(listener);
         }
-        drop(alive);
         info!("ready");
-        signals.stop(&gateway).await;
+        serve(&mut reloader, &mut signals, &mut reloads).await;
         gateway.drain();
         info!("draining");
-        // Everybody who listens for it holds a receiver, this function at least.
-        let _ = drain.send(true);
+        reloader.ports.close();
         finish(&gateway, all_gone, &mut signals).await;
         Ok(())
     });
@@ -153,6 +151,50 @@ pub fn run(config: Config) -> Result<(), StartError> {
         log.close();
     }
     outcome
+}
+
+/// Serves until a signal says to stop, and reloads meanwhile, one after the other.
+async fn serve(reloader: &mut Reloader, signals: &mut Signals, reloads: &mut mpsc::Receiver<Waiting>) {
+    let mut looks = interval(files::EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let waiting = tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => return,
+                Asked::Reload => {
+                    if let Some(log) = &reloader.gateway.live().access_log {
+                        log.reopen();
+                    }
+                    None
+                }
+            },
+            Some(waiting) = reloads.recv() => Some(waiting),
+            _ = looks.tick() => {
+                if !reloader.gateway.live().config.server.watch || !reloader.files.have_changed() {
+                    continue;
+                }
+                None
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = reloader.reload() => outcome,
+            () = signals.stop() => return,
+        };
+        if let Some(waiting) = waiting {
+            // Whoever asked may have gone.
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+fn open_access_log(
+    log: &config::AccessLog,
+    threads: usize,
+    metrics: &Metrics,
+) -> Result<Arc<AccessLog>, StartError> {
+    AccessLog::open(log, threads, metrics.access_log_dropped().clone())
+        .map(Arc::new)
+        .map_err(|error| StartError::AccessLog(log.target.clone(), error))
 }
 
 /// Shakes hands as the configuration says, and tells of its certificates.
@@ -194,6 +236,12 @@ async fn until_draining(mut draining: watch::Receiver<bool>) {
     let _ = draining.wait_for(|draining| *draining).await;
 }
 
+/// What a signal asks for.
+enum Asked {
+    Reload,
+    Stop,
+}
+
 /// The signals that the gateway heeds.
 struct Signals {
     terminate: Signal,
@@ -210,19 +258,20 @@ impl Signals {
         })
     }
 
-    /// Waits for the first signal to stop, and does what others ask for.
-    async fn stop(&mut self, gateway: &Gateway) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    if let Some(log) = &gateway.live().access_log {
-                        log.reopen();
-                    }
-                    warn!("the configuration is not read again: restart to change it");
-                }
-            }
+    /// Waits for the next signal.
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hang_up.recv() => Asked::Reload,
+        }
+    }
+
+    /// Waits for a signal to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 

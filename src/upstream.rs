@@ -63,6 +63,11 @@ impl Upstream {
         upstream
     }
 
+    /// What it was made of.
+    pub fn config(&self) -> &config::Upstream {
+        &self.config
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.config.name

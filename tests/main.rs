@@ -20,6 +20,7 @@ mod inspection;
 mod limits;
 mod messages;
 mod pools;
+mod reload;
 mod routing;
 mod side_port;
 mod stopping;

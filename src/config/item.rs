@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use super::document::{Entry, Node, Value};
@@ -45,6 +46,11 @@ impl<'a> Item<'a> {
     /// Where its key is.
     pub(super) fn key_span(&self) -> &'a Span {
         self.key_span
+    }
+
+    /// Notes that it names another file that the configuration is made of.
+    pub(super) fn note_file(&self, path: &Path) {
+        self.sink.note_file(path);
     }
 
     /// Reports a problem of its key.

@@ -5,7 +5,7 @@ use std::{env, fmt, fs, io, str};
 
 use super::env::Env;
 use super::problem::{Problems, Sink};
-use super::{Config, document, validate};
+use super::{Config, document, shown, validate};
 
 /// Why a config file cannot be used.
 #[derive(Debug)]
@@ -66,7 +66,10 @@ impl Config {
         // Some editors begin a file with a mark of its encoding, which nobody sees and no column counts.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let sink = Sink::new(text);
-        let config = document::read(text, env, &sink).and_then(|root| validate::config(&root, &sink));
+        let config = document::read(text, env, &sink).and_then(|root| {
+            let config = validate::config(&root, &sink)?;
+            Ok(Self { files: sink.files(), shown: shown::file(&root), ..config })
+        });
         sink.finish(name, config)
     }
 

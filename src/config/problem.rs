@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// A range of bytes of the config file.
 pub type Span = Range<usize>;
@@ -109,6 +110,7 @@ pub(super) struct Sink<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
     problems: RefCell<Vec<Problem>>,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl<'a> Sink<'a> {
@@ -119,7 +121,18 @@ impl<'a> Sink<'a> {
             text,
             line_starts: std::iter::once(0).chain(breaks).collect(),
             problems: RefCell::new(Vec::new()),
+            files: RefCell::new(Vec::new()),
         }
+    }
+
+    /// Notes another file that the configuration is made of.
+    pub(super) fn note_file(&self, path: &Path) {
+        self.files.borrow_mut().push(path.to_owned());
+    }
+
+    /// The other files that the configuration is made of, each as often as it is named.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     /// Records a problem.

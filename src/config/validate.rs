@@ -53,6 +53,8 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         limits: limits?,
         upstreams: upstreams?,
         routes: routes?,
+        files: Vec::new(),
+        shown: serde_json::Value::Null,
     })
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::access_log::AccessLog;
 use crate::client::TrustedProxies;
-use crate::config::Config;
+use crate::clock::Timestamp;
+use crate::config::{self, Config};
 use crate::limit::Limiter;
 use crate::limit::key::Secret;
 use crate::metrics::{Metrics, Traffic};
@@ -43,6 +44,30 @@ impl Live {
                 .collect(),
             trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             traffic: metrics.traffic(&config, None),
+            access_log,
+            config,
+        }
+    }
+
+    /// What is made of the configuration that comes after this one: what stays the same is shared, and what has a name goes
+    /// on under it.
+    pub(super) fn succeeded_by(
+        &self,
+        config: Config,
+        metrics: &Metrics,
+        access_log: Option<Arc<AccessLog>>,
+        now: Timestamp,
+    ) -> Self {
+        let upstream = |config: &config::Upstream| {
+            let same = self.upstreams.iter().find(|upstream| upstream.config() == config);
+            same.cloned().unwrap_or_else(|| Arc::new(Upstream::new(config.clone())))
+        };
+        Self {
+            routes: Table::new(&config.routes),
+            limiter: self.limiter.succeeded_by(config.limits.clone(), now),
+            upstreams: config.upstreams.iter().map(upstream).collect(),
+            trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
+            traffic: metrics.traffic(&config, Some(&self.traffic)),
             access_log,
             config,
         }

@@ -1,6 +1,7 @@
 //! A client's connection, as the proxy and the socket beneath it both see it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::clock::Timestamp;
@@ -18,6 +19,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Whether it is encrypted.
     pub tls: bool,
+    /// Of its listener: connections close after the request that is running.
+    closing: Arc<AtomicBool>,
     head_at: AtomicU64,
     deadline: AtomicU64,
     tunnel: AtomicBool,
@@ -25,14 +28,20 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(peer: SocketAddr, tls: bool) -> Self {
+    pub fn new(peer: SocketAddr, tls: bool, closing: Arc<AtomicBool>) -> Self {
         Self {
             peer,
             tls,
+            closing,
             head_at: AtomicU64::new(0),
             deadline: AtomicU64::new(NEVER),
             tunnel: AtomicBool::new(false),
         }
+    }
+
+    /// Whether it is to close after the request that is running.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
     }
 
     /// Notes when the head of the current request was whole.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use http::{HeaderValue, Method, StatusCode};
 use pingora::apps::HttpServerApp as _;
@@ -30,6 +31,8 @@ pub(super) struct Serving {
     pub(super) metrics: ListenerMetrics,
     /// `None` where no TLS is spoken.
     pub(super) tls: Option<Arc<Acceptor>>,
+    /// Whether connections close after the request that is running.
+    pub(super) closing: Arc<AtomicBool>,
     /// Becomes true when the listener drains.
     pub(super) draining: ShutdownWatch,
 }
@@ -49,7 +52,7 @@ impl Serving {
             },
             None => Socket::Plain(socket),
         };
-        let connection = Arc::new(Connection::new(peer, self.tls.is_some()));
+        let connection = Arc::new(Connection::new(peer, self.tls.is_some(), self.closing.clone()));
         let live = self.gateway.live();
         let server = &live.config.server;
         let limits = HeadLimits {

@@ -100,7 +100,7 @@ impl Serving {
                 next = HttpSession::from_h2_conn(&mut http2, digest.clone()) => match next {
                     Ok(Some(H2Accept::Session(session))) => {
                         accepted = accepted.saturating_add(1);
-                        let connection = Connection::new(connection.peer, connection.tls);
+                        let connection = Connection::new(connection.peer, connection.tls, self.closing.clone());
                         connection.set_head_at(clock.now());
                         let stream = Stream::new(session, Arc::new(connection), clock.clone(), config.idle_timeout, cancelled.clone());
                         let serving = self.clone();

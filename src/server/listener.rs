@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    tls: bool,
+    configured: config::Listener,
 }
 
 impl Listener {
@@ -35,9 +35,9 @@ impl Listener {
         self.address
     }
 
-    /// Whether clients speak TLS there.
-    pub(super) fn speaks_tls(&self) -> bool {
-        self.tls
+    /// What the configuration says of it.
+    pub(super) fn configured(&self) -> config::Listener {
+        self.configured
     }
 
     /// The socket, non-blocking.
@@ -46,20 +46,21 @@ impl Listener {
     }
 }
 
-/// Binds all addresses, or none.
-pub(super) fn bind_all(listeners: &[config::Listener]) -> Result<Vec<Listener>, StartError> {
+/// Binds those of the configured `listeners` that are `wanted`: all of them, or none.
+pub(super) fn bind_all(
+    listeners: &[config::Listener],
+    wanted: impl Fn(&config::Listener) -> bool,
+) -> Result<Vec<Listener>, StartError> {
     // An IPv6 socket takes IPv4 clients too, unless those have a socket of their own.
     let has_ipv4 =
         |port| listeners.iter().any(|other| other.address.is_ipv4() && other.address.port() == port);
-    let bind = |listener: &config::Listener| {
-        let bound = bind(listener.address, has_ipv4(listener.address.port()))?;
-        Ok(Listener { tls: listener.tls, ..bound })
-    };
-    listeners.iter().map(bind).collect()
+    let bind = |listener: &config::Listener| bind(*listener, has_ipv4(listener.address.port()));
+    listeners.iter().filter(|listener| wanted(listener)).map(bind).collect()
 }
 
 /// Binds one address.
-pub(super) fn bind(address: SocketAddr, only_ipv6: bool) -> Result<Listener, StartError> {
+pub(super) fn bind(configured: config::Listener, only_ipv6: bool) -> Result<Listener, StartError> {
+    let address = configured.address;
     let bound = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         if address.is_ipv6() {
@@ -72,12 +73,12 @@ pub(super) fn bind(address: SocketAddr, only_ipv6: bool) -> Result<Listener, Sta
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address, tls: false })
+        Ok(Listener { socket, address, configured })
     };
     bound().map_err(|error| StartError::Listen(address, error))
 }
 
-/// Accepts connections and deals them out, until the gateway drains. Those that are waiting then still count.
+/// Accepts connections and deals them out, until the listener drains. Those that are waiting then still count.
 pub(super) async fn accept(
     listener: Listener,
     serving: Arc<Serving>,

@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::connection::Serving;
 use crate::metrics::HandshakeError;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, ServerTls};
 
 /// A line about failed handshakes is logged at most so often: anybody can cause one.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -33,6 +33,14 @@ impl Acceptor {
     /// Shows these certificates.
     pub(super) fn new(certificates: Arc<Certificates>) -> Self {
         Self { certificates, quiet_until: AtomicU64::new(0) }
+    }
+
+    /// Shows what another configuration says, from the next connection on.
+    ///
+    /// # Errors
+    /// See [`Certificates::reload`].
+    pub(super) fn reload(&self, tls: &ServerTls) -> Result<(), rustls::Error> {
+        self.certificates.reload(tls)
     }
 
     /// Shakes hands within `header_timeout`; `None` if that fails, which is counted.

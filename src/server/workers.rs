@@ -73,6 +73,13 @@ impl Workers {
 }
 
 impl Dealer {
+    /// Runs a task on each worker.
+    pub(super) fn each<T: Future<Output = ()> + Send + 'static>(&self, task: impl Fn() -> T) {
+        for handle in self.handles.iter() {
+            handle.spawn(task());
+        }
+    }
+
     /// Runs a task on the worker whose turn it is.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         // Relaxed: each turn is given out once, in any order.

@@ -23,6 +23,23 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Upstream {
+    /// Looks up the names of its servers once, side by side. What is not found is looked up again by
+    /// [`look_after`](super::look_after).
+    pub async fn find_servers(self: &Arc<Self>) {
+        let mut names = JoinSet::new();
+        for (index, server) in self.config.servers.iter().enumerate() {
+            if server.host.parse::<IpAddr>().is_err() {
+                let upstream = self.clone();
+                names.spawn(async move {
+                    if let Ok(found) = look_up(&upstream.config.servers[index]).await {
+                        upstream.note_addresses(index, &found);
+                    }
+                });
+            }
+        }
+        names.join_all().await;
+    }
+
     /// Looks up the names of its servers, and then again for ever, each by itself: one that hangs holds up no other.
     /// A name that stops resolving keeps the addresses it had.
     pub(super) async fn keep_resolved(self: &Arc<Self>) {

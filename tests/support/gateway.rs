@@ -41,6 +41,12 @@ listen = "127.0.0.1:0"
 path = "access.log"
 "#;
 
+/// The file of a gateway with this configuration, and more keys in `[admin]`.
+pub(crate) fn with_admin(config: &str, admin: &str) -> String {
+    let preamble = PREAMBLE.replace("[access_log]", &format!("{admin}\n[access_log]"));
+    format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}\n{preamble}")
+}
+
 impl Gateway {
     /// Starts a gateway with this configuration, and waits until it is ready. `[server]` keys come first in
     /// `config`; `[admin]` and `[access_log]` are written for it.
@@ -65,8 +71,13 @@ impl Gateway {
     /// The same, with more keys in `[admin]`.
     #[track_caller]
     pub(crate) fn start_with_admin(config: &str, admin: &str) -> Self {
-        let preamble = PREAMBLE.replace("[access_log]", &format!("{admin}\n[access_log]"));
-        Self::spawn(&format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}\n{preamble}"))
+        Self::spawn(&with_admin(config, admin))
+    }
+
+    /// Starts a gateway of this file.
+    #[track_caller]
+    pub(crate) fn with_file(text: &str) -> Self {
+        Self::spawn(text)
     }
 
     /// Starts a gateway whose configuration says itself what becomes of the side port and the access log.
@@ -120,6 +131,19 @@ impl Gateway {
     #[track_caller]
     pub(crate) fn admin(&self) -> SocketAddr {
         self.admin.expect("this gateway has a side port")
+    }
+
+    /// Writes another text into its config file.
+    pub(crate) fn write_file(&self, text: &str) {
+        std::fs::write(self.folder.path().join("gateway.toml"), text).unwrap();
+    }
+
+    /// The address that it began to listen on last.
+    #[track_caller]
+    pub(crate) fn last_address(&self) -> SocketAddr {
+        let log = self.log();
+        let (_, line) = log.rsplit_once(" listening on http://").unwrap();
+        line.lines().next().unwrap().trim().parse().unwrap()
     }
 
     /// The folder it runs in.

@@ -38,11 +38,8 @@ fn the_shipped_config_names_every_key_with_its_default() {
     let shipped = Config::parse("config/gateway.toml", &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
     let spelled_out =
         Config::parse("config/gateway.toml", &everything, &|_| None).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!(
-        format!("{shipped:?}"),
-        format!("{spelled_out:?}"),
-        "a default in a comment is not the default"
-    );
+    let meaning = |config: Config| format!("{:?}", Config { shown: serde_json::Value::Null, ..config });
+    assert_eq!(meaning(shipped), meaning(spelled_out), "a default in a comment is not the default");
     for key in [
         "listen",
         "threads",

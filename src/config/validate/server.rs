@@ -80,6 +80,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let server_header = section.or("server_header", default.server_header, |item| {
         item.parse("a string", |text| Ok(Some(header_value(text)?).filter(|value| !value.is_empty())))
     });
+    let watch = section.or("watch", default.watch, |item| item.boolean());
     let limits = section.or("limits", Vec::new(), |item| limits(&item, names));
     section.finish();
     let server = (|| {
@@ -95,6 +96,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             idle_timeout: idle_timeout?,
             max_header_size: max_header_size?,
             max_body_size: max_body_size?,
+            watch: watch?,
             server_header: server_header?,
         })
     })();
@@ -124,6 +126,7 @@ fn default_server() -> Server {
         idle_timeout: Duration::from_secs(60),
         max_header_size: 64 << 10,
         max_body_size: DEFAULT_MAX_BODY_SIZE,
+        watch: false,
         server_header: Some(HeaderValue::from_static("gateway")),
     }
 }

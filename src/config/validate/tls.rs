@@ -86,8 +86,10 @@ pub(super) fn identity(section: &Section<'_>) -> Checked<Identity> {
 }
 
 fn path<'a>(item: &Item<'a>) -> Checked<&'a Path> {
-    item.parse("the path of a PEM file", |text| match text {
+    let path = item.parse("the path of a PEM file", |text| match text {
         "" => Err(Fault::new("an empty path names no file").hint("write the path of a PEM file")),
         path => Ok(Path::new(path)),
-    })
+    })?;
+    item.note_file(path);
+    Ok(path)
 }

@@ -1,4 +1,5 @@
-//! Says so in the log when limits keep fewer buckets than there are clients in debt.
+//! Looks after the tables of the limits: says so in the log when one keeps fewer buckets than there are clients in debt, and
+//! drops what came before a reload when nobody there owes anything any more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,15 +23,21 @@ struct Seen {
     silent_for: u32,
 }
 
-/// Warns of each limit whose clients share overflow buckets, at most once a minute.
-pub(super) async fn watch(gateway: Arc<Gateway>) {
+/// How many looks there are between two at former tables, which take longer.
+const SELDOM: u32 = 60;
+
+/// Warns of each limit whose clients share overflow buckets, at most once a minute, and drops former tables.
+pub(super) async fn look_after(gateway: Arc<Gateway>) {
     let mut seen: HashMap<String, Seen> = HashMap::new();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for look in (1..=SELDOM).cycle() {
         ticks.tick().await;
         for limit in gateway.live().limiter.limits() {
             let Some(table) = limit.table() else { continue };
+            if look == SELDOM {
+                table.drop_predecessor_if_idle(gateway.clock.now());
+            }
             let seen = seen.entry(limit.rule().name.clone()).or_default();
             if let Some(more) = seen.look(table.overflowed()) {
                 let (name, most) = (&limit.rule().name, table.capacity());

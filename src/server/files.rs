@@ -1,0 +1,91 @@
+//! Notices when the files change that the configuration is made of.
+//!
+//! They are looked at every second. That sees what no notification of the kernel does on every file system: a file that is
+//! replaced, a directory behind a symbolic link that is exchanged (as Kubernetes does with a ConfigMap), a network
+//! file system.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often files are looked at.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
+
+/// What tells a file from another, and from itself after a change; `None` if it cannot be looked at.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+/// The files, and what they looked like.
+#[derive(Default)]
+pub(super) struct Files {
+    loaded: Vec<(PathBuf, Stamp)>,
+    last: Vec<Stamp>,
+}
+
+impl Files {
+    /// The configuration has been loaded from these files, or from what they were in the end.
+    pub(super) fn loaded(&mut self, paths: impl Iterator<Item = PathBuf>) {
+        self.loaded = paths.map(|path| (path.clone(), stamp(&path))).collect();
+        self.last = self.loaded.iter().map(|(_, stamp)| *stamp).collect();
+    }
+
+    /// Whether one of them has changed, and none does just now: half a file is not to be read. Says so once for each
+    /// change.
+    pub(super) fn have_changed(&mut self) -> bool {
+        let now: Vec<Stamp> = self.loaded.iter().map(|(path, _)| stamp(path)).collect();
+        let settled = now == self.last;
+        self.last = now;
+        let changed = self.loaded.iter().zip(&self.last).any(|((_, loaded), now)| loaded != now);
+        if changed && settled {
+            self.loaded.iter_mut().zip(&self.last).for_each(|((_, loaded), now)| *loaded = *now);
+        }
+        changed && settled
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let of = |data: Metadata| (data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec());
+    path.metadata().ok().map(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_change_is_noticed_once_and_only_when_it_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "1").unwrap();
+        let mut files = Files::default();
+        files.loaded([path.clone(), folder.path().join("missing")].into_iter());
+        assert!(!files.have_changed());
+        fs::write(&path, "12").unwrap();
+        assert!(!files.have_changed(), "it may still be being written");
+        fs::write(&path, "123").unwrap();
+        assert!(!files.have_changed());
+        assert!(files.have_changed());
+        assert!(!files.have_changed());
+        fs::write(folder.path().join("missing"), "").unwrap();
+        assert_eq!([files.have_changed(), files.have_changed()], [false, true]);
+    }
+
+    #[test]
+    fn a_directory_that_is_exchanged_behind_a_link_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for version in ["v1", "v2"] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("gateway.toml"), version).unwrap();
+        }
+        symlink("v1", at("..data")).unwrap();
+        symlink("..data/gateway.toml", at("gateway.toml")).unwrap();
+        let mut files = Files::default();
+        files.loaded(std::iter::once(at("gateway.toml")));
+        symlink("v2", at("..data_tmp")).unwrap();
+        fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        assert_eq!([files.have_changed(), files.have_changed(), files.have_changed()], [false, true, false]);
+    }
+}

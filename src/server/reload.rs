@@ -1,0 +1,178 @@
+//! A reload: read, validate, swap in one step. If anything is wrong, nothing changes.
+//!
+//! All that takes time or may fail (reading, binding, opening, resolving) is done before the swap, away from the threads
+//! that serve requests. The swap itself is an exchange of one pointer, and whatever follows it cannot fail.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use log::{error, info, warn};
+use tokio::task::{AbortHandle, spawn_blocking};
+
+use super::files::Files;
+use super::listener::{self, Listener};
+use super::ports::Ports;
+use super::{acceptor, open_access_log};
+use crate::config::{self, Config};
+use crate::gateway::{Gateway, Live, Outcome};
+use crate::upstream::{self, Upstream};
+
+/// Whoever reloads.
+pub(super) struct Reloader {
+    pub(super) path: PathBuf,
+    pub(super) gateway: Arc<Gateway>,
+    /// How many worker threads there are.
+    pub(super) threads: usize,
+    pub(super) ports: Ports,
+    pub(super) files: Files,
+    /// The upstreams, each with the task that looks after it.
+    pub(super) cared_for: Vec<(Arc<Upstream>, AbortHandle)>,
+}
+
+/// All that a reload has to put in force.
+struct Prepared {
+    live: Live,
+    listeners: Vec<Listener>,
+}
+
+impl Reloader {
+    /// Reads the configuration again and puts it in force. It may be dropped before it is done: then nothing has changed.
+    pub(super) async fn reload(&mut self) -> Outcome {
+        let outcome = self.try_reload().await;
+        match &outcome {
+            Ok(summary) => info!("reloaded {}: {summary}", self.path.display()),
+            Err(problems) => {
+                problems.iter().for_each(|problem| error!("{problem}"));
+                warn!("{} is not reloaded: what was in force still is", self.path.display());
+            }
+        }
+        self.gateway.metrics.count_reload(outcome.is_ok());
+        self.gateway.reloads.note(outcome.clone());
+        if outcome.is_ok() {
+            self.gateway.metrics.note_load(self.gateway.reloads.history().loaded_at);
+        }
+        outcome
+    }
+
+    async fn try_reload(&mut self) -> Outcome {
+        self.watch();
+        let (path, gateway, threads, open) =
+            (self.path.clone(), self.gateway.clone(), self.threads, self.ports.configured());
+        let prepared = spawn_blocking(move || prepare(&path, &gateway, threads, &open)).await;
+        let Prepared { live, listeners } =
+            prepared.map_err(|panic| vec![format!("the reload has failed: {panic}")])??;
+        // A server that is given by name is of no use before it has an address.
+        for upstream in live.upstreams.iter().filter(|upstream| !self.cares_for(upstream)) {
+            upstream.find_servers().await;
+        }
+        let summary = live.config.summary();
+        self.put_in_force(live, listeners)?;
+        Ok(summary)
+    }
+
+    /// From here on nothing waits.
+    fn put_in_force(&mut self, live: Live, listeners: Vec<Listener>) -> Result<(), Vec<String>> {
+        if let Some(tls) = &live.config.server.tls {
+            let failed = |error| vec![format!("server.tls: {error}")];
+            match &self.ports.tls {
+                Some(acceptor) => acceptor.reload(tls).map_err(failed)?,
+                None => {
+                    let acceptor = acceptor(tls, &self.gateway.metrics).map_err(|e| vec![e.to_string()])?;
+                    self.ports.tls = Some(Arc::new(acceptor));
+                }
+            }
+            self.gateway.metrics.show_certificates(&tls.identities);
+        }
+        let (configured, upstreams) = (live.config.server.listen.clone(), live.upstreams.clone());
+        self.gateway.put_in_force(live);
+        for listener in listeners {
+            self.ports.open(listener);
+        }
+        self.ports.keep(&configured);
+        self.care_for(&upstreams);
+        self.watch();
+        // A thread holds on to what was in force when it was last asked; so it is asked.
+        self.ports.workers.each(|| {
+            let gateway = self.gateway.clone();
+            async move { drop(gateway.live()) }
+        });
+        Ok(())
+    }
+
+    /// Remembers what the files look like that the configuration is made of.
+    pub(super) fn watch(&mut self) {
+        let others = self.gateway.live().config.files.clone();
+        self.files.loaded(std::iter::once(self.path.clone()).chain(others));
+    }
+
+    fn cares_for(&self, upstream: &Arc<Upstream>) -> bool {
+        self.cared_for.iter().any(|(known, _)| Arc::ptr_eq(known, upstream))
+    }
+
+    /// Looks after these upstreams, and no others.
+    pub(super) fn care_for(&mut self, upstreams: &[Arc<Upstream>]) {
+        self.cared_for.retain(|(known, task)| {
+            let stays = upstreams.iter().any(|upstream| Arc::ptr_eq(known, upstream));
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for upstream in upstreams {
+            if !self.cares_for(upstream) {
+                let task = tokio::spawn(upstream::look_after(upstream.clone())).abort_handle();
+                self.cared_for.push((upstream.clone(), task));
+            }
+        }
+    }
+}
+
+/// Does all of a reload that takes time or may fail.
+fn prepare(
+    path: &Path,
+    gateway: &Gateway,
+    threads: usize,
+    open: &[config::Listener],
+) -> Result<Prepared, Vec<String>> {
+    let config = Config::load(path).map_err(|error| lines(&error))?;
+    let current = gateway.live();
+    refuse_what_needs_a_restart(path, &current.config, &config)?;
+    let wanted = |listener: &config::Listener| !open.contains(listener);
+    let listeners = listener::bind_all(&config.server.listen, wanted).map_err(|error| lines(&error))?;
+    let access_log = match config.access_log == current.config.access_log {
+        true => current.access_log.clone(),
+        false => {
+            let opened =
+                config.access_log.as_ref().map(|log| open_access_log(log, threads, &gateway.metrics));
+            opened.transpose().map_err(|error| lines(&error))?
+        }
+    };
+    Ok(Prepared { live: gateway.prepare(config, access_log), listeners })
+}
+
+fn lines(error: &impl ToString) -> Vec<String> {
+    error.to_string().lines().map(str::to_owned).collect()
+}
+
+/// Refuses changes that cannot be made while the gateway runs.
+fn refuse_what_needs_a_restart(path: &Path, now: &Config, next: &Config) -> Result<(), Vec<String>> {
+    let mut problems = Vec::new();
+    let mut refuse = |what: &str| {
+        let path = path.display();
+        problems.push(format!("{path}: `{what}` cannot change while the gateway runs: restart it for that"));
+    };
+    if now.server.threads != next.server.threads {
+        refuse("server.threads");
+    }
+    if now.admin.as_ref().map(|admin| admin.listen) != next.admin.as_ref().map(|admin| admin.listen) {
+        refuse("admin.listen");
+    }
+    let turned = |listener: &&config::Listener| {
+        let same = |other: &config::Listener| other.address == listener.address && other.tls != listener.tls;
+        now.server.listen.iter().any(same)
+    };
+    if let Some(listener) = next.server.listen.iter().find(turned) {
+        refuse(&format!("tls of the listener {}", listener.address));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
