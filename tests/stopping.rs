@@ -73,11 +73,3 @@ fn a_second_interrupt_ends_it_at_once() {
     gateway.signal("INT");
     assert_eq!(gateway.wait().code(), Some(130));
 }
-
-#[test]
-fn a_hang_up_changes_nothing() {
-    let (gateway, _backend) = forwarding("");
-    gateway.signal("HUP");
-    gateway.wait_for_log_line("not read again");
-    assert_eq!(gateway.get("/users").status, 200);
-}
