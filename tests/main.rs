@@ -22,6 +22,7 @@ mod messages;
 mod pools;
 mod routing;
 mod side_port;
+mod stack;
 mod stopping;
 mod streaming;
 mod timelines;
