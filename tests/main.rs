@@ -19,6 +19,7 @@ mod identity;
 mod inspection;
 mod limits;
 mod messages;
+mod metrics;
 mod pools;
 mod routing;
 mod side_port;

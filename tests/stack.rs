@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use mock_backend::MockBackend;
 use serde_json::Value;
 
-use crate::support::forwarding;
+use crate::support::gateway::Gateway;
+use crate::support::http::Connection;
+use crate::support::tls::{Client, certificates};
+use crate::support::to_upstream;
 
 /// Labels that Prometheus adds to every series.
 const OF_PROMETHEUS: [&str; 2] = ["job", "instance"];
@@ -101,8 +105,10 @@ fn until<'a, 'b>(end: &str, words: &'b [&'a str]) -> (&'b [&'a str], &'b [&'a st
 
 /// The metrics that a gateway exposes after some traffic, and `up`, which Prometheus has of everything.
 fn exposed() -> Metrics {
-    let (gateway, _backend) = forwarding("[limits.l]\nrate = \"1/h\"\n---\n---\nlimits = [\"l\"]");
-    gateway.get("/users");
+    let backend = MockBackend::start_blocking().unwrap();
+    let settings = certificates(&["localhost"]) + "\n[limits.l]\nrate = \"1/h\"\n---\n---\nlimits = [\"l\"]";
+    let gateway = Gateway::speaking_tls(&to_upstream(backend.addr(), &settings));
+    Connection::open_tls(gateway.address(), Client::new("localhost")).unwrap().get("/users");
     gateway.metric_becomes(r#"gateway_requests_total{code="200",method="GET",route="all"}"#, 1.0);
     let mut metrics = Metrics::from([("up".to_owned(), BTreeSet::new())]);
     for line in gateway.admin_get("/metrics").text().lines().filter(|line| !line.starts_with('#')) {
