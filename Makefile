@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics load bench-limiter bench-access-log docker clean cmake
+.PHONY: help run test lint format unit build check-metrics check-stack load bench-limiter bench-access-log docker clean cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ check-metrics: cmake ## Have Prometheus' promtool check what the side port expos
 	@scripts/install promtool prometheus
 	cargo build --locked
 	scripts/check-metrics
+
+check-stack: cmake ## Have Prometheus and systemd check the files for them under config/, on a gateway that runs
+	@scripts/install curl
+	@scripts/install promtool prometheus
+	cargo build --locked --workspace
+	scripts/check-stack
 
 load: build ## Load the gateway with wrk for 30 seconds, and check what it counted
 	@scripts/install curl

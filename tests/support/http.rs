@@ -237,6 +237,8 @@ impl Connection {
                 count > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // A read with a timeout is not resumed after the process was stopped for a while.
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.fill(),
             Err(error) => {
                 panic!("nothing to read: {error}; so far {:?}", String::from_utf8_lossy(&self.read))
             }
