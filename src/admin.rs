@@ -57,7 +57,7 @@ fn router(gateway: Arc<Gateway>) -> Router {
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let (live, now) = (gateway.live(), gateway.clock.now());
     for (index, upstream) in live.upstreams.iter().enumerate() {
-        let any_up = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|e| e.standing(now).is_usable());
+        let any_up = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|e| e.standing(now).is_up());
         let up = upstream.servers().into_iter().map(|(_, endpoints)| any_up(&endpoints));
         live.traffic.set_servers_up(index, up);
     }

@@ -3,14 +3,15 @@
 //! Each phase delegates; policy is in the modules below and in those of routes, limits and upstreams.
 
 pub(crate) mod admission;
+mod attempt;
 pub mod connection;
 pub mod context;
 mod entry;
 mod forward;
 pub(crate) mod reply;
+mod retry;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -18,20 +19,18 @@ use http::{Method, StatusCode};
 use log::warn;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use self::connection::Connection;
-use self::context::{Attempt, Context};
+use self::context::Context;
 use self::reply::Reply;
-use crate::config::{Action, Route};
+use crate::config::Route;
 use crate::gateway::Gateway;
 use crate::metrics::UpstreamError;
-use crate::upstream::{NoServer, reason};
-
-/// At most so many servers are connected to for a request.
-const MAX_CONNECTS: usize = 3;
+use crate::upstream::reason;
 
 /// The proxy of a gateway.
 pub struct Proxy {
@@ -66,49 +65,6 @@ impl Proxy {
     fn settle(&self, answer: &ResponseHeader, ctx: &mut Context) {
         let now = || self.gateway.clock.now();
         ctx.live.limiter.settle(&mut ctx.tally, answer.status, &answer.headers, now);
-    }
-
-    /// The connection's deadline while the upstream has to answer: at most `response_timeout` from now.
-    fn await_response(&self, ctx: &Context) {
-        if let (Some(attempt), Some(connection)) = (&ctx.attempt, &ctx.connection) {
-            let timeout = ctx.live.upstreams[attempt.upstream].response_timeout();
-            let deadline = self.gateway.clock.now().after(timeout);
-            connection.set_deadline(Some(ctx.deadline.map_or(deadline, |whole| whole.min(deadline))));
-        }
-    }
-
-    /// What becomes of a request that no server of this upstream takes.
-    fn no_server(&self, upstream: usize, none: NoServer, ctx: &mut Context) -> Box<Error> {
-        let (kind, reply) = match none {
-            NoServer::Unusable(wait) => {
-                (UpstreamError::NoServer, Reply::unavailable("no server of the upstream can be used", wait))
-            }
-            NoServer::Full => {
-                let detail = "the upstream has as many requests as it may";
-                (UpstreamError::Full, Reply::unavailable(detail, Duration::ZERO))
-            }
-        };
-        ctx.live.traffic.count_upstream_error(upstream, kind);
-        ctx.upstream_error = Some(kind);
-        ctx.reply = Some(reply);
-        Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()))
-    }
-
-    fn note_upstream_error(&self, ctx: &mut Context, kind: UpstreamError, error: &Error) {
-        let Some(attempt) = &mut ctx.attempt else { return };
-        ctx.upstream_error = Some(kind);
-        ctx.live.traffic.count_upstream_error(attempt.upstream, kind);
-        let upstream = &ctx.live.upstreams[attempt.upstream];
-        let now = self.gateway.clock.now();
-        upstream.note_failure(&mut attempt.server, now);
-        if upstream.may_warn(now.since(self.gateway.started).as_secs()) {
-            warn!(
-                "upstream {:?}, server {}: {}: {error}",
-                upstream.name(),
-                attempt.server.address,
-                kind.label()
-            );
-        }
     }
 }
 
@@ -166,24 +122,22 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        let Action::Proxy { upstream: index, .. } = self.route(ctx)?.action else {
-            return Err(Error::explain(ErrorType::InternalError, "the route has no upstream"));
-        };
-        let live = ctx.live.clone();
-        let upstream = &live.upstreams[index];
-        ctx.body_bytes = 0;
-        ctx.upstream_error = None;
-        let now = self.gateway.clock.now();
-        let server = match ctx.next.take().map_or_else(|| upstream.choose(ctx.key, &ctx.tried, now), Ok) {
-            Ok(server) => server,
-            Err(none) => return Err(self.no_server(index, none, ctx)),
-        };
-        let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
-        // A peer with a timeout of zero would wait for ever.
-        let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
-        let peer = upstream.peer(server.address, connect_timeout);
-        ctx.attempt = Some(Attempt { upstream: index, server, started: now, took: None });
-        Ok(peer)
+        self.begin_attempt(ctx)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if let (Some(attempt), false) = (&mut ctx.attempt, reused) {
+            ctx.live.upstreams[attempt.upstream].note_connection(&mut attempt.server);
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -204,6 +158,10 @@ impl ProxyHttp for Proxy {
         _end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<()> {
+        // Pingora begins with the body when the head is sent, also where there is none.
+        if let Some(attempt) = &mut ctx.attempt {
+            attempt.head_sent = true;
+        }
         let Some(piece) = body else { return Ok(()) };
         ctx.body_bytes += piece.len() as u64;
         let route = self.route(ctx)?;
@@ -228,19 +186,7 @@ impl ProxyHttp for Proxy {
         if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(());
         }
-        if let Some(attempt) = &mut ctx.attempt {
-            let now = self.gateway.clock.now();
-            let took = now.since(attempt.started);
-            attempt.took = Some(took);
-            ctx.live.traffic.observe_upstream(attempt.upstream, took);
-            let upstream = &ctx.live.upstreams[attempt.upstream];
-            match response.status {
-                StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
-                    upstream.note_failure(&mut attempt.server, now);
-                }
-                _ => upstream.note_success(&mut attempt.server),
-            }
-        }
+        self.note_answer(response, ctx);
         if let Some(connection) = &ctx.connection {
             connection.set_deadline(ctx.deadline);
             if response.status == StatusCode::SWITCHING_PROTOCOLS && session.is_upgrade_req() {
@@ -273,16 +219,21 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        self.note_upstream_error(ctx, reply::upstream_error(&error), &error);
-        if let Some(attempt) = &ctx.attempt {
-            ctx.tried.push(attempt.server.address);
-            if ctx.tried.len() < MAX_CONNECTS {
-                let upstream = &ctx.live.upstreams[attempt.upstream];
-                ctx.next = upstream.choose(ctx.key, &ctx.tried, self.gateway.clock.now()).ok();
-            }
-        }
-        // Nothing has been sent, so nothing can be done twice.
-        error.set_retry(ctx.next.is_some());
+        let again = self.after_refusal(&error, ctx);
+        error.set_retry(again);
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        ctx: &mut Context,
+        reused: bool,
+    ) -> Box<Error> {
+        let again = self.after_failure(session, &mut error, reused, ctx);
+        error.set_retry(again);
         error
     }
 

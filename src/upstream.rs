@@ -1,6 +1,7 @@
 //! Upstreams: the servers that do the work, and whose turn it is.
 
 mod balance;
+mod budget;
 mod endpoint;
 mod health;
 mod pool;
@@ -18,6 +19,7 @@ use arc_swap::ArcSwap;
 use log::{info, warn};
 use pingora::upstreams::peer::HttpPeer;
 
+use self::budget::Budget;
 use self::pool::Pool;
 use crate::clock::Timestamp;
 use crate::config::{self, UpstreamServer};
@@ -43,6 +45,7 @@ pub struct Upstream {
     pool: ArcSwap<Pool>,
     /// Whoever replaces the pool holds it. Requests never do.
     changing: Mutex<()>,
+    budget: Budget,
     last_warned: AtomicU64,
 }
 
@@ -52,6 +55,7 @@ impl Upstream {
         let upstream = Self {
             pool: ArcSwap::from_pointee(Pool::new(Vec::new(), &config.balance)),
             changing: Mutex::new(()),
+            budget: Budget::default(),
             last_warned: AtomicU64::new(0),
             config,
         };
@@ -102,6 +106,42 @@ impl Upstream {
         now: Timestamp,
     ) -> Result<Hold, NoServer> {
         self.pool.load().choose(key, tried, now)
+    }
+
+    /// Gives a new request to a server: see [`choose`](Self::choose).
+    ///
+    /// # Errors
+    /// When there is none: [`NoServer`].
+    pub fn choose_first(&self, key: Option<Fingerprint>, now: Timestamp) -> Result<Hold, NoServer> {
+        // Written by all threads, so only if it is read.
+        if self.config.retries > 0 {
+            self.budget.earn();
+        }
+        self.choose(key, &[], now)
+    }
+
+    /// How often a request that failed may be sent again.
+    pub fn retries(&self) -> u32 {
+        self.config.retries
+    }
+
+    /// Spends one of the retries that the traffic has earned, if there is one left.
+    pub fn spend_retry(&self, now: Timestamp) -> bool {
+        let running: usize = self.pool.load().endpoints.iter().map(|endpoint| endpoint.running()).sum();
+        self.budget.spend(running as u64, now)
+    }
+
+    /// Notes that a server has taken a connection.
+    pub fn note_connection(&self, server: &mut Hold) {
+        if server.connected() {
+            info!("upstream {:?}, server {}: it takes connections again", self.name(), server.address);
+        }
+    }
+
+    /// Notes that a server has taken no connection.
+    pub fn note_refusal(&self, server: &mut Hold, now: Timestamp) {
+        self.note_failure(server, now);
+        server.refused(now);
     }
 
     /// Notes that a server has answered a request.
@@ -195,6 +235,7 @@ mod tests {
             balance: Balance::RoundRobin,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            retries: 1,
             max_connections: None,
             health: None,
             outlier: None,

@@ -60,6 +60,7 @@ struct Offender {
 struct Upstream {
     usable: bool,
     servers: Vec<Server>,
+    retries: u64,
     errors: BTreeMap<&'static str, u64>,
 }
 
@@ -96,7 +97,9 @@ pub(super) fn collect(gateway: &Gateway) -> Stats {
     let upstream = |(index, upstream): (usize, &Arc<crate::upstream::Upstream>)| {
         let errors = traffic_of.upstream_errors(index).collect();
         let usable = upstream.is_usable(now);
-        (upstream.name().to_owned(), Upstream { usable, servers: servers(upstream, now), errors })
+        let retries = traffic_of.upstream_retries(index);
+        let servers = servers(upstream, now);
+        (upstream.name().to_owned(), Upstream { usable, servers, retries, errors })
     };
     Stats {
         uptime_seconds: now.since(gateway.started).as_secs_f64(),

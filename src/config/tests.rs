@@ -79,6 +79,7 @@ fn defaults_are_filled_in() {
     assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(upstream.response_timeout, Duration::from_secs(30));
     assert_eq!((&upstream.balance, upstream.max_connections), (&Balance::RoundRobin, None));
+    assert_eq!(upstream.retries, 1);
     assert_eq!((&upstream.health, upstream.outlier), (&None, None));
 }
 

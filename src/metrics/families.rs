@@ -17,6 +17,7 @@ pub(super) struct Families {
     pub(super) limit_decisions: IntCounterVec,
     pub(super) upstream_duration: HistogramVec,
     pub(super) upstream_errors: IntCounterVec,
+    pub(super) upstream_retries: IntCounterVec,
     pub(super) upstream_server_up: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
     pub(super) handshake_errors: IntCounterVec,
@@ -65,6 +66,11 @@ impl Families {
                 "gateway_upstream_errors_total",
                 "Failures of upstreams, by kind.",
                 &["upstream", "kind"],
+            )?,
+            upstream_retries: counters(
+                "gateway_upstream_retries_total",
+                "Attempts at a request beyond the first.",
+                &["upstream"],
             )?,
             upstream_server_up: gauges(
                 "gateway_upstream_server_up",

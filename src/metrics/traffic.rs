@@ -49,6 +49,7 @@ struct Decisions {
 struct UpstreamMetrics {
     name: String,
     duration: Histogram,
+    retries: IntCounter,
     /// With the name of each server.
     servers_up: Vec<(String, IntGauge)>,
     errors: Vec<IntCounter>,
@@ -145,6 +146,16 @@ impl Traffic {
         self.upstreams[upstream].errors[error as usize].inc();
     }
 
+    /// Counts another attempt at a request.
+    pub fn count_upstream_retry(&self, upstream: usize) {
+        self.upstreams[upstream].retries.inc();
+    }
+
+    /// The further attempts at requests for an upstream.
+    pub fn upstream_retries(&self, upstream: usize) -> u64 {
+        self.upstreams[upstream].retries.get()
+    }
+
     /// The failures of an upstream, by kind.
     pub fn upstream_errors(&self, upstream: usize) -> impl Iterator<Item = (&'static str, u64)> {
         let errors = &self.upstreams[upstream].errors;
@@ -203,6 +214,7 @@ impl UpstreamMetrics {
         Self {
             name: name.to_owned(),
             duration: families.upstream_duration.with_label_values(&[name]),
+            retries: families.upstream_retries.with_label_values(&[name]),
             servers_up: config.servers.iter().map(server_up).collect(),
             errors: UpstreamError::ALL.map(error).to_vec(),
         }
@@ -216,6 +228,7 @@ impl UpstreamMetrics {
         }
         if now.is_none() {
             let _ = families.upstream_duration.remove_label_values(&[&self.name]);
+            let _ = families.upstream_retries.remove_label_values(&[&self.name]);
             for kind in UpstreamError::ALL {
                 let _ = families.upstream_errors.remove_label_values(&[&self.name, kind.label()]);
             }

@@ -1,14 +1,13 @@
 //! What one request carries from phase to phase.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use smallvec::SmallVec;
 
 use super::connection::Connection;
 use super::reply::Reply;
+use super::retry::Tries;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::gateway::Current;
@@ -48,8 +47,8 @@ pub struct Context {
     pub(super) key: Option<Fingerprint>,
     /// The attempt to have it answered upstream.
     pub(super) attempt: Option<Attempt>,
-    /// The servers that could not be connected to.
-    pub(super) tried: SmallVec<[SocketAddr; 2]>,
+    /// What has been tried so far.
+    pub(super) tries: Tries,
     /// The server to try next.
     pub(super) next: Option<Hold>,
     /// What went wrong upstream.
@@ -78,12 +77,17 @@ impl Context {
             body_bytes: 0,
             key: None,
             attempt: None,
-            tried: SmallVec::new(),
+            tries: Tries::default(),
             next: None,
             upstream_error: None,
             reply: None,
             running: None,
         }
+    }
+
+    /// Whether the whole exchange should be over by now.
+    pub(super) fn is_over(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
     }
 }
 
@@ -95,6 +99,8 @@ pub(super) struct Attempt {
     pub(super) server: Hold,
     /// When the server was chosen.
     pub(super) started: Timestamp,
+    /// Whether the upstream has been sent the whole head.
+    pub(super) head_sent: bool,
     /// How long the response head took, once it is there.
     pub(super) took: Option<Duration>,
 }

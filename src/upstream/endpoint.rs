@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use siphasher::sip::SipHasher13;
 
 use super::standing::{Standing, StandingCell};
 use crate::clock::Timestamp;
 use crate::config::{Health, Outlier, UpstreamServer};
+
+/// How long an endpoint that has taken no connection is left alone while there are others.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// An address that requests are sent to. All addresses of a name are endpoints of their own.
 pub struct Endpoint {
@@ -75,8 +79,14 @@ impl Endpoint {
         match self.standing(now) {
             Standing::Up => true,
             Standing::Trial => !self.trying.load(Ordering::Relaxed),
+            Standing::Refusing { until } => now >= until && !self.trying.load(Ordering::Relaxed),
             Standing::Ejected { .. } | Standing::Unhealthy => false,
         }
+    }
+
+    /// Whether it took no connection the last time.
+    pub(super) fn is_refusing(&self) -> bool {
+        matches!(self.standing.load(), Standing::Refusing { .. })
     }
 
     /// Whether it has fewer requests than it may.
@@ -88,9 +98,19 @@ impl Endpoint {
     pub(super) fn hold(self: &Arc<Self>, now: Timestamp) -> Option<Hold> {
         let trial = match self.standing(now) {
             Standing::Up => false,
-            Standing::Trial if !self.trying.swap(true, Ordering::Relaxed) => true,
+            Standing::Refusing { until } if now < until => return None,
+            Standing::Trial | Standing::Refusing { .. } if !self.trying.swap(true, Ordering::Relaxed) => true,
             _ => return None,
         };
+        self.give_place(trial)
+    }
+
+    /// Gives it a request although it took no connection the last time.
+    pub(super) fn hold_although_refusing(self: &Arc<Self>) -> Option<Hold> {
+        if self.is_refusing() { self.give_place(false) } else { None }
+    }
+
+    fn give_place(self: &Arc<Self>, trial: bool) -> Option<Hold> {
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         // From here on the request counts; if it must not, dropping this takes it away again.
         let hold = Hold { endpoint: self.clone(), trial };
@@ -99,7 +119,12 @@ impl Endpoint {
 
     /// Notes a health check. Whether it changes how the endpoint stands.
     pub(super) fn checked(&self, passed: bool, health: &Health) -> bool {
-        let unhealthy = self.standing.load() == Standing::Unhealthy;
+        let standing = self.standing.load();
+        if let (true, Standing::Refusing { .. }) = (passed, standing) {
+            // It takes connections. If that is known already, all the better.
+            self.standing.change(standing, Standing::Up);
+        }
+        let unhealthy = standing == Standing::Unhealthy;
         if passed != unhealthy {
             self.contrary_checks.store(0, Ordering::Relaxed);
             return false;
@@ -133,29 +158,54 @@ impl Hold {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
-        self.end_trial(Standing::Up)
+        self.trial && self.end_trial(Standing::Up)
     }
 
     /// Notes that it failed. Whether the endpoint is ejected for that.
     pub(super) fn failed(&mut self, outlier: &Outlier, now: Timestamp) -> bool {
         let ejected = Standing::Ejected { until: now.after(outlier.eject_for) };
-        if self.trial {
+        let standing = self.standing.load();
+        if let (true, Standing::Trial | Standing::Ejected { .. }) = (self.trial, standing) {
             return self.end_trial(ejected);
         }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        failures >= outlier.consecutive_failures && self.standing.change(Standing::Up, ejected)
+        failures >= outlier.consecutive_failures
+            && matches!(standing, Standing::Up | Standing::Refusing { .. })
+            && self.standing.change(standing, ejected)
     }
 
-    fn end_trial(&mut self, then: Standing) -> bool {
-        if !std::mem::take(&mut self.trial) {
-            return false;
+    /// Notes that the endpoint has taken a connection. Whether that ends a trial.
+    pub(super) fn connected(&mut self) -> bool {
+        match self.standing.load() {
+            Standing::Refusing { .. } if self.trial => self.end_trial(Standing::Up),
+            refusing @ Standing::Refusing { .. } => {
+                self.standing.change(refusing, Standing::Up);
+                false
+            }
+            _ => false,
         }
+    }
+
+    /// Notes that the endpoint has taken no connection.
+    pub(super) fn refused(&mut self, now: Timestamp) {
+        let refusing = Standing::Refusing { until: now.after(PAUSE) };
+        match self.standing.load() {
+            Standing::Trial if self.trial => drop(self.end_trial(refusing)),
+            from @ (Standing::Up | Standing::Refusing { .. }) => drop(self.standing.change(from, refusing)),
+            Standing::Trial | Standing::Ejected { .. } | Standing::Unhealthy => {}
+        }
+    }
+
+    /// Ends the trial that this request is. Whether that changes how the endpoint stands.
+    fn end_trial(&mut self, then: Standing) -> bool {
         let changed = match self.standing.load() {
             // One whose time was up when the trial began is still said to be ejected.
-            from @ (Standing::Trial | Standing::Ejected { .. }) => self.standing.change(from, then),
+            from @ (Standing::Trial | Standing::Refusing { .. } | Standing::Ejected { .. }) => {
+                self.standing.change(from, then)
+            }
             Standing::Up | Standing::Unhealthy => false,
         };
-        self.failures.store(0, Ordering::Relaxed);
+        self.trial = false;
         self.trying.store(false, Ordering::Relaxed);
         changed
     }
@@ -301,5 +351,55 @@ mod tests {
         assert_eq!(endpoint.standing(NOW), Standing::Trial);
         assert!(endpoint.hold(NOW).unwrap().succeeded());
         assert_eq!(endpoint.standing(NOW), Standing::Up);
+        endpoint.hold(NOW).unwrap().refused(NOW);
+        assert!(!endpoint.checked(true, &health));
+        assert_eq!(endpoint.standing(NOW), Standing::Up, "a check that passes has connected");
+    }
+
+    #[test]
+    fn whoever_takes_no_connection_is_left_alone_for_a_moment() {
+        let endpoint = endpoint(10);
+        let (mut one, mut two) = (endpoint.hold(NOW).unwrap(), endpoint.hold(NOW).unwrap());
+        one.refused(NOW);
+        two.refused(NOW);
+        assert_eq!(endpoint.standing(NOW), Standing::Refusing { until: seconds(1) });
+        assert!(!endpoint.is_open(NOW) && endpoint.hold(NOW).is_none());
+        assert!(endpoint.hold_although_refusing().is_some(), "it is better than nobody");
+        let mut trial = endpoint.hold(seconds(1)).unwrap();
+        assert!(!endpoint.is_open(seconds(1)) && endpoint.hold(seconds(1)).is_none(), "one at a time");
+        trial.refused(seconds(2));
+        drop(trial);
+        assert!(endpoint.hold(seconds(2)).is_none());
+        let mut trial = endpoint.hold(seconds(3)).unwrap();
+        assert!(trial.connected());
+        assert_eq!(endpoint.standing(seconds(3)), Standing::Up);
+        assert!(!endpoint.hold(seconds(3)).unwrap().connected());
+    }
+
+    #[test]
+    fn a_connection_that_nobody_hoped_for_ends_the_refusing() {
+        let endpoint = endpoint(10);
+        endpoint.hold(NOW).unwrap().refused(NOW);
+        assert!(!endpoint.hold_although_refusing().unwrap().connected());
+        assert_eq!(endpoint.standing(NOW), Standing::Up);
+        assert!(endpoint.hold_although_refusing().is_none());
+    }
+
+    #[test]
+    fn refusing_counts_as_failing_and_does_not_undo_an_ejection() {
+        let endpoint = endpoint(10);
+        let refuse = |now| {
+            let mut hold = endpoint.hold(now).unwrap();
+            let ejected = hold.failed(&OUTLIER, now);
+            hold.refused(now);
+            ejected
+        };
+        assert_eq!([refuse(NOW), refuse(seconds(1)), refuse(seconds(2))], [false, false, true]);
+        assert_eq!(endpoint.standing(NOW), Standing::Ejected { until: seconds(12) });
+        assert!(refuse(seconds(12)), "a trial");
+        assert_eq!(endpoint.standing(NOW), Standing::Ejected { until: seconds(22) });
+        let mut trial = endpoint.hold(seconds(22)).unwrap();
+        assert!(!trial.connected(), "it must answer, too");
+        assert!(trial.succeeded());
     }
 }

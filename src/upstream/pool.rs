@@ -45,15 +45,31 @@ impl Pool {
         tried: &[SocketAddr],
         now: Timestamp,
     ) -> Result<Hold, NoServer> {
-        let usable = |endpoint: &Endpoint| endpoint.is_open(now) && !tried.contains(&endpoint.address);
-        let open = |endpoint: &Endpoint| usable(endpoint) && endpoint.has_room();
-        let mut picks = (0..PATIENCE).map_while(|_| self.balancer.pick(&self.endpoints, key, open));
-        picks.find_map(|endpoint| endpoint.hold(now)).ok_or_else(|| {
-            match self.endpoints.iter().any(|endpoint| usable(endpoint)) {
-                true => NoServer::Full,
-                false => NoServer::Unusable(self.wait(now)),
-            }
+        let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address);
+        let open = |endpoint: &Endpoint| untried(endpoint) && endpoint.is_open(now);
+        let refusing = |endpoint: &Endpoint| untried(endpoint) && endpoint.is_refusing();
+        let hold = self.place(key, open, |endpoint| endpoint.hold(now));
+        // One that took no connection a moment ago is better than nobody.
+        hold.or_else(|| self.place(key, refusing, Endpoint::hold_although_refusing)).ok_or_else(|| match self
+            .endpoints
+            .iter()
+            .any(|endpoint| open(endpoint) || refusing(endpoint))
+        {
+            true => NoServer::Full,
+            false => NoServer::Unusable(self.wait(now)),
         })
+    }
+
+    /// A place at one of the endpoints that `may` have a request.
+    fn place(
+        &self,
+        key: Option<Fingerprint>,
+        may: impl Fn(&Endpoint) -> bool,
+        hold: impl Fn(&Arc<Endpoint>) -> Option<Hold>,
+    ) -> Option<Hold> {
+        let may = |endpoint: &Endpoint| may(endpoint) && endpoint.has_room();
+        let mut picks = (0..PATIENCE).map_while(|_| self.balancer.pick(&self.endpoints, key, may));
+        picks.find_map(hold)
     }
 
     /// How long the first of those that are ejected stays so.
@@ -213,5 +229,15 @@ mod tests {
             let wait = NoServer::Unusable(Duration::from_secs(6));
             assert_eq!(pool.choose(None, NOBODY, half).map(drop), Err(wait));
         }
+    }
+
+    #[test]
+    fn one_that_takes_no_connection_is_asked_when_there_is_nobody_else() {
+        let pool = pool(&Balance::RoundRobin, &[1, 1]);
+        pool.endpoints[0].hold(NOW).unwrap().refused(NOW);
+        assert_eq!(counts(&pool, 10, NOBODY), [0, 10]);
+        pool.endpoints[1].hold(NOW).unwrap().refused(NOW);
+        assert_eq!(counts(&pool, 10, NOBODY), [5, 5]);
+        assert_eq!(counts(&pool, 10, &[pool.endpoints[0].address]), [0, 10]);
     }
 }

@@ -9,6 +9,9 @@
 //!                any ──────────────────────────────▶ unhealthy
 //!                      enough checks fail
 //! ```
+//!
+//! One that takes no connection is refusing until it takes one. It is asked now and then, by one request at a time;
+//! when there is nobody else, it is asked all the same.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +24,11 @@ pub enum Standing {
     Up,
     /// It gets one request at a time.
     Trial,
+    /// It took no connection the last time.
+    Refusing {
+        /// When it is asked again. To 8 ns.
+        until: Timestamp,
+    },
     /// It gets nothing until then, for it has failed too often.
     Ejected {
         /// When it gets another chance. To 8 ns.
@@ -36,12 +44,14 @@ impl Standing {
     const TRIAL: u64 = 1;
     const EJECTED: u64 = 2;
     const UNHEALTHY: u64 = 3;
+    const REFUSING: u64 = 4;
 
     /// Its name in numbers for people.
     pub fn label(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Trial => "trial",
+            Self::Refusing { .. } => "refusing",
             Self::Ejected { .. } => "ejected",
             Self::Unhealthy => "unhealthy",
         }
@@ -49,6 +59,11 @@ impl Standing {
 
     /// Whether it can get requests at all.
     pub fn is_usable(self) -> bool {
+        matches!(self, Self::Up | Self::Trial | Self::Refusing { .. })
+    }
+
+    /// Whether nothing is known against it.
+    pub fn is_up(self) -> bool {
         matches!(self, Self::Up | Self::Trial)
     }
 
@@ -56,15 +71,18 @@ impl Standing {
         match self {
             Self::Up => Self::UP,
             Self::Trial => Self::TRIAL,
+            Self::Refusing { until } => until.nanos() & !Self::KIND | Self::REFUSING,
             Self::Ejected { until } => until.nanos() & !Self::KIND | Self::EJECTED,
             Self::Unhealthy => Self::UNHEALTHY,
         }
     }
 
     fn of_word(word: u64) -> Self {
+        let until = Timestamp::from_nanos(word & !Self::KIND);
         match word & Self::KIND {
             Self::TRIAL => Self::Trial,
-            Self::EJECTED => Self::Ejected { until: Timestamp::from_nanos(word & !Self::KIND) },
+            Self::REFUSING => Self::Refusing { until },
+            Self::EJECTED => Self::Ejected { until },
             Self::UNHEALTHY => Self::Unhealthy,
             _ => Self::Up,
         }
@@ -103,7 +121,13 @@ mod tests {
     #[test]
     fn every_standing_fits_into_a_word() {
         let until = Timestamp::from_nanos(8_000_000_008);
-        for standing in [Standing::Up, Standing::Trial, Standing::Ejected { until }, Standing::Unhealthy] {
+        for standing in [
+            Standing::Up,
+            Standing::Trial,
+            Standing::Refusing { until },
+            Standing::Ejected { until },
+            Standing::Unhealthy,
+        ] {
             let cell = StandingCell::new(standing);
             assert_eq!(cell.load(), standing);
             assert!(!cell.change(Standing::Ejected { until: Timestamp::from_nanos(8) }, Standing::Up));

@@ -89,6 +89,11 @@ impl Exchange {
         true
     }
 
+    /// Reads this many bytes more; false if the connection closes before.
+    pub(crate) fn read_exactly(&mut self, count: usize) -> bool {
+        self.socket.read_exact(&mut vec![0; count]).is_ok()
+    }
+
     /// Writes; that the gateway has closed by now is its business.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.socket.write_all(bytes.as_ref());
@@ -116,6 +121,8 @@ impl Exchange {
 /// An address at which nobody listens. The socket that holds it open is given along: keep it.
 pub(crate) fn dead_address() -> (SocketAddr, HeldAddress) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    // A server that is meant to listen there can, while this is held.
+    socket.set_reuse_address(true).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     // Bound, so that nobody else gets it, but not listening, so that connections are refused.

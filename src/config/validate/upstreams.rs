@@ -12,6 +12,9 @@ use super::super::{Balance, Health, Outlier, Upstream, UpstreamServer};
 use super::together;
 use crate::limit::key::Key;
 
+/// More than this helps nobody.
+const MAX_RETRIES: u64 = 10;
+
 const PATH: &str = "a path such as \"/health\"";
 const BALANCE: &str = "a way to balance such as \"round_robin\"";
 const SERVER: &str = "a server such as \"127.0.0.1:9000\"";
@@ -30,6 +33,7 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
     let balance = section.or("balance", Balance::RoundRobin, |item| item.parse(BALANCE, balance));
     let connect_timeout = section.or("connect_timeout", Duration::from_secs(2), |item| item.duration());
     let response_timeout = section.or("response_timeout", Duration::from_secs(30), |item| item.duration());
+    let retries = section.or("retries", 1, |item| item.integer(0..=MAX_RETRIES));
     let max_connections = section.or("max_connections", 0, |item| item.integer(0..=1_000_000));
     let health = section.optional("health", |item| health(name, &item));
     let outlier = section.optional("outlier", |item| outlier(name, &item));
@@ -40,6 +44,7 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
         balance: balance?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
+        retries: u32::try_from(retries?).unwrap_or(1),
         max_connections: usize::try_from(max_connections?).ok().filter(|&max| max > 0),
         health: health?,
         outlier: outlier?,

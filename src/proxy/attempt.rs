@@ -1,0 +1,157 @@
+//! One attempt after the other to have a request answered upstream.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use log::warn;
+use pingora::http::ResponseHeader;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+use super::Proxy;
+use super::context::{Attempt, Context};
+use super::reply::{self, Reply};
+use super::retry::{Again, Failure};
+use crate::config::Action;
+use crate::metrics::UpstreamError;
+use crate::upstream::NoServer;
+
+impl Proxy {
+    /// Begins an attempt: where to connect to.
+    pub(super) fn begin_attempt(&self, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        let Action::Proxy { upstream: index, .. } = self.route(ctx)?.action else {
+            return Err(Error::explain(ErrorType::InternalError, "the route has no upstream"));
+        };
+        let upstream = &ctx.live.upstreams[index];
+        ctx.body_bytes = 0;
+        ctx.upstream_error = None;
+        let now = self.gateway.clock.now();
+        let server = match ctx.next.take().map_or_else(|| upstream.choose_first(ctx.key, now), Ok) {
+            Ok(server) => server,
+            Err(none) => return Err(self.no_server(index, none, ctx)),
+        };
+        let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
+        // A peer with a timeout of zero would wait for ever.
+        let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
+        let peer = upstream.peer(server.address, connect_timeout);
+        ctx.attempt = Some(Attempt { upstream: index, server, started: now, head_sent: false, took: None });
+        Ok(peer)
+    }
+
+    /// What becomes of a request that no server of this upstream takes.
+    fn no_server(&self, upstream: usize, none: NoServer, ctx: &mut Context) -> Box<Error> {
+        let (kind, reply) = match none {
+            NoServer::Unusable(wait) => {
+                (UpstreamError::NoServer, Reply::unavailable("no server of the upstream can be used", wait))
+            }
+            NoServer::Full => {
+                let detail = "the upstream has as many requests as it may";
+                (UpstreamError::Full, Reply::unavailable(detail, Duration::ZERO))
+            }
+        };
+        ctx.live.traffic.count_upstream_error(upstream, kind);
+        ctx.upstream_error = Some(kind);
+        ctx.reply = Some(reply);
+        Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()))
+    }
+
+    /// The connection's deadline while the upstream has to answer: at most `response_timeout` from now.
+    pub(super) fn await_response(&self, ctx: &Context) {
+        if let (Some(attempt), Some(connection)) = (&ctx.attempt, &ctx.connection) {
+            let timeout = ctx.live.upstreams[attempt.upstream].response_timeout();
+            let deadline = self.gateway.clock.now().after(timeout);
+            connection.set_deadline(Some(ctx.deadline.map_or(deadline, |whole| whole.min(deadline))));
+        }
+    }
+
+    /// Notes that an attempt has been answered.
+    pub(super) fn note_answer(&self, response: &ResponseHeader, ctx: &mut Context) {
+        let Some(attempt) = &mut ctx.attempt else { return };
+        let now = self.gateway.clock.now();
+        let took = now.since(attempt.started);
+        attempt.took = Some(took);
+        ctx.live.traffic.observe_upstream(attempt.upstream, took);
+        let upstream = &ctx.live.upstreams[attempt.upstream];
+        match response.status {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                upstream.note_failure(&mut attempt.server, now);
+            }
+            _ => upstream.note_success(&mut attempt.server),
+        }
+    }
+
+    /// Notes that an attempt has failed.
+    pub(super) fn note_upstream_error(&self, ctx: &mut Context, kind: UpstreamError, error: &Error) {
+        let Some(attempt) = &mut ctx.attempt else { return };
+        ctx.upstream_error = Some(kind);
+        ctx.live.traffic.count_upstream_error(attempt.upstream, kind);
+        let upstream = &ctx.live.upstreams[attempt.upstream];
+        let now = self.gateway.clock.now();
+        match kind {
+            UpstreamError::Connect | UpstreamError::ConnectTimeout => {
+                upstream.note_refusal(&mut attempt.server, now);
+            }
+            _ => upstream.note_failure(&mut attempt.server, now),
+        }
+        if upstream.may_warn(now.since(self.gateway.started).as_secs()) {
+            let (name, address, kind) = (upstream.name(), attempt.server.address, kind.label());
+            warn!("upstream {name:?}, server {address}: {kind}: {error}");
+        }
+    }
+
+    /// What comes after a connection that failed. Whether there is another attempt.
+    pub(super) fn after_refusal(&self, error: &Error, ctx: &mut Context) -> bool {
+        self.note_upstream_error(ctx, reply::upstream_error(error), error);
+        let Some(attempt) = &ctx.attempt else { return false };
+        let (index, now) = (attempt.upstream, self.gateway.clock.now());
+        if ctx.tries.not_connected(attempt.server.address) && !ctx.is_over(now) {
+            ctx.next = ctx.live.upstreams[index].choose(ctx.key, &ctx.tries.servers, now).ok();
+        }
+        self.count_retry(index, ctx)
+    }
+
+    /// What comes after a failure on a connection. Whether there is another attempt.
+    pub(super) fn after_failure(
+        &self,
+        session: &Session,
+        error: &mut Error,
+        reused: bool,
+        ctx: &mut Context,
+    ) -> bool {
+        // What is left is what the library is sure of: that the upstream has refused to look at the request.
+        error.retry.decide_reuse(false);
+        let (Some(attempt), ErrorSource::Upstream) = (&ctx.attempt, error.esource()) else { return false };
+        let (index, now) = (attempt.upstream, self.gateway.clock.now());
+        let kind = reply::upstream_error(error);
+        let failure = Failure {
+            answered: attempt.took.is_some() || session.response_written().is_some(),
+            hung_up: kind == UpstreamError::Closed,
+            untouched: error.retry() || (*error.etype() == ErrorType::WriteError && !attempt.head_sent),
+            reused,
+            idempotent: session.req_header().method.is_idempotent(),
+            replayable: !session.as_ref().retry_buffer_truncated(),
+        };
+        let upstream = &ctx.live.upstreams[index];
+        match ctx.tries.failed(attempt.server.address, failure, upstream.retries()) {
+            _ if ctx.is_over(now) => {}
+            Again::No => {}
+            Again::Here => ctx.next = ctx.attempt.take().map(|attempt| attempt.server),
+            Again::Elsewhere => {
+                let next = upstream.choose(ctx.key, &ctx.tries.servers, now).ok();
+                ctx.next = next.filter(|_| upstream.spend_retry(now));
+                self.note_upstream_error(ctx, kind, error);
+            }
+        }
+        self.count_retry(index, ctx)
+    }
+
+    /// Counts the next attempt, if there is one.
+    fn count_retry(&self, upstream: usize, ctx: &Context) -> bool {
+        let again = ctx.next.is_some();
+        if again {
+            ctx.live.traffic.count_upstream_retry(upstream);
+        }
+        again
+    }
+}
