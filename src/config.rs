@@ -46,6 +46,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// `[access_log]`; `None` when its `path` is `"off"`.
     pub access_log: Option<AccessLog>,
+    /// `[limiter]`
+    pub limiter: Limiter,
     /// `[limits.*]`, in the order of the file.
     pub limits: Vec<Rule>,
     /// `[upstreams.*]`, in the order of the file.
@@ -109,6 +111,17 @@ impl fmt::Debug for Admin {
         let token = self.token.as_ref().map(|_| "***");
         f.debug_struct("Admin").field("listen", &self.listen).field("token", &token).finish()
     }
+}
+
+/// `[limiter]`: what concerns the buckets of all limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limiter {
+    /// The buckets of a limit, where it does not say.
+    pub max_clients: usize,
+    /// The file in which buckets outlive the process; `None` is none.
+    pub snapshot: Option<PathBuf>,
+    /// How often it is written.
+    pub snapshot_interval: Duration,
 }
 
 /// `[access_log]`

@@ -15,6 +15,7 @@ pub use self::reloads::{History, Outcome, Reloads, Waiting};
 use crate::access_log::AccessLog;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
 
 /// A running gateway.
@@ -37,14 +38,15 @@ pub struct Gateway {
 pub type Current = Arc<Arc<Live>>;
 
 impl Gateway {
-    /// A gateway of this configuration, and whoever asks for a reload.
+    /// A gateway of this configuration, with the buckets that were saved, and whoever asks for a reload.
     pub fn new(
         config: Config,
+        saved: Option<Snapshot>,
         metrics: Metrics,
         access_log: Option<Arc<AccessLog>>,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Waiting>) {
-        let live = Live::new(config, &metrics, access_log);
+        let live = Live::new(config, saved, &metrics, access_log, clock.now());
         let (reloads, asked) = Reloads::new();
         metrics.note_load(reloads.history().loaded_at);
         let gateway = Self {

@@ -14,12 +14,14 @@ pub mod quota;
 mod report;
 mod rule;
 mod single;
+pub mod snapshot;
 mod sole;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -33,6 +35,7 @@ use self::report::Reserved;
 pub use self::report::{Outcome, Reading, Report, Standing, Tally};
 pub use self::rule::{Charge, Measure, Mode, Override, Rate, Rule, Terms};
 pub use self::single::Limit;
+use self::snapshot::{Moment, SavedLimit, Snapshot};
 use self::table::Place;
 use crate::clock::Timestamp;
 
@@ -87,6 +90,27 @@ impl Limiter {
     pub fn new(rules: Vec<Rule>, secret: Secret) -> Self {
         let limits = rules.into_iter().map(|rule| Limit::new(rule, &secret)).collect();
         Self { limits, secret, overflowed_before: 0 }
+    }
+
+    /// The limits that follow `rules`, in their order, with the buckets that were saved.
+    pub fn restored(rules: Vec<Rule>, saved: Snapshot, now: Timestamp) -> Self {
+        let Snapshot { secret, limits } = saved;
+        let mut saved: HashMap<String, SavedLimit> =
+            limits.into_iter().map(|limit| (limit.name.clone(), limit)).collect();
+        let limit = |rule: Rule| match saved.remove(&rule.name) {
+            Some(saved) => Limit::restored(rule, &secret, saved, now),
+            None => Limit::new(rule, &secret),
+        };
+        let limits = rules.into_iter().map(limit).collect();
+        Self { limits, secret, overflowed_before: 0 }
+    }
+
+    /// Writes all buckets that are in debt, for [`restored`](Self::restored). Requests may go on meanwhile.
+    ///
+    /// # Errors
+    /// When `out` takes no more.
+    pub fn save(&self, at: Moment, out: impl Write) -> io::Result<()> {
+        snapshot::write(&self.limits, &self.secret, at, out)
     }
 
     /// The limits that follow `rules` from now on, in their order. Each remembers the clients of the limit that had its

@@ -15,6 +15,7 @@ mod linger;
 mod listener;
 mod ports;
 mod reload;
+mod snapshot;
 mod socket;
 mod stream;
 mod tables;
@@ -105,7 +106,9 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
     let access_log =
         config.access_log.as_ref().map(|log| open_access_log(log, threads, &metrics)).transpose()?;
     let tls = config.server.tls.as_ref().map(|tls| acceptor(tls, &metrics)).transpose()?;
-    let (gateway, mut reloads) = Gateway::new(config, metrics, access_log, Clock::monotonic());
+    let clock = Clock::monotonic();
+    let saved = config.limiter.snapshot.as_ref().and_then(|path| snapshot::load(path, &clock));
+    let (gateway, mut reloads) = Gateway::new(config, saved, metrics, access_log, clock);
     let gateway = Arc::new(gateway);
     let workers = Workers::start(threads)?;
     let (alive, all_gone) = mpsc::channel::<()>(1);
@@ -133,6 +136,7 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
             admin::start(listener.into_std(), gateway.clone())?;
         }
         tokio::spawn(tables::look_after(gateway.clone()));
+        tokio::spawn(snapshot::keep(gateway.clone()));
         reloader.care_for(&gateway.live().upstreams);
         reloader.watch();
         for listener in listeners {
@@ -144,6 +148,7 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
         info!("draining");
         reloader.ports.close();
         finish(&gateway, all_gone, &mut signals).await;
+        snapshot::save(&gateway).await;
         Ok(())
     });
     workers.stop();

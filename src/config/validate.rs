@@ -26,14 +26,19 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
     let file = Section::root(root, sink);
     let (server, admin) = (file.get("server"), file.get("admin"));
     let access_log = file.optional("access_log", server::access_log);
-    let limiter = file.or("limiter", limits::DEFAULT_MAX_CLIENTS, limits::limiter);
+    let limiter =
+        file.optional("limiter", limits::limiter).map(|read| read.unwrap_or_else(limits::default_limiter));
     let (limit_items, limit_names) = names::named(file.get("limits"), "limit", "[limits.NAME]", sink);
     let (upstream_items, upstream_names) =
         names::named(file.get("upstreams"), "upstream", "[upstreams.NAME]", sink);
     let route_items = file.get("routes");
 
     let route_names = route_items.as_ref().map(routes::names).unwrap_or_default();
-    let limits = limits::all(&limit_items, limiter.unwrap_or(limits::DEFAULT_MAX_CLIENTS), &route_names);
+    let limits = limits::all(
+        &limit_items,
+        limiter.as_ref().map_or_else(|_| limits::default_limiter(), Clone::clone).max_clients,
+        &route_names,
+    );
     let upstreams = upstreams::all(&upstream_items);
     let server = server::server(server, &limit_names);
     let admin = server::admin(admin);
@@ -44,12 +49,12 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         None => Err(file.report(routes::none())),
     };
     file.finish();
-    limiter?;
     places?;
     Ok(Config {
         server: server.server?,
         admin: admin.admin?,
         access_log: access_log?.unwrap_or_else(|| Some(server::default_access_log())),
+        limiter: limiter?,
         limits: limits?,
         upstreams: upstreams?,
         routes: routes?,

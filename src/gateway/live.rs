@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::config::{self, Config};
 use crate::limit::Limiter;
 use crate::limit::key::Secret;
+use crate::limit::snapshot::Snapshot;
 use crate::metrics::{Metrics, Traffic};
 use crate::route::Table;
 use crate::upstream::Upstream;
@@ -32,10 +33,20 @@ pub struct Live {
 
 impl Live {
     /// What is made of the first configuration.
-    pub(super) fn new(config: Config, metrics: &Metrics, access_log: Option<Arc<AccessLog>>) -> Self {
+    pub(super) fn new(
+        config: Config,
+        saved: Option<Snapshot>,
+        metrics: &Metrics,
+        access_log: Option<Arc<AccessLog>>,
+        now: Timestamp,
+    ) -> Self {
+        let limiter = match saved {
+            Some(saved) => Limiter::restored(config.limits.clone(), saved, now),
+            None => Limiter::new(config.limits.clone(), Secret::random()),
+        };
         Self {
             routes: Table::new(&config.routes),
-            limiter: Limiter::new(config.limits.clone(), Secret::random()),
+            limiter,
             upstreams: config
                 .upstreams
                 .iter()

@@ -83,6 +83,11 @@ pub struct Facts<'a> {
 pub struct Fingerprint(u128);
 
 impl Fingerprint {
+    /// The fingerprint that has these bits.
+    pub(super) fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
     /// The bits of the hash, uniformly distributed.
     pub fn bits(self) -> u128 {
         self.0
@@ -102,6 +107,16 @@ impl Secret {
     /// The same everywhere: for what all gateways are to agree on, and nobody gains by aiming at.
     pub const fn shared() -> Self {
         Self([0; 16])
+    }
+
+    /// The secret that has these bytes.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes, for those who keep it.
+    pub(super) fn bytes(&self) -> &[u8; 16] {
+        &self.0
     }
 
     fn hash(&self, value: &[u8]) -> Fingerprint {

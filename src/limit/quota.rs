@@ -107,6 +107,23 @@ impl Quota {
         }
     }
 
+    /// What it is made of: burst, ticks in a nanosecond, ticks in a token.
+    pub(super) fn parts(&self) -> (u32, u32, u64) {
+        (self.burst.get(), self.ticks_per_nano.get(), self.ticks_per_token.get())
+    }
+
+    /// The quota that is made of these [`parts`](Self::parts); `None` if there is none.
+    pub(super) fn from_parts((burst, ticks_per_nano, ticks_per_token): (u64, u64, u64)) -> Option<Self> {
+        let quota = Self {
+            burst: NonZeroU32::new(u32::try_from(burst).ok().filter(|&burst| burst <= MAX_TOKENS)?)?,
+            ticks_per_nano: NonZeroU32::new(
+                u32::try_from(ticks_per_nano).ok().filter(|_| ticks_per_nano <= MAX_TICKS_PER_NANO)?,
+            )?,
+            ticks_per_token: NonZeroU64::new(ticks_per_token)?,
+        };
+        (quota.time_to_fill() <= MAX_TIME_TO_FILL).then_some(quota)
+    }
+
     /// The most tokens the bucket holds.
     pub fn burst(&self) -> u32 {
         self.burst.get()

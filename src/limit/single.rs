@@ -6,12 +6,14 @@ use std::sync::Arc;
 use http::Method;
 
 use super::account::{Account, Home};
+use super::bucket::Bucket;
 use super::in_flight::InFlight;
 use super::key::{Fingerprint, Secret};
 use super::offenders::{Offender, Offenders};
 use super::quota::Quota;
 use super::report::Standing;
 use super::rule::{Charge, Measure, Rate, Rule, Terms};
+use super::snapshot::{SavedLimit, SavedOverride, describe};
 use super::sole::SoleBucket;
 use super::table::Table;
 use crate::clock::Timestamp;
@@ -54,6 +56,25 @@ impl Limit {
         Self { rule, count, overrides, offenders: Arc::new(Offenders::new()) }
     }
 
+    /// A limit that remembers what was saved of one with its name.
+    pub(super) fn restored(rule: Rule, secret: &Secret, saved: SavedLimit, now: Timestamp) -> Self {
+        let Measure::Rate(rate) = &rule.measure else { return Self::new(rule, secret) };
+        if saved.key != describe(&rule.key) {
+            return Self::new(rule, secret);
+        }
+        let table = Arc::new(saved.table);
+        let count = Count::Rate(succeed(rate, &table, now), reserved(rate, None));
+        let special = |terms, client| {
+            let before = saved.overrides.iter().find(|saved| saved.client == client).map(|saved| {
+                let bucket = SoleBucket::new(Bucket::from_ticks(saved.full_at));
+                Special::Rate(saved.quota, Arc::new(bucket))
+            });
+            Special::new(terms, before.as_ref(), now)
+        };
+        let overrides = overrides(&rule, secret, special);
+        Self { rule, count, overrides, offenders: Arc::new(Offenders::new()) }
+    }
+
     /// A limit that takes the place of this one. It remembers the same clients if it goes by the same key.
     pub(super) fn succeeded_by(&self, rule: Rule, secret: &Secret, now: Timestamp) -> Self {
         if rule.key != self.rule.key {
@@ -61,11 +82,7 @@ impl Limit {
         }
         let count = match (&rule.measure, &self.count) {
             (Measure::Rate(rate), Count::Rate(table, in_flight)) => {
-                let table = match table.quota() == &rate.quota && table.capacity() == rate.max_clients {
-                    true => table.clone(),
-                    false => Arc::new(Table::succeeding(rate.quota, rate.max_clients, table, now)),
-                };
-                Count::Rate(table, reserved(rate, in_flight.as_ref()))
+                Count::Rate(succeed(rate, table, now), reserved(rate, in_flight.as_ref()))
             }
             (Measure::InFlight(max), Count::InFlight(in_flight, _)) => {
                 Count::InFlight(in_flight.clone(), *max)
@@ -146,6 +163,17 @@ impl Limit {
         at.ok().map(|at| &self.overrides[at].1)
     }
 
+    /// The buckets of those that have one of their own.
+    pub(super) fn saved_overrides(&self) -> Vec<SavedOverride> {
+        let saved = |(client, special): &(Fingerprint, Special)| match special {
+            Special::Rate(quota, bucket) => {
+                Some(SavedOverride { client: *client, quota: *quota, full_at: bucket.look().ticks() })
+            }
+            Special::Unlimited | Special::InFlight(_) => None,
+        };
+        self.overrides.iter().filter_map(saved).collect()
+    }
+
     /// The tokens that a request takes, or that are set aside for it.
     pub(super) fn cost(&self) -> u32 {
         self.rule.rate().map_or(0, |rate| rate.cost)
@@ -157,6 +185,14 @@ impl Limit {
 
     pub(super) fn exempts(&self, client: Option<IpAddr>) -> bool {
         client.is_some_and(|client| self.rule.exempt.iter().any(|network| network.contains(&client)))
+    }
+}
+
+/// The table for this rate, which takes the place of another: that one, if it will do.
+fn succeed(rate: &Rate, table: &Arc<Table>, now: Timestamp) -> Arc<Table> {
+    match table.quota() == &rate.quota && table.capacity() == rate.max_clients {
+        true => table.clone(),
+        false => Arc::new(Table::succeeding(rate.quota, rate.max_clients, table, now)),
     }
 }
 

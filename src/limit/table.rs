@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use self::claim::{Charge, Search, Slots as _, Which};
 use self::predecessor::Predecessor;
 use self::slots::{GROUP, SharedSlots};
+use self::word::Word;
 use super::bucket::{Bucket, Wait};
 use super::key::Fingerprint;
 use super::quota::Quota;
@@ -159,6 +160,18 @@ impl Table {
         own + self.predecessor.clients(now)
     }
 
+    /// The slots whose buckets are in debt, each with its index.
+    pub(super) fn words_in_debt(&self, now: Timestamp) -> impl Iterator<Item = (usize, u128)> {
+        let now = self.quota.ticks_at(now);
+        let in_debt = move |(_, word): &(usize, Word)| !word.is_free(now) && !word.is_pending();
+        self.slots.words().enumerate().filter(in_debt).map(|(index, word)| (index, word.bits()))
+    }
+
+    /// When each overflow bucket will be full again, in ticks.
+    pub(super) fn overflow_words(&self) -> Vec<u128> {
+        self.overflow.iter().map(|bucket| bucket.look().ticks()).collect()
+    }
+
     /// How many buckets it is made for.
     pub fn capacity(&self) -> usize {
         self.max_clients
@@ -193,6 +206,42 @@ impl Table {
 
     fn overflow(&self, client: Fingerprint) -> &SoleBucket {
         &self.overflow[self.slots.group(client, Which::First) % self.overflow.len()]
+    }
+}
+
+/// A table that is filled with what was saved of another.
+pub(super) struct Saved(Table);
+
+impl Saved {
+    /// A table with these overflow buckets, given as the times at which they will be full again; `None` if it has another
+    /// number of them.
+    pub(super) fn new(quota: Quota, max_clients: usize, overflow: &[u128]) -> Option<Self> {
+        let table = Table::new(quota, max_clients);
+        if table.overflow.len() != overflow.len() {
+            return None;
+        }
+        for (bucket, full_at) in table.overflow.iter().zip(overflow) {
+            bucket.change(|_| Bucket::from_ticks(*full_at));
+        }
+        Some(Self(table))
+    }
+
+    /// Puts a bucket back into its slot; `full_at` says when it will be full, by the clock of today. False if there is no
+    /// such slot.
+    pub(super) fn put(&mut self, index: usize, word: u128, full_at: impl Fn(u128) -> u128) -> bool {
+        if index >= self.0.slots.len() {
+            return false;
+        }
+        let word = Word::from_bits(word).with_full_at(&full_at);
+        if self.0.slots.is_reserve(index) {
+            self.0.slots.open_reserve();
+        }
+        self.0.slots.replace(index, Word::FREE, word)
+    }
+
+    /// The table.
+    pub(super) fn table(self) -> Table {
+        self.0
     }
 }
 

@@ -1,9 +1,11 @@
 //! `[limiter]` and `[limits.*]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::super::Limiter;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault};
 use super::super::section::Section;
@@ -15,19 +17,41 @@ use crate::limit::quota::{MAX_TOKENS, Quota, QuotaError};
 use crate::limit::{Charge, Measure, Mode, Rate, Rule};
 
 /// The buckets of a limit where the file does not say.
-pub(super) const DEFAULT_MAX_CLIENTS: usize = 1_000_000;
+const DEFAULT_MAX_CLIENTS: usize = 1_000_000;
 
 /// The failures of somebody who guesses.
 const DEFAULT_FAILURES: [StatusCode; 3] =
     [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
 
+/// What `[limiter]` says when it is not there.
+pub(super) fn default_limiter() -> Limiter {
+    Limiter { max_clients: DEFAULT_MAX_CLIENTS, snapshot: None, snapshot_interval: Duration::from_secs(60) }
+}
+
 /// Reads `[limiter]`.
-pub(super) fn limiter(item: Item<'_>) -> Checked<usize> {
+pub(super) fn limiter(item: Item<'_>) -> Checked<Limiter> {
+    let default = default_limiter();
     let section =
         item.section("[limiter]".into(), "[limiter] once, in single brackets, and its keys below")?;
-    let max_clients = section.or("max_clients", DEFAULT_MAX_CLIENTS, max_clients);
+    let max_clients = section.or("max_clients", default.max_clients, max_clients);
+    let snapshot = section.optional("snapshot", |item| {
+        item.parse("the path of a file", |text| match text {
+            "" => Err(Fault::new("an empty path names no file").hint("leave out `snapshot` to keep none")),
+            path => Ok(PathBuf::from(path)),
+        })
+    });
+    let interval = section.optional("snapshot_interval", |item| item.duration());
+    let useless = match section.get("snapshot") {
+        Some(_) => Ok(()),
+        None => section.useless(&["snapshot_interval"], "without `snapshot`", "add that, or leave it out"),
+    };
     section.finish();
-    max_clients
+    useless?;
+    Ok(Limiter {
+        max_clients: max_clients?,
+        snapshot: snapshot?,
+        snapshot_interval: interval?.unwrap_or(default.snapshot_interval),
+    })
 }
 
 fn max_clients(item: Item<'_>) -> Checked<usize> {

@@ -45,6 +45,11 @@ impl SharedSlots {
         }
     }
 
+    /// Whether a slot is one of last resort.
+    pub(super) fn is_reserve(&self, at: usize) -> bool {
+        at / GROUP >= self.ordinary
+    }
+
     /// How many slots there are.
     pub(super) fn len(&self) -> usize {
         self.groups.len() * GROUP

@@ -45,6 +45,14 @@ impl Word {
         Self(tag.0 << TAG_SHIFT | PENDING | (number & MAX_TICKS))
     }
 
+    /// The same bucket, which will be full at another time; nobody's if that has come.
+    pub(super) fn with_full_at(self, full_at: impl Fn(u128) -> u128) -> Self {
+        match full_at(self.full_at()) {
+            0 => Self::FREE,
+            full_at => Self::bucket(Tag(self.0 >> TAG_SHIFT), full_at),
+        }
+    }
+
     pub(super) fn from_bits(bits: u128) -> Self {
         Self(bits)
     }

@@ -1,0 +1,386 @@
+//! All buckets in a file, so that a restart refills none.
+//!
+//! Only buckets in debt are written. With them goes the secret under which keys are hashed, since without it nobody would find
+//! their bucket again: whoever can read the file could aim at a bucket. The file ends in a checksum, so half a file is none.
+//!
+//! ```text
+//! magic and version (8) | secret (16) | time of writing: wall clock (8), clock (8) | limits (4) | each limit | CRC-32 (4)
+//! limit:  name | key | quota | max_clients (8) | overflow buckets | overrides | slots: (index + 1 (8), word (16))…, 0 (8)
+//! ```
+//!
+//! Numbers are little-endian; texts and lists begin with their length.
+
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use super::key::{Fingerprint, Key, Secret};
+use super::quota::Quota;
+use super::single::Limit;
+use super::table::{Saved as SavedTable, Table};
+use crate::clock::Timestamp;
+
+/// What every file begins with: a name, and the version of this format and of a table's layout.
+const MAGIC: [u8; 8] = *b"gwbkts\x00\x01";
+
+/// No text in a file is longer.
+const MAX_TEXT: u32 = 1 << 16;
+
+/// No limit in a file keeps more buckets.
+const MAX_CLIENTS: u64 = 1_000_000_000;
+
+/// The buckets that a file has.
+pub struct Snapshot {
+    pub(super) secret: Secret,
+    pub(super) limits: Vec<SavedLimit>,
+}
+
+/// The buckets of a limit.
+pub(super) struct SavedLimit {
+    pub(super) name: String,
+    /// The limit's key in words: buckets of another key are nobody's.
+    pub(super) key: String,
+    pub(super) table: Table,
+    pub(super) overrides: Vec<SavedOverride>,
+}
+
+/// The bucket of a client that has one of its own: when it will be full again, in ticks.
+pub(super) struct SavedOverride {
+    pub(super) client: Fingerprint,
+    pub(super) quota: Quota,
+    pub(super) full_at: u128,
+}
+
+/// When a snapshot is written, or read.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Nanoseconds since 1970.
+    pub wall: u64,
+    /// The same moment on the gateway's clock.
+    pub clock: Timestamp,
+}
+
+/// Writes the buckets of these limits. Requests may go on meanwhile.
+///
+/// # Errors
+/// When `out` takes no more.
+pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Write) -> io::Result<()> {
+    let mut out = Checked { inner: out, sum: crc32fast::Hasher::new() };
+    out.write_all(&MAGIC)?;
+    out.write_all(secret.bytes())?;
+    out.number(at.wall)?;
+    out.number(at.clock.nanos())?;
+    let saved: Vec<_> = limits.iter().filter_map(|limit| Some((limit, limit.table()?))).collect();
+    out.length(saved.len())?;
+    for (limit, table) in saved {
+        out.text(&limit.rule().name)?;
+        out.text(&describe(&limit.rule().key))?;
+        out.quota(table.quota())?;
+        out.number(table.capacity() as u64)?;
+        let overflow = table.overflow_words();
+        out.length(overflow.len())?;
+        overflow.iter().try_for_each(|word| out.word(*word))?;
+        let overrides = limit.saved_overrides();
+        out.length(overrides.len())?;
+        for saved in overrides {
+            out.word(saved.client.bits())?;
+            out.quota(&saved.quota)?;
+            out.word(saved.full_at)?;
+        }
+        for (index, word) in table.words_in_debt(at.clock) {
+            out.number(index as u64 + 1)?;
+            out.word(word)?;
+        }
+        out.number(0)?;
+    }
+    let Checked { inner: mut out, sum } = out;
+    out.write_all(&sum.finalize().to_le_bytes())?;
+    out.flush()
+}
+
+/// Checks that a file is whole.
+///
+/// # Errors
+/// When it is not, or cannot be read.
+pub fn check(mut file: impl Read, length: u64) -> io::Result<()> {
+    let Some(mut left) = length.checked_sub(4) else { return Err(broken("it is too short")) };
+    let mut sum = crc32fast::Hasher::new();
+    let mut buffer = vec![0; 1 << 16];
+    while left > 0 {
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = file.read(&mut buffer[..most])?;
+        if read == 0 {
+            return Err(broken("it ends too early"));
+        }
+        sum.update(&buffer[..read]);
+        left -= read as u64;
+    }
+    let mut written = [0; 4];
+    file.read_exact(&mut written)?;
+    match u32::from_le_bytes(written) == sum.finalize() {
+        true => Ok(()),
+        false => Err(broken("its checksum is wrong")),
+    }
+}
+
+impl Snapshot {
+    /// Reads a file that has been checked. Time has gone on since it was written, on the wall clock; if that was set back,
+    /// no time has.
+    ///
+    /// # Errors
+    /// When it is of another version, or makes no sense.
+    pub fn read(file: impl Read, now: Moment) -> io::Result<Self> {
+        let mut file = Source(file);
+        if file.bytes()? != MAGIC {
+            return Err(broken("it is no snapshot of this version"));
+        }
+        let secret = Secret::from_bytes(file.bytes()?);
+        let (wall, clock) = (file.number()?, file.number()?);
+        let away = Duration::from_nanos(now.wall.saturating_sub(wall));
+        let shift = Shift { then: Timestamp::from_nanos(clock).after(away), now: now.clock };
+        let limits = (0..file.length()?).map(|_| read_limit(&mut file, shift)).collect::<io::Result<_>>()?;
+        Ok(Self { secret, limits })
+    }
+}
+
+/// A moment on a clock of the past, and the same on the clock of today.
+#[derive(Clone, Copy)]
+struct Shift {
+    then: Timestamp,
+    now: Timestamp,
+}
+
+impl Shift {
+    /// When a bucket will be full, on the clock of today; zero if it is.
+    fn full_at(self, full_at: u128, quota: &Quota) -> u128 {
+        match full_at.saturating_sub(quota.ticks_at(self.then)) {
+            0 => 0,
+            missing => quota.ticks_at(self.now) + missing,
+        }
+    }
+}
+
+fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLimit> {
+    let (name, key, quota) = (file.text()?, file.text()?, file.quota()?);
+    let max_clients = file.number()?;
+    if max_clients > MAX_CLIENTS {
+        return Err(broken("a number is too large"));
+    }
+    let max_clients = usize::try_from(max_clients).unwrap_or(usize::MAX);
+    let overflow = file.length()?;
+    let overflow: Vec<_> =
+        (0..overflow).map(|_| Ok(shift.full_at(file.word()?, &quota))).collect::<io::Result<_>>()?;
+    let mut saved =
+        SavedTable::new(quota, max_clients, &overflow).ok_or_else(|| broken("it has another layout"))?;
+    let mut overrides = Vec::new();
+    for _ in 0..file.length()? {
+        let (client, quota) = (Fingerprint::from_bits(file.word()?), file.quota()?);
+        overrides.push(SavedOverride { client, quota, full_at: shift.full_at(file.word()?, &quota) });
+    }
+    while let Some(index) = file.number()?.checked_sub(1) {
+        let word = file.word()?;
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        if !saved.put(index, word, |full_at| shift.full_at(full_at, &quota)) {
+            return Err(broken("it has another layout"));
+        }
+    }
+    Ok(SavedLimit { name, key, table: saved.table(), overrides })
+}
+
+/// A key in words, different for different keys.
+pub(super) fn describe(key: &Key) -> String {
+    let parts: Vec<_> = key.parts.iter().map(|part| format!("{:?}", part.to_string())).collect();
+    format!("{} {:?} {}", parts.join(" "), key.missing, key.ipv6_prefix)
+}
+
+fn broken(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// Writes, and sums up what is written.
+struct Checked<W> {
+    inner: W,
+    sum: crc32fast::Hasher,
+}
+
+impl<W: Write> Checked<W> {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.sum.update(bytes);
+        self.inner.write_all(bytes)
+    }
+
+    fn number(&mut self, number: u64) -> io::Result<()> {
+        self.write_all(&number.to_le_bytes())
+    }
+
+    fn word(&mut self, word: u128) -> io::Result<()> {
+        self.write_all(&word.to_le_bytes())
+    }
+
+    fn length(&mut self, length: usize) -> io::Result<()> {
+        let length = u32::try_from(length).map_err(|_| broken("a list is too long"))?;
+        self.write_all(&length.to_le_bytes())
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        self.length(text.len())?;
+        self.write_all(text.as_bytes())
+    }
+
+    fn quota(&mut self, quota: &Quota) -> io::Result<()> {
+        let (burst, ticks_per_nano, ticks_per_token) = quota.parts();
+        self.number(burst.into())?;
+        self.number(ticks_per_nano.into())?;
+        self.number(ticks_per_token)
+    }
+}
+
+/// Reads what [`Checked`] wrote.
+struct Source<R>(R);
+
+impl<R: Read> Source<R> {
+    fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.0.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn number(&mut self) -> io::Result<u64> {
+        self.bytes().map(u64::from_le_bytes)
+    }
+
+    fn word(&mut self) -> io::Result<u128> {
+        self.bytes().map(u128::from_le_bytes)
+    }
+
+    fn length(&mut self) -> io::Result<u32> {
+        self.bytes().map(u32::from_le_bytes)
+    }
+
+    fn text(&mut self) -> io::Result<String> {
+        let length = self.length()?;
+        if length > MAX_TEXT {
+            return Err(broken("a text is too long"));
+        }
+        let mut text = String::new();
+        (&mut self.0).take(length.into()).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    fn quota(&mut self) -> io::Result<Quota> {
+        let parts = (self.number()?, self.number()?, self.number()?);
+        Quota::from_parts(parts).ok_or_else(|| broken("it has a quota that cannot be"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::key::{KeyPart, MissingKey};
+    use crate::limit::{Limiter, Override, Rule, Terms};
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn moment(seconds: u64) -> Moment {
+        Moment {
+            wall: (1_000_000 + seconds) * 1_000_000_000,
+            clock: Timestamp::from_nanos(seconds * 1_000_000_000),
+        }
+    }
+
+    fn rules(burst: u64, max_clients: usize) -> Vec<Rule> {
+        let key = Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::ClientIp, ipv6_prefix: 64 };
+        let quota = Quota::new(1, SECOND, burst).unwrap();
+        let terms = Terms::Rate(Quota::new(1, SECOND, 50).unwrap());
+        let overrides = vec![Override { value: "203.0.113.1".into(), terms }];
+        vec![Rule { overrides, ..Rule::new("l".into(), quota, key, max_clients) }]
+    }
+
+    fn address(id: u32) -> String {
+        std::net::Ipv4Addr::from(id).to_string()
+    }
+
+    /// What a client may have, and takes `cost` of it without asking.
+    fn left(limiter: &Limiter, address: &str, at: Moment, cost: u32) -> u32 {
+        let limit = &limiter.limits()[0];
+        let client = limit.rule().key.fingerprint_of(&[address], limiter.secret()).unwrap();
+        limit.account(client).unwrap().owe(client, cost, at.clock);
+        limit.standing(client, at.clock).unwrap().left()
+    }
+
+    fn saved(limiter: &Limiter, at: Moment) -> Vec<u8> {
+        let mut file = Vec::new();
+        limiter.save(at, &mut file).unwrap();
+        file
+    }
+
+    fn restored(file: &[u8], rules: Vec<Rule>, now: Moment) -> io::Result<Limiter> {
+        check(file, file.len() as u64)?;
+        Ok(Limiter::restored(rules, Snapshot::read(file, now)?, now.clock))
+    }
+
+    #[test]
+    fn every_debt_survives_and_goes_on_being_paid() {
+        let limiter = Limiter::new(rules(100, 500), Secret::random());
+        for id in 0..400 {
+            left(&limiter, &address(id), moment(50), id % 100);
+        }
+        left(&limiter, "203.0.113.1", moment(50), 30);
+        let file = saved(&limiter, moment(50));
+        // It is written five seconds of the wall clock before it is read, by a process whose clock begins anew.
+        let now = Moment { wall: moment(55).wall, clock: Timestamp::from_nanos(7) };
+        let again = restored(&file, rules(100, 500), now).unwrap();
+        for id in 0..400 {
+            assert_eq!(left(&again, &address(id), now, 0), (100 - id % 100 + 5).min(100), "client {id}");
+        }
+        assert_eq!(left(&again, "203.0.113.1", now, 0), 25);
+        // With another burst and another number of buckets, each has its share.
+        let other = restored(&file, rules(10, 5000), now).unwrap();
+        assert_eq!(left(&other, &address(50), now, 0), 5);
+        assert_eq!(left(&other, &address(99), now, 0), 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_gives_nothing() {
+        let limiter = Limiter::new(rules(100, 500), Secret::random());
+        left(&limiter, "192.0.2.1", moment(50), 60);
+        let now = Moment { wall: 5, clock: Timestamp::from_nanos(0) };
+        let again = restored(&saved(&limiter, moment(50)), rules(100, 500), now).unwrap();
+        assert_eq!(left(&again, "192.0.2.1", now, 0), 40);
+    }
+
+    #[test]
+    fn buckets_of_another_key_or_name_are_nobodys() {
+        let limiter = Limiter::new(rules(100, 500), Secret::random());
+        left(&limiter, "192.0.2.1", moment(50), 60);
+        let file = saved(&limiter, moment(50));
+        let mut renamed = rules(100, 500);
+        renamed[0].name = "m".into();
+        let mut rekeyed = rules(100, 500);
+        rekeyed[0].key.ipv6_prefix = 48;
+        for rules in [renamed, rekeyed] {
+            let again = restored(&file, rules, moment(50)).unwrap();
+            assert_eq!(left(&again, "192.0.2.1", moment(50), 0), 100);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_file_is_refused(at in any::<prop::sample::Index>(), bits in 1..=255_u8, cut in any::<bool>()) {
+            let limiter = Limiter::new(rules(100, 50), Secret::random());
+            for id in 0..40 {
+                left(&limiter, &address(id), moment(50), 3);
+            }
+            let mut file = saved(&limiter, moment(50));
+            let at = at.index(file.len());
+            if cut { file.truncate(at) } else { file[at] ^= bits };
+            prop_assert!(restored(&file, rules(100, 50), moment(50)).is_err());
+        }
+
+        #[test]
+        fn nothing_that_passes_for_a_file_makes_it_panic(mut body in prop::collection::vec(any::<u8>(), 0..400)) {
+            body.splice(0..0, MAGIC);
+            let _ = Snapshot::read(&*body, moment(1));
+        }
+    }
+}

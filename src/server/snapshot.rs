@@ -1,0 +1,105 @@
+//! The file in which buckets outlive the process: read at start, written now and then, and at the end.
+//!
+//! It is written beside its place and moved there when it is whole and on the disk. So whenever the process dies, and whenever
+//! the disk is full, there is a whole file or none. A file that cannot be used is a warning, and buckets begin full.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, Seek as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use log::{info, warn};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::clock::{Clock, wall_clock};
+use crate::gateway::Gateway;
+use crate::limit::snapshot::{self, Moment, Snapshot};
+
+/// Only the owner may read it: it has the secret under which keys are hashed.
+const MODE: u32 = 0o600;
+
+/// What was saved, if there is a file that can be used.
+pub(super) fn load(path: &Path, clock: &Clock) -> Option<Snapshot> {
+    match read(path, clock) {
+        Ok(snapshot) => {
+            info!("buckets restored from {}", path.display());
+            Some(snapshot)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            warn!("{} is no snapshot that can be used, all buckets are full: {error}", path.display());
+            None
+        }
+    }
+}
+
+fn read(path: &Path, clock: &Clock) -> io::Result<Snapshot> {
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+    let length = file.get_ref().metadata()?.len();
+    snapshot::check(&mut file, length)?;
+    file.rewind()?;
+    Snapshot::read(file, moment(clock))
+}
+
+/// Writes the file as often as the configuration says, for ever.
+pub(super) async fn keep(gateway: Arc<Gateway>) {
+    loop {
+        let interval = gateway.live().config.limiter.snapshot_interval;
+        sleep(interval).await;
+        save(&gateway).await;
+    }
+}
+
+/// Writes the file, if the configuration names one.
+pub(super) async fn save(gateway: &Arc<Gateway>) {
+    let Some(path) = gateway.live().config.limiter.snapshot.clone() else { return };
+    let writing = gateway.clone();
+    let written = spawn_blocking(move || write(&writing, &path).map_err(|error| (path, error)));
+    // A task that panicked has said so already.
+    if let Ok(Err((path, error))) = written.await {
+        warn!("the snapshot {} cannot be written: {error}", path.display());
+    }
+}
+
+fn write(gateway: &Gateway, path: &Path) -> io::Result<()> {
+    // The last of them must not meet one that is still under way.
+    static WRITING: Mutex<()> = Mutex::new(());
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let beside = beside(path);
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&beside)?;
+    let mut out = BufWriter::with_capacity(1 << 16, file);
+    let written = gateway
+        .live()
+        .limiter
+        .save(moment(&gateway.clock), &mut out)
+        .and_then(|()| out.get_ref().sync_all())
+        .and_then(|()| std::fs::rename(&beside, path));
+    if written.is_err() {
+        // It takes room that the disk may not have.
+        let _ = std::fs::remove_file(&beside);
+        return written;
+    }
+    // The name as well is to outlive a power failure.
+    File::open(folder(path)).and_then(|folder| folder.sync_all())
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn moment(clock: &Clock) -> Moment {
+    let wall = wall_clock().as_nanosecond();
+    Moment { wall: u64::try_from(wall).unwrap_or(0), clock: clock.now() }
+}

@@ -1,0 +1,97 @@
+//! Buckets that outlive the process.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::support::eventually;
+use crate::support::gateway::Gateway;
+
+/// A route under a limit of ten, whose buckets are kept in this file.
+fn config(snapshot: &Path, interval: &str) -> String {
+    format!(
+        "[limiter]\nsnapshot = \"{}\"\nsnapshot_interval = \"{interval}\"\n[limits.l]\nrate = \"1/h\"\nburst = 10\n\
+         [[routes]]\nname = \"a\"\npath = \"/*\"\nrespond = {{ status = 200 }}\nlimits = [\"l\"]",
+        snapshot.display()
+    )
+}
+
+fn left(gateway: &Gateway) -> u64 {
+    gateway.admin_get("/limits/l/clients/127.0.0.1").json()["tokens"].as_u64().unwrap()
+}
+
+#[test]
+fn a_restart_refills_no_bucket() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("buckets");
+    let mut first = Gateway::start(&config(&file, "1h"));
+    (0..4).for_each(|_| assert_eq!(first.get("/").status, 200));
+    assert!(!file.exists());
+    first.signal("TERM");
+    assert_eq!(first.wait().code(), Some(0));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let second = Gateway::start(&config(&file, "1h"));
+    second.wait_for_log_line("buckets restored from ");
+    assert_eq!(left(&second), 6);
+    // Under another limit each has its share.
+    let third = Gateway::start(&config(&file, "1h").replace("burst = 10", "burst = 100\nmax_clients = 70"));
+    assert_eq!(left(&third), 60);
+}
+
+#[test]
+fn what_is_killed_has_written_its_buckets_not_long_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("buckets");
+    for round in 0..5 {
+        let gateway = Gateway::start(&config(&file, "10ms"));
+        assert_eq!(left(&gateway), 10 - round);
+        assert_eq!(gateway.get("/").status, 200);
+        let seen = fs::metadata(&file).and_then(|data| data.modified()).ok();
+        eventually("two more snapshots", || {
+            let now = fs::metadata(&file).and_then(|data| data.modified()).ok();
+            (now > seen).then_some(())
+        });
+        // It may have been begun before the request was admitted; the next one was not.
+        let seen = fs::metadata(&file).and_then(|data| data.modified()).ok();
+        eventually("another snapshot", || {
+            let now = fs::metadata(&file).and_then(|data| data.modified()).ok();
+            (now > seen).then_some(())
+        });
+        // Dropping it kills it, perhaps in the middle of writing.
+        drop(gateway);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("buckets");
+    let mut first = Gateway::start(&config(&file, "1h"));
+    assert_eq!(first.get("/").status, 200);
+    first.signal("TERM");
+    first.wait();
+    let whole = fs::read(&file).unwrap();
+    let mut older = whole.clone();
+    older[7] = 0;
+    for (what, bytes) in [
+        ("empty", Vec::new()),
+        ("torn", whole[..whole.len() / 2].to_vec()),
+        ("foreign", b"[server]\nlisten = \"0.0.0.0:8000\"\n".to_vec()),
+        ("of another version", older),
+    ] {
+        fs::write(&file, bytes).unwrap();
+        let gateway = Gateway::start(&config(&file, "1h"));
+        gateway.wait_for_log_line("is no snapshot that can be used, all buckets are full: ");
+        assert_eq!(left(&gateway), 10, "{what}");
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(&config(&folder.path().join("missing/buckets"), "10ms"));
+    gateway.wait_for_log_line("cannot be written: ");
+    assert_eq!(gateway.get("/").status, 200);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().code(), Some(0));
+}
