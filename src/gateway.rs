@@ -16,6 +16,7 @@ use crate::access_log::AccessLog;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::trace::Tracer;
 
 /// A running gateway.
 pub struct Gateway {
@@ -42,9 +43,10 @@ impl Gateway {
         config: Config,
         metrics: Metrics,
         access_log: Option<Arc<AccessLog>>,
+        tracer: Option<Arc<Tracer>>,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Waiting>) {
-        let live = Live::new(config, &metrics, access_log);
+        let live = Live::new(config, &metrics, access_log, tracer);
         let (reloads, asked) = Reloads::new();
         metrics.note_load(reloads.history().loaded_at);
         let gateway = Self {
@@ -59,8 +61,13 @@ impl Gateway {
     }
 
     /// What would be made of another configuration. Nothing changes yet.
-    pub fn prepare(&self, config: Config, access_log: Option<Arc<AccessLog>>) -> Live {
-        self.live().succeeded_by(config, &self.metrics, access_log, self.clock.now())
+    pub fn prepare(
+        &self,
+        config: Config,
+        access_log: Option<Arc<AccessLog>>,
+        tracer: Option<Arc<Tracer>>,
+    ) -> Live {
+        self.live().succeeded_by(config, &self.metrics, access_log, tracer, self.clock.now())
     }
 
     /// Puts what was prepared in force, for every request that comes from now on.

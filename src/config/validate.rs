@@ -13,6 +13,7 @@ mod overrides;
 mod routes;
 mod server;
 mod tls;
+mod tracing;
 mod upstreams;
 
 use super::Config;
@@ -26,6 +27,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
     let file = Section::root(root, sink);
     let (server, admin) = (file.get("server"), file.get("admin"));
     let access_log = file.optional("access_log", server::access_log);
+    let tracing = file.optional("tracing", tracing::tracing);
     let limiter = file.or("limiter", limits::DEFAULT_MAX_CLIENTS, limits::limiter);
     let (limit_items, limit_names) = names::named(file.get("limits"), "limit", "[limits.NAME]", sink);
     let (upstream_items, upstream_names) =
@@ -50,6 +52,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         server: server.server?,
         admin: admin.admin?,
         access_log: access_log?.unwrap_or_else(|| Some(server::default_access_log())),
+        tracing: tracing?,
         limits: limits?,
         upstreams: upstreams?,
         routes: routes?,

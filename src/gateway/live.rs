@@ -10,6 +10,7 @@ use crate::limit::Limiter;
 use crate::limit::key::Secret;
 use crate::metrics::{Metrics, Traffic};
 use crate::route::Table;
+use crate::trace::Tracer;
 use crate::upstream::Upstream;
 
 /// A configuration, and what was made of it. It never changes: a reload makes another one.
@@ -28,11 +29,18 @@ pub struct Live {
     pub traffic: Traffic,
     /// Where requests are logged.
     pub access_log: Option<Arc<AccessLog>>,
+    /// What gives requests their places in traces.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Live {
     /// What is made of the first configuration.
-    pub(super) fn new(config: Config, metrics: &Metrics, access_log: Option<Arc<AccessLog>>) -> Self {
+    pub(super) fn new(
+        config: Config,
+        metrics: &Metrics,
+        access_log: Option<Arc<AccessLog>>,
+        tracer: Option<Arc<Tracer>>,
+    ) -> Self {
         Self {
             routes: Table::new(&config.routes),
             limiter: Limiter::new(config.limits.clone(), Secret::random()),
@@ -45,6 +53,7 @@ impl Live {
             trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             traffic: metrics.traffic(&config, None),
             access_log,
+            tracer,
             config,
         }
     }
@@ -56,6 +65,7 @@ impl Live {
         config: Config,
         metrics: &Metrics,
         access_log: Option<Arc<AccessLog>>,
+        tracer: Option<Arc<Tracer>>,
         now: Timestamp,
     ) -> Self {
         let upstream = |config: &config::Upstream| {
@@ -69,6 +79,7 @@ impl Live {
             trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             traffic: metrics.traffic(&config, Some(&self.traffic)),
             access_log,
+            tracer,
             config,
         }
     }
