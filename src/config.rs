@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 
 pub use env::Env;
@@ -48,6 +48,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// `[limiter]`
     pub limiter: Limiter,
+    /// `[tracing]`; `None` leaves what requests say of their traces as it is.
+    pub tracing: Option<Tracing>,
     /// `[limits.*]`, in the order of the file.
     pub limits: Vec<Rule>,
     /// `[upstreams.*]`, in the order of the file.
@@ -149,6 +151,17 @@ pub enum LogFormat {
     Json,
     /// The "combined" format of Apache and nginx.
     Combined,
+}
+
+/// `[tracing]`: the traces that requests belong to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// Where spans are sent, the whole URL; `None` sends none.
+    pub endpoint: Option<Uri>,
+    /// The share of requests whose spans are recorded, from 0 to 1.
+    pub sample_ratio: f64,
+    /// What the gateway is called in traces.
+    pub service_name: String,
 }
 
 /// `[upstreams.NAME]`: servers that do the work.

@@ -17,6 +17,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
+use crate::trace::Tracer;
 
 /// A running gateway.
 pub struct Gateway {
@@ -44,9 +45,10 @@ impl Gateway {
         saved: Option<Snapshot>,
         metrics: Metrics,
         access_log: Option<Arc<AccessLog>>,
+        tracer: Option<Arc<Tracer>>,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Waiting>) {
-        let live = Live::new(config, saved, &metrics, access_log, clock.now());
+        let live = Live::new(config, saved, &metrics, access_log, tracer, clock.now());
         let (reloads, asked) = Reloads::new();
         metrics.note_load(reloads.history().loaded_at);
         let gateway = Self {
@@ -61,8 +63,13 @@ impl Gateway {
     }
 
     /// What would be made of another configuration. Nothing changes yet.
-    pub fn prepare(&self, config: Config, access_log: Option<Arc<AccessLog>>) -> Live {
-        self.live().succeeded_by(config, &self.metrics, access_log, self.clock.now())
+    pub fn prepare(
+        &self,
+        config: Config,
+        access_log: Option<Arc<AccessLog>>,
+        tracer: Option<Arc<Tracer>>,
+    ) -> Live {
+        self.live().succeeded_by(config, &self.metrics, access_log, tracer, self.clock.now())
     }
 
     /// Puts what was prepared in force, for every request that comes from now on.

@@ -37,6 +37,7 @@ pub struct Metrics {
     protocols: [IntCounter; 3],
     reloads: Reloads,
     access_log_dropped: IntCounter,
+    dropped_spans: IntCounter,
     limiter_clients: IntGauge,
     limiter_capacity: IntGauge,
     limiter_overflow: IntCounter,
@@ -78,6 +79,11 @@ impl Metrics {
                 &registry,
                 "gateway_access_log_dropped_lines_total",
                 "Access log lines that were not written because the log could not keep up.",
+            )?,
+            dropped_spans: counter(
+                &registry,
+                "gateway_tracing_dropped_spans_total",
+                "Spans that were not sent because the collector could not keep up, or not be reached.",
             )?,
             limiter_clients: gauge(&registry, "gateway_limiter_clients", "Buckets that are not full.")?,
             limiter_capacity: gauge(
@@ -144,6 +150,11 @@ impl Metrics {
     /// `gateway_access_log_dropped_lines_total`
     pub fn access_log_dropped(&self) -> &IntCounter {
         &self.access_log_dropped
+    }
+
+    /// `gateway_tracing_dropped_spans_total`
+    pub fn dropped_spans(&self) -> &IntCounter {
+        &self.dropped_spans
     }
 
     /// All metrics in Prometheus' text format.

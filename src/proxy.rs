@@ -10,6 +10,7 @@ mod entry;
 mod forward;
 pub(crate) mod reply;
 mod retry;
+mod span;
 
 use std::sync::Arc;
 
@@ -283,6 +284,9 @@ impl ProxyHttp for Proxy {
         ctx.live.limiter.close(&mut ctx.tally, || self.gateway.clock.now());
         if let Some(log) = &ctx.live.access_log {
             log.write(&entry::of(session, error, ctx, status, took));
+        }
+        if let (Some(tracer), Some(trace)) = (&ctx.live.tracer, ctx.trace) {
+            tracer.record(trace, || span::of(session, ctx, status, took));
         }
     }
 

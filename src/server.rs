@@ -47,6 +47,7 @@ use crate::gateway::{Gateway, Waiting};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::tls::{Certificates, ServerTls};
+use crate::trace::Tracer;
 
 /// Unused connections to upstreams that are kept, all together.
 const UPSTREAM_POOL: usize = 1024;
@@ -105,10 +106,11 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
     let threads = workers::count(config.server.threads)?;
     let access_log =
         config.access_log.as_ref().map(|log| open_access_log(log, threads, &metrics)).transpose()?;
+    let tracer = config.tracing.as_ref().map(|tracing| start_tracer(tracing, &metrics)).transpose()?;
     let tls = config.server.tls.as_ref().map(|tls| acceptor(tls, &metrics)).transpose()?;
     let clock = Clock::monotonic();
     let saved = config.limiter.snapshot.as_ref().and_then(|path| snapshot::load(path, &clock));
-    let (gateway, mut reloads) = Gateway::new(config, saved, metrics, access_log, clock);
+    let (gateway, mut reloads) = Gateway::new(config, saved, metrics, access_log, tracer, clock);
     let gateway = Arc::new(gateway);
     let workers = Workers::start(threads)?;
     let (alive, all_gone) = mpsc::channel::<()>(1);
@@ -155,6 +157,9 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
     if let Some(log) = &gateway.live().access_log {
         log.close();
     }
+    if let Some(tracer) = &gateway.live().tracer {
+        tracer.close();
+    }
     outcome
 }
 
@@ -200,6 +205,10 @@ fn open_access_log(
     AccessLog::open(log, threads, metrics.access_log_dropped().clone())
         .map(Arc::new)
         .map_err(|error| StartError::AccessLog(log.target.clone(), error))
+}
+
+fn start_tracer(tracing: &config::Tracing, metrics: &Metrics) -> Result<Arc<Tracer>, StartError> {
+    Ok(Arc::new(Tracer::start(tracing, metrics.dropped_spans().clone())?))
 }
 
 /// Shakes hands as the configuration says, and tells of its certificates.

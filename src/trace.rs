@@ -1,122 +1,208 @@
-//! The trace that a request belongs to: W3C Trace Context.
+//! The traces that requests belong to (W3C Trace Context), and the spans that tell of them (OpenTelemetry).
+//!
+//! A request goes on in the trace that it names, or starts one, and its upstream is told of that. Of requests that
+//! are sampled a thread of its own tells a collector, by OTLP over HTTP. A request never waits for that: when spans come
+//! faster than the collector takes them, they are dropped and counted.
 
-use http::{HeaderMap, HeaderName};
+mod context;
+mod export;
+mod span;
 
-/// The field that names a request's trace (W3C Trace Context, section 3.2).
-pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+use std::io;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// What `traceparent` says.
+use http::{HeaderMap, HeaderValue};
+use log::warn;
+use prometheus::IntCounter;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
+
+pub use self::context::{TRACEPARENT, TRACESTATE, TraceContext};
+use self::span::Spans;
+pub use self::span::{Answered, Asked};
+use crate::config::Tracing;
+
+/// Requests whose spans may wait. What is kept of each is bounded, so this bounds memory.
+const QUEUE: usize = 4096;
+
+/// How long [`Tracer::close`] waits for a collector that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A request's place in its trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    /// Names the trace; never zero.
-    pub trace_id: u128,
-    /// Names the span that the request was sent in; never zero.
-    pub parent_id: u64,
-    /// Whether whoever sent the request may record it.
+pub struct Trace {
+    /// Names the trace.
+    pub id: u128,
+    /// Whether spans of it are recorded.
     pub sampled: bool,
+    /// The span that the request was sent in; zero if it starts the trace.
+    parent: u64,
+    /// The span of answering it.
+    span: u64,
+    /// The span of having the upstream answer it.
+    upstream: u64,
 }
 
-impl TraceContext {
-    /// What a request says of itself; `None` if that is nothing, or nothing valid.
-    pub fn of(headers: &HeaderMap) -> Option<Self> {
-        let mut fields = headers.get_all(TRACEPARENT).iter();
-        let (field, None) = (fields.next()?, fields.next()) else { return None };
-        Self::parse(field.as_bytes())
+/// Gives requests their places in traces, and tells the collector of them.
+pub struct Tracer {
+    sample_ratio: f64,
+    collector: Option<Collector>,
+}
+
+/// The thread that tells the collector.
+struct Collector {
+    spans: Sender<Box<Spans>>,
+    closing: Arc<Notify>,
+    /// Disconnected when the thread has ended.
+    ended: Mutex<Receiver<()>>,
+    dropped: IntCounter,
+}
+
+impl Trace {
+    /// Whether the request has named the trace itself.
+    pub fn is_continued(&self) -> bool {
+        self.parent != 0
     }
 
-    fn parse(field: &[u8]) -> Option<Self> {
-        /// `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
-        const LENGTH: usize = 55;
-        let (known, more) = field.split_at_checked(LENGTH)?;
-        let version = hex(&known[..2])?;
-        let as_known = match version {
-            0 => more.is_empty(),
-            // A later version may have more to say, behind another dash.
-            1..0xff => more.first().is_none_or(|&byte| byte == b'-'),
-            _ => false,
-        };
-        let dashed = [2, 35, 52].iter().all(|&at| known[at] == b'-');
-        let trace_id = hex(&known[3..35])?;
-        let parent_id = u64::try_from(hex(&known[36..52])?).ok()?;
-        let flags = hex(&known[53..])?;
-        (as_known && dashed && trace_id != 0 && parent_id != 0).then_some(Self {
-            trace_id,
-            parent_id,
-            sampled: flags & 1 == 1,
-        })
+    /// `traceparent`, as the upstream receives it.
+    pub fn for_upstream(&self) -> HeaderValue {
+        TraceContext { trace_id: self.id, parent_id: self.upstream, sampled: self.sampled }.to_value()
     }
 }
 
-/// Digits in lower case, at most 32 of them.
-fn hex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0, |number, &digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
+impl Tracer {
+    /// A tracer of this configuration. `dropped` counts the spans that no collector is told of.
+    ///
+    /// # Errors
+    /// When its thread cannot be started.
+    pub fn start(config: &Tracing, dropped: IntCounter) -> io::Result<Self> {
+        let start = |endpoint| Collector::start(endpoint, &config.service_name, dropped);
+        let collector = config.endpoint.as_ref().map(start).transpose()?;
+        Ok(Self { sample_ratio: config.sample_ratio, collector })
+    }
+
+    /// The place of a request with these fields. Whoever is trusted says whether it is sampled; of others, only which
+    /// trace it belongs to is taken.
+    pub fn place(&self, headers: &HeaderMap, trusted: bool) -> Trace {
+        let given = TraceContext::of(headers);
+        let sampled = match given {
+            Some(context) if trusted => context.sampled,
+            _ => self.sample_ratio >= 1.0 || rand::random::<f64>() < self.sample_ratio,
         };
-        Some(number << 4 | u128::from(value))
-    })
+        Trace {
+            id: given.map_or_else(rand::random, |context| context.trace_id).max(1),
+            parent: given.map_or(0, |context| context.parent_id),
+            span: rand::random::<u64>().max(1),
+            upstream: rand::random::<u64>().max(1),
+            sampled,
+        }
+    }
+
+    /// Tells the collector of a request that has been answered, if it is sampled.
+    pub fn record<'a>(&self, trace: Trace, answered: impl FnOnce() -> Answered<'a>) {
+        let (true, Some(collector)) = (trace.sampled, &self.collector) else { return };
+        let spans = Spans::new(trace, &answered());
+        let count = spans.count();
+        if collector.spans.try_send(Box::new(spans)).is_err() {
+            collector.dropped.inc_by(count);
+        }
+    }
+
+    /// Tells the collector of what is waiting, and waits until it knows, but not for ever.
+    pub fn close(&self) {
+        let Some(collector) = &self.collector else { return };
+        collector.closing.notify_one();
+        let ended = collector.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            warn!("the collector of traces took nothing for {PATIENCE:?}: the last spans are lost");
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use http::{Method, StatusCode};
+    use jiff::Timestamp;
+
     use super::*;
-    use http::HeaderValue;
-    use proptest::prelude::*;
 
-    const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    fn answered(path: &str) -> Answered<'_> {
+        Answered {
+            ended: Timestamp::from_second(1_700_000_000).unwrap(),
+            took: Duration::from_secs(2),
+            method: &Method::GET,
+            scheme: "http",
+            host: "a.example".into(),
+            path: path.into(),
+            version: "1.1",
+            route: None,
+            status: StatusCode::OK,
+            client: &"192.0.2.1",
+            user_agent: "".into(),
+            request_id: "id",
+            refused_by: Vec::new(),
+            asked: None,
+        }
+    }
+
+    fn tracer(endpoint: Option<String>, sample_ratio: f64, dropped: &IntCounter) -> Tracer {
+        let endpoint = endpoint.map(|endpoint| endpoint.parse().unwrap());
+        let config = Tracing { endpoint, sample_ratio, service_name: "gateway".to_owned() };
+        Tracer::start(&config, dropped.clone()).unwrap()
+    }
+
+    fn counter() -> IntCounter {
+        IntCounter::new("dropped", "dropped").unwrap()
+    }
 
     #[test]
-    fn a_valid_field_is_understood() {
-        let context = TraceContext {
-            trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c,
-            parent_id: 0xb7ad_6b71_6920_3331,
-            sampled: true,
+    fn the_share_that_is_sampled_is_that_of_the_configuration() {
+        let share = |ratio| {
+            let tracer = tracer(None, ratio, &counter());
+            (0..10_000).filter(|_| tracer.place(&HeaderMap::new(), false).sampled).count()
         };
-        assert_eq!(TraceContext::parse(VALID.as_bytes()), Some(context));
-        let unsampled = VALID.replace("-01", "-02");
+        assert_eq!((share(0.0), share(1.0)), (0, 10_000));
+        // 30 is a standard deviation.
+        assert!((700..1300).contains(&share(0.1)), "{}", share(0.1));
+    }
+
+    #[test]
+    fn a_collector_that_takes_nothing_costs_spans_and_no_time() {
+        // It takes connections, and never reads.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+        let dropped = counter();
+        let tracer = tracer(Some(endpoint), 1.0, &dropped);
+        let trace = tracer.place(&HeaderMap::new(), false);
+        let mut recorded = 0;
+        while dropped.get() == 0 {
+            tracer.record(trace, || answered("/"));
+            recorded += 1;
+            // What waits, and what is being sent.
+            assert!(recorded < 3 * QUEUE, "a collector that takes nothing takes no end of spans");
+        }
+    }
+
+    #[test]
+    fn what_is_not_sampled_is_not_even_described() {
+        let tracer = tracer(Some("http://127.0.0.1:9/v1/traces".to_owned()), 0.0, &counter());
+        tracer.record(tracer.place(&HeaderMap::new(), false), || unreachable!());
+    }
+
+    #[test]
+    fn what_clients_send_is_kept_to_a_length() {
+        let long = format!("/{}", "\u{e9}".repeat(100_000));
+        let trace = tracer(None, 1.0, &counter()).place(&HeaderMap::new(), false);
+        let spans = Spans::new(trace, &answered(&long));
+        let size: usize = spans.server.attributes.iter().map(|pair| pair.value.as_str().len()).sum();
+        assert!(size < 1200, "{size}");
         assert_eq!(
-            TraceContext::parse(unsampled.as_bytes()),
-            Some(TraceContext { sampled: false, ..context })
+            spans.server.end_time.duration_since(spans.server.start_time).unwrap(),
+            Duration::from_secs(2)
         );
-        let later = VALID.replace("00-", "cc-") + "-what-it-will-be";
-        assert_eq!(TraceContext::parse(later.as_bytes()), Some(context));
-    }
-
-    #[test]
-    fn what_the_standard_calls_invalid_is_nothing() {
-        for field in [
-            "",
-            "00",
-            &VALID.replace("00-", "ff-"),
-            &VALID.to_uppercase(),
-            &VALID.replace("-01", "-0"),
-            &VALID.replace("-01", "_01"),
-            &VALID.replace("-01", "-0g"),
-            &format!("{VALID}-"),
-            &VALID.replace("00-", "01-").replace("-01", "-01x"),
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-        ] {
-            assert_eq!(TraceContext::parse(field.as_bytes()), None, "{field}");
-        }
-    }
-
-    #[test]
-    fn two_fields_are_as_good_as_none() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(TraceContext::of(&headers), None);
-        headers.insert(TRACEPARENT, HeaderValue::from_static(VALID));
-        assert!(TraceContext::of(&headers).is_some());
-        headers.append(TRACEPARENT, HeaderValue::from_static(VALID));
-        assert_eq!(TraceContext::of(&headers), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_field_does_harm(field in prop::collection::vec(any::<u8>(), 0..70)) {
-            let _ = TraceContext::parse(&field);
-        }
     }
 }

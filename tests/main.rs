@@ -32,4 +32,5 @@ mod stopping;
 mod streaming;
 mod timelines;
 mod tls;
+mod tracing;
 mod upstream_failures;

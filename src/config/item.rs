@@ -166,6 +166,23 @@ impl<'a> Item<'a> {
         value.ok_or_else(|| self.mismatch(&expected, hint))
     }
 
+    /// A number from 0 to 1.
+    pub(super) fn fraction(&self) -> Checked<f64> {
+        let example = "such as 0.1 for one in ten".to_owned();
+        let (value, hint) = match &self.node.value {
+            Value::Integer { written, .. } | Value::Float(written) => {
+                (written.replace('_', "").parse().ok(), example)
+            }
+            Value::Text { text, written: Some(_) } => (text.trim().parse().ok(), example),
+            Value::Text { text, .. } if text.parse::<f64>().is_ok() => {
+                (None, format!("write {text} without quotes"))
+            }
+            _ => (None, example),
+        };
+        let value = value.filter(|value| (0.0..=1.0).contains(value));
+        value.ok_or_else(|| self.mismatch("a number from 0 to 1", Some(hint)))
+    }
+
     /// A truth value.
     pub(super) fn boolean(&self) -> Checked<bool> {
         let hint = match &self.node.value {

@@ -59,6 +59,7 @@ fn defaults_are_filled_in() {
     assert_eq!(config.access_log.unwrap(), AccessLog { target: LogTarget::Stdout, format: LogFormat::Json });
     assert_eq!(config.routes[0].max_body_size, 10 * 1024 * 1024);
     assert_eq!(config.routes[0].timeout, None);
+    assert_eq!(config.tracing, None);
 
     let config =
         valid(&format!("[limits.a]\nrate = \"3/10s\"\n[upstreams.u]\nservers = [\"A:1\"]\n{ONE_ROUTE}"));
@@ -145,6 +146,19 @@ fn sections_keep_the_order_of_the_file_and_references_are_indices() {
     assert_eq!(config.upstreams[1].servers[0].host, "::1");
     assert_eq!(config.upstreams[1].servers[1].weight, 3);
     assert_eq!(config.summary(), "1 route, 3 limits, 2 upstreams");
+}
+
+#[test]
+fn traces_are_told_of_where_the_file_says() {
+    let tracing = |keys: &str| valid(&format!("[tracing]\n{keys}\n{ONE_ROUTE}")).tracing.unwrap();
+    let default = Tracing { endpoint: None, sample_ratio: 1.0, service_name: "gateway".to_owned() };
+    assert_eq!(tracing(""), default);
+    assert_eq!(tracing("endpoint = \"off\"\nsample_ratio = 1"), default);
+    for endpoint in ["http://a:4318", "http://a:4318/", "http://a:4318/base"] {
+        let read = tracing(&format!("endpoint = \"{endpoint}\"\nsample_ratio = 0.25"));
+        let whole = format!("{}/v1/traces", endpoint.trim_end_matches('/'));
+        assert_eq!((read.endpoint.unwrap().to_string(), read.sample_ratio), (whole, 0.25));
+    }
 }
 
 #[test]

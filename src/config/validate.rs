@@ -13,6 +13,7 @@ mod overrides;
 mod routes;
 mod server;
 mod tls;
+mod tracing;
 mod upstreams;
 
 use super::Config;
@@ -28,6 +29,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
     let access_log = file.optional("access_log", server::access_log);
     let limiter =
         file.optional("limiter", limits::limiter).map(|read| read.unwrap_or_else(limits::default_limiter));
+    let tracing = file.optional("tracing", tracing::tracing);
     let (limit_items, limit_names) = names::named(file.get("limits"), "limit", "[limits.NAME]", sink);
     let (upstream_items, upstream_names) =
         names::named(file.get("upstreams"), "upstream", "[upstreams.NAME]", sink);
@@ -55,6 +57,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         admin: admin.admin?,
         access_log: access_log?.unwrap_or_else(|| Some(server::default_access_log())),
         limiter: limiter?,
+        tracing: tracing?,
         limits: limits?,
         upstreams: upstreams?,
         routes: routes?,

@@ -11,6 +11,7 @@ use crate::limit::key::Secret;
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::{Metrics, Traffic};
 use crate::route::Table;
+use crate::trace::Tracer;
 use crate::upstream::Upstream;
 
 /// A configuration, and what was made of it. It never changes: a reload makes another one.
@@ -29,6 +30,8 @@ pub struct Live {
     pub traffic: Traffic,
     /// Where requests are logged.
     pub access_log: Option<Arc<AccessLog>>,
+    /// What gives requests their places in traces.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Live {
@@ -38,6 +41,7 @@ impl Live {
         saved: Option<Snapshot>,
         metrics: &Metrics,
         access_log: Option<Arc<AccessLog>>,
+        tracer: Option<Arc<Tracer>>,
         now: Timestamp,
     ) -> Self {
         let limiter = match saved {
@@ -56,6 +60,7 @@ impl Live {
             trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             traffic: metrics.traffic(&config, None),
             access_log,
+            tracer,
             config,
         }
     }
@@ -67,6 +72,7 @@ impl Live {
         config: Config,
         metrics: &Metrics,
         access_log: Option<Arc<AccessLog>>,
+        tracer: Option<Arc<Tracer>>,
         now: Timestamp,
     ) -> Self {
         let upstream = |config: &config::Upstream| {
@@ -80,6 +86,7 @@ impl Live {
             trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
             traffic: metrics.traffic(&config, Some(&self.traffic)),
             access_log,
+            tracer,
             config,
         }
     }

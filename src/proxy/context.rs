@@ -15,6 +15,7 @@ use crate::limit::Tally;
 use crate::limit::key::Fingerprint;
 use crate::metrics::{Running, UpstreamError};
 use crate::route::Captures;
+use crate::trace::Trace;
 use crate::upstream::Hold;
 
 /// What is known of a request so far.
@@ -31,6 +32,8 @@ pub struct Context {
     pub(super) client: Option<ClientId>,
     /// Whether the peer is a trusted proxy.
     pub(super) peer_trusted: bool,
+    /// Its place in a trace, where requests are traced.
+    pub(super) trace: Option<Trace>,
     /// The normalised path, where it is not the path that the client sent.
     pub(super) path: Option<String>,
     /// The index of the route.
@@ -69,6 +72,7 @@ impl Context {
             request_id: None,
             client: None,
             peer_trusted: false,
+            trace: None,
             path: None,
             route: None,
             captures: Captures::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode, Version, header};
 use pingora::Error;
+use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::context::Context;
@@ -24,10 +25,6 @@ pub(super) fn of<'a>(
     duration: Duration,
 ) -> Entry<'a> {
     let request = session.req_header();
-    let field = |name: HeaderName| {
-        let value = request.headers.get(name);
-        value.map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
-    };
     let name = |report: &Report| ctx.live.limiter.limits()[report.limit].rule().name.as_str();
     let (mut limits, mut refused_by, mut would_refuse) = (Tokens::new(), Names::new(), Names::new());
     for report in ctx.tally.reports() {
@@ -43,7 +40,7 @@ pub(super) fn of<'a>(
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
         client: ctx.client.as_ref().map_or(&"", |client| client as &dyn Display),
         method: request.method.as_str(),
-        host: field(header::HOST),
+        host: text(request, header::HOST),
         path: String::from_utf8_lossy(request.raw_path()),
         protocol: match request.version {
             Version::HTTP_10 => "HTTP/1.0",
@@ -61,8 +58,20 @@ pub(super) fn of<'a>(
         refused_by,
         would_refuse,
         error: error.map(reason),
-        trace_id: TraceContext::of(&request.headers).map(|trace| trace.trace_id),
-        referer: field(header::REFERER),
-        user_agent: field(header::USER_AGENT),
+        trace_id: trace_id(request, ctx),
+        referer: text(request, header::REFERER),
+        user_agent: text(request, header::USER_AGENT),
     }
+}
+
+/// The value of a field; empty if it is not there.
+pub(super) fn text(request: &RequestHeader, name: HeaderName) -> Cow<'_, str> {
+    let value = request.headers.get(name);
+    value.map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+/// The trace that the request has been given a place in, or else the one that it names.
+fn trace_id(request: &RequestHeader, ctx: &Context) -> Option<u128> {
+    let named = || TraceContext::of(&request.headers).map(|trace| trace.trace_id);
+    ctx.trace.map(|trace| trace.id).or_else(named)
 }

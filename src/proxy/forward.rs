@@ -12,6 +12,7 @@ use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::{Action, HeaderChanges, Route};
 use crate::limit::fields::{self, Fields};
 use crate::route::rewrite;
+use crate::trace::{TRACEPARENT, TRACESTATE};
 
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
@@ -37,6 +38,12 @@ pub(super) fn request(route: &Route, request: &mut RequestHeader, ctx: &Context)
     set_forwarded(request, ctx)?;
     if let Some(id) = &ctx.request_id {
         request.insert_header(X_REQUEST_ID, id.clone())?;
+    }
+    if let Some(trace) = &ctx.trace {
+        request.insert_header(TRACEPARENT, trace.for_upstream())?;
+        if !trace.is_continued() {
+            request.remove_header(&TRACESTATE);
+        }
     }
     if !request.headers.contains_key(header::HOST)
         && let Some(attempt) = &ctx.attempt

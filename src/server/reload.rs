@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, spawn_blocking};
 use super::files::Files;
 use super::listener::{self, Listener};
 use super::ports::Ports;
-use super::{acceptor, open_access_log};
+use super::{acceptor, open_access_log, start_tracer};
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, Live, Outcome};
 use crate::upstream::{self, Upstream};
@@ -147,7 +147,14 @@ fn prepare(
             opened.transpose().map_err(|error| lines(&error))?
         }
     };
-    Ok(Prepared { live: gateway.prepare(config, access_log), listeners })
+    let tracer = match config.tracing == current.config.tracing {
+        true => current.tracer.clone(),
+        false => {
+            let started = config.tracing.as_ref().map(|tracing| start_tracer(tracing, &gateway.metrics));
+            started.transpose().map_err(|error| lines(&error))?
+        }
+    };
+    Ok(Prepared { live: gateway.prepare(config, access_log, tracer), listeners })
 }
 
 fn lines(error: &impl ToString) -> Vec<String> {

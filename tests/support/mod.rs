@@ -1,5 +1,6 @@
 //! What the tests are written with.
 
+pub(crate) mod collector;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod http2;

@@ -77,16 +77,22 @@ impl Drop for RawUpstream {
 impl Exchange {
     /// Reads a request head; false if the connection closes before.
     pub(crate) fn read_head(&mut self) -> bool {
+        self.read_head_text().is_some()
+    }
+
+    /// Reads a request head; `None` if the connection closes before.
+    pub(crate) fn read_head_text(&mut self) -> Option<String> {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
             match self.socket.read(&mut byte) {
                 Ok(1) => head.push(byte[0]),
-                _ => return false,
+                _ => return None,
             }
         }
+        let text = String::from_utf8_lossy(&head).into_owned();
         self.received.lock().unwrap().push(head);
-        true
+        Some(text)
     }
 
     /// Reads this many bytes more; false if the connection closes before.

@@ -1,0 +1,52 @@
+//! `[tracing]`.
+
+use http::Uri;
+
+use super::super::Tracing;
+use super::super::item::Item;
+use super::super::problem::{Checked, Fault, quoted};
+
+/// Where collectors take traces, below the endpoint (OTLP/HTTP).
+const PATH: &str = "/v1/traces";
+
+/// Reads `[tracing]`.
+pub(super) fn tracing(item: Item<'_>) -> Checked<Tracing> {
+    let section =
+        item.section("[tracing]".into(), "[tracing] once, in single brackets, and its keys below")?;
+    let endpoint = section.or("endpoint", None, |item| {
+        item.parse("a URL such as \"http://127.0.0.1:4318\", or \"off\"", |text| match text {
+            "off" => Ok(None),
+            text => endpoint(text).map(Some),
+        })
+    });
+    let sample_ratio = section.or("sample_ratio", 1.0, |item| item.fraction());
+    let service_name =
+        section.or("service_name", "gateway".to_owned(), |item| {
+            item.parse("a string", |text| match text.trim() {
+                "" => Err(Fault::new("an empty name tells nobody whose traces these are")
+                    .hint("such as \"gateway\"")),
+                text => Ok(text.to_owned()),
+            })
+        });
+    section.finish();
+    Ok(Tracing { endpoint: endpoint?, sample_ratio: sample_ratio?, service_name: service_name? })
+}
+
+/// Parses the address of a collector, and adds where it takes traces.
+fn endpoint(text: &str) -> Result<Uri, Fault> {
+    let fault = || Fault::new(format!("{} is not the URL of a collector", quoted(text)));
+    let example = "write the URL of its OTLP/HTTP port, such as \"http://127.0.0.1:4318\"";
+    let uri: Uri = text.parse().map_err(|_| fault().hint(example))?;
+    match (uri.scheme_str(), uri.query()) {
+        (Some("http"), None) => {
+            let whole = text.trim_end_matches('/').to_owned() + PATH;
+            whole.parse().map_err(|_| fault().hint(example))
+        }
+        (Some("https"), _) => {
+            Err(Fault::new(format!("{} asks for TLS, with which no spans are sent", quoted(text))).hint(
+                "use a collector on this machine, such as \"http://127.0.0.1:4318\", and let it send them on",
+            ))
+        }
+        _ => Err(fault().hint(example)),
+    }
+}

@@ -1,0 +1,54 @@
+//! What a request's spans tell.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use http::{StatusCode, Version, header};
+use pingora_proxy::Session;
+
+use super::admission::split_query;
+use super::context::Context;
+use super::entry::text;
+use crate::clock::wall_clock;
+use crate::limit::fields;
+use crate::metrics::UpstreamError;
+use crate::trace::{Answered, Asked};
+
+/// What the spans of a request that has ended tell of it.
+pub(super) fn of<'a>(
+    session: &'a Session,
+    ctx: &'a Context,
+    status: StatusCode,
+    took: Duration,
+) -> Answered<'a> {
+    let request = session.req_header();
+    let route = ctx.route.map(|route| &ctx.live.config.routes[route]);
+    Answered {
+        ended: wall_clock(),
+        took,
+        method: &request.method,
+        scheme: ctx
+            .connection
+            .as_ref()
+            .map_or("http", |connection| if connection.tls { "https" } else { "http" }),
+        host: text(request, header::HOST),
+        path: String::from_utf8_lossy(split_query(request.raw_path()).0),
+        version: match request.version {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        },
+        route: route.map(|route| (route.name.as_str(), route.path.to_string())),
+        status,
+        client: ctx.client.as_ref().map_or(&"", |client| client as &dyn Display),
+        user_agent: text(request, header::USER_AGENT),
+        request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
+        refused_by: fields::violated(&ctx.live.limiter, ctx.tally.reports()).collect(),
+        asked: ctx.attempt.as_ref().map(|attempt| Asked {
+            upstream: ctx.live.upstreams[attempt.upstream].name(),
+            server: attempt.server.address,
+            after: attempt.started.since(ctx.started),
+            error: ctx.upstream_error.map(UpstreamError::label),
+        }),
+    }
+}
