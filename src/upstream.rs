@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use log::{info, warn};
+use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
 use self::budget::Budget;
@@ -32,6 +33,11 @@ pub use self::standing::Standing;
 
 /// How long an unused connection to an upstream is kept.
 const POOLED_IDLE: Duration = Duration::from_secs(60);
+
+/// A server that is gone without a word is noticed after a minute and a half, also at the other end of a tunnel.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: usize = 3;
 
 /// Keeps the names of an upstream resolved and its servers checked, for ever.
 pub async fn look_after(upstream: Arc<Upstream>) {
@@ -85,6 +91,11 @@ impl Upstream {
     /// How long the response head may take.
     pub fn response_timeout(&self) -> Duration {
         self.config.response_timeout
+    }
+
+    /// How long a server may send nothing in the middle of its answer; `None` is no bound.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.config.read_timeout
     }
 
     /// What decides which server a request goes to, if anything of the request does.
@@ -196,6 +207,15 @@ impl Upstream {
         peer.options.connection_timeout = Some(connect_timeout);
         peer.options.total_connection_timeout = Some(connect_timeout);
         peer.options.idle_timeout = Some(POOLED_IDLE);
+        peer.options.tcp_keepalive = Some(TcpKeepalive {
+            idle: KEEPALIVE_IDLE,
+            interval: KEEPALIVE_INTERVAL,
+            count: KEEPALIVE_PROBES,
+            // The deadline of an answer is kept where the client is watched, which the proxy does not do while it waits
+            // for the server to take more of the request. So the system keeps that one.
+            #[cfg(target_os = "linux")]
+            user_timeout: self.config.response_timeout,
+        });
         peer
     }
 
@@ -235,6 +255,7 @@ mod tests {
             balance: Balance::RoundRobin,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            read_timeout: None,
             retries: 1,
             max_connections: None,
             health: None,

@@ -30,5 +30,6 @@ mod stack;
 mod stopping;
 mod streaming;
 mod timelines;
+mod timeouts;
 mod tls;
 mod upstream_failures;
