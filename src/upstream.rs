@@ -73,6 +73,26 @@ impl Upstream {
         upstream
     }
 
+    /// The upstream that comes after this one when its configuration changes: servers that stay are at the addresses
+    /// that they have, and stand as they do.
+    pub fn succeeded_by(&self, config: config::Upstream) -> Self {
+        let pool = self.pool.load();
+        let next = Self::new(config);
+        for (index, server) in next.config.servers.iter().enumerate() {
+            let before =
+                self.config.servers.iter().position(|s| (&s.host, s.port) == (&server.host, server.port));
+            let addresses: Vec<_> = before.into_iter().flat_map(|before| pool.addresses(before)).collect();
+            if !addresses.is_empty() {
+                next.set_addresses(index, &addresses);
+            }
+        }
+        for endpoint in &next.pool.load().endpoints {
+            let before = pool.endpoints.iter().find(|before| before.identity == endpoint.identity);
+            before.into_iter().for_each(|before| endpoint.stand_like(before, next.config.health.is_some()));
+        }
+        next
+    }
+
     /// What it was made of.
     pub fn config(&self) -> &config::Upstream {
         &self.config
@@ -302,6 +322,38 @@ mod tests {
         assert_eq!(first.address.ip().to_string(), "192.0.2.1", "what runs there goes on");
         drop(second);
         assert_eq!(running(), [0, 0]);
+    }
+
+    #[test]
+    fn a_server_that_stays_stands_as_it_did() {
+        let before = upstream(&["192.0.2.1", "name.invalid"]);
+        before.set_addresses(1, &addresses(&["192.0.2.7"]));
+        before.choose(None, &[], NOW).unwrap().refused(NOW);
+        let mut config = upstream(&["192.0.2.9", "name.invalid", "192.0.2.1"]).config;
+        config.servers[2].weight = 5;
+        let after = before.succeeded_by(config);
+        let states = |upstream: &Upstream| {
+            let pool = upstream.pool.load();
+            let state = |e: &Arc<Endpoint>| (e.address.ip().to_string(), e.standing(NOW).label());
+            pool.endpoints.iter().map(state).collect::<Vec<_>>()
+        };
+        let state = |ip: &str, label| (ip.to_owned(), label);
+        let expected = [state("192.0.2.9", "up"), state("192.0.2.7", "up"), state("192.0.2.1", "refusing")];
+        assert_eq!(states(&after), expected);
+    }
+
+    #[test]
+    fn nobody_stays_unhealthy_who_is_not_checked_any_more() {
+        let before = upstream(&["192.0.2.1"]);
+        let time = Duration::from_secs(1);
+        let (path, unhealthy_after, healthy_after) = ("/".to_owned(), 1, 1);
+        let health = config::Health { path, interval: time, timeout: time, unhealthy_after, healthy_after };
+        before.pool.load().endpoints[0].checked(false, &health);
+        assert!(!before.is_usable(NOW));
+        let mut config = before.config.clone();
+        assert!(before.succeeded_by(config.clone()).is_usable(NOW));
+        config.health = Some(health);
+        assert!(!before.succeeded_by(config).is_usable(NOW));
     }
 
     #[test]
