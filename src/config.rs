@@ -177,6 +177,8 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long the response head may take.
     pub response_timeout: Duration,
+    /// How long it may send nothing in the middle of its answer; `None` is no bound.
+    pub read_timeout: Option<Duration>,
     /// How often a request that failed is sent again, where that is safe.
     pub retries: u32,
     /// How many requests a server may have at once; `None` is no bound.

@@ -30,7 +30,6 @@ use self::context::Context;
 use self::reply::Reply;
 use crate::config::Route;
 use crate::gateway::Gateway;
-use crate::metrics::UpstreamError;
 use crate::upstream::reason;
 
 /// The proxy of a gateway.
@@ -192,6 +191,8 @@ impl ProxyHttp for Proxy {
             connection.set_deadline(ctx.deadline);
             if response.status == StatusCode::SWITCHING_PROTOCOLS && session.is_upgrade_req() {
                 connection.become_tunnel();
+            } else if let Some(attempt) = &ctx.attempt {
+                connection.set_silence(ctx.live.upstreams[attempt.upstream].read_timeout());
             }
         }
         Ok(())
@@ -240,15 +241,7 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
         let body_done = session.is_body_done();
-        if ctx.upstream_error.is_none() {
-            if *error.esource() == ErrorSource::Upstream {
-                self.note_upstream_error(ctx, reply::upstream_error(error), error);
-            } else if ctx.attempt.as_ref().is_some_and(|attempt| attempt.took.is_none())
-                && reply::is_upstream_late(error, body_done)
-            {
-                self.note_upstream_error(ctx, UpstreamError::ResponseTimeout, error);
-            }
-        }
+        self.note_end(error, body_done, ctx);
         if *error.esource() == ErrorSource::Internal || *error.esource() == ErrorSource::Unset {
             warn!("a request failed inside the gateway: {}", reason(error));
         }

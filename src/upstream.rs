@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use log::{info, warn};
+use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
 use self::budget::Budget;
@@ -32,6 +33,11 @@ pub use self::standing::Standing;
 
 /// How long an unused connection to an upstream is kept.
 const POOLED_IDLE: Duration = Duration::from_secs(60);
+
+/// A server that is gone without a word is noticed after a minute and a half, also at the other end of a tunnel.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: usize = 3;
 
 /// Keeps the names of an upstream resolved and its servers checked, for ever.
 pub async fn look_after(upstream: Arc<Upstream>) {
@@ -67,6 +73,26 @@ impl Upstream {
         upstream
     }
 
+    /// The upstream that comes after this one when its configuration changes: servers that stay are at the addresses
+    /// that they have, and stand as they do.
+    pub fn succeeded_by(&self, config: config::Upstream) -> Self {
+        let pool = self.pool.load();
+        let next = Self::new(config);
+        for (index, server) in next.config.servers.iter().enumerate() {
+            let before =
+                self.config.servers.iter().position(|s| (&s.host, s.port) == (&server.host, server.port));
+            let addresses: Vec<_> = before.into_iter().flat_map(|before| pool.addresses(before)).collect();
+            if !addresses.is_empty() {
+                next.set_addresses(index, &addresses);
+            }
+        }
+        for endpoint in &next.pool.load().endpoints {
+            let before = pool.endpoints.iter().find(|before| before.identity == endpoint.identity);
+            before.into_iter().for_each(|before| endpoint.stand_like(before, next.config.health.is_some()));
+        }
+        next
+    }
+
     /// What it was made of.
     pub fn config(&self) -> &config::Upstream {
         &self.config
@@ -85,6 +111,11 @@ impl Upstream {
     /// How long the response head may take.
     pub fn response_timeout(&self) -> Duration {
         self.config.response_timeout
+    }
+
+    /// How long a server may send nothing in the middle of its answer; `None` is no bound.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        self.config.read_timeout
     }
 
     /// What decides which server a request goes to, if anything of the request does.
@@ -196,6 +227,15 @@ impl Upstream {
         peer.options.connection_timeout = Some(connect_timeout);
         peer.options.total_connection_timeout = Some(connect_timeout);
         peer.options.idle_timeout = Some(POOLED_IDLE);
+        peer.options.tcp_keepalive = Some(TcpKeepalive {
+            idle: KEEPALIVE_IDLE,
+            interval: KEEPALIVE_INTERVAL,
+            count: KEEPALIVE_PROBES,
+            // The deadline of an answer is kept where the client is watched, which the proxy does not do while it waits
+            // for the server to take more of the request. So the system keeps that one.
+            #[cfg(target_os = "linux")]
+            user_timeout: self.config.response_timeout,
+        });
         peer
     }
 
@@ -235,6 +275,7 @@ mod tests {
             balance: Balance::RoundRobin,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
+            read_timeout: None,
             retries: 1,
             max_connections: None,
             health: None,
@@ -281,6 +322,38 @@ mod tests {
         assert_eq!(first.address.ip().to_string(), "192.0.2.1", "what runs there goes on");
         drop(second);
         assert_eq!(running(), [0, 0]);
+    }
+
+    #[test]
+    fn a_server_that_stays_stands_as_it_did() {
+        let before = upstream(&["192.0.2.1", "name.invalid"]);
+        before.set_addresses(1, &addresses(&["192.0.2.7"]));
+        before.choose(None, &[], NOW).unwrap().refused(NOW);
+        let mut config = upstream(&["192.0.2.9", "name.invalid", "192.0.2.1"]).config;
+        config.servers[2].weight = 5;
+        let after = before.succeeded_by(config);
+        let states = |upstream: &Upstream| {
+            let pool = upstream.pool.load();
+            let state = |e: &Arc<Endpoint>| (e.address.ip().to_string(), e.standing(NOW).label());
+            pool.endpoints.iter().map(state).collect::<Vec<_>>()
+        };
+        let state = |ip: &str, label| (ip.to_owned(), label);
+        let expected = [state("192.0.2.9", "up"), state("192.0.2.7", "up"), state("192.0.2.1", "refusing")];
+        assert_eq!(states(&after), expected);
+    }
+
+    #[test]
+    fn nobody_stays_unhealthy_who_is_not_checked_any_more() {
+        let before = upstream(&["192.0.2.1"]);
+        let time = Duration::from_secs(1);
+        let (path, unhealthy_after, healthy_after) = ("/".to_owned(), 1, 1);
+        let health = config::Health { path, interval: time, timeout: time, unhealthy_after, healthy_after };
+        before.pool.load().endpoints[0].checked(false, &health);
+        assert!(!before.is_usable(NOW));
+        let mut config = before.config.clone();
+        assert!(before.succeeded_by(config.clone()).is_usable(NOW));
+        config.health = Some(health);
+        assert!(!before.succeeded_by(config).is_usable(NOW));
     }
 
     #[test]

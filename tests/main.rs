@@ -31,6 +31,7 @@ mod stack;
 mod stopping;
 mod streaming;
 mod timelines;
+mod timeouts;
 mod tls;
 mod tracing;
 mod upstream_failures;

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::support::gateway::{Gateway, with_admin};
 use crate::support::http::{Connection, Response, request};
+use crate::support::upstream::RawUpstream;
 use crate::support::{eventually, to_upstream};
 
 const TOKEN: [(&str, &str); 1] = [("Authorization", "Bearer t")];
@@ -106,6 +107,21 @@ fn a_changed_quota_keeps_the_share_of_tokens() {
     assert_eq!(gateway.get("/").status, 429, "less than half of two");
     assert_eq!(gateway.metric("gateway_limiter_clients"), 1.0);
     assert_eq!(gateway.metric("gateway_limiter_capacity"), 500.0);
+}
+
+#[test]
+fn a_server_that_is_out_of_use_stays_so_when_its_upstream_changes() {
+    let upstream = RawUpstream::answering("");
+    let config = |retries: u32| {
+        let settings = "outlier = { consecutive_failures = 1, eject_for = \"10m\" }";
+        to_upstream(upstream.address(), &format!("---\nretries = {retries}\n{settings}"))
+    };
+    let gateway = start(&config(0));
+    gateway.get("/").is_problem(502);
+    gateway.get("/").is_problem(503);
+    reload(&gateway, &config(1));
+    gateway.get("/").is_problem(503);
+    assert_eq!(upstream.received().len(), 1);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn defaults_are_filled_in() {
     assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(upstream.response_timeout, Duration::from_secs(30));
     assert_eq!((&upstream.balance, upstream.max_connections), (&Balance::RoundRobin, None));
-    assert_eq!(upstream.retries, 1);
+    assert_eq!((upstream.retries, upstream.read_timeout), (1, Some(Duration::from_secs(300))));
     assert_eq!((&upstream.health, upstream.outlier), (&None, None));
 }
 
@@ -108,7 +108,8 @@ fn ways_to_balance() {
         ("hash:cookie:sid", Balance::Hash(Key::of(vec![KeyPart::Cookie("sid".into())]))),
     ] {
         let upstream = format!("[upstreams.u]\nservers = [\"[::1]:1\"]\nbalance = \"{written}\"\n");
-        let config = valid(&format!("{upstream}max_connections = 7\n{ONE_ROUTE}"));
+        let config = valid(&format!("{upstream}max_connections = 7\nread_timeout = 0\n{ONE_ROUTE}"));
+        assert_eq!(config.upstreams[0].read_timeout, None);
         assert_eq!(config.upstreams[0].balance, balance);
         assert_eq!(config.upstreams[0].max_connections, Some(7));
         assert_eq!(config.upstreams[0].servers[0].to_string(), "[::1]:1");

@@ -75,9 +75,14 @@ impl Live {
         tracer: Option<Arc<Tracer>>,
         now: Timestamp,
     ) -> Self {
-        let upstream = |config: &config::Upstream| {
-            let same = self.upstreams.iter().find(|upstream| upstream.config() == config);
-            same.cloned().unwrap_or_else(|| Arc::new(Upstream::new(config.clone())))
+        let upstream = |config: &config::Upstream| match self
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.name() == config.name)
+        {
+            Some(same) if same.config() == config => same.clone(),
+            Some(before) => Arc::new(before.succeeded_by(config.clone())),
+            None => Arc::new(Upstream::new(config.clone())),
         };
         Self {
             routes: Table::new(&config.routes),

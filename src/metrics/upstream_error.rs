@@ -7,8 +7,12 @@ pub enum UpstreamError {
     Connect,
     /// Connecting took too long.
     ConnectTimeout,
-    /// The response head, or the whole exchange, took too long.
+    /// The response head took too long, or it took nothing of the request.
     ResponseTimeout,
+    /// It sent nothing for too long in the middle of its answer.
+    ReadTimeout,
+    /// The whole exchange took longer than the route allows, whoever was slow.
+    Timeout,
     /// It closed or reset the connection before the response was whole.
     Closed,
     /// What it sent is no HTTP response, or an ambiguous one.
@@ -20,10 +24,12 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::ResponseTimeout,
+        Self::ReadTimeout,
+        Self::Timeout,
         Self::Closed,
         Self::BadResponse,
         Self::NoServer,
@@ -36,6 +42,8 @@ impl UpstreamError {
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
             Self::ResponseTimeout => "response_timeout",
+            Self::ReadTimeout => "read_timeout",
+            Self::Timeout => "timeout",
             Self::Closed => "closed",
             Self::BadResponse => "bad_response",
             Self::NoServer => "no_server",

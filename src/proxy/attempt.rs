@@ -59,6 +59,7 @@ impl Proxy {
     /// The connection's deadline while the upstream has to answer: at most `response_timeout` from now.
     pub(super) fn await_response(&self, ctx: &Context) {
         if let (Some(attempt), Some(connection)) = (&ctx.attempt, &ctx.connection) {
+            connection.set_silence(None);
             let timeout = ctx.live.upstreams[attempt.upstream].response_timeout();
             let deadline = self.gateway.clock.now().after(timeout);
             connection.set_deadline(Some(ctx.deadline.map_or(deadline, |whole| whole.min(deadline))));
@@ -92,6 +93,8 @@ impl Proxy {
             UpstreamError::Connect | UpstreamError::ConnectTimeout => {
                 upstream.note_refusal(&mut attempt.server, now);
             }
+            // It has answered, and the rest may have been slow for its client's sake.
+            UpstreamError::Timeout if attempt.took.is_some() => {}
             _ => upstream.note_failure(&mut attempt.server, now),
         }
         if upstream.may_warn(now.since(self.gateway.started).as_secs()) {
@@ -100,12 +103,31 @@ impl Proxy {
         }
     }
 
+    /// Notes what has ended an exchange, unless it has been noted or was the client.
+    pub(super) fn note_end(&self, error: &Error, request_done: bool, ctx: &mut Context) {
+        let (Some(attempt), None) = (&ctx.attempt, ctx.upstream_error) else { return };
+        let silent = ctx.connection.as_ref().is_some_and(|connection| connection.is_silent());
+        let kind = match error.esource() {
+            ErrorSource::Upstream => reply::upstream_error(error),
+            _ if !reply::is_upstream_late(error, request_done) => return,
+            _ if ctx.is_over(self.gateway.clock.now()) => UpstreamError::Timeout,
+            _ if attempt.took.is_none() => UpstreamError::ResponseTimeout,
+            _ if silent => UpstreamError::ReadTimeout,
+            // It was the client who took nothing of its answer.
+            _ => return,
+        };
+        self.note_upstream_error(ctx, kind, error);
+    }
+
     /// What comes after a connection that failed. Whether there is another attempt.
     pub(super) fn after_refusal(&self, error: &Error, ctx: &mut Context) -> bool {
-        self.note_upstream_error(ctx, reply::upstream_error(error), error);
+        let now = self.gateway.clock.now();
+        let over = ctx.is_over(now);
+        let kind = if over { UpstreamError::Timeout } else { reply::upstream_error(error) };
+        self.note_upstream_error(ctx, kind, error);
         let Some(attempt) = &ctx.attempt else { return false };
-        let (index, now) = (attempt.upstream, self.gateway.clock.now());
-        if ctx.tries.not_connected(attempt.server.address) && !ctx.is_over(now) {
+        let index = attempt.upstream;
+        if ctx.tries.not_connected(attempt.server.address) && !over {
             ctx.next = ctx.live.upstreams[index].choose(ctx.key, &ctx.tries.servers, now).ok();
         }
         self.count_retry(index, ctx)

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct Connection {
     closing: Arc<AtomicBool>,
     head_at: AtomicU64,
     deadline: AtomicU64,
+    silence: AtomicU64,
+    silent: AtomicBool,
     tunnel: AtomicBool,
 }
 
@@ -35,6 +38,8 @@ impl Connection {
             closing,
             head_at: AtomicU64::new(0),
             deadline: AtomicU64::new(NEVER),
+            silence: AtomicU64::new(NEVER),
+            silent: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
         }
     }
@@ -63,6 +68,30 @@ impl Connection {
     pub fn deadline(&self) -> Option<Timestamp> {
         let nanos = self.deadline.load(Ordering::Relaxed);
         (nanos != NEVER).then(|| Timestamp::from_nanos(nanos))
+    }
+
+    /// From now on, waiting for more of an answer fails with [`std::io::ErrorKind::TimedOut`] when nothing has come for
+    /// so long.
+    pub fn set_silence(&self, longest: Option<Duration>) {
+        let nanos = longest.map_or(NEVER, |longest| u64::try_from(longest.as_nanos()).unwrap_or(NEVER));
+        self.silence.store(nanos, Ordering::Relaxed);
+        self.silent.store(false, Ordering::Relaxed);
+    }
+
+    /// How long the upstream may send nothing in the middle of its answer, if there is a bound.
+    pub fn silence(&self) -> Option<Duration> {
+        let nanos = self.silence.load(Ordering::Relaxed);
+        (nanos != NEVER).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Notes that the upstream has sent nothing for too long.
+    pub fn note_silence(&self) {
+        self.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
     }
 
     /// The connection has been handed to another protocol: nothing on it is a request any more.

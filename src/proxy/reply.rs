@@ -184,7 +184,7 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
             UpstreamError::ConnectTimeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "the upstream took no connection in time")
             }
-            UpstreamError::ResponseTimeout => {
+            UpstreamError::ResponseTimeout | UpstreamError::ReadTimeout | UpstreamError::Timeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "the upstream did not answer in time")
             }
             UpstreamError::Connect => (StatusCode::BAD_GATEWAY, "the upstream takes no connections"),
@@ -234,6 +234,10 @@ pub(super) fn is_upstream_late(error: &Error, request_body_done: bool) -> bool {
 /// The kind of an upstream's failure.
 pub(super) fn upstream_error(error: &Error) -> UpstreamError {
     match error.etype() {
+        // The system gave up: the upstream took nothing of the request, or is not there any more.
+        ErrorType::ReadError | ErrorType::WriteError if io_kind(error) == Some(io::ErrorKind::TimedOut) => {
+            UpstreamError::ResponseTimeout
+        }
         ErrorType::ConnectTimedout => UpstreamError::ConnectTimeout,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => UpstreamError::ResponseTimeout,
         ErrorType::ConnectRefused

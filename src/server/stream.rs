@@ -53,6 +53,8 @@ pub(super) struct ClientStream {
     unflushed: bool,
     /// Since when the client has taken nothing of what is to be written.
     stalled: Option<Timestamp>,
+    /// Since when the proxy has had nothing to write, as far as it has waited.
+    silent: Option<Timestamp>,
     limits: HeadLimits,
 }
 
@@ -103,6 +105,7 @@ impl ClientStream {
             overdue: false,
             unflushed: false,
             stalled: None,
+            silent: None,
             limits,
         }
     }
@@ -175,17 +178,17 @@ impl ClientStream {
 
     /// Reads at least one byte more into the surplus.
     async fn more(&mut self) -> io::Result<()> {
-        match poll_fn(|cx| self.poll_fill(cx)).await? {
+        match poll_fn(|cx| self.poll_fill(cx, self.connection.deadline())).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
     }
 
     /// Reads into the surplus, which takes no memory while it is empty.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, deadline: Option<Timestamp>) -> Poll<io::Result<usize>> {
         let mut space = [MaybeUninit::uninit(); READ_SIZE];
         let mut space = ReadBuf::uninit(&mut space);
-        ready!(self.poll_socket(cx, |socket, cx| socket.poll_read(cx, &mut space)))?;
+        ready!(self.poll_socket(cx, deadline, |socket, cx| socket.poll_read(cx, &mut space)))?;
         self.ended |= space.filled().is_empty();
         self.surplus.extend_from_slice(space.filled());
         Poll::Ready(Ok(space.filled().len()))
@@ -195,13 +198,14 @@ impl ClientStream {
     fn poll_socket<T>(
         &mut self,
         cx: &mut Context<'_>,
+        deadline: Option<Timestamp>,
         poll: impl FnOnce(Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let Some(socket) = &mut self.socket else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         let polled = poll(Pin::new(socket), cx);
-        if polled.is_pending() && self.timer.poll_passed(self.connection.deadline(), cx) {
+        if polled.is_pending() && self.timer.poll_passed(deadline, cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         polled
@@ -228,19 +232,57 @@ impl ClientStream {
         cx: &mut Context<'_>,
         poll: impl FnOnce(Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let sent = self.poll_socket(cx, poll);
+        let sent = self.poll_socket(cx, self.send_deadline(), poll);
         if sent.is_ready() {
             self.stalled = None;
-            return sent;
+        } else if self.stalled.is_none() {
+            self.stalled = Some(self.timer.clock().now());
+            if self.timer.poll_passed(self.send_deadline(), cx) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
-        let clock = self.timer.clock();
-        let stalled = *self.stalled.get_or_insert_with(|| clock.now());
-        let latest = stalled.after(self.limits.idle_timeout);
-        let deadline = self.connection.deadline().map_or(latest, |deadline| deadline.min(latest));
-        if self.timer.poll_passed(Some(deadline), cx) {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        sent
+    }
+
+    /// Until when the client must have taken something.
+    fn send_deadline(&self) -> Option<Timestamp> {
+        let stalled = self.stalled.map(|stalled| stalled.after(self.limits.idle_timeout));
+        stalled.into_iter().chain(self.connection.deadline()).min()
+    }
+
+    /// Waits for the end of the client's interest, which is all that the proxy wants to know when the request is
+    /// whole. What the client has sent beyond it is kept; while there is some, it is there.
+    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let deadline = self.connection.deadline();
+        let silence = self.connection.silence().map(|longest| {
+            let clock = self.timer.clock();
+            self.silent.get_or_insert_with(|| clock.now()).after(longest)
+        });
+        let latest = silence.into_iter().chain(deadline).min();
+        let watched = loop {
+            if self.ended {
+                break Poll::Ready(Ok(()));
+            }
+            if !self.surplus.is_empty() {
+                break match self.timer.poll_passed(latest, cx) {
+                    true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    false => Poll::Pending,
+                };
+            }
+            match self.poll_fill(cx, latest) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        if let Poll::Ready(Err(error)) = &watched
+            && error.kind() == io::ErrorKind::TimedOut
+            && silence.is_some()
+            && silence == latest
+        {
+            self.connection.note_silence();
         }
-        Poll::Pending
+        watched
     }
 
     /// Follows the framing through bytes of the body: how many belong to it.
@@ -298,26 +340,14 @@ impl AsyncRead for ClientStream {
             this.framing = Framing::Tunnel;
         }
         if this.framing.is_done() {
-            // The proxy only wants to know whether the client is still there. What it has sent beyond this
-            // request is kept; while there is some, it is there.
-            loop {
-                if this.ended {
-                    return Poll::Ready(Ok(()));
-                }
-                if !this.surplus.is_empty() {
-                    return match this.timer.poll_passed(this.connection.deadline(), cx) {
-                        true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                        false => Poll::Pending,
-                    };
-                }
-                ready!(this.poll_fill(cx))?;
-            }
+            return this.poll_watch(cx);
         }
         if !this.surplus.is_empty() {
             return Poll::Ready(this.hand_out(buf));
         }
         let before = buf.filled().len();
-        ready!(this.poll_socket(cx, |socket, cx| socket.poll_read(cx, buf)))?;
+        let deadline = this.connection.deadline();
+        ready!(this.poll_socket(cx, deadline, |socket, cx| socket.poll_read(cx, buf)))?;
         let taken = this.follow(&buf.filled()[before..])?;
         this.ended |= buf.filled().len() == before;
         this.surplus.extend_from_slice(&buf.filled()[before + taken..]);
@@ -329,8 +359,12 @@ impl AsyncRead for ClientStream {
 impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.silent = None;
         if this.written.len() + data.len() > WRITE_SIZE {
-            ready!(this.poll_write_out(cx))?;
+            // With nothing gathered there is nothing to flush, which would pass for a client that takes something.
+            if !this.written.is_empty() {
+                ready!(this.poll_write_out(cx))?;
+            }
             if data.len() >= WRITE_SIZE {
                 return this.poll_send(cx, data);
             }
@@ -347,7 +381,8 @@ impl AsyncWrite for ClientStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_write_out(cx))?;
-        this.poll_socket(cx, |socket, cx| socket.poll_shutdown(cx))
+        let deadline = this.connection.deadline();
+        this.poll_socket(cx, deadline, |socket, cx| socket.poll_shutdown(cx))
     }
 }
 

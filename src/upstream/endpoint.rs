@@ -61,6 +61,14 @@ impl Endpoint {
         }
     }
 
+    /// Takes over how another one stands. What its checks said counts only if it is checked.
+    pub(super) fn stand_like(&self, before: &Self, is_checked: bool) {
+        match before.standing.load() {
+            Standing::Unhealthy if !is_checked => {}
+            standing => self.standing.store(standing),
+        }
+    }
+
     /// The requests that it has just now.
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)

@@ -118,6 +118,11 @@ impl Exchange {
         }
     }
 
+    /// Takes nothing and sends nothing until the test is over, when whoever has the other end drops it.
+    pub(crate) fn stall(&mut self, over: &Mutex<std::sync::mpsc::Receiver<()>>) {
+        let _ = over.lock().unwrap().recv();
+    }
+
     /// Closes with a reset instead of an orderly end.
     pub(crate) fn reset(&mut self) {
         socket2::SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
@@ -133,6 +138,25 @@ pub(crate) fn dead_address() -> (SocketAddr, HeldAddress) {
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     // Bound, so that nobody else gets it, but not listening, so that connections are refused.
     (address, HeldAddress { _socket: socket })
+}
+
+/// An address at which connections are neither taken nor refused: more are waiting there than may. What keeps it so
+/// is given along: keep it.
+pub(crate) fn full_address() -> (SocketAddr, Vec<socket2::Socket>) {
+    let socket = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let listener = socket();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut sockets = vec![listener];
+    loop {
+        let waiting = socket();
+        let connected = waiting.connect_timeout(&address, std::time::Duration::from_millis(200));
+        sockets.push(waiting);
+        if connected.is_err() {
+            return (address.as_socket().unwrap(), sockets);
+        }
+    }
 }
 
 /// Holds an address without listening.

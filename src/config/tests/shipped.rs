@@ -83,6 +83,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "balance",
         "connect_timeout",
         "response_timeout",
+        "read_timeout",
         "retries",
         "max_connections",
         "interval",

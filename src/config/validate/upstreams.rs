@@ -33,6 +33,7 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
     let balance = section.or("balance", Balance::RoundRobin, |item| item.parse(BALANCE, balance));
     let connect_timeout = section.or("connect_timeout", Duration::from_secs(2), |item| item.duration());
     let response_timeout = section.or("response_timeout", Duration::from_secs(30), |item| item.duration());
+    let read_timeout = section.or("read_timeout", Duration::from_secs(300), |item| item.duration_or_zero());
     let retries = section.or("retries", 1, |item| item.integer(0..=MAX_RETRIES));
     let max_connections = section.or("max_connections", 0, |item| item.integer(0..=1_000_000));
     let health = section.optional("health", |item| health(name, &item));
@@ -44,6 +45,7 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
         balance: balance?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
+        read_timeout: Some(read_timeout?).filter(|timeout| !timeout.is_zero()),
         retries: u32::try_from(retries?).unwrap_or(1),
         max_connections: usize::try_from(max_connections?).ok().filter(|&max| max > 0),
         health: health?,

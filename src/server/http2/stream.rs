@@ -74,28 +74,47 @@ impl Stream {
 }
 
 impl Deadline {
-    /// Waits for `work`, until the deadline, and until the client has taken nothing for too long if it `takes`.
-    async fn bound<T>(&mut self, takes: bool, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Waits for `work`, until the deadline, and no longer than `longest`.
+    async fn bound<T>(&mut self, longest: Longest, work: impl Future<Output = Result<T>>) -> Result<T> {
         let mut work = pin!(work);
         let mut latest = None;
+        let bound = match longest {
+            Longest::Deadline => None,
+            Longest::Idle => Some(self.idle_timeout),
+            Longest::Silence => self.connection.silence(),
+        };
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(done);
             }
-            if takes && latest.is_none() {
-                latest = Some(self.timer.clock().now().after(self.idle_timeout));
+            if let (Some(bound), None) = (bound, latest) {
+                latest = Some(self.timer.clock().now().after(bound));
             }
-            let deadline = self.connection.deadline().into_iter().chain(latest).min();
-            match self.timer.poll_passed(deadline, cx) {
-                true => {
-                    let late = Err(io::Error::from(io::ErrorKind::TimedOut));
-                    Poll::Ready(late.or_err(ErrorType::ReadError, "the deadline has passed"))
-                }
-                false => Poll::Pending,
+            let deadline = self.connection.deadline();
+            if !self.timer.poll_passed(deadline.into_iter().chain(latest).min(), cx) {
+                return Poll::Pending;
             }
+            if matches!(longest, Longest::Silence)
+                && latest.is_some_and(|latest| deadline.is_none_or(|d| latest < d))
+            {
+                self.connection.note_silence();
+            }
+            let late = Err(io::Error::from(io::ErrorKind::TimedOut));
+            Poll::Ready(late.or_err(ErrorType::ReadError, "the deadline has passed"))
         })
         .await
     }
+}
+
+/// What bounds a wait, besides the deadline of the exchange.
+#[derive(Clone, Copy)]
+enum Longest {
+    /// Nothing.
+    Deadline,
+    /// How long the client may take nothing of its answer.
+    Idle,
+    /// How long the upstream may send nothing more of it.
+    Silence,
 }
 
 #[async_trait]
@@ -109,11 +128,11 @@ impl Session for Stream {
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        self.deadline.bound(false, self.session.read_body_bytes()).await
+        self.deadline.bound(Longest::Deadline, self.session.read_body_bytes()).await
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
-        self.deadline.bound(false, self.session.drain_request_body()).await
+        self.deadline.bound(Longest::Deadline, self.session.drain_request_body()).await
     }
 
     async fn write_response_header(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
@@ -125,7 +144,7 @@ impl Session for Stream {
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.deadline.bound(true, self.session.write_body(data, end)).await
+        self.deadline.bound(Longest::Idle, self.session.write_body(data, end)).await
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
@@ -133,7 +152,7 @@ impl Session for Stream {
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        self.deadline.bound(true, self.session.response_duplex_vec(tasks)).await
+        self.deadline.bound(Longest::Idle, self.session.response_duplex_vec(tasks)).await
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
@@ -143,7 +162,9 @@ impl Session for Stream {
             left = read.is_err();
             read
         };
-        let read = self.deadline.bound(false, reading).await;
+        // While the client still sends, an upstream that says nothing may be waiting for that.
+        let longest = if no_body_expected { Longest::Silence } else { Longest::Deadline };
+        let read = self.deadline.bound(longest, reading).await;
         if left {
             // Relaxed: it is only counted.
             self.cancelled.fetch_add(1, Ordering::Relaxed);

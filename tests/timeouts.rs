@@ -1,0 +1,196 @@
+//! Upstreams that are slow: each kind of waiting has its bound, and its kind in the metrics.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use crate::support::gateway::Gateway;
+use crate::support::http::request;
+use crate::support::upstream::{Exchange, RawUpstream, full_address};
+use crate::support::{PATIENCE, backends, before_servers, http2, quoted, to_upstream};
+
+const HALF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234";
+
+/// A gateway before a server that does this with each connection, with these settings of the upstream and the route.
+fn before(settings: &str, handle: impl Fn(&mut Exchange) + Send + Sync + 'static) -> (Gateway, RawUpstream) {
+    let upstream = RawUpstream::start(handle);
+    let gateway = Gateway::start(&to_upstream(upstream.address(), settings));
+    (gateway, upstream)
+}
+
+fn never_answer(exchange: &mut Exchange) {
+    exchange.read_head();
+    exchange.wait_for_close();
+}
+
+fn answer_half(exchange: &mut Exchange) {
+    exchange.read_head();
+    exchange.write(HALF);
+    exchange.wait_for_close();
+}
+
+/// Checks that this is what went wrong so often, and nothing else.
+#[track_caller]
+fn counted(gateway: &Gateway, kind: &str, count: u32) {
+    let series = |kind: &str| format!(r#"gateway_upstream_errors_total{{kind="{kind}",upstream="main"}}"#);
+    gateway.metric_becomes(&series(kind), count.into());
+    let kinds =
+        ["connect", "connect_timeout", "response_timeout", "read_timeout", "timeout", "closed", "full"];
+    for other in kinds.into_iter().filter(|other| *other != kind) {
+        assert_eq!(gateway.metric(&series(other)), 0.0, "{other}");
+    }
+}
+
+#[test]
+fn no_connection() {
+    let (address, _waiting) = full_address();
+    let gateway = Gateway::start(&to_upstream(address, "---\nconnect_timeout = \"200ms\""));
+    gateway.get("/").is_problem(504);
+    counted(&gateway, "connect_timeout", 1);
+}
+
+#[test]
+fn a_server_that_swallows_connections_holds_up_one_request_at_a_time() {
+    let (address, _waiting) = full_address();
+    let other = backends(1).remove(0);
+    let servers = [quoted(address), quoted(other.addr())];
+    let gateway = Gateway::start(&before_servers(&servers, "connect_timeout = \"200ms\""));
+    for _ in 0..20 {
+        assert_eq!(gateway.raw(request("POST", "/echo", &[], "body")).status, 200);
+    }
+    let timeouts = gateway.metric(r#"gateway_upstream_errors_total{kind="connect_timeout",upstream="main"}"#);
+    assert!((1.0..10.0).contains(&timeouts), "{timeouts}");
+}
+
+#[test]
+fn no_answer() {
+    let (gateway, _upstream) = before("---\nresponse_timeout = \"300ms\"", never_answer);
+    gateway.get("/").is_problem(504);
+    counted(&gateway, "response_timeout", 1);
+    gateway.raw(request("POST", "/", &[], "body")).is_problem(504);
+    counted(&gateway, "response_timeout", 2);
+    let mut client = http2::Connection::open(gateway.address());
+    assert_eq!(client.get("/").status, 504);
+    counted(&gateway, "response_timeout", 3);
+}
+
+#[test]
+fn a_head_that_trickles_in() {
+    let (gateway, _upstream) = before("---\nresponse_timeout = \"300ms\"", |exchange| {
+        exchange.read_head();
+        for byte in
+            b"HTTP/1.1 200 OK\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        {
+            exchange.write([*byte]);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        exchange.wait_for_close();
+    });
+    gateway.get("/").is_problem(504);
+    counted(&gateway, "response_timeout", 1);
+}
+
+#[test]
+fn a_request_that_nobody_takes() {
+    let (over, waiting) = channel();
+    let waiting = Mutex::new(waiting);
+    let (gateway, _upstream) = before("---\nresponse_timeout = \"300ms\"", move |exchange| {
+        exchange.read_head();
+        exchange.stall(&waiting);
+    });
+    let mut client = TcpStream::connect(gateway.address()).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut sender = client.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        // More than the buffers on the way can hold: the client sends as much as it can.
+        let _ = sender.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
+        let _ = sender.write_all(&[b'x'; 10_000_000]);
+    });
+    let mut status = [0; 12];
+    client.read_exact(&mut status).unwrap();
+    assert_eq!(status, *b"HTTP/1.1 504");
+    counted(&gateway, "response_timeout", 1);
+    // The gateway may have closed it.
+    let _ = client.shutdown(Shutdown::Both);
+    drop(over);
+    sending.join().unwrap();
+}
+
+#[test]
+fn silence_in_the_middle_of_an_answer() {
+    let (gateway, _upstream) = before("---\nread_timeout = \"200ms\"", answer_half);
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &[], ""));
+    assert_eq!(client.response_head().status, 200);
+    assert_eq!(client.rest(), b"01234", "half an answer ends with the connection");
+    counted(&gateway, "read_timeout", 1);
+    let mut client = http2::Connection::open(gateway.address());
+    assert!(client.try_send(http2::request("GET", "/", &[]), "").is_err());
+    counted(&gateway, "read_timeout", 2);
+}
+
+#[test]
+fn an_answer_that_goes_on_may_take_long() {
+    let (gateway, _upstream) = before("---\nread_timeout = \"1s\"", |exchange| {
+        exchange.read_head();
+        exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n");
+        for _ in 0..15 {
+            exchange.write("x");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+    assert_eq!(gateway.get("/").body.len(), 15);
+    assert_eq!(gateway.metric(r#"gateway_upstream_errors_total{kind="read_timeout",upstream="main"}"#), 0.0);
+}
+
+#[test]
+fn a_client_that_is_slow_is_not_the_upstream_s_fault() {
+    let (gateway, _backend) = crate::support::forwarding("---\nread_timeout = \"100ms\"");
+    let mut client = gateway.connect();
+    // More than the buffers on the way can hold.
+    client.send(request("GET", "/bytes/20000000", &[], ""));
+    std::thread::sleep(Duration::from_millis(400));
+    assert_eq!(client.response().body.len(), 20_000_000);
+    assert_eq!(gateway.metric(r#"gateway_upstream_errors_total{kind="read_timeout",upstream="main"}"#), 0.0);
+}
+
+#[test]
+fn a_tunnel_may_be_silent() {
+    let (gateway, _backend) = crate::support::forwarding("---\nread_timeout = \"100ms\"");
+    let (mut socket, _) = tungstenite::connect(format!("ws://{}/ws", gateway.address())).unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    socket.send("still there?".into()).unwrap();
+    assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), "still there?");
+}
+
+#[test]
+fn the_whole_exchange() {
+    let (gateway, _upstream) = before("---\n---\ntimeout = \"300ms\"", never_answer);
+    gateway.get("/").is_problem(504);
+    counted(&gateway, "timeout", 1);
+
+    let (gateway, _upstream) = before("---\n---\ntimeout = \"300ms\"", answer_half);
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &[], ""));
+    assert_eq!(client.response_head().status, 200);
+    assert_eq!(client.rest(), b"01234", "half an answer ends with the connection");
+    counted(&gateway, "timeout", 1);
+
+    let (address, _waiting) = full_address();
+    let gateway = Gateway::start(&to_upstream(address, "---\n---\ntimeout = \"200ms\""));
+    gateway.get("/").is_problem(504);
+    counted(&gateway, "timeout", 1);
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_off_long_before_its_route_s_timeout() {
+    let settings = "idle_timeout = \"300ms\"\n---\n---\ntimeout = \"10m\"";
+    let (gateway, _backend) = crate::support::forwarding(settings);
+    let mut client = gateway.connect();
+    client.send(request("GET", "/bytes/20000000", &[], ""));
+    client.response_head();
+    gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 0.0);
+    assert_eq!(gateway.metric(r#"gateway_upstream_errors_total{kind="timeout",upstream="main"}"#), 0.0);
+}
