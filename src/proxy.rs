@@ -142,11 +142,11 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::request(self.route(ctx)?, request, ctx)?;
+        forward::request(self.route(ctx)?, session.req_header(), request, ctx)?;
         self.await_response(ctx);
         Ok(())
     }

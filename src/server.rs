@@ -47,6 +47,7 @@ use crate::gateway::{Gateway, Waiting};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::tls::{Certificates, ServerTls};
+use crate::upstream::NO_AUTHORITIES;
 
 /// Unused connections to upstreams that are kept, all together.
 const UPSTREAM_POOL: usize = 1024;
@@ -214,7 +215,11 @@ fn acceptor(tls: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartError> 
 }
 
 fn proxy(gateway: &Arc<Gateway>) -> Arc<HttpProxy<Proxy>> {
-    let conf = ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
+    let conf = ServerConf {
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        ca_file: Some(NO_AUTHORITIES.to_owned()),
+        ..ServerConf::default()
+    };
     let mut proxy = HttpProxy::new(Proxy::new(gateway.clone()), Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)

@@ -358,6 +358,16 @@ fn half_an_answer_is_not_made_to_look_whole() {
 }
 
 #[test]
+fn trailers_of_an_http1_upstream_are_left_out() {
+    let upstream = RawUpstream::answering(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Last\r\n\r\n5\r\nhello\r\n0\r\nX-Last: 1\r\n\r\n",
+    );
+    let gateway = Gateway::start(&to_upstream(upstream.address(), ""));
+    let response = Connection::open(gateway.address()).get("/");
+    assert_eq!((response.text().as_str(), response.header("x-last")), ("hello", None));
+}
+
+#[test]
 fn settings_and_pings_are_answered() {
     let (gateway, _backend) = forwarding("");
     let mut frames = Frames::open(gateway.address());

@@ -33,3 +33,4 @@ mod streaming;
 mod timelines;
 mod tls;
 mod upstream_failures;
+mod upstream_protocols;

@@ -7,6 +7,8 @@ pub enum UpstreamError {
     Connect,
     /// Connecting took too long.
     ConnectTimeout,
+    /// There was no TLS with it, or not with whom it should be.
+    Tls,
     /// The response head, or the whole exchange, took too long.
     ResponseTimeout,
     /// It closed or reset the connection before the response was whole.
@@ -20,9 +22,10 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Connect,
         Self::ConnectTimeout,
+        Self::Tls,
         Self::ResponseTimeout,
         Self::Closed,
         Self::BadResponse,
@@ -35,6 +38,7 @@ impl UpstreamError {
         match self {
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
             Self::ResponseTimeout => "response_timeout",
             Self::Closed => "closed",
             Self::BadResponse => "bad_response",
