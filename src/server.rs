@@ -41,7 +41,7 @@ use self::tls::Acceptor;
 use self::workers::Workers;
 use crate::access_log::AccessLog;
 use crate::admin;
-use crate::clock::{Clock, wall_clock};
+use crate::clock::Clock;
 use crate::config::{self, Config, LogTarget};
 use crate::gateway::{Gateway, Waiting};
 use crate::metrics::Metrics;
@@ -204,13 +204,9 @@ fn open_access_log(
 }
 
 /// Shakes hands as the configuration says, and tells of its certificates.
-fn acceptor(tls: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartError> {
-    let certificates = Certificates::new(tls).map_err(StartError::Tls)?;
-    metrics.show_certificates(&tls.identities);
-    let now = wall_clock().as_second();
-    for identity in tls.identities.iter().filter(|identity| identity.expires() < now) {
-        warn!("the certificate {} has expired: clients will refuse it", identity.path().display());
-    }
+fn acceptor(config: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartError> {
+    let certificates = Certificates::new(config).map_err(StartError::Tls)?;
+    tls::tell_of(config, metrics);
     Ok(Acceptor::new(Arc::new(certificates)))
 }
 

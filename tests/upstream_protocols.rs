@@ -253,6 +253,13 @@ fn an_upstream_that_breaks_off() {
 }
 
 #[test]
+fn a_request_that_the_upstream_refused_unseen_is_sent_again() {
+    let (_upstream, gateway, mut client) = grpc("");
+    assert_eq!(client.send(request("POST", "/busy", &GRPC), "x").text(), "x");
+    gateway.metric_becomes(r#"gateway_upstream_retries_total{upstream="main"}"#, 1.0);
+}
+
+#[test]
 fn a_call_that_its_client_takes_back() {
     let (_upstream, gateway, mut client) = grpc("");
     let in_flight = r#"gateway_requests_in_flight{route="all"}"#;

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
@@ -254,7 +254,7 @@ impl Frames {
 
 /// An upstream that speaks HTTP/2. What it does with a request depends on the path:
 /// `/echo` sends the body back as it comes, and then trailers; `/refuse` answers with trailers alone; `/reset` resets
-/// the stream in the middle of an answer, when the body ends; `/wait` never answers.
+/// the stream in the middle of an answer, when the body ends; `/wait` never answers; `/busy` refuses the first request.
 pub(crate) struct Upstream {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -270,15 +270,17 @@ impl Upstream {
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = connections.clone();
+        let busy = Arc::new(AtomicBool::new(true));
         runtime.spawn(async move {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
                 counter.fetch_add(1, Ordering::SeqCst);
+                let busy = busy.clone();
                 match tls.clone().map(TlsAcceptor::from) {
-                    None => drop(tokio::spawn(serve(socket))),
+                    None => drop(tokio::spawn(serve(socket, busy))),
                     Some(acceptor) => drop(tokio::spawn(async move {
                         if let Ok(stream) = acceptor.accept(socket).await {
-                            serve(stream).await;
+                            serve(stream, busy).await;
                         }
                     })),
                 }
@@ -297,17 +299,22 @@ impl Upstream {
     }
 }
 
-async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, busy: Arc<AtomicBool>) {
     let Ok(mut connection) = h2::server::handshake(io).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
+        let busy = busy.clone();
         tokio::spawn(async move {
             // However it ends, the client will notice.
-            let _ = answer(request, respond).await;
+            let _ = answer(request, respond, &busy).await;
         });
     }
 }
 
-async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    busy: &AtomicBool,
+) -> Result<(), h2::Error> {
     let (head, mut body) = request.into_parts();
     let field = |name: &str| head.headers.get(name).map_or("none", |value| value.to_str().unwrap());
     let response = |status: u16| {
@@ -328,6 +335,7 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) 
             while let Some(Ok(_)) = body.data().await {}
             send.send_reset(Reason::INTERNAL_ERROR);
         }
+        "/busy" if busy.swap(false, Ordering::SeqCst) => respond.send_reset(Reason::REFUSED_STREAM),
         "/wait" => std::future::pending().await,
         _ => {
             let mut send = respond.send_response(response(200).body(()).unwrap(), false)?;

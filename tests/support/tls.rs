@@ -96,7 +96,8 @@ impl Client {
         self.host.try_into().unwrap()
     }
 
-    pub(super) fn start(&self) -> ClientConnection {
+    /// Its side of a handshake.
+    pub(crate) fn start(&self) -> ClientConnection {
         ClientConnection::new(Arc::new(self.config()), self.host()).unwrap()
     }
 }
