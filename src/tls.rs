@@ -3,6 +3,7 @@
 //! They are read when the configuration is, so that what is wrong with them is told like any other mistake in it.
 //! Nothing here opens a connection.
 
+mod authorities;
 mod choice;
 mod pem;
 
@@ -20,6 +21,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use self::choice::ByName;
 
+pub use self::authorities::{Authorities, read_authorities, system_authorities};
 pub use self::pem::{read_chain, read_key};
 
 /// What is wrong with a file, and what would be right.
@@ -62,9 +64,6 @@ pub struct ClientTls {
     /// What the gateway shows of itself.
     pub identity: Option<Identity>,
 }
-
-/// Certificates of those who vouch for others.
-pub type Authorities = Arc<[CertificateDer<'static>]>;
 
 impl fmt::Debug for ClientTls {
     /// Without the authorities, of whom there may be hundreds.
@@ -203,43 +202,6 @@ impl ServerTls {
         config.ticketer = ring::Ticketer::new()?;
         Ok(config)
     }
-}
-
-/// The authorities of a file.
-///
-/// # Errors
-/// When the file cannot be read, or one of its certificates cannot be an authority's.
-pub fn read_authorities(path: &Path) -> Result<Authorities, Flaw> {
-    let certificates = read_chain(path)?;
-    if certificates.iter().all(is_authority) {
-        return Ok(certificates.into());
-    }
-    Err(Flaw {
-        what: format!("{path:?} has a certificate that cannot be an authority's"),
-        remedy: pem::ONE_CERTIFICATE,
-    })
-}
-
-/// The authorities that the system trusts, as far as they can be used.
-///
-/// # Errors
-/// When there are none.
-pub fn system_authorities() -> Result<Authorities, Flaw> {
-    let flaw = |what: String| Flaw {
-        what,
-        remedy: "install them (ca-certificates), or name a file of authorities with `ca`",
-    };
-    let found = rustls_native_certs::load_native_certs()
-        .map_err(|error| flaw(format!("the system's certificate authorities cannot be read: {error}")))?;
-    let usable: Authorities = found.into_iter().filter(is_authority).collect();
-    match usable.is_empty() {
-        true => Err(flaw("the system has no certificate authorities".to_owned())),
-        false => Ok(usable),
-    }
-}
-
-fn is_authority(certificate: &CertificateDer<'static>) -> bool {
-    pem::is_certificate(certificate) && RootCertStore::empty().add(certificate.clone()).is_ok()
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -9,7 +9,7 @@ use rustls::{ProtocolVersion, StreamOwned, version};
 use crate::support::gateway::Gateway;
 use crate::support::http::{Connection, Response, request};
 use crate::support::tls::{Client, certificates, chain, file};
-use crate::support::{eventually, to_upstream};
+use crate::support::{converse, eventually, to_upstream};
 
 /// A gateway that speaks TLS in front of a mock backend.
 #[track_caller]
@@ -188,14 +188,9 @@ fn a_websocket_passes() {
     let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
     let socket = TcpStream::connect(gateway.address()).unwrap();
     let stream = StreamOwned::new(Client::new("localhost").start(), socket);
-    let (mut socket, response) = tungstenite::client("wss://localhost/ws", stream).unwrap();
+    let (socket, response) = tungstenite::client("wss://localhost/ws", stream).unwrap();
     assert_eq!(response.status(), 101);
-    for text in ["hello".to_owned(), "x".repeat(100_000)] {
-        socket.send(text.as_str().into()).unwrap();
-        assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), text);
-    }
-    socket.close(None).unwrap();
-    while socket.read().is_ok() {}
+    converse(socket);
     gateway.metric_becomes(r#"gateway_requests_total{code="101",method="GET",route="all"}"#, 1.0);
 }
 
