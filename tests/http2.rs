@@ -376,3 +376,16 @@ fn settings_and_pings_are_answered() {
     frames.send(6, 0, 0, b"12345678");
     assert_eq!(frames.next_of(&[6]).unwrap().payload, b"12345678");
 }
+
+#[test]
+fn a_client_that_does_not_wait_for_an_answer_fills_no_log() {
+    let (gateway, _backend) = forwarding("");
+    let refused = [(":method", "GET"), (":scheme", "http"), (":path", "/a%2fb"), (":authority", "a")];
+    let mut frames = Frames::open(gateway.address());
+    for stream in (1..21).step_by(2) {
+        frames.send_headers(stream, &refused, true);
+        frames.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+    }
+    gateway.access_log(10);
+    assert!(!gateway.log().contains("inside the gateway"), "{}", gateway.log());
+}
