@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use log::{info, warn};
+use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
 use self::budget::Budget;
@@ -45,8 +46,15 @@ const HTTP2_WINDOW: u32 = 256 << 10;
 /// The same of all answers on a connection: clients that take nothing are not to hold up the others on it.
 const HTTP2_CONNECTION_WINDOW: u32 = 32 << 20;
 
-/// How often a server is asked whether an HTTP/2 connection still leads to it.
-const HTTP2_PING: Duration = Duration::from_secs(10);
+/// An HTTP/2 connection that leads nowhere would take every request with it, so the kernel watches it. Pings of HTTP/2
+/// would do, too, but gRPC servers close connections for them.
+const HTTP2_KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    count: 3,
+    #[cfg(target_os = "linux")]
+    user_timeout: Duration::from_secs(60),
+};
 
 /// Keeps the names of an upstream resolved and its servers checked, for ever.
 pub async fn look_after(upstream: Arc<Upstream>) {
@@ -219,7 +227,7 @@ impl Upstream {
             peer.options.max_h2_streams = HTTP2_STREAMS;
             peer.options.h2_stream_window_size = Some(HTTP2_WINDOW);
             peer.options.h2_connection_window_size = Some(HTTP2_CONNECTION_WINDOW);
-            peer.options.h2_ping_interval = Some(HTTP2_PING);
+            peer.options.tcp_keepalive = Some(HTTP2_KEEPALIVE);
         }
         peer.options.connection_timeout = Some(connect_timeout);
         peer.options.total_connection_timeout = Some(connect_timeout);
