@@ -18,6 +18,10 @@ RUN touch src/lib.rs src/main.rs mock-backend/src/lib.rs mock-backend/src/main.r
 
 # Run: the programs and nothing else, as nobody in particular.
 FROM debian:bookworm-slim AS runtime
+# Whom to trust when an upstream speaks TLS.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin gateway
 USER 10001
 

@@ -35,7 +35,7 @@ pub use problem::{Position, Problem, Problems, Span};
 use crate::limit::Rule;
 use crate::limit::key::Key;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
-use crate::tls::ServerTls;
+use crate::tls::{ClientTls, ServerTls};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -173,6 +173,10 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// How they share the requests.
     pub balance: Balance,
+    /// How TLS is spoken with its servers; `None` is not at all.
+    pub tls: Option<ClientTls>,
+    /// Whether HTTP/2 is spoken with them.
+    pub http2: bool,
     /// How long connecting may take.
     pub connect_timeout: Duration,
     /// How long the response head may take.

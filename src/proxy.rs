@@ -57,8 +57,10 @@ impl Proxy {
         }
         forward::add_own_fields(&mut head, ctx)?;
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
-        session.write_response_header(Box::new(head), body.is_empty()).await?;
-        session.write_response_body(Some(body), true).await
+        // A client that takes no answer has left.
+        let left = |error: Box<Error>| error.into_down();
+        session.write_response_header(Box::new(head), body.is_empty()).await.map_err(left)?;
+        session.write_response_body(Some(body), true).await.map_err(left)
     }
 
     /// Settles what the request costs, now that its answer is known.
@@ -142,11 +144,11 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::request(self.route(ctx)?, request, ctx)?;
+        forward::request(self.route(ctx)?, session.req_header(), request, ctx)?;
         self.await_response(ctx);
         Ok(())
     }

@@ -41,13 +41,14 @@ use self::tls::Acceptor;
 use self::workers::Workers;
 use crate::access_log::AccessLog;
 use crate::admin;
-use crate::clock::{Clock, wall_clock};
+use crate::clock::Clock;
 use crate::config::{self, Config, LogTarget};
 use crate::gateway::{Gateway, Waiting};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::tls::{Certificates, ServerTls};
 use crate::trace::Tracer;
+use crate::upstream::NO_AUTHORITIES;
 
 /// Unused connections to upstreams that are kept, all together.
 const UPSTREAM_POOL: usize = 1024;
@@ -212,18 +213,18 @@ fn start_tracer(tracing: &config::Tracing, metrics: &Metrics) -> Result<Arc<Trac
 }
 
 /// Shakes hands as the configuration says, and tells of its certificates.
-fn acceptor(tls: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartError> {
-    let certificates = Certificates::new(tls).map_err(StartError::Tls)?;
-    metrics.show_certificates(&tls.identities);
-    let now = wall_clock().as_second();
-    for identity in tls.identities.iter().filter(|identity| identity.expires() < now) {
-        warn!("the certificate {} has expired: clients will refuse it", identity.path().display());
-    }
+fn acceptor(config: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartError> {
+    let certificates = Certificates::new(config).map_err(StartError::Tls)?;
+    tls::tell_of(config, metrics);
     Ok(Acceptor::new(Arc::new(certificates)))
 }
 
 fn proxy(gateway: &Arc<Gateway>) -> Arc<HttpProxy<Proxy>> {
-    let conf = ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
+    let conf = ServerConf {
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        ca_file: Some(NO_AUTHORITIES.to_owned()),
+        ..ServerConf::default()
+    };
     let mut proxy = HttpProxy::new(Proxy::new(gateway.clone()), Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)

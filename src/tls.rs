@@ -3,6 +3,7 @@
 //! They are read when the configuration is, so that what is wrong with them is told like any other mistake in it.
 //! Nothing here opens a connection.
 
+mod authorities;
 mod choice;
 mod pem;
 
@@ -20,6 +21,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use self::choice::ByName;
 
+pub use self::authorities::{Authorities, read_authorities, system_authorities};
 pub use self::pem::{read_chain, read_key};
 
 /// What is wrong with a file, and what would be right.
@@ -46,8 +48,32 @@ pub struct Identity {
 pub struct ServerTls {
     /// The certificates; at least one. The first is for clients that name no host, or one that no certificate names.
     pub identities: Vec<Identity>,
-    /// Who may vouch for clients; `None` asks them for no certificate.
-    pub client_authorities: Option<Arc<RootCertStore>>,
+    /// Who may vouch for clients, at least one; `None` asks them for no certificate.
+    pub client_authorities: Option<Authorities>,
+}
+
+/// How the servers of an upstream are spoken to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientTls {
+    /// Who may vouch for a server; at least one.
+    pub authorities: Authorities,
+    /// The name that a server's certificate must have; `None` is the host by which it is known.
+    pub server_name: Option<String>,
+    /// Whether a server must show a certificate that is right.
+    pub verify: bool,
+    /// What the gateway shows of itself.
+    pub identity: Option<Identity>,
+}
+
+impl fmt::Debug for ClientTls {
+    /// Without the authorities, of whom there may be hundreds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("server_name", &self.server_name)
+            .field("verify", &self.verify)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How a gateway shakes hands with its clients: one value, which is exchanged as a whole. A connection keeps that
@@ -93,16 +119,19 @@ impl Identity {
         let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| unreadable())?;
         let names = dns_names(&parsed);
         let expires = parsed.validity().not_after.timestamp();
+        let unsupported = || Flaw {
+            what: "this key is of a kind that is not supported".to_owned(),
+            remedy: "use ECDSA with P-256 or P-384, Ed25519, or RSA with 2048 bits or more",
+        };
+        // Pingora is given the bytes alone, and must be able to tell what they are.
+        PrivateKeyDer::try_from(key.secret_der()).map_err(|_| unsupported())?;
         let certified =
             CertifiedKey::from_der(chain, key.clone_key(), &provider()).map_err(|error| match error {
                 rustls::Error::InconsistentKeys(_) => Flaw {
                     what: format!("this key does not belong to the certificate {path:?}"),
                     remedy: "a certificate's file begins with its own certificate, and goes on with those that vouch for it",
                 },
-                _ => Flaw {
-                    what: "this key is of a kind that is not supported".to_owned(),
-                    remedy: "use ECDSA with P-256 or P-384, Ed25519, or RSA with 2048 bits or more",
-                },
+                _ => unsupported(),
             })?;
         Ok(Self { path: path.to_owned(), certified: Arc::new(certified), key: Arc::new(key), names, expires })
     }
@@ -128,6 +157,14 @@ impl Identity {
     }
 }
 
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.chain() == other.chain() && self.key == other.key
+    }
+}
+
+impl Eq for Identity {}
+
 impl fmt::Debug for Identity {
     /// Without the key, which belongs in no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,9 +184,13 @@ impl ServerTls {
         let provider = provider();
         let clients = match &self.client_authorities {
             None => WebPkiClientVerifier::no_client_auth(),
-            Some(roots) => WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
-                .build()
-                .map_err(|error| rustls::Error::General(error.to_string()))?,
+            Some(authorities) => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(authorities.iter().cloned());
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                    .build()
+                    .map_err(|error| rustls::Error::General(error.to_string()))?
+            }
         };
         let names = self.identities.iter().map(|identity| (identity.names.as_slice(), &identity.certified));
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -161,21 +202,6 @@ impl ServerTls {
         config.ticketer = ring::Ticketer::new()?;
         Ok(config)
     }
-}
-
-/// The authorities of a file.
-///
-/// # Errors
-/// When the file cannot be read, or one of its certificates cannot be an authority's.
-pub fn read_authorities(path: &Path) -> Result<RootCertStore, Flaw> {
-    let mut store = RootCertStore::empty();
-    for certificate in read_chain(path)? {
-        store.add(certificate).map_err(|_| Flaw {
-            what: format!("{path:?} has a certificate that cannot be an authority's"),
-            remedy: pem::ONE_CERTIFICATE,
-        })?;
-    }
-    Ok(store)
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -233,7 +259,7 @@ pub(crate) mod tests {
     fn certificates_are_exchanged_as_a_whole() {
         let tls = ServerTls {
             identities: vec![identity("localhost")],
-            client_authorities: Some(Arc::new(read_authorities(&file("ca.pem")).unwrap())),
+            client_authorities: Some(read_authorities(&file("ca.pem")).unwrap()),
         };
         let certificates = Certificates::new(&tls).unwrap();
         let before = certificates.current();

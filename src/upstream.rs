@@ -9,6 +9,7 @@ mod reason;
 mod resolve;
 mod rotation;
 mod standing;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use self::budget::Budget;
 use self::pool::Pool;
+use self::tls::PeerTls;
 use crate::clock::Timestamp;
 use crate::config::{self, UpstreamServer};
 use crate::limit::key::{Fingerprint, Key};
@@ -30,12 +32,23 @@ pub use self::endpoint::{Endpoint, Hold};
 pub use self::pool::NoServer;
 pub use self::reason::reason;
 pub use self::standing::Standing;
+pub use self::tls::NO_AUTHORITIES;
 
 /// How long an unused connection to an upstream is kept.
 const POOLED_IDLE: Duration = Duration::from_secs(60);
 
-/// A server that is gone without a word is noticed after a minute and a half, also at the other end of a tunnel.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Requests at a time on one HTTP/2 connection to a server.
+const HTTP2_STREAMS: usize = 100;
+
+/// What a server may send of an HTTP/2 answer before its client takes it.
+const HTTP2_WINDOW: u32 = 256 << 10;
+
+/// The same of all answers on a connection: clients that take nothing are not to hold up the others on it.
+const HTTP2_CONNECTION_WINDOW: u32 = 32 << 20;
+
+/// A server that is gone without a word is noticed after a minute, also at the other end of a tunnel or of an HTTP/2 connection, which
+/// would take every request with it. Pings of HTTP/2 would do, too, but gRPC servers close connections for them.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: usize = 3;
 
@@ -47,6 +60,7 @@ pub async fn look_after(upstream: Arc<Upstream>) {
 /// A group of servers that share the work.
 pub struct Upstream {
     config: config::Upstream,
+    tls: Option<PeerTls>,
     /// The addresses of all servers that have any.
     pool: ArcSwap<Pool>,
     /// Whoever replaces the pool holds it. Requests never do.
@@ -63,6 +77,7 @@ impl Upstream {
             changing: Mutex::new(()),
             budget: Budget::default(),
             last_warned: AtomicU64::new(0),
+            tls: config.tls.as_ref().map(PeerTls::new),
             config,
         };
         for (index, server) in upstream.config.servers.iter().enumerate() {
@@ -222,8 +237,18 @@ impl Upstream {
     }
 
     /// How to connect to a server of this upstream, within `connect_timeout`.
-    pub fn peer(&self, server: SocketAddr, connect_timeout: Duration) -> Box<HttpPeer> {
-        let mut peer = Box::new(HttpPeer::new(server, false, String::new()));
+    pub fn peer(&self, server: &Endpoint, connect_timeout: Duration) -> Box<HttpPeer> {
+        let mut peer = Box::new(match &self.tls {
+            None => HttpPeer::new(server.address, false, String::new()),
+            Some(tls) => tls.peer(server.address, &self.config.servers[server.server].host),
+        });
+        if self.config.http2 {
+            // A server that speaks TLS may choose HTTP/1.1 instead.
+            peer.options.set_http_version(2, if self.tls.is_some() { 1 } else { 2 });
+            peer.options.max_h2_streams = HTTP2_STREAMS;
+            peer.options.h2_stream_window_size = Some(HTTP2_WINDOW);
+            peer.options.h2_connection_window_size = Some(HTTP2_CONNECTION_WINDOW);
+        }
         peer.options.connection_timeout = Some(connect_timeout);
         peer.options.total_connection_timeout = Some(connect_timeout);
         peer.options.idle_timeout = Some(POOLED_IDLE);
@@ -273,6 +298,8 @@ mod tests {
             name: "u".to_owned(),
             servers: hosts.iter().map(server).collect(),
             balance: Balance::RoundRobin,
+            tls: None,
+            http2: false,
             connect_timeout: Duration::from_secs(1),
             response_timeout: Duration::from_secs(1),
             read_timeout: None,

@@ -358,6 +358,16 @@ fn half_an_answer_is_not_made_to_look_whole() {
 }
 
 #[test]
+fn trailers_of_an_http1_upstream_are_left_out() {
+    let upstream = RawUpstream::answering(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Last\r\n\r\n5\r\nhello\r\n0\r\nX-Last: 1\r\n\r\n",
+    );
+    let gateway = Gateway::start(&to_upstream(upstream.address(), ""));
+    let response = Connection::open(gateway.address()).get("/");
+    assert_eq!((response.text().as_str(), response.header("x-last")), ("hello", None));
+}
+
+#[test]
 fn settings_and_pings_are_answered() {
     let (gateway, _backend) = forwarding("");
     let mut frames = Frames::open(gateway.address());
@@ -365,4 +375,17 @@ fn settings_and_pings_are_answered() {
     assert!(settings.payload.chunks(6).any(|entry| entry == [0, 3, 0, 0, 0, 128]), "{settings:?}");
     frames.send(6, 0, 0, b"12345678");
     assert_eq!(frames.next_of(&[6]).unwrap().payload, b"12345678");
+}
+
+#[test]
+fn a_client_that_does_not_wait_for_an_answer_fills_no_log() {
+    let (gateway, _backend) = forwarding("");
+    let refused = [(":method", "GET"), (":scheme", "http"), (":path", "/a%2fb"), (":authority", "a")];
+    let mut frames = Frames::open(gateway.address());
+    for stream in (1..21).step_by(2) {
+        frames.send_headers(stream, &refused, true);
+        frames.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+    }
+    gateway.access_log(10);
+    assert!(!gateway.log().contains("inside the gateway"), "{}", gateway.log());
 }

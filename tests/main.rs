@@ -35,3 +35,4 @@ mod timeouts;
 mod tls;
 mod tracing;
 mod upstream_failures;
+mod upstream_protocols;

@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
 use crate::support::upstream::RawUpstream;
-use crate::support::{PATIENCE, forwarding, to_upstream};
+use crate::support::{PATIENCE, converse, forwarding, to_upstream};
 
 #[test]
 fn a_chunk_is_passed_on_before_the_next_one_is_there() {
@@ -108,14 +108,9 @@ fn large_bodies_pass_whole() {
 fn a_websocket_passes() {
     let (gateway, _backend) = forwarding("max_body_size = \"1KiB\"\nidle_timeout = \"20s\"");
     let url = format!("ws://{}/ws", gateway.address());
-    let (mut socket, response) = tungstenite::connect(url).unwrap();
+    let (socket, response) = tungstenite::connect(url).unwrap();
     assert_eq!(response.status(), 101);
-    for text in ["hello".to_owned(), "x".repeat(100_000)] {
-        socket.send(text.as_str().into()).unwrap();
-        assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), text);
-    }
-    socket.close(None).unwrap();
-    while socket.read().is_ok() {}
+    converse(socket);
     gateway.metric_becomes(r#"gateway_requests_total{code="101",method="GET",route="all"}"#, 1.0);
 }
 

@@ -1,14 +1,15 @@
 //! Listeners that speak TLS.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
 use mock_backend::MockBackend;
-use rustls::{ProtocolVersion, version};
+use rustls::{ProtocolVersion, StreamOwned, version};
 
 use crate::support::gateway::Gateway;
 use crate::support::http::{Connection, Response, request};
 use crate::support::tls::{Client, certificates, chain, file};
-use crate::support::to_upstream;
+use crate::support::{converse, eventually, to_upstream};
 
 /// A gateway that speaks TLS in front of a mock backend.
 #[track_caller]
@@ -167,4 +168,57 @@ fn a_drain_finishes_what_is_running() {
     assert!(idle.is_closed());
     assert_eq!(running.response().status, 200);
     assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
+fn a_drain_does_not_wait_for_a_handshake() {
+    let settings = "drain_timeout = \"1h\"\nheader_timeout = \"1h\"";
+    let (mut gateway, _backend) = encrypted(&certificates(&["localhost"]), settings);
+    let mut silent = gateway.connect();
+    silent.send(b"\x16\x03\x01\x02\x00");
+    let connections = format!(r#"gateway_connections{{listener="{}"}}"#, gateway.address());
+    gateway.metric_becomes(&connections, 1.0);
+    gateway.signal("TERM");
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(silent.is_closed());
+}
+
+#[test]
+fn a_websocket_passes() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
+    let socket = TcpStream::connect(gateway.address()).unwrap();
+    let stream = StreamOwned::new(Client::new("localhost").start(), socket);
+    let (socket, response) = tungstenite::client("wss://localhost/ws", stream).unwrap();
+    assert_eq!(response.status(), 101);
+    converse(socket);
+    gateway.metric_becomes(r#"gateway_requests_total{code="101",method="GET",route="all"}"#, 1.0);
+}
+
+#[test]
+fn a_connection_keeps_the_certificate_that_it_began_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| {
+        for kind in ["pem", "key"] {
+            let to = folder.path().join(format!("a.{kind}"));
+            std::fs::copy(file(&format!("{name}.{kind}")), to).unwrap();
+        }
+    };
+    place("localhost");
+    let (cert, key) = (folder.path().join("a.pem"), folder.path().join("a.key"));
+    let (gateway, _backend) =
+        encrypted(&format!("tls.certificates = [{{ cert = {cert:?}, key = {key:?} }}]"), "");
+    let mut before = connect(&gateway, Client::new("localhost"));
+    assert_eq!(before.get("/users").status, 200);
+    place("example");
+    gateway.signal("HUP");
+    eventually("the other certificate", || {
+        Connection::open_tls(gateway.address(), Client::new("a.example")).ok()
+    });
+    assert!(Connection::open_tls(gateway.address(), Client::new("localhost")).is_err());
+    assert_eq!(before.get("/users").status, 200);
+    // A key that does not fit changes nothing.
+    std::fs::copy(file("localhost.key"), key).unwrap();
+    gateway.signal("HUP");
+    gateway.wait_for_log_line("this key does not belong to the certificate");
+    assert!(Connection::open_tls(gateway.address(), Client::new("a.example")).is_ok());
 }

@@ -7,6 +7,8 @@ pub enum UpstreamError {
     Connect,
     /// Connecting took too long.
     ConnectTimeout,
+    /// There was no TLS with it, or not with whom it should be.
+    Tls,
     /// The response head took too long, or it took nothing of the request.
     ResponseTimeout,
     /// It sent nothing for too long in the middle of its answer.
@@ -24,9 +26,10 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Connect,
         Self::ConnectTimeout,
+        Self::Tls,
         Self::ResponseTimeout,
         Self::ReadTimeout,
         Self::Timeout,
@@ -41,6 +44,7 @@ impl UpstreamError {
         match self {
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
             Self::ResponseTimeout => "response_timeout",
             Self::ReadTimeout => "read_timeout",
             Self::Timeout => "timeout",

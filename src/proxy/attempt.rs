@@ -34,7 +34,7 @@ impl Proxy {
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
-        let peer = upstream.peer(server.address, connect_timeout);
+        let peer = upstream.peer(&server, connect_timeout);
         ctx.attempt = Some(Attempt { upstream: index, server, started: now, head_sent: false, took: None });
         Ok(peer)
     }
@@ -90,7 +90,7 @@ impl Proxy {
         let upstream = &ctx.live.upstreams[attempt.upstream];
         let now = self.gateway.clock.now();
         match kind {
-            UpstreamError::Connect | UpstreamError::ConnectTimeout => {
+            UpstreamError::Connect | UpstreamError::ConnectTimeout | UpstreamError::Tls => {
                 upstream.note_refusal(&mut attempt.server, now);
             }
             // It has answered, and the rest may have been slow for its client's sake.

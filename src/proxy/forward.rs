@@ -33,8 +33,14 @@ const STAYS: [HeaderName; 4] =
 const MAX_LENGTH_DIGITS: usize = 18;
 
 /// Makes the client's request the one that the upstream receives. Hop-by-hop fields are gone by now.
-pub(super) fn request(route: &Route, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
+pub(super) fn request(
+    route: &Route,
+    from_client: &RequestHeader,
+    request: &mut RequestHeader,
+    ctx: &Context,
+) -> Result<()> {
     set_target(route, request, ctx)?;
+    set_te(from_client, request)?;
     set_forwarded(request, ctx)?;
     if let Some(id) = &ctx.request_id {
         request.insert_header(X_REQUEST_ID, id.clone())?;
@@ -58,6 +64,17 @@ pub(super) fn request(route: &Route, request: &mut RequestHeader, ctx: &Context)
         request.insert_header(name.clone(), value.clone())?;
     }
     Ok(())
+}
+
+/// Trailers of the answer are asked for where they find their way to a client that takes them: over HTTP/2 all along.
+/// gRPC cannot do without.
+fn set_te(from_client: &RequestHeader, request: &mut RequestHeader) -> Result<()> {
+    let http2 = from_client.version == Version::HTTP_2 && request.version == Version::HTTP_2;
+    match from_client.headers.get(header::TE) {
+        // HTTP/2 knows no other value.
+        Some(_) if http2 => request.insert_header(header::TE, HeaderValue::from_static("trailers")),
+        _ => Ok(()),
+    }
 }
 
 /// The upstream gets the normalised path, rewritten as the route says, and the query as the client sent it.

@@ -187,6 +187,9 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
             UpstreamError::ResponseTimeout | UpstreamError::ReadTimeout | UpstreamError::Timeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "the upstream did not answer in time")
             }
+            UpstreamError::Tls => {
+                (StatusCode::BAD_GATEWAY, "no secure connection to the upstream could be made")
+            }
             UpstreamError::Connect => (StatusCode::BAD_GATEWAY, "the upstream takes no connections"),
             UpstreamError::Closed => {
                 (StatusCode::BAD_GATEWAY, "the upstream closed the connection before it had answered")
@@ -245,7 +248,12 @@ pub(super) fn upstream_error(error: &Error) -> UpstreamError {
         | ErrorType::ConnectError
         | ErrorType::BindError
         | ErrorType::SocketError => UpstreamError::Connect,
-        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed => UpstreamError::Closed,
+        ErrorType::TLSHandshakeFailure | ErrorType::TLSHandshakeTimedout | ErrorType::InvalidCert => {
+            UpstreamError::Tls
+        }
+        ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed | ErrorType::H2Error => {
+            UpstreamError::Closed
+        }
         _ => UpstreamError::BadResponse,
     }
 }

@@ -110,7 +110,8 @@ impl Serving {
                     // The client, or the deadline, has ended it.
                     Ok(None) | Err(_) => break,
                 },
-                () = sleep(config.idle_timeout), if running.is_empty() && !closing => {
+                // Only who waits here reads the clock.
+                () = async { sleep(config.idle_timeout).await }, if running.is_empty() && !closing => {
                     http2.abrupt_shutdown(Reason::NO_ERROR);
                     closing = true;
                 }

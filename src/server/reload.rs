@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, spawn_blocking};
 use super::files::Files;
 use super::listener::{self, Listener};
 use super::ports::Ports;
+use super::tls::tell_of;
 use super::{acceptor, open_access_log, start_tracer};
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, Live, Outcome};
@@ -75,13 +76,15 @@ impl Reloader {
         if let Some(tls) = &live.config.server.tls {
             let failed = |error| vec![format!("server.tls: {error}")];
             match &self.ports.tls {
-                Some(acceptor) => acceptor.reload(tls).map_err(failed)?,
+                Some(acceptor) => {
+                    acceptor.reload(tls).map_err(failed)?;
+                    tell_of(tls, &self.gateway.metrics);
+                }
                 None => {
                     let acceptor = acceptor(tls, &self.gateway.metrics).map_err(|e| vec![e.to_string()])?;
                     self.ports.tls = Some(Arc::new(acceptor));
                 }
             }
-            self.gateway.metrics.show_certificates(&tls.identities);
         }
         let (configured, upstreams) = (live.config.server.listen.clone(), live.upstreams.clone());
         self.gateway.put_in_force(live);

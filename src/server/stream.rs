@@ -5,6 +5,8 @@
 //! the proxy watches its client all the while: a read that fails with `TimedOut` ends the exchange, and leaves
 //! the proxy able to answer. Small writes are gathered, so that a head and a short body are one packet.
 
+mod described;
+
 use std::future::poll_fn;
 use std::io;
 use std::mem::{self, MaybeUninit};
@@ -13,13 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Buf as _, BytesMut};
-use pingora::protocols::raw_connect::ProxyDigest;
-use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
-    UniqueID, UniqueIDType,
-};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use super::deadline::Timer;
@@ -401,48 +397,5 @@ impl Drop for ClientStream {
             Ok(runtime) if unread => drop(runtime.spawn(linger(socket))),
             _ => socket.close(),
         }
-    }
-}
-
-impl std::fmt::Debug for ClientStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientStream").field("connection", &self.connection).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Shutdown for ClientStream {
-    async fn shutdown(&mut self) {
-        // There is nobody to tell when even closing fails.
-        let _ = tokio::io::AsyncWriteExt::shutdown(self).await;
-    }
-}
-
-impl UniqueID for ClientStream {
-    fn id(&self) -> UniqueIDType {
-        use std::os::fd::AsRawFd as _;
-        self.socket.as_ref().map_or(-1, Socket::as_raw_fd)
-    }
-}
-
-impl Ssl for ClientStream {}
-
-impl Peek for ClientStream {}
-
-impl GetTimingDigest for ClientStream {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for ClientStream {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
-    }
-}
-
-impl GetSocketDigest for ClientStream {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        None
     }
 }

@@ -9,18 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Serving;
-use crate::metrics::HandshakeError;
+use super::until_draining;
+use crate::clock::wall_clock;
+use crate::metrics::{HandshakeError, Metrics};
 use crate::tls::{Certificates, ServerTls};
 
 /// A line about failed handshakes is logged at most so often: anybody can cause one.
 const PAUSE: Duration = Duration::from_secs(60);
+
+/// How long a handshake that has begun may still take when the gateway drains.
+const LAST_CALL: Duration = Duration::from_secs(2);
 
 /// Shakes hands with clients.
 pub(super) struct Acceptor {
@@ -53,10 +58,18 @@ impl Acceptor {
         let gateway = &serving.gateway;
         let patience = gateway.live().config.server.header_timeout;
         let acceptor = TlsAcceptor::from(self.certificates.current());
-        let kind = match timeout(patience, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => kind(&error),
-            Err(_) => HandshakeError::Timeout,
+        let drained = async {
+            until_draining(serving.draining.clone()).await;
+            sleep(LAST_CALL).await;
+        };
+        let kind = tokio::select! {
+            biased;
+            shaken = acceptor.accept(socket) => match shaken {
+                Ok(stream) => return Some(stream),
+                Err(error) => kind(&error),
+            },
+            () = sleep(patience) => HandshakeError::Timeout,
+            () = drained => return None,
         };
         serving.metrics.count_handshake_error(kind);
         let second = gateway.clock.now().since(gateway.started).as_secs();
@@ -69,6 +82,15 @@ impl Acceptor {
             );
         }
         None
+    }
+}
+
+/// Says when the certificates expire, in the metrics, and which ones have, in the log.
+pub(super) fn tell_of(tls: &ServerTls, metrics: &Metrics) {
+    metrics.show_certificates(&tls.identities);
+    let now = wall_clock().as_second();
+    for identity in tls.identities.iter().filter(|identity| identity.expires() < now) {
+        warn!("the certificate {} has expired: clients will refuse it", identity.path().display());
     }
 }
 

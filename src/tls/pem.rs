@@ -61,7 +61,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Flaw> {
     })
 }
 
-fn is_certificate(certificate: &CertificateDer<'static>) -> bool {
+pub(super) fn is_certificate(certificate: &CertificateDer<'static>) -> bool {
     X509Certificate::from_der(certificate).is_ok_and(|(rest, _)| rest.is_empty())
 }
 

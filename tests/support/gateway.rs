@@ -68,6 +68,13 @@ impl Gateway {
         Self::spawn(&format!("[server]\nlisten = \"{address}\"\nthreads = 2\n{config}\n{PREAMBLE}"))
     }
 
+    /// The same, with environment variables.
+    #[track_caller]
+    pub(crate) fn start_with(config: &str, environment: &[(&str, &str)]) -> Self {
+        let config = format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}\n{PREAMBLE}");
+        Self::spawn_with(&config, environment)
+    }
+
     /// The same, with more keys in `[admin]`.
     #[track_caller]
     pub(crate) fn start_with_admin(config: &str, admin: &str) -> Self {
@@ -88,11 +95,17 @@ impl Gateway {
 
     #[track_caller]
     fn spawn(config: &str) -> Self {
+        Self::spawn_with(config, &[])
+    }
+
+    #[track_caller]
+    fn spawn_with(config: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("gateway.toml"), config).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .current_dir(folder.path())
             .env_remove("GATEWAY_CONFIG")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,17 +1,20 @@
-//! An HTTP/2 client: the h2 crate's, and one that writes frames itself, also what no proper client would.
+//! HTTP/2 clients, the h2 crate's and one that writes frames itself, also what no proper client would; and an upstream.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
+use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request};
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::http::Response;
 use super::{PATIENCE, tls};
@@ -247,4 +250,104 @@ impl Frames {
             }
         })
     }
+}
+
+/// An upstream that speaks HTTP/2. What it does with a request depends on the path:
+/// `/echo` sends the body back as it comes, and then trailers; `/refuse` answers with trailers alone; `/reset` resets
+/// the stream in the middle of an answer, when the body ends; `/wait` never answers; `/busy` refuses the first request.
+pub(crate) struct Upstream {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    _runtime: Runtime,
+}
+
+impl Upstream {
+    /// Starts one, with TLS or in the clear.
+    #[track_caller]
+    pub(crate) fn start(tls: Option<Arc<ServerConfig>>) -> Self {
+        let runtime = runtime();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = connections.clone();
+        let busy = Arc::new(AtomicBool::new(true));
+        runtime.spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                counter.fetch_add(1, Ordering::SeqCst);
+                let busy = busy.clone();
+                match tls.clone().map(TlsAcceptor::from) {
+                    None => drop(tokio::spawn(serve(socket, busy))),
+                    Some(acceptor) => drop(tokio::spawn(async move {
+                        if let Ok(stream) = acceptor.accept(socket).await {
+                            serve(stream, busy).await;
+                        }
+                    })),
+                }
+            }
+        });
+        Self { address, connections, _runtime: runtime }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many connections it has taken.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, busy: Arc<AtomicBool>) {
+    let Ok(mut connection) = h2::server::handshake(io).await else { return };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        let busy = busy.clone();
+        tokio::spawn(async move {
+            // However it ends, the client will notice.
+            let _ = answer(request, respond, &busy).await;
+        });
+    }
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    busy: &AtomicBool,
+) -> Result<(), h2::Error> {
+    let (head, mut body) = request.into_parts();
+    let field = |name: &str| head.headers.get(name).map_or("none", |value| value.to_str().unwrap());
+    let response = |status: u16| {
+        let response = http::Response::builder().status(status).header("content-type", "application/grpc");
+        response.header(
+            "x-seen",
+            format!("{} {} te={} host={}", head.method, head.uri, field("te"), field("host")),
+        )
+    };
+    match head.uri.path() {
+        "/refuse" => {
+            let refusal = response(200).header("grpc-status", "7").body(()).unwrap();
+            respond.send_response(refusal, true)?;
+        }
+        "/reset" => {
+            let mut send = respond.send_response(response(200).body(()).unwrap(), false)?;
+            send.send_data(Bytes::from("half"), false)?;
+            while let Some(Ok(_)) = body.data().await {}
+            send.send_reset(Reason::INTERNAL_ERROR);
+        }
+        "/busy" if busy.swap(false, Ordering::SeqCst) => respond.send_reset(Reason::REFUSED_STREAM),
+        "/wait" => std::future::pending().await,
+        _ => {
+            let mut send = respond.send_response(response(200).body(()).unwrap(), false)?;
+            while let Some(piece) = body.data().await {
+                let piece = piece?;
+                body.flow_control().release_capacity(piece.len())?;
+                send.send_data(piece, false)?;
+            }
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+            send.send_trailers(trailers)?;
+        }
+    }
+    Ok(())
 }

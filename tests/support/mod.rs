@@ -8,6 +8,7 @@ pub(crate) mod program;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,6 +31,17 @@ pub(crate) fn eventually<T>(description: &str, mut what: impl FnMut() -> Option<
         std::thread::sleep(pause);
     }
     panic!("still not after {PATIENCE:?}: {description}");
+}
+
+/// Sends messages through a WebSocket that sends them back, and closes it.
+#[track_caller]
+pub(crate) fn converse<S: Read + Write>(mut socket: tungstenite::WebSocket<S>) {
+    for text in ["hello".to_owned(), "x".repeat(100_000)] {
+        socket.send(text.as_str().into()).unwrap();
+        assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), text);
+    }
+    socket.close(None).unwrap();
+    while socket.read().is_ok() {}
 }
 
 /// A gateway with these settings in front of a mock backend: what follows `/` is forwarded.

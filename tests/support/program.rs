@@ -6,9 +6,15 @@ use std::process::{Command, Output, Stdio};
 /// Runs the gateway with these arguments in a folder that has this `gateway.toml`.
 #[track_caller]
 pub(crate) fn run(config: &str, arguments: &[&str]) -> Outcome {
+    run_with(config, arguments, &[])
+}
+
+/// The same, with environment variables.
+#[track_caller]
+pub(crate) fn run_with(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("gateway.toml"), config).unwrap();
-    run_in(folder.path(), arguments, &[])
+    run_in(folder.path(), arguments, environment)
 }
 
 /// Runs the gateway with these arguments and environment variables in a folder.

@@ -1,11 +1,18 @@
-//! The client's side of TLS, and the files of `tests/fixtures/tls`.
+//! The other side of TLS, as a client and as an upstream, and the files of `tests/fixtures/tls`.
 
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
+    SupportedProtocolVersion, version,
+};
+
+use super::upstream::RawUpstream;
 
 /// A file of `tests/fixtures/tls`.
 pub(crate) fn file(name: &str) -> PathBuf {
@@ -89,7 +96,50 @@ impl Client {
         self.host.try_into().unwrap()
     }
 
-    pub(super) fn start(&self) -> ClientConnection {
+    /// Its side of a handshake.
+    pub(crate) fn start(&self) -> ClientConnection {
         ClientConnection::new(Arc::new(self.config()), self.host()).unwrap()
     }
+}
+
+/// A server that speaks TLS and shows this certificate. It asks its clients for one if `asks`.
+pub(crate) fn server_config(identity: &str, asks: bool, protocols: &[&str]) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let clients = match asks {
+        false => WebPkiClientVerifier::no_client_auth(),
+        true => {
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots()), provider.clone()).build().unwrap()
+        }
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain(identity), key(identity))
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+/// An upstream that speaks TLS and HTTP/1.1. It answers with the name that it was asked for, and how many certificates
+/// its client has shown.
+pub(crate) fn upstream(identity: &'static str, asks: bool) -> RawUpstream {
+    let config = server_config(identity, asks, &["http/1.1"]);
+    RawUpstream::start(move |exchange| {
+        let connection = ServerConnection::new(config.clone()).unwrap();
+        let mut stream = StreamOwned::new(connection, exchange.socket.try_clone().unwrap());
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while let Ok(1) = stream.read(&mut byte) {
+            head.push(byte[0]);
+            if head.ends_with(b"\r\n\r\n") {
+                head.clear();
+                let name = stream.conn.server_name().unwrap_or("nobody").to_owned();
+                let shown = stream.conn.peer_certificates().map_or(0, <[_]>::len);
+                let body = format!("{name} {shown}");
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        }
+    })
 }

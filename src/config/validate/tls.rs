@@ -1,12 +1,13 @@
-//! `[server.tls]`: the files are read, so that what is wrong with one is told where it is named.
+//! `[server.tls]`, and `tls` of an upstream: the files are read, so that what is wrong with one is told where it is named.
 
 use std::path::Path;
-use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
 
 use super::super::item::Item;
-use super::super::problem::{Checked, Fault};
+use super::super::problem::{Checked, Fault, quoted};
 use super::super::section::Section;
-use crate::tls::{self, Flaw, Identity, ServerTls};
+use crate::tls::{self, ClientTls, Flaw, Identity, ServerTls};
 
 const CERTIFICATE: &str = "{ cert = \"api.pem\", key = \"api.key\" }";
 
@@ -57,12 +58,52 @@ pub(super) fn server(
         },
     );
     let client_authorities = section.optional("client_ca", |item| {
-        path(&item)
-            .and_then(|path| tls::read_authorities(path).map_err(|flaw| item.report(flaw.into())))
-            .map(Arc::new)
+        tls::read_authorities(path(&item)?).map_err(|flaw| item.report(flaw.into()))
     });
     section.finish();
     Ok(Some(ServerTls { identities: identities?, client_authorities: client_authorities? }))
+}
+
+/// Reads `tls` of an upstream: true, false, or how.
+pub(super) fn client(name: &str, item: &Item<'_>) -> Checked<Option<ClientTls>> {
+    let system_authorities = || tls::system_authorities().map_err(|flaw| item.report(flaw.into()));
+    if !item.is_table() {
+        return match item.boolean()? {
+            false => Ok(None),
+            true => Ok(Some(ClientTls {
+                authorities: system_authorities()?,
+                server_name: None,
+                verify: true,
+                identity: None,
+            })),
+        };
+    }
+    let section = item.section(format!("[upstreams.{}.tls]", name.escape_debug()), "{ ca = \"ca.pem\" }")?;
+    let authorities = section
+        .optional("ca", |item| tls::read_authorities(path(&item)?).map_err(|flaw| item.report(flaw.into())));
+    let server_name = section.optional("server_name", |item| {
+        item.parse("the name of a host", |text| match ServerName::try_from(text) {
+            Ok(_) => Ok(text.to_owned()),
+            Err(_) => Err(Fault::new(format!("{} is not the name of a host", quoted(text)))
+                .hint("write the name that is in the server's certificate, such as \"users.internal\"")),
+        })
+    });
+    let insecure = section.or("insecure", false, |item| item.boolean());
+    let identity = match section.get("cert").or(section.get("key")) {
+        Some(_) => identity(&section).map(Some),
+        None => Ok(None),
+    };
+    if let (Ok(true), Some(item)) = (insecure, section.get("ca")) {
+        let fault = Fault::new("`ca` does nothing where nothing is verified");
+        section.sink.report(item.key_span(), fault.hint("leave out `ca`, or `insecure = true`"));
+    }
+    section.finish();
+    Ok(Some(ClientTls {
+        authorities: authorities?.map_or_else(system_authorities, Ok)?,
+        server_name: server_name?,
+        verify: !insecure?,
+        identity: identity?,
+    }))
 }
 
 fn certificate(item: Item<'_>) -> Checked<Identity> {

@@ -9,7 +9,7 @@ use super::super::suggest;
 use super::super::value::{address, key};
 use super::super::values::Values;
 use super::super::{Balance, Health, Outlier, Upstream, UpstreamServer};
-use super::together;
+use super::{tls, together};
 use crate::limit::key::Key;
 
 /// More than this helps nobody.
@@ -31,6 +31,8 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
     let section = item.section(title, example)?;
     let servers = section.required("servers", "servers = [\"127.0.0.1:9000\"]", servers);
     let balance = section.or("balance", Balance::RoundRobin, |item| item.parse(BALANCE, balance));
+    let tls = section.or("tls", None, |item| tls::client(name, &item));
+    let http2 = section.or("http2", false, |item| item.boolean());
     let connect_timeout = section.or("connect_timeout", Duration::from_secs(2), |item| item.duration());
     let response_timeout = section.or("response_timeout", Duration::from_secs(30), |item| item.duration());
     let read_timeout = section.or("read_timeout", Duration::from_secs(300), |item| item.duration_or_zero());
@@ -43,6 +45,8 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
         name: name.to_owned(),
         servers: servers?,
         balance: balance?,
+        tls: tls?,
+        http2: http2?,
         connect_timeout: connect_timeout?,
         response_timeout: response_timeout?,
         read_timeout: Some(read_timeout?).filter(|timeout| !timeout.is_zero()),
