@@ -1,7 +1,9 @@
 //! The side port: metrics for Prometheus, health for whoever orchestrates, numbers for people.
 
 mod config;
+mod connections;
 mod failure;
+mod guard;
 mod limits;
 mod stats;
 mod token;
@@ -13,10 +15,10 @@ use std::thread;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use log::error;
 use tokio::runtime::Builder;
 
 use crate::gateway::Gateway;
@@ -33,11 +35,7 @@ pub fn start(listener: TcpListener, gateway: Arc<Gateway>) -> io::Result<()> {
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    let serve = move || {
-        if let Err(error) = runtime.block_on(axum::serve(listener, router(gateway)).into_future()) {
-            error!("the side port has failed: {error}");
-        }
-    };
+    let serve = move || runtime.block_on(connections::serve(listener, router(gateway)));
     thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
 }
 
@@ -51,6 +49,7 @@ fn router(gateway: Arc<Gateway>) -> Router {
         .route("/reload", post(config::reload))
         .route("/limits", get(limits::all))
         .route("/limits/{limit}/clients/{*key}", get(limits::client).delete(limits::reset))
+        .layer(from_fn_with_state(gateway.clone(), guard::guard))
         .with_state(gateway)
 }
 

@@ -105,13 +105,16 @@ pub struct Admin {
     pub listen: SocketAddr,
     /// What calls that change state must present; `None` refuses them all.
     pub token: Option<String>,
+    /// Hosts under which a browser may open it.
+    pub hosts: Vec<HostPattern>,
 }
 
 impl fmt::Debug for Admin {
     /// Without the token, which belongs in no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = self.token.as_ref().map(|_| "***");
-        f.debug_struct("Admin").field("listen", &self.listen).field("token", &token).finish()
+        let mut shown = f.debug_struct("Admin");
+        shown.field("listen", &self.listen).field("token", &token).field("hosts", &self.hosts).finish()
     }
 }
 

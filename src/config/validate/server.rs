@@ -14,7 +14,9 @@ use super::super::values::Values;
 use super::super::{AccessLog, Admin, Listener, LogFormat, LogTarget, Server};
 use super::Names;
 use super::listen::Place;
+use super::routes::odd;
 use super::tls;
+use crate::route::pattern::HostPattern;
 
 const LISTEN: &str = "an address such as \"0.0.0.0:8000\"";
 const DEFAULT_LISTENER: Listener = Listener {
@@ -179,7 +181,7 @@ pub(super) struct AdminRead {
 pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
     let Some(item) = item else {
         return AdminRead {
-            admin: Ok(Some(Admin { listen: DEFAULT_ADMIN, token: None })),
+            admin: Ok(Some(Admin { listen: DEFAULT_ADMIN, token: None, hosts: Vec::new() })),
             listen: Some((DEFAULT_ADMIN, None)),
         };
     };
@@ -199,13 +201,28 @@ pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
         Ok(address.map(|address| (address, Some(item.span().clone()))))
     });
     let token = section.or("token", None, |item| item.parse("a string", token));
+    let hosts = section.or("hosts", Vec::new(), |item| {
+        let example = "a host such as \"gateway.example.com\"";
+        item.values("hosts", |item| item.parse(example, page_host)).each_once(PartialEq::eq).all()
+    });
     section.finish();
     let listen = place.as_ref().ok().cloned().flatten();
     let admin = place.and_then(|place| {
-        let token = token?;
-        Ok(place.map(|(listen, _)| Admin { listen, token }))
+        let (token, hosts) = (token?, hosts?);
+        Ok(place.map(|(listen, _)| Admin { listen, token, hosts }))
     });
     AdminRead { admin, listen }
+}
+
+/// Parses a host under which a browser may open the side port.
+fn page_host(text: &str) -> Result<HostPattern, Fault> {
+    let fault = match text {
+        "" => Fault::new("an empty text names no host"),
+        "*" => Fault::new("`*` would let any page on the web use the side port"),
+        text => return text.parse().map_err(odd),
+    };
+    Err(fault
+        .hint("name the hosts under which you open it, such as \"gateway.example.com\" or \"*.example.com\""))
 }
 
 /// Parses a token, and never repeats it.
