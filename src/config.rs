@@ -32,6 +32,7 @@ pub use env::Env;
 pub use load::LoadError;
 pub use problem::{Position, Problem, Problems, Span};
 
+use crate::cors::Cors;
 use crate::limit::Rule;
 use crate::limit::key::Key;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
@@ -285,6 +286,8 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// Changes to the response's header fields before it goes to the client.
     pub response_headers: HeaderChanges,
+    /// What scripts of other origins may do; `None` leaves that to the upstream.
+    pub cors: Option<Cors>,
 }
 
 /// What a route does with a request.

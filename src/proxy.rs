@@ -6,6 +6,7 @@ pub(crate) mod admission;
 mod attempt;
 pub mod connection;
 pub mod context;
+mod cors;
 mod entry;
 mod forward;
 pub(crate) mod reply;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 use log::warn;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -52,8 +53,15 @@ impl Proxy {
     async fn send(&self, session: &mut Session, reply: &Reply, ctx: &mut Context) -> Result<()> {
         let (mut head, body) = reply.build(ctx.request_id.as_ref())?;
         self.settle(&head, ctx);
-        if let (true, Ok(route)) = (reply.is_configured(), self.route(ctx)) {
-            forward::change(&route.response_headers, &mut head)?;
+        if let Ok(route) = self.route(ctx) {
+            if reply.is_configured() {
+                forward::change(&route.response_headers, &mut head)?;
+            }
+            if let Some(cors) = &route.cors {
+                let origin = session.req_header().headers.get(header::ORIGIN);
+                let tell = if reply.is_permission() { cors::permit } else { cors::disclose };
+                tell(cors, origin, &mut head)?;
+            }
         }
         forward::add_own_fields(&mut head, ctx)?;
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
@@ -213,7 +221,8 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         self.settle(response, ctx);
-        forward::response(response, ctx)
+        let origin = session.req_header().headers.get(header::ORIGIN);
+        forward::response(response, origin, ctx)
     }
 
     fn fail_to_connect(

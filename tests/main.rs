@@ -12,6 +12,7 @@ mod access_log;
 mod charges;
 mod command_line;
 mod concurrency;
+mod cors;
 mod health;
 mod hostile_clients;
 mod http2;

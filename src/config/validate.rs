@@ -5,6 +5,7 @@
 
 mod action;
 mod ambiguity;
+mod cors;
 mod headers;
 mod limits;
 mod listen;

@@ -11,6 +11,7 @@ use super::reply::Reply;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::config::{Action, Route};
+use crate::cors;
 use crate::gateway::Live;
 use crate::limit::key::{Facts, Secret};
 use crate::limit::{Decision, fields};
@@ -34,6 +35,13 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
     let host = host(&request.headers)?;
     let path =
         normalise(path).map_err(|error| bad_request(&format!("the path cannot be read safely: {error}")))?;
+    if let Some(method) = cors::preflight(&request.method, &request.headers)
+        && let Match::Found { route, .. } = live.routes.find(&host, &path, &method)
+        && live.config.routes[route.index()].cors.is_some()
+    {
+        take(&live, route.index(), ctx);
+        return Err(Reply::permission());
+    }
     let (index, captures) = match live.routes.find(&host, &path, &request.method) {
         Match::Found { route, captures } => (route.index(), captures),
         Match::MethodNotAllowed { allow } => {
@@ -48,10 +56,8 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
         }
     };
     let route = &live.config.routes[index];
-    ctx.route = Some(index);
+    take(&live, index, ctx);
     ctx.captures = captures;
-    ctx.running = Some(Running::start(&live.traffic.route(Some(index)).in_flight));
-    ctx.deadline = route.timeout.map(|timeout| ctx.started.after(timeout));
     let located = Located { index, host: &host, path: &path, query };
     limit(&live, route, request, &located, now, ctx)?;
     if let Some(length) = content_length(&request.headers)
@@ -65,6 +71,13 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
         ctx.path = Some(path);
     }
     reply.map_or(Ok(()), Err)
+}
+
+/// Notes which route a request takes.
+fn take(live: &Live, index: usize, ctx: &mut Context) {
+    ctx.route = Some(index);
+    ctx.running = Some(Running::start(&live.traffic.route(Some(index)).in_flight));
+    ctx.deadline = live.config.routes[index].timeout.map(|timeout| ctx.started.after(timeout));
 }
 
 /// The answer to a body that is larger than the route takes.

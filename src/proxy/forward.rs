@@ -8,6 +8,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::admission::{X_REQUEST_ID, split_query};
 use super::context::Context;
+use super::cors;
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::{Action, HeaderChanges, Route};
 use crate::limit::fields::{self, Fields};
@@ -171,10 +172,20 @@ pub(super) fn check_response(response: &ResponseHeader, asked_to_upgrade: bool) 
 }
 
 /// Makes the upstream's response the one that the client receives.
-pub(super) fn response(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
+pub(super) fn response(
+    response: &mut ResponseHeader,
+    origin: Option<&HeaderValue>,
+    ctx: &Context,
+) -> Result<()> {
     remove_hop_by_hop(response);
-    if let Some(route) = ctx.route {
-        change(&ctx.live.config.routes[route].response_headers, response)?;
+    if let Some(route) = ctx.route.map(|route| &ctx.live.config.routes[route]) {
+        if route.cors.is_some() {
+            cors::silence(response);
+        }
+        change(&route.response_headers, response)?;
+        if let Some(cors) = &route.cors {
+            cors::disclose(cors, origin, response)?;
+        }
     }
     add_own_fields(response, ctx)
 }

@@ -31,6 +31,8 @@ pub(crate) struct Reply {
 pub(super) enum Body {
     /// Says what is wrong.
     Problem { detail: String, violated: Vec<String> },
+    /// Nothing: whether a browser has the permission that it asks for is in the fields.
+    Permission,
     /// What the configuration says.
     Plain { content_type: HeaderValue, text: Bytes },
 }
@@ -75,6 +77,11 @@ impl Reply {
             .with("Retry-After", HeaderValue::from(seconds))
     }
 
+    /// The answer to a browser that asks for permission.
+    pub(super) fn permission() -> Self {
+        Self { status: StatusCode::NO_CONTENT, fields: Vec::new(), body: Body::Permission }
+    }
+
     /// An answer from the configuration.
     pub(super) fn plain(status: StatusCode, content_type: HeaderValue, text: Bytes) -> Self {
         Self { status, fields: Vec::new(), body: Body::Plain { content_type, text } }
@@ -95,13 +102,18 @@ impl Reply {
     pub(crate) fn detail(&self) -> &str {
         match &self.body {
             Body::Problem { detail, .. } => detail,
-            Body::Plain { .. } => "",
+            Body::Permission | Body::Plain { .. } => "",
         }
     }
 
     /// Whether it is what the configuration says of a route, and no word of the gateway's own.
     pub(super) fn is_configured(&self) -> bool {
         matches!(self.body, Body::Plain { .. })
+    }
+
+    /// Whether it answers a browser that asks for permission.
+    pub(super) fn is_permission(&self) -> bool {
+        self.body == Body::Permission
     }
 
     /// The head, and the body that goes with it.
@@ -155,6 +167,7 @@ impl Reply {
             return None;
         }
         match &self.body {
+            Body::Permission => None,
             Body::Plain { content_type, text } => Some((content_type.clone(), text.clone())),
             Body::Problem { detail, violated } => {
                 let problem = Problem {

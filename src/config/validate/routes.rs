@@ -8,7 +8,7 @@ use super::super::problem::{Checked, Fault, Sink, Span, quoted};
 use super::super::section::Section;
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
-use super::{action, headers, limits, server, together};
+use super::{action, cors, headers, limits, server, together};
 use crate::route::pattern::{HostPattern, PathPattern, PatternError};
 
 /// What `[server]` says of every route.
@@ -83,6 +83,7 @@ fn route<'a>(
         section.optional("request_headers", |item| headers::changes(item, "request_headers", sink));
     let response_headers =
         section.optional("response_headers", |item| headers::changes(item, "response_headers", sink));
+    let cors = section.optional("cors", |item| cors::cors(&item, methods.as_deref().unwrap_or_default()));
     let place = section.get("path").map_or_else(|| section.span.clone(), |item| item.span().clone());
     section.finish();
     let matcher = matcher(name, place, &hosts, &path, &methods);
@@ -101,6 +102,7 @@ fn route<'a>(
             max_body_size: max_body_size?,
             request_headers: request_headers?.unwrap_or_default(),
             response_headers: response_headers?.unwrap_or_default(),
+            cors: cors?,
         })
     })();
     (route, matcher)
