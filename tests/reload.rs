@@ -153,6 +153,8 @@ fn new_listeners_are_served_and_those_that_are_gone_drain() {
     let mut idle = Connection::open(new);
     assert_eq!(idle.get("/users").status, 200);
     let mut running = Connection::open(new);
+    // A request is counted until just after its answer.
+    gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 0.0);
     running.send(request("GET", "/users?delay=500ms", &[], ""));
     gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 1.0);
     reload(&gateway, &config);
