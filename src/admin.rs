@@ -25,17 +25,29 @@ use crate::gateway::Gateway;
 use crate::metrics;
 use crate::upstream::Endpoint;
 
-/// Serves the side port on a thread of its own, so that it answers however busy the workers are.
+/// Serves the side port on a thread of its own, so that it answers however busy the workers are, until another process
+/// answers there.
 ///
 /// # Errors
 /// When the system gives no thread or does not take the socket.
-pub fn start(listener: TcpListener, gateway: Arc<Gateway>) -> io::Result<()> {
+pub fn start(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    handed_over: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let listener = {
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    let serve = move || runtime.block_on(connections::serve(listener, router(gateway)));
+    let serve = move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = handed_over => {}
+                () = connections::serve(listener, router(gateway)) => {}
+            }
+        });
+    };
     thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
 }
 

@@ -28,6 +28,10 @@ pub struct Args {
     #[arg(long)]
     pub check: bool,
 
+    /// Take over from the gateway that runs with this configuration: its listening sockets and its buckets.
+    #[arg(long, conflicts_with = "check")]
+    pub upgrade: bool,
+
     /// What to do; without a command, serve.
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -1,6 +1,5 @@
 //! The `gateway` program: parse, load, validate, serve.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -25,7 +24,7 @@ fn main() -> ExitCode {
         }
     };
     match args.command {
-        None if !args.check => serve(config, &args.config),
+        None if !args.check => serve(config, &args),
         None | Some(Command::Check) => {
             println!("{}: ok: {}", args.config.display(), config.summary());
             ExitCode::SUCCESS
@@ -40,9 +39,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config, path: &Path) -> ExitCode {
+fn serve(config: Config, args: &Args) -> ExitCode {
     logging::start();
-    match server::run(config, path) {
+    match server::run(config, &args.config, args.upgrade) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             error!("{reason}");

@@ -9,6 +9,7 @@ mod connection;
 mod deadline;
 mod files;
 mod framing;
+mod handover;
 mod head;
 mod http2;
 mod linger;
@@ -22,7 +23,8 @@ mod tables;
 mod tls;
 mod workers;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, io, process};
@@ -32,9 +34,11 @@ use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::files::Files;
+use self::handover::{Inherited, Label, Successor};
 use self::ports::Ports;
 use self::reload::Reloader;
 use self::tls::Acceptor;
@@ -63,6 +67,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The access log could not be opened.
     AccessLog(LogTarget, io::Error),
+    /// There is no process to take over from.
+    Upgrade(io::Error),
     /// The system gave no thread, timer or signal.
     System(io::Error),
     /// The certificates cannot be used.
@@ -79,6 +85,9 @@ impl fmt::Display for StartError {
                 write!(f, "cannot write the access log {}: {error}", path.display())
             }
             Self::AccessLog(LogTarget::Stdout, error) => write!(f, "cannot write the access log: {error}"),
+            Self::Upgrade(error) => {
+                write!(f, "no gateway that runs with this configuration can be taken over from: {error}")
+            }
             Self::System(error) => write!(f, "cannot start: {error}"),
             Self::Tls(error) => write!(f, "cannot speak TLS: {error}"),
             Self::Metrics(error) => write!(f, "cannot set up the metrics: {error}"),
@@ -95,14 +104,20 @@ impl From<io::Error> for StartError {
 }
 
 /// Serves the configuration, which was loaded from `path`, until a signal says to stop, and then until the last request
-/// is answered.
+/// is answered. With `upgrade` it takes over from the process that runs with it.
 ///
 /// # Errors
-/// When it cannot start: see [`StartError`]. Nothing has been served then.
-pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
-    let listeners = listener::bind_all(&config.server.listen, |_| true)?;
+/// When it cannot start: see [`StartError`]. Nothing has been served then, and a process that runs goes on.
+pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError> {
+    let mut inherited = upgrade.then(|| Inherited::take(path)).transpose().map_err(StartError::Upgrade)?;
+    let mut inherit = |label: &Label| inherited.as_mut().and_then(|inherited| inherited.socket(label));
+    let listeners = listener::open_all(&config.server.listen, |listener| inherit(&Label::of(*listener)))?;
     let admin = config.admin.as_ref().map(|admin| config::Listener { address: admin.listen, tls: false });
-    let admin_listener = admin.map(|admin| listener::bind(admin, false)).transpose()?;
+    let open_admin = |admin| match inherit(&Label::of_side_port(admin)) {
+        Some(socket) => listener::inherit(admin, socket),
+        None => listener::bind(admin, false),
+    };
+    let admin_listener = admin.map(open_admin).transpose()?;
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
     let threads = workers::count(config.server.threads)?;
     let access_log =
@@ -110,10 +125,15 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
     let tracer = config.tracing.as_ref().map(|tracing| start_tracer(tracing, &metrics)).transpose()?;
     let tls = config.server.tls.as_ref().map(|tls| acceptor(tls, &metrics)).transpose()?;
     let clock = Clock::monotonic();
-    let saved = config.limiter.snapshot.as_ref().and_then(|path| snapshot::load(path, &clock));
+    let workers = Workers::start(threads)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // From here on nothing fails.
+    let saved = match inherited {
+        Some(inherited) => inherited.buckets(&clock),
+        None => config.limiter.snapshot.as_ref().and_then(|path| snapshot::load(path, &clock)),
+    };
     let (gateway, mut reloads) = Gateway::new(config, saved, metrics, access_log, tracer, clock);
     let gateway = Arc::new(gateway);
-    let workers = Workers::start(threads)?;
     let (alive, all_gone) = mpsc::channel::<()>(1);
     let mut reloader = Reloader {
         path: path.to_owned(),
@@ -131,12 +151,14 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
         cared_for: Vec::new(),
     };
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
+        let (hand_over, handed_over) = watch::channel(false);
+        let mut admin_socket = None;
         if let Some(listener) = admin_listener {
             info!("side port on http://{}", listener.address());
-            admin::start(listener.into_std(), gateway.clone())?;
+            admin_socket = listener.try_clone().ok().map(|socket| (listener.configured(), socket));
+            admin::start(listener.into_std(), gateway.clone(), until_draining(handed_over))?;
         }
         tokio::spawn(tables::look_after(gateway.clone()));
         tokio::spawn(snapshot::keep(gateway.clone()));
@@ -146,12 +168,28 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
             reloader.ports.open(listener);
         }
         info!("ready");
-        serve(&mut reloader, &mut signals, &mut reloads).await;
+        let leaving = serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref()).await;
         gateway.drain();
         info!("draining");
-        reloader.ports.close();
-        finish(&gateway, all_gone, &mut signals).await;
-        snapshot::save(&gateway).await;
+        match leaving {
+            Leaving::Stopped => {
+                reloader.ports.close();
+                finish(&gateway, all_gone, &mut signals).await;
+                snapshot::save(&gateway).await;
+            }
+            Leaving::HandedOver(stream) => {
+                // Nobody listens for it if there is no side port.
+                let _ = hand_over.send(true);
+                reloader.ports.hand_over();
+                let giving = gateway.clone();
+                let given = spawn_blocking(move || handover::give_buckets(&stream, &giving)).await;
+                if !matches!(given, Ok(Ok(()))) {
+                    warn!("the buckets could not be given to the new process");
+                }
+                // The snapshot is the new process's by now.
+                finish(&gateway, all_gone, &mut signals).await;
+            }
+        }
         Ok(())
     });
     workers.stop();
@@ -164,14 +202,28 @@ pub fn run(config: Config, path: &Path) -> Result<(), StartError> {
     outcome
 }
 
-/// Serves until a signal says to stop, and reloads meanwhile, one after the other.
-async fn serve(reloader: &mut Reloader, signals: &mut Signals, reloads: &mut mpsc::Receiver<Waiting>) {
+/// Why a process leaves.
+enum Leaving {
+    /// A signal said so.
+    Stopped,
+    /// Another process has taken over, and waits for the buckets.
+    HandedOver(UnixStream),
+}
+
+/// Serves until a signal says to stop or another process takes over, and reloads meanwhile, one after the other.
+async fn serve(
+    reloader: &mut Reloader,
+    signals: &mut Signals,
+    reloads: &mut mpsc::Receiver<Waiting>,
+    admin_socket: Option<&(config::Listener, TcpListener)>,
+) -> Leaving {
+    let mut successor = Successor::wait(&reloader.path);
     let mut looks = interval(files::EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let waiting = tokio::select! {
             asked = signals.next() => match asked {
-                Asked::Stop => return,
+                Asked::Stop => return Leaving::Stopped,
                 Asked::Reload => {
                     if let Some(log) = &reloader.gateway.live().access_log {
                         log.reopen();
@@ -180,6 +232,22 @@ async fn serve(reloader: &mut Reloader, signals: &mut Signals, reloads: &mut mps
                 }
             },
             Some(waiting) = reloads.recv() => Some(waiting),
+            stream = successor.comes() => {
+                let mut sockets: Vec<_> =
+                    reloader.ports.sockets().map(|(listener, socket)| (Label::of(listener), socket)).collect();
+                if let Some((listener, socket)) = admin_socket
+                    && let Ok(socket) = socket.try_clone()
+                {
+                    sockets.push((Label::of_side_port(*listener), socket));
+                }
+                tokio::select! {
+                    () = signals.stop() => return Leaving::Stopped,
+                    ready = successor.gets_ready(stream, sockets) => match ready {
+                        Some(stream) => return Leaving::HandedOver(stream),
+                        None => continue,
+                    },
+                }
+            }
             _ = looks.tick() => {
                 if !reloader.gateway.live().config.server.watch || !reloader.files.have_changed() {
                     continue;
@@ -189,7 +257,7 @@ async fn serve(reloader: &mut Reloader, signals: &mut Signals, reloads: &mut mps
         };
         let outcome = tokio::select! {
             outcome = reloader.reload() => outcome,
-            () = signals.stop() => return,
+            () = signals.stop() => return Leaving::Stopped,
         };
         if let Some(waiting) = waiting {
             // Whoever asked may have gone.

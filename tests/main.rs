@@ -36,5 +36,6 @@ mod timelines;
 mod timeouts;
 mod tls;
 mod tracing;
+mod upgrade;
 mod upstream_failures;
 mod upstream_protocols;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderValue, Method, StatusCode};
 use pingora::apps::HttpServerApp as _;
@@ -33,6 +33,8 @@ pub(super) struct Serving {
     pub(super) tls: Option<Arc<Acceptor>>,
     /// Whether connections close after the request that is running.
     pub(super) closing: Arc<AtomicBool>,
+    /// Whether those between requests stay open for one more.
+    pub(super) patient: Arc<AtomicBool>,
     /// Becomes true when the listener drains.
     pub(super) draining: ShutdownWatch,
 }
@@ -70,12 +72,19 @@ impl Serving {
         let mut http2_may_begin = self.tls.is_none();
         let drained = until_draining(self.draining.clone());
         tokio::pin!(drained);
+        let mut heeds_drain = true;
         loop {
             let head = tokio::select! {
                 biased;
                 head = stream.next_head(http2_may_begin) => head,
                 // Nothing is lost with a connection between requests.
-                () = &mut drained, if stream.is_idle() => return,
+                () = &mut drained, if heeds_drain && stream.is_idle() => {
+                    if !self.patient.load(Ordering::Acquire) {
+                        return;
+                    }
+                    heeds_drain = false;
+                    continue;
+                }
             };
             let head = match head {
                 Ok(Beginning::Head(head)) => head,

@@ -40,10 +40,37 @@ impl Listener {
         self.configured
     }
 
+    /// The same socket again, to be given away.
+    pub(super) fn try_clone(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone()
+    }
+
     /// The socket, non-blocking.
     pub(super) fn into_std(self) -> TcpListener {
         self.socket
     }
+}
+
+/// A socket that another process has bound before.
+pub(super) fn inherit(configured: config::Listener, socket: TcpListener) -> Result<Listener, StartError> {
+    let address = || {
+        socket.set_nonblocking(true)?;
+        socket.local_addr()
+    };
+    let address = address().map_err(|error| StartError::Listen(configured.address, error))?;
+    Ok(Listener { socket, address, configured })
+}
+
+/// Opens all configured `listeners`, those that are `inherited` and the others anew, or none.
+pub(super) fn open_all(
+    listeners: &[config::Listener],
+    mut inherited: impl FnMut(&config::Listener) -> Option<TcpListener>,
+) -> Result<Vec<Listener>, StartError> {
+    let open = |listener: &config::Listener| match inherited(listener) {
+        Some(socket) => inherit(*listener, socket),
+        None => bind_one(*listener, listeners),
+    };
+    listeners.iter().map(open).collect()
 }
 
 /// Binds those of the configured `listeners` that are `wanted`: all of them, or none.
@@ -51,11 +78,16 @@ pub(super) fn bind_all(
     listeners: &[config::Listener],
     wanted: impl Fn(&config::Listener) -> bool,
 ) -> Result<Vec<Listener>, StartError> {
+    let wanted = listeners.iter().filter(|listener| wanted(listener));
+    wanted.map(|listener| bind_one(*listener, listeners)).collect()
+}
+
+/// Binds one of several listeners.
+fn bind_one(listener: config::Listener, all: &[config::Listener]) -> Result<Listener, StartError> {
     // An IPv6 socket takes IPv4 clients too, unless those have a socket of their own.
-    let has_ipv4 =
-        |port| listeners.iter().any(|other| other.address.is_ipv4() && other.address.port() == port);
-    let bind = |listener: &config::Listener| bind(*listener, has_ipv4(listener.address.port()));
-    listeners.iter().filter(|listener| wanted(listener)).map(bind).collect()
+    let port = listener.address.port();
+    let has_ipv4 = all.iter().any(|other| other.address.is_ipv4() && other.address.port() == port);
+    bind(listener, has_ipv4)
 }
 
 /// Binds one address.

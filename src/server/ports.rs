@@ -1,5 +1,6 @@
 //! The listeners that are open: each is served until it is no longer configured, or the gateway drains.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,8 +31,11 @@ pub(super) struct Ports {
 /// A listener that is open.
 pub(super) struct Port {
     configured: config::Listener,
+    /// To be given to a process that takes over; `None` if the system did not give another descriptor.
+    socket: Option<TcpListener>,
     drain: watch::Sender<bool>,
     closing: Arc<AtomicBool>,
+    patient: Arc<AtomicBool>,
 }
 
 impl Ports {
@@ -41,7 +45,8 @@ impl Ports {
         let scheme = if configured.tls { "https" } else { "http" };
         info!("listening on {scheme}://{}", listener.address());
         let (drain, draining) = watch::channel(false);
-        let closing = Arc::new(AtomicBool::new(false));
+        let (closing, patient) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let socket = listener.try_clone().ok();
         let serving = Arc::new(Serving {
             gateway: self.gateway.clone(),
             proxy: self.proxy.clone(),
@@ -49,9 +54,10 @@ impl Ports {
             tls: self.tls.clone().filter(|_| configured.tls),
             draining,
             closing: closing.clone(),
+            patient: patient.clone(),
         });
         tokio::spawn(listener::accept(listener, serving, self.workers.clone(), self.alive.clone()));
-        self.open.push(Port { configured, drain, closing });
+        self.open.push(Port { configured, socket, drain, closing, patient });
     }
 
     /// What the configuration says of those that are open.
@@ -71,9 +77,24 @@ impl Ports {
         });
     }
 
+    /// The sockets, to be given to a process that takes over.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = (config::Listener, TcpListener)> {
+        self.open.iter().filter_map(|port| Some((port.configured, port.socket.as_ref()?.try_clone().ok()?)))
+    }
+
     /// Drains all of them.
     pub(super) fn close(self) {
         self.open.iter().for_each(Port::drain);
+    }
+
+    /// Drains all of them for a process that has taken over: a connection between requests stays open for one more, since
+    /// a client may have sent it already.
+    pub(super) fn hand_over(self) {
+        for port in &self.open {
+            // Release: whoever is told to drain sees it.
+            port.patient.store(true, Ordering::Release);
+            port.drain();
+        }
     }
 }
 

@@ -99,7 +99,8 @@ fn folder(path: &Path) -> &Path {
     }
 }
 
-fn moment(clock: &Clock) -> Moment {
+/// This moment, on both clocks.
+pub(super) fn moment(clock: &Clock) -> Moment {
     let wall = wall_clock().as_nanosecond();
     Moment { wall: u64::try_from(wall).unwrap_or(0), clock: clock.now() }
 }

@@ -15,7 +15,7 @@ use super::{PATIENCE, eventually};
 /// A gateway of its own for a test. Dropping it kills it; when the test has failed, its log is printed.
 pub(crate) struct Gateway {
     child: Child,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     address: SocketAddr,
     admin: Option<SocketAddr>,
     log: Arc<Log>,
@@ -102,10 +102,24 @@ impl Gateway {
     fn spawn_with(config: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("gateway.toml"), config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.envs(environment.iter().copied());
+        Self::run(command, Arc::new(folder))
+    }
+
+    /// Starts a process that takes over from this one, and waits until it has.
+    #[track_caller]
+    pub(crate) fn upgrade(&self) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.arg("--upgrade");
+        Self::run(command, self.folder.clone())
+    }
+
+    #[track_caller]
+    fn run(mut command: Command, folder: Arc<TempDir>) -> Self {
+        let mut child = command
             .current_dir(folder.path())
             .env_remove("GATEWAY_CONFIG")
-            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

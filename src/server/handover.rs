@@ -1,0 +1,241 @@
+//! A new process takes over from one that runs: first the listening sockets, then, when it is ready for them, the buckets.
+//!
+//! The one that runs waits on a Unix socket whose name (in Linux' abstract namespace) is made of the configuration's path and the
+//! user. Whoever connects must be that user. The sockets go over as file descriptors; connections that come
+//! meanwhile wait in the kernel's queue, which both processes share, so none is refused. Then the new process says that it is
+//! ready, the old one stops accepting and writes its buckets as to a snapshot, and the new one begins.
+//!
+//! Until it has said so, nothing has changed for the old one.
+
+use std::future::pending;
+use std::io::{self, BufWriter, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, absolute};
+use std::time::Duration;
+
+use log::{debug, warn};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::SipHasher13;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::snapshot::moment;
+use crate::clock::Clock;
+use crate::config;
+use crate::gateway::Gateway;
+use crate::limit::snapshot::{self, Snapshot};
+
+/// How long the new process may take to get ready, and the old one to write its buckets.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long nobody is let in after that has failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the new process says when it is ready.
+const READY: u8 = b'r';
+
+/// The most sockets that go over: what the kernel takes in one message.
+const MOST: usize = 253;
+
+/// What a socket is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Label {
+    address: std::net::SocketAddr,
+    tls: bool,
+    side_port: bool,
+}
+
+impl Label {
+    /// That of a listener for clients.
+    pub(super) fn of(listener: config::Listener) -> Self {
+        Self { address: listener.address, tls: listener.tls, side_port: false }
+    }
+
+    /// That of the side port.
+    pub(super) fn of_side_port(listener: config::Listener) -> Self {
+        Self { side_port: true, ..Self::of(listener) }
+    }
+}
+
+/// The process that is to take over, once there is one.
+pub(super) struct Successor {
+    /// `None` if nobody can come.
+    door: Option<tokio::net::UnixListener>,
+}
+
+impl Successor {
+    /// Waits for a process with this configuration. Only one process can. Needs a runtime.
+    pub(super) fn wait(config: &Path) -> Self {
+        let open = || {
+            let door = UnixListener::bind_addr(&name(config)?)?;
+            door.set_nonblocking(true)?;
+            tokio::net::UnixListener::from_std(door)
+        };
+        let door = open().map_err(|error| match error.kind() {
+            // The one that this process takes over from, or a second one with the same file.
+            io::ErrorKind::AddrInUse => {
+                debug!("another process with this configuration can be taken over from");
+            }
+            _ => warn!("no process can take over from this one: {error}"),
+        });
+        Self { door: door.ok() }
+    }
+
+    /// Waits until one comes that may take over.
+    pub(super) async fn comes(&self) -> UnixStream {
+        loop {
+            let Some(door) = &self.door else { return pending().await };
+            match door.accept().await {
+                Ok((stream, _)) if may_take_over(&stream) => {
+                    if let Ok(stream) = stream.into_std() {
+                        return stream;
+                    }
+                }
+                Ok(_) => warn!("a process of another user has tried to take over"),
+                Err(error) => {
+                    warn!("no process can take over for a moment: {error}");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Gives it the sockets, and waits until it is ready to begin; `None` if that comes to nothing. Then nobody waits at the
+    /// door any more, since that is for the new process to do.
+    pub(super) async fn gets_ready(
+        &mut self,
+        stream: UnixStream,
+        sockets: Vec<(Label, TcpListener)>,
+    ) -> Option<UnixStream> {
+        let giving = spawn_blocking(move || give_sockets(&stream, &sockets).map(|()| stream)).await;
+        match giving {
+            Ok(Ok(stream)) => {
+                self.door = None;
+                Some(stream)
+            }
+            Ok(Err(error)) => {
+                warn!("a process was to take over, but has not: {error}");
+                None
+            }
+            Err(_) => None, // A task that panicked has said so already.
+        }
+    }
+}
+
+/// Whether whoever has connected may take over.
+fn may_take_over(peer: &tokio::net::UnixStream) -> bool {
+    let own = rustix::process::geteuid();
+    peer.peer_cred().is_ok_and(|peer| peer.uid() == own.as_raw() || peer.uid() == 0)
+}
+
+/// Gives sockets to a new process, and waits until that is ready to begin. Blocks.
+///
+/// # Errors
+/// When it goes away before, or takes too long.
+fn give_sockets(mut to: &UnixStream, sockets: &[(Label, TcpListener)]) -> io::Result<()> {
+    to.set_nonblocking(false)?;
+    to.set_read_timeout(Some(PATIENCE))?;
+    to.set_write_timeout(Some(PATIENCE))?;
+    let labels = serde_json::to_vec(&sockets.iter().map(|(label, _)| label).collect::<Vec<_>>())?;
+    let length = u32::try_from(labels.len()).map_err(io::Error::other)?.to_le_bytes();
+    let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other(format!("there are more than {MOST} sockets")));
+    }
+    // The descriptors go with the first byte.
+    let sent = rustix::net::sendmsg(to, &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    to.write_all(&length[sent..])?;
+    to.write_all(&labels)?;
+    let mut answer = [0];
+    to.read_exact(&mut answer)?;
+    match answer == [READY] {
+        true => Ok(()),
+        false => Err(io::Error::other("the new process speaks another language")),
+    }
+}
+
+/// Gives the buckets to a new process that has said it is ready. Blocks.
+///
+/// # Errors
+/// When it is gone.
+pub(super) fn give_buckets(to: &UnixStream, gateway: &Gateway) -> io::Result<()> {
+    gateway.live().limiter.save(moment(&gateway.clock), BufWriter::with_capacity(1 << 16, to))
+}
+
+/// What a process that runs has given to this one.
+pub(super) struct Inherited {
+    stream: UnixStream,
+    sockets: Vec<(Label, TcpListener)>,
+}
+
+impl Inherited {
+    /// Takes the sockets of the process that runs with this configuration.
+    ///
+    /// # Errors
+    /// When there is none, or it is on its way out, or it is another user's.
+    pub(super) fn take(config: &Path) -> io::Result<Self> {
+        let mut stream = UnixStream::connect_addr(&name(config)?)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut length = [0; 4];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = rustix::net::recvmsg(
+            &stream,
+            &mut [IoSliceMut::new(&mut length)],
+            &mut ancillary,
+            RecvFlags::CMSG_CLOEXEC,
+        )?;
+        let of_rights = |message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        };
+        let descriptors: Vec<OwnedFd> = ancillary.drain().filter_map(of_rights).flatten().collect();
+        stream.read_exact(&mut length[received.bytes..])?;
+        let mut labels = Vec::new();
+        (&stream).take(u32::from_le_bytes(length).into()).read_to_end(&mut labels)?;
+        let labels: Vec<Label> = serde_json::from_slice(&labels)?;
+        if labels.len() != descriptors.len() {
+            return Err(io::Error::other("not every socket has come over"));
+        }
+        let sockets = labels.into_iter().zip(descriptors.into_iter().map(TcpListener::from)).collect();
+        Ok(Self { stream, sockets })
+    }
+
+    /// The socket that has this label, if there was one.
+    pub(super) fn socket(&mut self, label: &Label) -> Option<TcpListener> {
+        let at = self.sockets.iter().position(|(other, _)| other == label)?;
+        Some(self.sockets.swap_remove(at).1)
+    }
+
+    /// Says that this process is ready to begin, and takes the buckets. From here on the other process serves no new
+    /// connections, so this one begins in any case.
+    pub(super) fn buckets(mut self, clock: &Clock) -> Option<Snapshot> {
+        let mut receive = || {
+            self.stream.write_all(&[READY])?;
+            let mut file = Vec::new();
+            self.stream.read_to_end(&mut file)?;
+            snapshot::check(&*file, file.len() as u64)?;
+            Snapshot::read(&*file, moment(clock))
+        };
+        receive().map_err(|error| warn!("the buckets have not come over, all are full: {error}")).ok()
+    }
+}
+
+/// Where a process with this configuration waits.
+fn name(config: &Path) -> io::Result<SocketAddr> {
+    let path = absolute(config)?;
+    let hash = SipHasher13::new().hash(path.as_os_str().as_encoded_bytes()).as_u128();
+    let user = rustix::process::geteuid().as_raw();
+    SocketAddr::from_abstract_name(format!("gateway-{user}-{hash:032x}"))
+}
