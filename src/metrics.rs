@@ -6,6 +6,8 @@
 mod families;
 pub mod latency;
 mod listener;
+#[cfg(target_os = "linux")]
+mod process;
 mod reloads;
 mod requests;
 mod traffic;
@@ -36,6 +38,8 @@ pub struct Metrics {
     /// By version: HTTP/1.0, HTTP/1.1, HTTP/2.
     protocols: [IntCounter; 3],
     reloads: Reloads,
+    #[cfg(target_os = "linux")]
+    process: process::Process,
     access_log_dropped: IntCounter,
     dropped_spans: IntCounter,
     limiter_clients: IntGauge,
@@ -70,11 +74,13 @@ impl Metrics {
         let registry = Registry::new();
         let families = Families::register(&registry)?;
         families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let metrics = Self {
+        Ok(Self {
             protocols: ["HTTP/1.0", "HTTP/1.1", "HTTP/2"]
                 .map(|protocol| families.protocols.with_label_values(&[protocol])),
             families,
             reloads: Reloads::register(&registry)?,
+            #[cfg(target_os = "linux")]
+            process: process::Process::register(&registry)?,
             access_log_dropped: counter(
                 &registry,
                 "gateway_access_log_dropped_lines_total",
@@ -97,10 +103,7 @@ impl Metrics {
                 "Times a request shared the overflow bucket because a limit keeps no more buckets.",
             )?,
             registry,
-        };
-        #[cfg(target_os = "linux")]
-        metrics.registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        Ok(metrics)
+        })
     }
 
     /// The metrics of what a configuration names. Those of the configuration `before` go on where a name stays.
@@ -167,6 +170,8 @@ impl Metrics {
         self.limiter_clients.set(whole(tables().map(|table| table.clients(now)).sum()));
         self.limiter_capacity.set(whole(tables().map(Table::capacity).sum()));
         self.limiter_overflow.inc_by(limiter.overflowed().saturating_sub(self.limiter_overflow.get()));
+        #[cfg(target_os = "linux")]
+        self.process.update();
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

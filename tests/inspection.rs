@@ -13,7 +13,7 @@ burst = 3
 [limits.per_client.overrides]
 "192.0.2.9" = "unlimited"
 [limits.per_key]
-rate = "10/s"
+rate = "20/h"
 burst = 20
 cost = 2
 key = ["header:X-Key", "path"]

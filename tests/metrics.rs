@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
-use crate::support::{forwarding, to_upstream};
+use crate::support::{eventually, forwarding, to_upstream};
 
 /// Each bucket of a histogram that has counted something, by its upper bound in seconds.
 fn buckets(gateway: &Gateway, histogram: &str, labels: &str) -> Vec<(f64, f64)> {
@@ -62,6 +62,12 @@ fn the_process_is_measured() {
     let mut connections: Vec<_> = (0..20).map(|_| gateway.connect()).collect();
     connections.iter_mut().for_each(|connection| assert_eq!(connection.get("/users").status, 200));
     assert!(gateway.metric("process_open_fds") >= before + 20.0);
+    // A tick of the system's clock is a hundredth of a second: less than a second of work can be told.
+    let cpu = gateway.metric("process_cpu_seconds_total");
+    eventually("CPU time passes", || {
+        let more = gateway.metric("process_cpu_seconds_total") - cpu;
+        (more > 0.0).then(|| assert!(more < 0.5, "{more}"))
+    });
 }
 
 #[test]

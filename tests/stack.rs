@@ -151,14 +151,22 @@ fn the_dashboard_asks_for_what_there_is() {
     let exposed = exposed();
     let dashboard: Value = serde_json::from_str(&read("config/grafana/dashboard.json")).unwrap();
     let mut ids = BTreeSet::new();
+    let mut shown = BTreeSet::new();
     for panel in dashboard["panels"].as_array().unwrap() {
         let title = panel["title"].as_str().unwrap();
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is taken");
         let Some(targets) = panel["targets"].as_array() else { continue };
         for target in targets {
-            Query::of(target["expr"].as_str().unwrap()).check(&exposed, title);
+            let query = Query::of(target["expr"].as_str().unwrap());
+            query.check(&exposed, title);
+            shown.extend(query.metrics.into_keys());
         }
     }
+    // A histogram is shown by its buckets.
+    let own = exposed.keys().filter(|name| name.starts_with("gateway_"));
+    let own = own.filter(|name| !name.ends_with("_seconds_sum") && !name.ends_with("_seconds_count"));
+    let hidden: Vec<_> = own.filter(|name| !shown.contains(*name)).collect();
+    assert!(hidden.is_empty(), "the dashboard does not show {hidden:?}");
     for variable in dashboard["templating"]["list"].as_array().unwrap() {
         // `label_values(SELECTOR, LABEL)`
         let Some(query) = variable["definition"].as_str() else { continue };
