@@ -236,6 +236,19 @@ impl Upstream {
         self.last_warned.swap(second + 1, Ordering::Relaxed) != second + 1
     }
 
+    /// How to connect to a server of this upstream, within `connect_timeout`, for a request that has a body.
+    pub fn peer_for_body(&self, server: &Endpoint, connect_timeout: Duration) -> Box<HttpPeer> {
+        let mut peer = self.peer(server, connect_timeout);
+        if self.config.http2 {
+            // The system does not see that a server takes nothing more of one request among others on a connection. When
+            // that has been noticed, the proxy still waits for an answer, without watching its client.
+            let response_timeout = self.config.response_timeout;
+            peer.options.write_timeout = Some(response_timeout);
+            peer.options.read_timeout = self.config.read_timeout.map(|timeout| timeout.max(response_timeout));
+        }
+        peer
+    }
+
     /// How to connect to a server of this upstream, within `connect_timeout`.
     pub fn peer(&self, server: &Endpoint, connect_timeout: Duration) -> Box<HttpPeer> {
         let mut peer = Box::new(match &self.tls {

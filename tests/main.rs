@@ -9,6 +9,7 @@
 mod support;
 
 mod access_log;
+mod broken_answers;
 mod charges;
 mod command_line;
 mod concurrency;

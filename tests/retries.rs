@@ -7,7 +7,7 @@ use mock_backend::MockBackend;
 use crate::support::gateway::Gateway;
 use crate::support::http::{Response, request};
 use crate::support::upstream::{Exchange, RawUpstream, dead_address};
-use crate::support::{backends, before_servers, eventually, quoted, to_upstream};
+use crate::support::{backends, before_servers, eventually, http2, quoted, to_upstream};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -82,6 +82,19 @@ fn a_body_is_sent_again_whole_or_not_at_all() {
     });
     pair.gateway.raw(request("PUT", "/echo", &[], &large)).is_problem(502);
     pair.saw(1, 0, 0);
+}
+
+#[test]
+fn a_client_of_http2_is_spared_as_well() {
+    let pair = Pair::start("", |exchange| {
+        exchange.read_head();
+        // The body's chunk and the last one.
+        exchange.read_exactly("5\r\nhello\r\n0\r\n\r\n".len());
+    });
+    let mut client = http2::Connection::open(pair.gateway.address());
+    let echoed = client.send(http2::request("PUT", "/echo", &[]), "hello");
+    assert_eq!(echoed.json()["body"], "hello");
+    pair.saw(1, 1, 1);
 }
 
 #[test]

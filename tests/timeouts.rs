@@ -100,21 +100,32 @@ fn a_request_that_nobody_takes() {
         exchange.read_head();
         exchange.stall(&waiting);
     });
+    a_large_request_is_late(&gateway);
+    drop(over);
+
+    let upstream = http2::Upstream::start(None);
+    let settings = "---\nresponse_timeout = \"300ms\"\nread_timeout = \"300ms\"\nhttp2 = true";
+    let gateway = Gateway::start(&to_upstream(upstream.address(), settings));
+    a_large_request_is_late(&gateway);
+}
+
+/// Sends a request that is larger than what the buffers on the way can hold, as far as it is taken, and reads the answer.
+#[track_caller]
+fn a_large_request_is_late(gateway: &Gateway) {
     let mut client = TcpStream::connect(gateway.address()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut sender = client.try_clone().unwrap();
     let sending = std::thread::spawn(move || {
-        // More than the buffers on the way can hold: the client sends as much as it can.
-        let _ = sender.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
+        // That it is not taken is what is tested.
+        let _ = sender.write_all(b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n\r\n");
         let _ = sender.write_all(&[b'x'; 10_000_000]);
     });
     let mut status = [0; 12];
     client.read_exact(&mut status).unwrap();
     assert_eq!(status, *b"HTTP/1.1 504");
-    counted(&gateway, "response_timeout", 1);
+    counted(gateway, "response_timeout", 1);
     // The gateway may have closed it.
     let _ = client.shutdown(Shutdown::Both);
-    drop(over);
     sending.join().unwrap();
 }
 

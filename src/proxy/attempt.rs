@@ -19,7 +19,7 @@ use crate::upstream::NoServer;
 
 impl Proxy {
     /// Begins an attempt: where to connect to.
-    pub(super) fn begin_attempt(&self, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    pub(super) fn begin_attempt(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let Action::Proxy { upstream: index, .. } = self.route(ctx)?.action else {
             return Err(Error::explain(ErrorType::InternalError, "the route has no upstream"));
         };
@@ -34,7 +34,10 @@ impl Proxy {
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
-        let peer = upstream.peer(&server, connect_timeout);
+        let peer = match session.is_body_empty() {
+            true => upstream.peer(&server, connect_timeout),
+            false => upstream.peer_for_body(&server, connect_timeout),
+        };
         ctx.attempt = Some(Attempt { upstream: index, server, started: now, head_sent: false, took: None });
         Ok(peer)
     }
@@ -108,7 +111,10 @@ impl Proxy {
         let (Some(attempt), None) = (&ctx.attempt, ctx.upstream_error) else { return };
         let silent = ctx.connection.as_ref().is_some_and(|connection| connection.is_silent());
         let kind = match error.esource() {
-            ErrorSource::Upstream => reply::upstream_error(error),
+            ErrorSource::Upstream => match reply::upstream_error(error) {
+                UpstreamError::ResponseTimeout if attempt.took.is_some() => UpstreamError::ReadTimeout,
+                kind => kind,
+            },
             _ if !reply::is_upstream_late(error, request_done) => return,
             _ if ctx.is_over(self.gateway.clock.now()) => UpstreamError::Timeout,
             _ if attempt.took.is_none() => UpstreamError::ResponseTimeout,

@@ -95,6 +95,13 @@ impl Exchange {
         Some(text)
     }
 
+    /// The target of the request whose head was read last, where requests come one after the other.
+    pub(crate) fn target(&self) -> String {
+        let received = self.received.lock().unwrap();
+        let head = String::from_utf8_lossy(received.last().unwrap()).into_owned();
+        head.split(' ').nth(1).unwrap().to_owned()
+    }
+
     /// Reads this many bytes more; false if the connection closes before.
     pub(crate) fn read_exactly(&mut self, count: usize) -> bool {
         self.socket.read_exact(&mut vec![0; count]).is_ok()
