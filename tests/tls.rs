@@ -144,6 +144,20 @@ fn what_is_not_tls_is_refused() {
 }
 
 #[test]
+fn what_is_odd_about_a_handshake_fills_no_log() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
+    let mut hello = Vec::new();
+    Client::new("ab.example").start().write_tls(&mut hello).unwrap();
+    // An address is no name to ask for (RFC 6066, section 3).
+    let at = hello.windows(10).position(|window| window == b"ab.example").unwrap();
+    hello[at..at + 10].copy_from_slice(b"10.0.0.100");
+    let mut connection = gateway.connect();
+    connection.send(hello);
+    assert_eq!(connection.take(1), [22], "a handshake goes on");
+    assert!(!gateway.log().contains("SNI"), "{}", gateway.log());
+}
+
+#[test]
 fn an_expired_certificate_is_warned_of() {
     let (gateway, _backend) = encrypted(&certificates(&["localhost", "expired"]), "");
     gateway.wait_for_log_line("expired.pem has expired");
