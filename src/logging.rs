@@ -2,10 +2,10 @@
 
 use env_logger::Env;
 
-/// What is logged unless the environment says otherwise. Pingora logs much that its clients and upstreams do to
-/// it; the gateway says that itself, once, where it knows what it means.
+/// What is logged unless the environment says otherwise. Pingora and rustls log much that clients and upstreams do to
+/// them; the gateway says that itself, once, where it knows what it means.
 const DEFAULT: &str =
-    "info,pingora=off,pingora_core=off,pingora_proxy=off,pingora_cache=off,pingora_pool=off";
+    "info,pingora=off,pingora_core=off,pingora_proxy=off,pingora_cache=off,pingora_pool=off,rustls=off";
 
 /// Starts logging, filtered by the environment variable `GATEWAY_LOG` (`error`, `warn`, `info`, …).
 pub fn start() {

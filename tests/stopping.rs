@@ -58,10 +58,11 @@ fn new_connections_are_refused_while_draining() {
 fn a_drain_waits_no_longer_than_the_config_says() {
     let (mut gateway, _backend) = forwarding("drain_timeout = \"200ms\"");
     let mut running = with_a_request_running(&gateway, "/sse?interval=10ms");
+    assert_eq!(running.response_head().status, 200);
     gateway.signal("TERM");
     assert_eq!(gateway.wait().code(), Some(0));
     assert!(gateway.log().contains("cut off"), "{}", gateway.log());
-    assert_eq!(running.response_head().status, 200);
+    running.rest();
 }
 
 #[test]

@@ -132,6 +132,22 @@ fn a_handshake_has_a_deadline() {
 }
 
 #[test]
+fn whoever_chooses_http2_must_begin_with_it() {
+    let (gateway, backend) = encrypted(&certificates(&["localhost"]), "header_timeout = \"200ms\"");
+    let client = || Client::new("localhost").speaking(&["h2"]);
+    let mut silent = connect(&gateway, client());
+    assert!(!silent.rest().starts_with(b"HTTP"));
+    let mut mistaken = connect(&gateway, client());
+    mistaken.send(request("GET", "/users", &[], ""));
+    assert!(!mistaken.rest().starts_with(b"HTTP"));
+    // And whoever does not choose it must not.
+    let mut other = connect(&gateway, Client::new("localhost").speaking(&["http/1.1"]));
+    other.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    other.response().is_problem(400);
+    assert_eq!(backend.count(), 0);
+}
+
+#[test]
 fn what_is_not_tls_is_refused() {
     let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
     let mut connection = gateway.connect();
@@ -141,6 +157,20 @@ fn what_is_not_tls_is_refused() {
     drop(gateway.connect());
     gateway.metric_becomes(&failures("closed", &gateway), 1.0);
     assert_eq!(try_get(&gateway, Client::new("localhost")).unwrap().status, 200);
+}
+
+#[test]
+fn what_is_odd_about_a_handshake_fills_no_log() {
+    let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
+    let mut hello = Vec::new();
+    Client::new("ab.example").start().write_tls(&mut hello).unwrap();
+    // An address is no name to ask for (RFC 6066, section 3).
+    let at = hello.windows(10).position(|window| window == b"ab.example").unwrap();
+    hello[at..at + 10].copy_from_slice(b"10.0.0.100");
+    let mut connection = gateway.connect();
+    connection.send(hello);
+    assert_eq!(connection.take(1), [22], "a handshake goes on");
+    assert!(!gateway.log().contains("SNI"), "{}", gateway.log());
 }
 
 #[test]

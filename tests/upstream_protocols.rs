@@ -131,6 +131,28 @@ fn an_upstream_that_speaks_no_tls() {
 }
 
 #[test]
+fn an_answer_that_breaks_off_is_not_taken_for_whole() {
+    for (head, whole) in [
+        // How long it is, only the end of the connection says; and that must be said in TLS.
+        ("HTTP/1.1 200 OK\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", false),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", true),
+    ] {
+        let upstream = tls::upstream_that_closes("localhost", format!("{head}half"), whole);
+        let gateway = in_front_of(upstream.address(), &trusting(""));
+        let mut client = Connection::open(gateway.address());
+        let answer = client.try_send(request("GET", "/", &[]), "");
+        let is_whole = whole && !head.contains("Length");
+        assert_eq!(answer.is_ok(), is_whole, "{head}, {whole}: {answer:?}");
+        let mut client = gateway.connect();
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let text = String::from_utf8(client.rest()).unwrap();
+        assert_eq!(text.ends_with("\r\n0\r\n\r\n"), is_whole, "{text}");
+    }
+}
+
+#[test]
 fn http2_in_the_clear_and_by_choice() {
     let plain = Upstream::start(None);
     let gateway = in_front_of(plain.address(), "http2 = true");

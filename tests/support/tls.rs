@@ -143,3 +143,18 @@ pub(crate) fn upstream(identity: &'static str, asks: bool) -> RawUpstream {
         }
     })
 }
+
+/// An upstream that speaks TLS, answers with these bytes, and closes: as TLS asks for, or by breaking off.
+pub(crate) fn upstream_that_closes(identity: &'static str, answer: String, orderly: bool) -> RawUpstream {
+    let config = server_config(identity, false, &["http/1.1"]);
+    RawUpstream::start(move |exchange| {
+        let connection = ServerConnection::new(config.clone()).unwrap();
+        let mut stream = StreamOwned::new(connection, exchange.socket.try_clone().unwrap());
+        let mut head = [0; 1024];
+        if stream.read(&mut head).is_ok() && stream.write_all(answer.as_bytes()).is_ok() && orderly {
+            stream.conn.send_close_notify();
+            // The gateway may be gone.
+            let _ = stream.flush();
+        }
+    })
+}
