@@ -5,6 +5,7 @@ mod connections;
 mod failure;
 mod guard;
 mod limits;
+mod openapi;
 mod stats;
 mod token;
 
@@ -13,14 +14,17 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
-use axum::extract::State;
+use axum::Router;
+use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::get;
 use tokio::runtime::Builder;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use self::openapi::Document;
 use crate::gateway::Gateway;
 use crate::metrics;
 use crate::upstream::Endpoint;
@@ -40,31 +44,45 @@ pub fn start(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
+    let router = router(gateway)?;
     let serve = move || {
         runtime.block_on(async {
             tokio::select! {
                 () = handed_over => {}
-                () = connections::serve(listener, router(gateway)) => {}
+                () = connections::serve(listener, router) => {}
             }
         });
     };
     thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
 }
 
-fn router(gateway: Arc<Gateway>) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/health", get(|| async { "ok\n" }))
-        .route("/ready", get(ready))
-        .route("/stats", get(async |State(gateway): State<Arc<Gateway>>| Json(stats::collect(&gateway))))
-        .route("/config", get(config::show))
-        .route("/reload", post(config::reload))
-        .route("/limits", get(limits::all))
-        .route("/limits/{limit}/clients/{*key}", get(limits::client).delete(limits::reset))
+fn router(gateway: Arc<Gateway>) -> serde_json::Result<Router> {
+    let (router, api) = calls().split_for_parts();
+    Ok(router
+        .route("/docs/", get(openapi::page))
+        .route("/docs/{*file}", get(openapi::file))
+        .layer(Extension(Document::new(api)?))
         .layer(from_fn_with_state(gateway.clone(), guard::guard))
-        .with_state(gateway)
+        .with_state(gateway))
 }
 
+/// Every call, with its description.
+fn calls() -> OpenApiRouter<Arc<Gateway>> {
+    OpenApiRouter::with_openapi(openapi::empty())
+        .routes(routes!(metrics))
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .routes(routes!(stats::show))
+        .routes(routes!(config::show))
+        .routes(routes!(config::reload))
+        .routes(routes!(limits::all))
+        .routes(routes!(limits::client, limits::reset))
+        .routes(routes!(openapi::openapi))
+        .routes(routes!(openapi::docs))
+}
+
+/// The metrics in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "numbers", responses((status = 200, description = "The metrics.", content_type = "text/plain", body = String)))]
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let (live, now) = (gateway.live(), gateway.clock.now());
     for (index, upstream) in live.upstreams.iter().enumerate() {
@@ -78,6 +96,17 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     }
 }
 
+/// Whether the process lives.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, description = "It does.", content_type = "text/plain", body = String)))]
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+/// Whether it can do its work.
+#[utoipa::path(get, path = "/ready", tag = "health", responses(
+    (status = 200, description = "It can.", content_type = "text/plain", body = String),
+    (status = 503, description = "Why it cannot: it drains, or an upstream has no usable server.", content_type = "text/plain", body = String),
+))]
 async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
     match gateway.ready() {
         Ok(()) => "ready\n".into_response(),

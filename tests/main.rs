@@ -28,6 +28,7 @@ mod reload;
 mod retries;
 mod routing;
 mod side_port;
+mod side_port_api;
 mod side_port_guard;
 mod snapshot;
 mod stack;

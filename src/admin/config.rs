@@ -8,29 +8,35 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::failure::Failure;
+use super::failure::{Error, Failure};
 use super::token;
 use crate::gateway::{Gateway, Outcome};
 
 /// The configuration in force, and how the last reload went.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Loaded {
+    #[schema(value_type = String, format = DateTime)]
     loaded_at: Timestamp,
     last_reload: Option<LastReload>,
+    /// As the file says it, without secrets.
+    #[schema(value_type = Object)]
     config: serde_json::Value,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct LastReload {
+    #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
     #[serde(flatten)]
     outcome: Reloaded,
 }
 
 /// What came of a reload.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Reloaded {
+    /// `success` or `failure`.
     outcome: &'static str,
     /// What the configuration has; `None` if it has problems.
     summary: Option<String>,
@@ -46,7 +52,8 @@ impl From<Outcome> for Reloaded {
     }
 }
 
-/// `GET /config`
+/// The configuration in force, without secrets, and how the last reload went.
+#[utoipa::path(get, path = "/config", operation_id = "config", tag = "configuration", responses((status = 200, description = "What is in force.", body = Loaded)))]
 pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Loaded> {
     let history = gateway.reloads.history();
     Json(Loaded {
@@ -56,7 +63,14 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Loaded> {
     })
 }
 
-/// `POST /reload`: 200 when the configuration is in force, 422 when it has problems.
+/// Reads the configuration again. If it has problems, nothing changes.
+#[utoipa::path(post, path = "/reload", tag = "configuration", security(("token" = [])), responses(
+    (status = 200, description = "It is in force.", body = Reloaded),
+    (status = 422, description = "It has problems: these.", body = Reloaded),
+    (status = 401, description = "The token is missing or wrong.", body = Error),
+    (status = 403, description = "No token is configured.", body = Error),
+    (status = 503, description = "The gateway is on its way out.", body = Error),
+))]
 pub(super) async fn reload(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,

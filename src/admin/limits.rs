@@ -7,15 +7,17 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::failure::Failure;
+use super::failure::{Error, Failure};
 use super::token;
 use crate::gateway::{Gateway, Live};
 use crate::limit::key::Fingerprint;
 use crate::limit::{Charge, Limit, Measure, Mode, Standing};
 
 /// A limit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Limit)]
 pub(super) struct Description {
     name: String,
     key: Vec<String>,
@@ -30,8 +32,9 @@ pub(super) struct Description {
 }
 
 /// What it counts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = Measure)]
 enum MeasureDescription {
     Rate {
         tokens_per_second: f64,
@@ -47,7 +50,7 @@ enum MeasureDescription {
 }
 
 /// How a client stands with a limit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Client {
     limit: String,
     /// As it may be shown.
@@ -57,8 +60,9 @@ pub(super) struct Client {
     standing: Option<StandingDescription>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = Standing)]
 enum StandingDescription {
     Bucket { burst: u32, tokens: u32, next_token_seconds: Option<f64>, full_in_seconds: f64 },
     InFlight { max_in_flight: u32, running: u32 },
@@ -71,7 +75,8 @@ struct Named<'a> {
     shown: Vec<String>,
 }
 
-/// `GET /limits`
+/// Each limit, and how many clients it remembers.
+#[utoipa::path(get, path = "/limits", operation_id = "limits", tag = "limits", responses((status = 200, description = "The limits.", body = Vec<Description>)))]
 pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Description>> {
     let now = gateway.clock.now();
     let describe = |limit: &Limit| {
@@ -109,7 +114,19 @@ pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Descrip
     Json(gateway.live().limiter.limits().iter().map(describe).collect())
 }
 
-/// `GET /limits/{limit}/clients/{key}`
+/// How a client stands with a limit.
+#[utoipa::path(get, path = "/limits/{limit}/clients/{*key}", tag = "limits",
+    params(
+        ("limit" = String, Path, description = "Its name."),
+        ("key" = String, Path, description = "The value of the limit's key; of a list, a segment for each, percent-encoded."),
+        ("missing" = Option<bool>, Query, description = "The client of this address without the header, cookie or parameter that the limit goes by."),
+    ),
+    responses(
+        (status = 200, description = "How it stands.", body = Client),
+        (status = 400, description = "No client of this limit is called so.", body = Error),
+        (status = 404, description = "There is no such limit.", body = Error),
+    ),
+)]
 pub(super) async fn client(
     State(gateway): State<Arc<Gateway>>,
     Path((limit, _)): Path<(String, String)>,
@@ -121,7 +138,22 @@ pub(super) async fn client(
     Ok(Json(describe(&gateway, named)))
 }
 
-/// `DELETE /limits/{limit}/clients/{key}`
+/// Fills a client's bucket.
+#[utoipa::path(delete, path = "/limits/{limit}/clients/{*key}", tag = "limits", security(("token" = [])),
+    params(
+        ("limit" = String, Path, description = "Its name."),
+        ("key" = String, Path, description = "The value of the limit's key; of a list, a segment for each, percent-encoded."),
+        ("missing" = Option<bool>, Query, description = "The client of this address without the header, cookie or parameter that the limit goes by."),
+    ),
+    responses(
+        (status = 200, description = "How it stands now.", body = Client),
+        (status = 400, description = "No client of this limit is called so.", body = Error),
+        (status = 401, description = "The token is missing or wrong.", body = Error),
+        (status = 403, description = "No token is configured.", body = Error),
+        (status = 404, description = "There is no such limit.", body = Error),
+        (status = 409, description = "There is nothing to fill.", body = Error),
+    ),
+)]
 pub(super) async fn reset(
     State(gateway): State<Arc<Gateway>>,
     Path((limit, _)): Path<(String, String)>,
@@ -153,7 +185,7 @@ fn find<'a>(live: &'a Live, limit: &str, uri: &Uri, query: Option<&str>) -> Resu
         key.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
     let (rule, secret) = (limit.rule(), live.limiter.secret());
     let (client, shown) = match (query, &*values) {
-        (Some("missing"), [address]) => {
+        (Some("missing" | "missing=true"), [address]) => {
             (rule.key.fingerprint_of_stand_in(address, secret), vec![address.clone()])
         }
         (None | Some(""), values) => {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Json;
+use axum::extract::State;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
@@ -13,7 +16,7 @@ use crate::metrics::RouteMetrics;
 use crate::metrics::latency::{Latency, Summary};
 
 /// All of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
     uptime_seconds: f64,
     draining: bool,
@@ -24,7 +27,7 @@ pub(super) struct Stats {
 }
 
 /// Requests, added up.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct Traffic {
     requests: u64,
     in_flight: i64,
@@ -35,7 +38,8 @@ struct Traffic {
 }
 
 /// What a limit decided.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LimitStats)]
 struct Limit {
     allowed: u64,
     refused: u64,
@@ -49,14 +53,15 @@ struct Limit {
 }
 
 /// Whom a limit refused most of late.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Offender {
     key: Vec<String>,
     refused_last_minute: u64,
 }
 
 /// How an upstream does.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UpstreamStats)]
 struct Upstream {
     usable: bool,
     servers: Vec<Server>,
@@ -65,14 +70,22 @@ struct Upstream {
 }
 
 /// How an address of a server does.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerStats)]
 struct Server {
     /// What the configuration calls it.
     server: String,
     /// `None` while its name has none.
+    #[schema(value_type = Option<String>)]
     address: Option<SocketAddr>,
     state: &'static str,
     in_flight: usize,
+}
+
+/// The numbers behind the metrics, added up.
+#[utoipa::path(get, path = "/stats", operation_id = "stats", tag = "numbers", responses((status = 200, description = "The numbers.", body = Stats)))]
+pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Stats> {
+    Json(collect(&gateway))
 }
 
 /// Adds it all up.

@@ -3,6 +3,7 @@
 use prometheus::Histogram;
 use prometheus::core::Metric as _;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Histograms with the same buckets, added up.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +15,7 @@ pub struct Latency {
 }
 
 /// What [`Latency`] comes to, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Summary {
     /// The mean.
     pub mean_ms: f64,
