@@ -32,6 +32,7 @@ pub use env::Env;
 pub use load::LoadError;
 pub use problem::{Position, Problem, Problems, Span};
 
+use crate::compression::Coding;
 use crate::cors::Cors;
 use crate::limit::Rule;
 use crate::limit::key::Key;
@@ -286,6 +287,8 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// Changes to the response's header fields before it goes to the client.
     pub response_headers: HeaderChanges,
+    /// How answers may be compressed, the best first; empty is not at all.
+    pub compression: Vec<Coding>,
     /// What scripts of other origins may do; `None` leaves that to the upstream.
     pub cors: Option<Cors>,
 }

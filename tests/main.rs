@@ -11,6 +11,7 @@ mod support;
 mod access_log;
 mod charges;
 mod command_line;
+mod compression;
 mod concurrency;
 mod cors;
 mod health;

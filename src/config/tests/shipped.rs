@@ -106,6 +106,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "request_headers",
         "response_headers",
         "content_type",
+        "compression",
         "origins",
         "headers",
         "expose",
