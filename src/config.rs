@@ -85,6 +85,10 @@ pub struct Server {
     pub max_header_size: usize,
     /// The largest request body, in bytes, where the route does not say.
     pub max_body_size: u64,
+    /// How many connections a client may have open at a time; `None` is no bound.
+    pub max_connections_per_client: Option<usize>,
+    /// How many requests a connection carries; `None` is no bound.
+    pub max_requests_per_connection: Option<u64>,
     /// Whether it is loaded again whenever a file changes that it is made of.
     pub watch: bool,
     /// The `Server` field of every answer; `None` sends none.

@@ -13,6 +13,7 @@ mod charges;
 mod command_line;
 mod compression;
 mod concurrency;
+mod connections;
 mod cors;
 mod health;
 mod hostile_clients;

@@ -49,6 +49,8 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "idle_timeout",
         "max_header_size",
         "max_body_size",
+        "max_connections_per_client",
+        "max_requests_per_connection",
         "server_header",
         "limits",
         "tls",
