@@ -32,6 +32,7 @@ pub use env::Env;
 pub use load::LoadError;
 pub use problem::{Position, Problem, Problems, Span};
 
+use crate::compression::Coding;
 use crate::cors::Cors;
 use crate::limit::Rule;
 use crate::limit::key::Key;
@@ -84,6 +85,10 @@ pub struct Server {
     pub max_header_size: usize,
     /// The largest request body, in bytes, where the route does not say.
     pub max_body_size: u64,
+    /// How many connections a client may have open at a time; `None` is no bound.
+    pub max_connections_per_client: Option<usize>,
+    /// How many requests a connection carries; `None` is no bound.
+    pub max_requests_per_connection: Option<u64>,
     /// Whether it is loaded again whenever a file changes that it is made of.
     pub watch: bool,
     /// The `Server` field of every answer; `None` sends none.
@@ -286,6 +291,8 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// Changes to the response's header fields before it goes to the client.
     pub response_headers: HeaderChanges,
+    /// How answers may be compressed, the best first; empty is not at all.
+    pub compression: Vec<Coding>,
     /// What scripts of other origins may do; `None` leaves that to the upstream.
     pub cors: Option<Cors>,
 }

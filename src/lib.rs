@@ -1,7 +1,7 @@
 //! `gateway`: a reverse proxy that reads its routes and token-bucket limits from a TOML file.
 //!
 //! Arrows point down only: `server` puts everything together; `proxy` and `admin` are what answers on its ports;
-//! below them, `route`, `limit`, `client`, `cors`, `upstream`, `metrics`, `access_log` and `trace` know nothing of each other's
+//! below them, `route`, `limit`, `client`, `cors`, `compression`, `upstream`, `metrics`, `access_log` and `trace` know nothing of each other's
 //! work; at the bottom is `clock`. `config` turns what the user wrote into plain types that all of them take.
 //! Only `server`, `proxy` and `upstream` know Pingora, so that policy is tested without sockets.
 
@@ -10,6 +10,7 @@ pub mod admin;
 pub mod cli;
 pub mod client;
 pub mod clock;
+pub mod compression;
 pub mod config;
 pub mod cors;
 pub mod gateway;

@@ -4,6 +4,7 @@
 
 pub(crate) mod admission;
 mod attempt;
+mod compress;
 pub mod connection;
 pub mod context;
 mod cors;
@@ -14,10 +15,11 @@ mod retry;
 mod span;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use log::warn;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -221,8 +223,33 @@ impl ProxyHttp for Proxy {
             session.set_keepalive(None);
         }
         self.settle(response, ctx);
-        let origin = session.req_header().headers.get(header::ORIGIN);
-        forward::response(response, origin, ctx)
+        forward::response(session.req_header(), response, ctx)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        ctx: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if let Some(encoder) = &mut ctx.encoder {
+            compress::body(encoder, body, end_of_stream)?;
+        }
+        Ok(None)
+    }
+
+    /// A body that trailers follow ends here. What is returned is sent in their place.
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        _trailers: &mut HeaderMap,
+        ctx: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        let Some(encoder) = &mut ctx.encoder else { return Ok(None) };
+        let mut rest = None;
+        compress::body(encoder, &mut rest, true)?;
+        Ok(rest)
     }
 
     fn fail_to_connect(

@@ -6,7 +6,9 @@
 //! a connection stays on one core; connections are dealt out in turn.
 
 mod connection;
+mod crowd;
 mod deadline;
+mod doorman;
 mod files;
 mod framing;
 mod handover;
@@ -15,6 +17,7 @@ mod http2;
 mod linger;
 mod listener;
 mod ports;
+mod quiet;
 mod reload;
 mod snapshot;
 mod socket;
@@ -145,6 +148,7 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
             workers: workers.dealer(),
             tls: tls.map(Arc::new),
             alive,
+            doorman: Arc::default(),
             open: Vec::new(),
         },
         files: Files::default(),

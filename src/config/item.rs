@@ -185,6 +185,11 @@ impl<'a> Item<'a> {
 
     /// A truth value.
     pub(super) fn boolean(&self) -> Checked<bool> {
+        self.boolean_or("")
+    }
+
+    /// A truth value, where the caller takes something else too, which is told: `, or a list`.
+    pub(super) fn boolean_or(&self, or: &str) -> Checked<bool> {
         let hint = match &self.node.value {
             Value::Boolean(value) => return Ok(*value),
             Value::Text { text, written } => match (text.trim().parse(), written) {
@@ -194,7 +199,7 @@ impl<'a> Item<'a> {
             },
             _ => None,
         };
-        Err(self.mismatch("true or false", hint))
+        Err(self.mismatch(&format!("true or false{or}"), hint))
     }
 
     /// A duration, which may be zero.

@@ -20,6 +20,7 @@ pub(super) struct Families {
     pub(super) upstream_retries: IntCounterVec,
     pub(super) upstream_server_up: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
+    pub(super) connections_refused: IntCounterVec,
     pub(super) handshake_errors: IntCounterVec,
     pub(super) certificates: IntGaugeVec,
     pub(super) protocols: IntCounterVec,
@@ -78,6 +79,11 @@ impl Families {
                 &["upstream", "server"],
             )?,
             connections: gauges("gateway_connections", "Open connections of clients.", &["listener"])?,
+            connections_refused: counters(
+                "gateway_connections_refused_total",
+                "Connections of clients that had as many as they may.",
+                &["listener"],
+            )?,
             handshake_errors: counters(
                 "gateway_tls_handshake_errors_total",
                 "TLS handshakes with clients that failed, by kind.",

@@ -48,6 +48,8 @@ impl HandshakeError {
 pub struct ListenerMetrics {
     /// `gateway_connections`
     pub connections: IntGauge,
+    /// `gateway_connections_refused_total`
+    pub refused: IntCounter,
     /// Empty where no TLS is spoken.
     handshake_errors: Vec<IntCounter>,
 }
@@ -59,6 +61,7 @@ impl ListenerMetrics {
             |kind: HandshakeError| families.handshake_errors.with_label_values(&[address, kind.label()]);
         Self {
             connections: families.connections.with_label_values(&[address]),
+            refused: families.connections_refused.with_label_values(&[address]),
             handshake_errors: HandshakeError::ALL.iter().filter(|_| tls).map(|kind| error(*kind)).collect(),
         }
     }

@@ -27,6 +27,8 @@ pub struct Connection {
     silence: AtomicU64,
     silent: AtomicBool,
     tunnel: AtomicBool,
+    /// It has carried as many requests as it may.
+    spent: AtomicBool,
 }
 
 impl Connection {
@@ -41,12 +43,18 @@ impl Connection {
             silence: AtomicU64::new(NEVER),
             silent: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
+            spent: AtomicBool::new(false),
         }
     }
 
     /// Whether it is to close after the request that is running.
     pub fn is_closing(&self) -> bool {
-        self.closing.load(Ordering::Relaxed)
+        self.closing.load(Ordering::Relaxed) || self.spent.load(Ordering::Relaxed)
+    }
+
+    /// It takes no request after the one that is running.
+    pub fn close_after_this(&self) {
+        self.spent.store(true, Ordering::Relaxed);
     }
 
     /// Notes when the head of the current request was whole.

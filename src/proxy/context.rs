@@ -10,6 +10,7 @@ use super::reply::Reply;
 use super::retry::Tries;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
+use crate::compression::Encoder;
 use crate::gateway::Current;
 use crate::limit::Tally;
 use crate::limit::key::Fingerprint;
@@ -54,6 +55,8 @@ pub struct Context {
     pub(super) tries: Tries,
     /// The server to try next.
     pub(super) next: Option<Hold>,
+    /// Compresses its answer.
+    pub(super) encoder: Option<Encoder>,
     /// What went wrong upstream.
     pub(super) upstream_error: Option<UpstreamError>,
     /// An answer of the gateway's own that a phase decided on when it failed.
@@ -83,6 +86,7 @@ impl Context {
             attempt: None,
             tries: Tries::default(),
             next: None,
+            encoder: None,
             upstream_error: None,
             reply: None,
             running: None,

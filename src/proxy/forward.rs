@@ -8,7 +8,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::admission::{X_REQUEST_ID, split_query};
 use super::context::Context;
-use super::cors;
+use super::{compress, cors};
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::{Action, HeaderChanges, Route};
 use crate::limit::fields::{self, Fields};
@@ -173,9 +173,9 @@ pub(super) fn check_response(response: &ResponseHeader, asked_to_upgrade: bool) 
 
 /// Makes the upstream's response the one that the client receives.
 pub(super) fn response(
+    request: &RequestHeader,
     response: &mut ResponseHeader,
-    origin: Option<&HeaderValue>,
-    ctx: &Context,
+    ctx: &mut Context,
 ) -> Result<()> {
     remove_hop_by_hop(response);
     if let Some(route) = ctx.route.map(|route| &ctx.live.config.routes[route]) {
@@ -183,8 +183,11 @@ pub(super) fn response(
             cors::silence(response);
         }
         change(&route.response_headers, response)?;
+        if !route.compression.is_empty() {
+            ctx.encoder = compress::head(&route.compression, request, response)?;
+        }
         if let Some(cors) = &route.cors {
-            cors::disclose(cors, origin, response)?;
+            cors::disclose(cors, request.headers.get(header::ORIGIN), response)?;
         }
     }
     add_own_fields(response, ctx)

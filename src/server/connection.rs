@@ -11,6 +11,7 @@ use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::net::TcpStream;
 
+use super::doorman::Doorman;
 use super::socket::Socket;
 use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest};
 use super::tls::Acceptor;
@@ -31,6 +32,8 @@ pub(super) struct Serving {
     pub(super) metrics: ListenerMetrics,
     /// `None` where no TLS is spoken.
     pub(super) tls: Option<Arc<Acceptor>>,
+    /// Whoever lets clients in.
+    pub(super) doorman: Arc<Doorman>,
     /// Whether connections close after the request that is running.
     pub(super) closing: Arc<AtomicBool>,
     /// Whether those between requests stay open for one more.
@@ -70,6 +73,7 @@ impl Serving {
             return self.serve_http2(stream, &connection).await;
         }
         let mut http2_may_begin = self.tls.is_none();
+        let mut left = server.max_requests_per_connection;
         let drained = until_draining(self.draining.clone());
         tokio::pin!(drained);
         let mut heeds_drain = true;
@@ -93,6 +97,12 @@ impl Serving {
                 Err(no_request) => return self.refuse(*stream, &connection, no_request).await,
             };
             http2_may_begin = false;
+            if let Some(left) = &mut left {
+                *left -= 1;
+                if *left == 0 {
+                    connection.close_after_this();
+                }
+            }
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelined_prefix(head);
             session.set_connection_user_context(Some(Box::new(connection.clone())));

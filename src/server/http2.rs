@@ -116,6 +116,12 @@ impl Serving {
                     closing = true;
                 }
             }
+            if !closing && config.max_requests_per_connection.is_some_and(|most| u64::from(accepted) >= most)
+            {
+                // What is on its way by now is answered all the same.
+                http2.graceful_shutdown();
+                closing = true;
+            }
             let cancelled = cancelled.load(Ordering::Relaxed);
             if malformed > MAX_MALFORMED || (cancelled > MAX_CANCELLED && cancelled > accepted / 2) {
                 http2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);

@@ -118,6 +118,7 @@ pub(super) async fn accept(
     alive: mpsc::Sender<()>,
 ) {
     let deal = |(socket, peer): (TcpStream, SocketAddr)| {
+        let Some(entry) = serving.doorman.let_in(&socket, peer, &serving) else { return };
         let (serving, alive) = (serving.clone(), alive.clone());
         // It was registered with this thread's runtime; the worker's is to wake it. A socket that cannot be
         // moved is as good as closed.
@@ -126,6 +127,7 @@ pub(super) async fn accept(
             if let Ok(socket) = TcpStream::from_std(socket) {
                 serving.serve(socket, peer).await;
             }
+            drop(entry);
             drop(alive);
         });
     };

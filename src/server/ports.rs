@@ -9,6 +9,7 @@ use pingora_proxy::HttpProxy;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Serving;
+use super::doorman::Doorman;
 use super::listener::{self, Listener};
 use super::tls::Acceptor;
 use super::workers::Dealer;
@@ -25,6 +26,7 @@ pub(super) struct Ports {
     pub(super) tls: Option<Arc<Acceptor>>,
     /// Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
     pub(super) alive: mpsc::Sender<()>,
+    pub(super) doorman: Arc<Doorman>,
     pub(super) open: Vec<Port>,
 }
 
@@ -52,6 +54,7 @@ impl Ports {
             proxy: self.proxy.clone(),
             metrics: self.gateway.metrics.listener(&listener.address().to_string(), configured.tls),
             tls: self.tls.clone().filter(|_| configured.tls),
+            doorman: self.doorman.clone(),
             draining,
             closing: closing.clone(),
             patient: patient.clone(),

@@ -6,7 +6,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use log::{info, warn};
@@ -16,13 +15,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Serving;
+use super::quiet::Quiet;
 use super::until_draining;
 use crate::clock::wall_clock;
 use crate::metrics::{HandshakeError, Metrics};
 use crate::tls::{Certificates, ServerTls};
-
-/// A line about failed handshakes is logged at most so often: anybody can cause one.
-const PAUSE: Duration = Duration::from_secs(60);
 
 /// How long a handshake that has begun may still take when the gateway drains.
 const LAST_CALL: Duration = Duration::from_secs(2);
@@ -30,14 +27,13 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 /// Shakes hands with clients.
 pub(super) struct Acceptor {
     certificates: Arc<Certificates>,
-    /// The second in which a failure may be logged again, on the gateway's clock.
-    quiet_until: AtomicU64,
+    quiet: Quiet,
 }
 
 impl Acceptor {
     /// Shows these certificates.
     pub(super) fn new(certificates: Arc<Certificates>) -> Self {
-        Self { certificates, quiet_until: AtomicU64::new(0) }
+        Self { certificates, quiet: Quiet::default() }
     }
 
     /// Shows what another configuration says, from the next connection on.
@@ -72,10 +68,7 @@ impl Acceptor {
             () = drained => return None,
         };
         serving.metrics.count_handshake_error(kind);
-        let second = gateway.clock.now().since(gateway.started).as_secs();
-        // Relaxed: one line more or less does no harm.
-        if second >= self.quiet_until.load(Ordering::Relaxed) {
-            self.quiet_until.store(second + PAUSE.as_secs(), Ordering::Relaxed);
+        if self.quiet.is_over(gateway) {
             info!(
                 "a TLS handshake of {peer} failed: {}; for a minute, others are only counted",
                 kind.label()

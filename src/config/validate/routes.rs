@@ -9,6 +9,7 @@ use super::super::section::Section;
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
 use super::{action, cors, headers, limits, server, together};
+use crate::compression::Coding;
 use crate::route::pattern::{HostPattern, PathPattern, PatternError};
 
 /// What `[server]` says of every route.
@@ -83,6 +84,7 @@ fn route<'a>(
         section.optional("request_headers", |item| headers::changes(item, "request_headers", sink));
     let response_headers =
         section.optional("response_headers", |item| headers::changes(item, "response_headers", sink));
+    let compression = section.or("compression", Vec::new(), |item| compression(&item));
     let cors = section.optional("cors", |item| cors::cors(&item, methods.as_deref().unwrap_or_default()));
     let place = section.get("path").map_or_else(|| section.span.clone(), |item| item.span().clone());
     section.finish();
@@ -102,6 +104,7 @@ fn route<'a>(
             max_body_size: max_body_size?,
             request_headers: request_headers?.unwrap_or_default(),
             response_headers: response_headers?.unwrap_or_default(),
+            compression: compression?,
             cors: cors?,
         })
     })();
@@ -137,6 +140,23 @@ fn methods(item: Item<'_>) -> Checked<Vec<http::Method>> {
     match methods.is_empty() {
         true => Err(item.report(matches_nothing("methods").hint("leave out `methods` for any method"))),
         false => Ok(methods),
+    }
+}
+
+/// A switch, or the codings that are offered, the best first.
+fn compression(item: &Item<'_>) -> Checked<Vec<Coding>> {
+    if !item.is_list() {
+        let switch = item.boolean_or(", or a list such as [\"br\", \"gzip\"]")?;
+        return Ok(if switch { Coding::ALL.to_vec() } else { Vec::new() });
+    }
+    let words = Coding::ALL.map(|coding| (coding.name(), coding));
+    let codings = item.values("content codings", |item| item.word(&words)).each_once(PartialEq::eq).all()?;
+    match codings.is_empty() {
+        true => Err(item.report(
+            Fault::new("with an empty list of codings nothing would be compressed")
+                .hint("name one at least, or leave out `compression`"),
+        )),
+        false => Ok(codings),
     }
 }
 

@@ -79,6 +79,8 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let idle_timeout = section.or("idle_timeout", default.idle_timeout, |item| item.duration());
     let max_header_size = section.or("max_header_size", default.max_header_size, header_size);
     let max_body_size = section.or("max_body_size", DEFAULT_MAX_BODY_SIZE, |item| item.size());
+    let max_connections = section.or("max_connections_per_client", 0, |item| item.integer(0..=1_000_000));
+    let max_requests = section.or("max_requests_per_connection", 0, |item| item.integer(0..=1_000_000_000));
     let server_header = section.or("server_header", default.server_header, |item| {
         item.parse("a string", |text| Ok(Some(header_value(text)?).filter(|value| !value.is_empty())))
     });
@@ -98,6 +100,8 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             idle_timeout: idle_timeout?,
             max_header_size: max_header_size?,
             max_body_size: max_body_size?,
+            max_connections_per_client: usize::try_from(max_connections?).ok().filter(|&most| most > 0),
+            max_requests_per_connection: Some(max_requests?).filter(|&most| most > 0),
             watch: watch?,
             server_header: server_header?,
         })
@@ -128,6 +132,8 @@ fn default_server() -> Server {
         idle_timeout: Duration::from_secs(60),
         max_header_size: 64 << 10,
         max_body_size: DEFAULT_MAX_BODY_SIZE,
+        max_connections_per_client: None,
+        max_requests_per_connection: None,
         watch: false,
         server_header: Some(HeaderValue::from_static("gateway")),
     }

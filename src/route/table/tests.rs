@@ -26,6 +26,7 @@ fn route(text: &str) -> Route {
         max_body_size: 0,
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
+        compression: Vec::new(),
         cors: None,
     }
 }

@@ -1,0 +1,207 @@
+//! Which answers are compressed, and how (RFC 9110, sections 8.4 and 12.5.3).
+//!
+//! Policy on header fields only; [`Encoder`] does the work. An answer is left alone unless compressing it is safe, allowed and
+//! worth it.
+
+mod accept;
+mod encoder;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+pub use self::encoder::Encoder;
+
+/// Smaller bodies fit into one packet anyway.
+const MIN_SIZE: u64 = 1024;
+
+/// Fields whose value is true of the bytes as the upstream has sent them, and of no others: they go when these change.
+pub const OF_THE_BYTES: [HeaderName; 6] = [
+    header::CONTENT_LENGTH,
+    header::ACCEPT_RANGES,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+/// Types that shrink, other than `text/*` and those that end in [`SUFFIXES`].
+const TYPES: [&str; 12] = [
+    "application/graphql",
+    "application/javascript",
+    "application/json",
+    "application/ndjson",
+    "application/rtf",
+    "application/wasm",
+    "application/x-javascript",
+    "application/x-ndjson",
+    "application/xml",
+    "application/yaml",
+    "font/otf",
+    "font/ttf",
+];
+
+/// What types are written in.
+const SUFFIXES: [&str; 3] = ["+json", "+xml", "+yaml"];
+
+/// A content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// All of them, by what they usually save.
+    pub const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
+
+    /// Its name in `Content-Encoding`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// What is to be done with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is sent as it is, to everybody.
+    Keep,
+    /// It is sent as it is to this client, but not to every other.
+    KeepForThis,
+    /// It is compressed.
+    Compress(Coding),
+}
+
+/// What is to be done with an answer, where these codings are offered, the best first.
+pub fn plan(offered: &[Coding], request: &HeaderMap, status: StatusCode, answer: &HeaderMap) -> Plan {
+    if !is_eligible(status, answer) {
+        return Plan::Keep;
+    }
+    accept::best(request, offered).map_or(Plan::KeepForThis, Plan::Compress)
+}
+
+/// The validator of a compressed answer: another one than that of the same content with other bytes, so a weak one.
+/// `None` if there is none that could be made of this.
+pub fn weak(etag: &HeaderValue) -> Option<HeaderValue> {
+    match etag.as_bytes() {
+        [b'W', b'/', ..] => Some(etag.clone()),
+        strong @ [b'"', ..] => HeaderValue::from_bytes(&[b"W/", strong].concat()).ok(),
+        _ => None,
+    }
+}
+
+fn is_eligible(status: StatusCode, answer: &HeaderMap) -> bool {
+    let is_whole = !status.is_informational()
+        && !matches!(
+            status,
+            StatusCode::NO_CONTENT
+                | StatusCode::RESET_CONTENT
+                | StatusCode::PARTIAL_CONTENT
+                | StatusCode::NOT_MODIFIED
+        );
+    let fixed =
+        [header::CONTENT_ENCODING, header::CONTENT_RANGE].iter().any(|name| answer.contains_key(name));
+    let length = answer.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    is_whole
+        && !fixed
+        && length.is_none_or(|length: u64| length >= MIN_SIZE)
+        && answer.get(header::CONTENT_TYPE).is_some_and(shrinks)
+        && !answer.get_all(header::CACHE_CONTROL).iter().any(forbids_transforming)
+}
+
+/// Whether bodies of this type get smaller.
+fn shrinks(content_type: &HeaderValue) -> bool {
+    let essence = content_type.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
+    let ends = |suffix: &str| {
+        let at = essence.len().saturating_sub(suffix.len());
+        essence[at..].eq_ignore_ascii_case(suffix.as_bytes())
+    };
+    essence.get(..5).is_some_and(|family| family.eq_ignore_ascii_case(b"text/"))
+        || TYPES.into_iter().any(is)
+        || SUFFIXES.into_iter().any(ends)
+}
+
+/// RFC 9111, section 5.2.2.6.
+fn forbids_transforming(cache_control: &HeaderValue) -> bool {
+    cache_control
+        .as_bytes()
+        .split(|&byte| byte == b',')
+        .any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn planned(status: u16, answer: &[(&'static str, &'static str)]) -> Plan {
+        let request = headers(&[("accept-encoding", "gzip")]);
+        plan(&Coding::ALL, &request, StatusCode::from_u16(status).unwrap(), &headers(answer))
+    }
+
+    #[test]
+    fn what_shrinks_and_may_be_changed_is_compressed() {
+        let html = ("content-type", "Text/HTML; charset=utf-8");
+        for fields in [
+            vec![html],
+            vec![html, ("content-length", "1024")],
+            vec![("content-type", "application/problem+json")],
+            vec![("content-type", "application/JSON;x")],
+            vec![("content-type", "image/svg+xml")],
+            vec![html, ("cache-control", "no-store"), ("cache-control", "max-age=1")],
+        ] {
+            assert_eq!(planned(200, &fields), Plan::Compress(Coding::Gzip), "{fields:?}");
+        }
+        assert_eq!(planned(404, &[html]), Plan::Compress(Coding::Gzip));
+    }
+
+    #[test]
+    fn everything_else_is_left_alone() {
+        let html = ("content-type", "text/html");
+        for fields in [
+            vec![],
+            vec![("content-type", "image/png")],
+            vec![("content-type", "application/grpc")],
+            vec![("content-type", "")],
+            vec![("content-type", "json")],
+            vec![html, ("content-length", "1023")],
+            vec![html, ("content-encoding", "br")],
+            vec![html, ("content-encoding", "identity")],
+            vec![html, ("content-range", "bytes 0-1/2")],
+            vec![html, ("cache-control", "private, No-Transform")],
+        ] {
+            assert_eq!(planned(200, &fields), Plan::Keep, "{fields:?}");
+        }
+        for status in [101, 103, 204, 205, 206, 304] {
+            assert_eq!(planned(status, &[html]), Plan::Keep, "{status}");
+        }
+        let request = HeaderMap::new();
+        assert_eq!(
+            plan(&Coding::ALL, &request, StatusCode::OK, &headers(&[html])),
+            Plan::KeepForThis,
+            "a cache is to know"
+        );
+    }
+
+    #[test]
+    fn a_validator_becomes_weak() {
+        let weakened = |etag| weak(&HeaderValue::from_static(etag));
+        assert_eq!(weakened("\"a\"").unwrap(), "W/\"a\"");
+        assert_eq!(weakened("W/\"a\"").unwrap(), "W/\"a\"");
+        assert_eq!(weakened("a"), None);
+    }
+}

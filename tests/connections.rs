@@ -1,0 +1,67 @@
+//! How many connections a client may have, and what they carry.
+
+use crate::support::http::Connection;
+use crate::support::http2;
+use crate::support::{eventually, forwarding};
+
+#[test]
+fn a_client_has_so_many_connections_and_no_more() {
+    let (gateway, _backend) = forwarding("max_connections_per_client = 2");
+    let mut held = [gateway.connect(), gateway.connect()];
+    for connection in &mut held {
+        assert_eq!(connection.get("/users").status, 200);
+    }
+    for _ in 0..3 {
+        assert!(gateway.connect().is_closed(), "not a byte is answered");
+    }
+    let series = format!(r#"gateway_connections_refused_total{{listener="{}"}}"#, gateway.address());
+    gateway.metric_becomes(&series, 3.0);
+    gateway.wait_for_log_line("has 2 connections, and is refused another");
+    assert_eq!(gateway.log().matches("is refused another").count(), 1, "the others are only counted");
+    let [mut first, second] = held;
+    drop(second);
+    eventually("there is room for another", || {
+        let mut connection = gateway.connect();
+        connection.try_send("GET /users HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
+        connection.try_response().filter(|response| response.status == 200)
+    });
+    assert_eq!(first.get("/users").status, 200);
+}
+
+#[test]
+fn the_connections_of_a_trusted_proxy_are_not_counted() {
+    let settings = "max_connections_per_client = 1\ntrusted_proxies = [\"127.0.0.0/8\"]";
+    let (gateway, _backend) = forwarding(settings);
+    let mut connections: Vec<Connection> = (0..4).map(|_| gateway.connect()).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.get("/users").status, 200);
+    }
+}
+
+#[test]
+fn a_connection_carries_so_many_requests_and_closes() {
+    let (gateway, _backend) = forwarding("max_requests_per_connection = 3");
+    let mut connection = gateway.connect();
+    for _ in 0..2 {
+        assert_ne!(connection.get("/users").header("connection"), Some("close"));
+    }
+    let last = connection.get("/users");
+    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    assert!(connection.is_closed());
+    // Answers of the gateway's own count too.
+    let mut connection = gateway.connect();
+    for _ in 0..2 {
+        assert_ne!(connection.get("/a%2fb").header("connection"), Some("close"));
+    }
+    assert_eq!(connection.get("/a%2fb").header("connection"), Some("close"));
+    assert!(connection.is_closed());
+}
+
+#[test]
+fn over_http2_too() {
+    let (gateway, _backend) = forwarding("max_requests_per_connection = 2");
+    let mut connection = http2::Connection::open(gateway.address());
+    assert_eq!(connection.get("/users").status, 200);
+    assert_eq!(connection.get("/users").status, 200);
+    assert_eq!(connection.closed(), None, "in an orderly way");
+}
