@@ -21,7 +21,7 @@ use log::warn;
 use prometheus::IntCounter;
 
 pub use self::entry::{Entry, Names, Tokens};
-use self::output::{Output, Sink};
+use self::output::Output;
 use crate::config::{self, LogFormat};
 
 /// A buffer that holds as much takes no more lines.
@@ -65,7 +65,7 @@ impl AccessLog {
     /// # Errors
     /// When its file cannot be opened, or its thread not be started.
     pub fn open(config: &config::AccessLog, workers: usize, dropped: IntCounter) -> io::Result<Self> {
-        let output = Output::new(Sink::open(config.target.clone())?);
+        let output = Output::open(config.target.clone())?;
         let shared = Arc::new(Shared {
             buffers: (0..workers.max(1)).map(|_| Buffer::default()).collect(),
             dropped,

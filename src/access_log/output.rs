@@ -1,10 +1,11 @@
 //! Where lines go: a file or stdout, and what becomes of lines that it does not take.
 //!
 //! A disk that is full may take half a line. The rest of that line is kept and written before anything else, so a
-//! log that recovers has no line that is torn.
+//! log that recovers has no line that is torn. A file that ends in half a line, because the process before this one could
+//! not finish it, gets an end of line first.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -39,10 +40,12 @@ impl Sink {
         Ok(Self { target, file })
     }
 
-    /// Opens it by its name again, or keeps what is open.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        self.file = open(&self.target)?;
-        Ok(())
+    /// What has to be written first, so that the next line begins on a line of its own.
+    fn missing(&self) -> &'static [u8] {
+        match &self.target {
+            LogTarget::File(path) if ends_in_half_a_line(path).unwrap_or(false) => b"\n",
+            _ => b"",
+        }
     }
 }
 
@@ -67,15 +70,23 @@ fn open(target: &LogTarget) -> io::Result<File> {
     }
 }
 
+fn ends_in_half_a_line(path: &Path) -> io::Result<bool> {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(false);
+    }
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
 fn is_fifo(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 
 impl<W: Write> Output<W> {
-    pub(super) fn new(to: W) -> Self {
-        Self { to, rest: Vec::new() }
-    }
-
     /// Writes whole lines, or as many of them as can be.
     pub(super) fn write(&mut self, lines: &[u8]) -> Written {
         let (written, result) = write_most(&mut self.to, &self.rest);
@@ -92,18 +103,26 @@ impl<W: Write> Output<W> {
         Written { lost: count(&left[rest..]), error: Some(error) }
     }
 
-    /// Gives up on a line that was written in part: how many that are.
+    /// Gives up on a line that was written in part: how many that are. One that lacks its end alone is not lost.
     pub(super) fn abandon(&mut self) -> u64 {
-        let lines = count(&self.rest);
+        let lost = self.rest.len() > 1;
         self.rest.clear();
-        lines
+        lost.into()
     }
 }
 
 impl Output<Sink> {
-    /// Opens the file again. What was written in part to the old one stays there.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        self.to.reopen()
+    pub(super) fn open(target: LogTarget) -> io::Result<Self> {
+        let to = Sink::open(target)?;
+        Ok(Self { rest: to.missing().to_vec(), to })
+    }
+
+    /// Opens the file by its name again, or keeps what is open. How many lines stay written in part in the old one.
+    pub(super) fn reopen(&mut self) -> io::Result<u64> {
+        self.to = Sink::open(self.to.target.clone())?;
+        let lost = self.abandon();
+        self.rest.extend_from_slice(self.to.missing());
+        Ok(lost)
     }
 }
 
@@ -130,6 +149,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn output(room: usize) -> Output<Disk> {
+        Output { to: Disk { content: Vec::new(), room }, rest: Vec::new() }
+    }
+
     /// A disk with so much room.
     struct Disk {
         content: Vec<u8>,
@@ -154,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_line_that_was_torn_is_finished_first() {
-        let mut output = Output::new(Disk { content: Vec::new(), room: 6 });
+        let mut output = output(6);
         let written = output.write(b"one\ntwo\nthree\n");
         assert_eq!((written.lost, written.error.map(|e| e.kind())), (1, Some(ErrorKind::StorageFull)));
         assert_eq!(output.write(b"four\n").lost, 1);
@@ -165,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_torn_line_that_is_given_up_is_lost() {
-        let mut output = Output::new(Disk { content: Vec::new(), room: 1 });
+        let mut output = output(1);
         assert_eq!(output.write(b"one\ntwo\n").lost, 1);
         assert_eq!(output.abandon(), 1);
         assert_eq!(output.abandon(), 0);
@@ -174,7 +197,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_line_is_whole_or_counted(batches in prop::collection::vec((0_usize..40, 0_usize..5), 1..20)) {
-            let mut output = Output::new(Disk { content: Vec::new(), room: 0 });
+            let mut output = output(0);
             let (mut lost, mut sent) = (0, 0);
             for (room, lines) in batches {
                 output.to.room = room;

@@ -67,6 +67,23 @@ fn dropping_writes_out_what_waits_too() {
 }
 
 #[test]
+fn half_a_line_that_was_left_behind_stays_on_a_line_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    fs::write(&path, "whole\nhal").unwrap();
+    let log = open(&path, &counter());
+    log.write(&entry("a"));
+    until(|| lines(&path) == 3);
+    fs::write(&path, "hal").unwrap();
+    log.reopen();
+    until(|| !log.shared.reopen.load(Ordering::SeqCst));
+    log.write(&entry("a"));
+    log.close();
+    assert_eq!(lines(&path), 2);
+    assert!(fs::read_to_string(&path).unwrap().starts_with("hal\n192.0.2.1 "));
+}
+
+#[test]
 fn a_file_that_cannot_be_opened_is_an_error() {
     let config =
         config::AccessLog { target: LogTarget::File("/no/such/folder/a".into()), format: LogFormat::Json };

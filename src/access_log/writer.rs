@@ -59,8 +59,8 @@ pub(super) fn run(shared: &Shared, mut output: Output<Sink>) {
 
 fn reopen(shared: &Shared, output: &mut Output<Sink>) {
     match output.reopen() {
-        Ok(()) => {
-            shared.dropped.inc_by(output.abandon());
+        Ok(lost) => {
+            shared.dropped.inc_by(lost);
             info!("the access log has been opened again");
         }
         Err(error) => warn!("the access log cannot be opened again, and the old file is kept: {error}"),
