@@ -102,6 +102,15 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Whether clients speak TLS there.
     pub tls: bool,
+    /// Whether connections begin with the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+impl Listener {
+    /// A listener on an address, and no more.
+    pub const fn plain(address: SocketAddr) -> Self {
+        Self { address, tls: false, proxy_protocol: false }
+    }
 }
 
 /// `[admin]`: the side port.

@@ -18,12 +18,12 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
 use self::families::Families;
-pub use self::listener::{HandshakeError, ListenerMetrics};
+pub use self::listener::{HandshakeError, ListenerMetrics, ProxyProtocolError};
 use self::reloads::Reloads;
 pub use self::traffic::{RouteMetrics, Traffic};
 pub use self::upstream_error::UpstreamError;
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use crate::limit::table::Table;
 use crate::limit::{Limit, Limiter};
 use crate::tls::Identity;
@@ -117,8 +117,8 @@ impl Metrics {
     }
 
     /// The metrics of the listener on this address.
-    pub fn listener(&self, address: &str, tls: bool) -> ListenerMetrics {
-        ListenerMetrics::new(&self.families, address, tls)
+    pub fn listener(&self, address: &str, listener: &Listener) -> ListenerMetrics {
+        ListenerMetrics::new(&self.families, address, listener)
     }
 
     /// Counts a request by the version of HTTP that its client speaks.

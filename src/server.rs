@@ -17,6 +17,7 @@ mod http2;
 mod linger;
 mod listener;
 mod ports;
+mod proxy_protocol;
 mod quiet;
 mod reload;
 mod snapshot;
@@ -115,7 +116,7 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
     let mut inherited = upgrade.then(|| Inherited::take(path)).transpose().map_err(StartError::Upgrade)?;
     let mut inherit = |label: &Label| inherited.as_mut().and_then(|inherited| inherited.socket(label));
     let listeners = listener::open_all(&config.server.listen, |listener| inherit(&Label::of(*listener)))?;
-    let admin = config.admin.as_ref().map(|admin| config::Listener { address: admin.listen, tls: false });
+    let admin = config.admin.as_ref().map(|admin| config::Listener::plain(admin.listen));
     let open_admin = |admin| match inherit(&Label::of_side_port(admin)) {
         Some(socket) => listener::inherit(admin, socket),
         None => listener::bind(admin, false),

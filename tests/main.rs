@@ -26,6 +26,7 @@ mod limits;
 mod messages;
 mod metrics;
 mod pools;
+mod proxy_protocol;
 mod reload;
 mod retries;
 mod routing;

@@ -49,7 +49,7 @@ const ONE_ROUTE: &str = "[[routes]]\nname = \"health\"\npath = \"/health\"\nresp
 #[test]
 fn defaults_are_filled_in() {
     let config = valid(ONE_ROUTE);
-    assert_eq!(config.server.listen, [Listener { address: "0.0.0.0:8000".parse().unwrap(), tls: false }]);
+    assert_eq!(config.server.listen, [Listener::plain("0.0.0.0:8000".parse().unwrap())]);
     assert_eq!(config.server.threads, None);
     assert_eq!(config.server.drain_timeout, Duration::from_secs(30));
     assert_eq!(config.server.max_header_size, 64 * 1024);

@@ -21,6 +21,7 @@ pub(super) struct Families {
     pub(super) upstream_server_up: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
     pub(super) connections_refused: IntCounterVec,
+    pub(super) proxy_protocol_errors: IntCounterVec,
     pub(super) handshake_errors: IntCounterVec,
     pub(super) certificates: IntGaugeVec,
     pub(super) protocols: IntCounterVec,
@@ -83,6 +84,11 @@ impl Families {
                 "gateway_connections_refused_total",
                 "Connections of clients that had as many as they may.",
                 &["listener"],
+            )?,
+            proxy_protocol_errors: counters(
+                "gateway_proxy_protocol_errors_total",
+                "Connections that did not begin with a PROXY header that is believed, by kind.",
+                &["listener", "kind"],
             )?,
             handshake_errors: counters(
                 "gateway_tls_handshake_errors_total",

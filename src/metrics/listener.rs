@@ -3,6 +3,7 @@
 use prometheus::{IntCounter, IntGauge};
 
 use super::families::Families;
+use crate::config::Listener;
 
 /// Why a TLS handshake failed: the `kind` of `gateway_tls_handshake_errors_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,33 @@ impl HandshakeError {
     }
 }
 
+/// Why a connection did not begin as the PROXY protocol has it: the `kind` of `gateway_proxy_protocol_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocolError {
+    /// Whoever connected is no trusted proxy.
+    Untrusted,
+    /// It took too long.
+    Timeout,
+    /// The proxy went away.
+    Closed,
+    /// What came is no PROXY header.
+    Malformed,
+}
+
+impl ProxyProtocolError {
+    const ALL: [Self; 4] = [Self::Untrusted, Self::Timeout, Self::Closed, Self::Malformed];
+
+    /// Its label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Untrusted => "untrusted",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
 /// The metrics of a listener.
 pub struct ListenerMetrics {
     /// `gateway_connections`
@@ -52,23 +80,41 @@ pub struct ListenerMetrics {
     pub refused: IntCounter,
     /// Empty where no TLS is spoken.
     handshake_errors: Vec<IntCounter>,
+    /// Empty where the PROXY protocol is not spoken.
+    proxy_protocol_errors: Vec<IntCounter>,
 }
 
 impl ListenerMetrics {
     /// Those of the listener on this address.
-    pub(super) fn new(families: &Families, address: &str, tls: bool) -> Self {
-        let error =
+    pub(super) fn new(families: &Families, address: &str, listener: &Listener) -> Self {
+        let handshakes =
             |kind: HandshakeError| families.handshake_errors.with_label_values(&[address, kind.label()]);
+        let headers = |kind: ProxyProtocolError| {
+            families.proxy_protocol_errors.with_label_values(&[address, kind.label()])
+        };
+        let (tls, proxy) = (listener.tls, listener.proxy_protocol);
         Self {
             connections: families.connections.with_label_values(&[address]),
             refused: families.connections_refused.with_label_values(&[address]),
-            handshake_errors: HandshakeError::ALL.iter().filter(|_| tls).map(|kind| error(*kind)).collect(),
+            handshake_errors: HandshakeError::ALL.into_iter().filter(|_| tls).map(handshakes).collect(),
+            proxy_protocol_errors: ProxyProtocolError::ALL
+                .into_iter()
+                .filter(|_| proxy)
+                .map(headers)
+                .collect(),
         }
     }
 
     /// Counts a handshake that failed.
     pub fn count_handshake_error(&self, error: HandshakeError) {
         if let Some(counter) = self.handshake_errors.get(error as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a connection that did not begin as it must.
+    pub fn count_proxy_protocol_error(&self, error: ProxyProtocolError) {
+        if let Some(counter) = self.proxy_protocol_errors.get(error as usize) {
             counter.inc();
         }
     }

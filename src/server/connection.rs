@@ -30,6 +30,8 @@ pub(super) struct Serving {
     pub(super) gateway: Arc<Gateway>,
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
     pub(super) metrics: ListenerMetrics,
+    /// Whether connections begin with the PROXY protocol.
+    pub(super) proxy_protocol: bool,
     /// `None` where no TLS is spoken.
     pub(super) tls: Option<Arc<Acceptor>>,
     /// Whoever lets clients in.
@@ -44,12 +46,19 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Serves a connection until it closes.
-    pub(super) async fn serve(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr) {
+    pub(super) async fn serve(self: &Arc<Self>, mut socket: TcpStream, peer: SocketAddr) {
         let _running = Running::start(&self.metrics.connections);
         // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
         if socket.set_nodelay(true).is_err() {
             return;
         }
+        let (peer, _entry) = if self.proxy_protocol {
+            let Some(client) = self.introduce(&mut socket, peer).await else { return };
+            let Some(entry) = self.doorman.admit(&socket, client, self) else { return };
+            (client, Some(entry))
+        } else {
+            (peer, None)
+        };
         let socket = match &self.tls {
             Some(acceptor) => match acceptor.accept(socket, peer, self).await {
                 Some(stream) => Socket::Tls(Box::new(stream)),

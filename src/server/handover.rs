@@ -50,13 +50,15 @@ const MOST: usize = 253;
 pub(super) struct Label {
     address: std::net::SocketAddr,
     tls: bool,
+    proxy_protocol: bool,
     side_port: bool,
 }
 
 impl Label {
     /// That of a listener for clients.
     pub(super) fn of(listener: config::Listener) -> Self {
-        Self { address: listener.address, tls: listener.tls, side_port: false }
+        let config::Listener { address, tls, proxy_protocol } = listener;
+        Self { address, tls, proxy_protocol, side_port: false }
     }
 
     /// That of the side port.

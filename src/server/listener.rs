@@ -118,7 +118,7 @@ pub(super) async fn accept(
     alive: mpsc::Sender<()>,
 ) {
     let deal = |(socket, peer): (TcpStream, SocketAddr)| {
-        let Some(entry) = serving.doorman.let_in(&socket, peer, &serving) else { return };
+        let Some(entry) = serving.doorman.receive(&socket, peer, &serving) else { return };
         let (serving, alive) = (serving.clone(), alive.clone());
         // It was registered with this thread's runtime; the worker's is to wake it. A socket that cannot be
         // moved is as good as closed.

@@ -52,7 +52,8 @@ impl Ports {
         let serving = Arc::new(Serving {
             gateway: self.gateway.clone(),
             proxy: self.proxy.clone(),
-            metrics: self.gateway.metrics.listener(&listener.address().to_string(), configured.tls),
+            metrics: self.gateway.metrics.listener(&listener.address().to_string(), &configured),
+            proxy_protocol: configured.proxy_protocol,
             tls: self.tls.clone().filter(|_| configured.tls),
             doorman: self.doorman.clone(),
             draining,

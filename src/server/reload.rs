@@ -178,11 +178,11 @@ fn refuse_what_needs_a_restart(path: &Path, now: &Config, next: &Config) -> Resu
         refuse("admin.listen");
     }
     let turned = |listener: &&config::Listener| {
-        let same = |other: &config::Listener| other.address == listener.address && other.tls != listener.tls;
+        let same = |other: &config::Listener| other.address == listener.address && other != *listener;
         now.server.listen.iter().any(same)
     };
     if let Some(listener) = next.server.listen.iter().find(turned) {
-        refuse(&format!("tls of the listener {}", listener.address));
+        refuse(&format!("what is spoken on {}", listener.address));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }

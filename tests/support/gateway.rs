@@ -58,7 +58,13 @@ impl Gateway {
     /// The same, of one that speaks TLS.
     #[track_caller]
     pub(crate) fn speaking_tls(config: &str) -> Self {
-        let listen = "{ address = \"127.0.0.1:0\", tls = true }";
+        Self::with_listener("tls = true", config)
+    }
+
+    /// The same, of one whose listener has these switches.
+    #[track_caller]
+    pub(crate) fn with_listener(switches: &str, config: &str) -> Self {
+        let listen = format!("{{ address = \"127.0.0.1:0\", {switches} }}");
         Self::spawn(&format!("[server]\nlisten = {listen}\nthreads = 2\n{config}\n{PREAMBLE}"))
     }
 

@@ -91,7 +91,19 @@ impl Connection {
     /// When the handshake fails; with TLS 1.3, what the server makes of it shows with the first answer only.
     #[track_caller]
     pub(crate) fn open_tls(address: SocketAddr, client: tls::Client) -> std::io::Result<Self> {
-        let mut stream = StreamOwned::new(client.start(), connected(address));
+        Self::open_tls_behind(address, b"", client)
+    }
+
+    /// The same, after these bytes.
+    #[track_caller]
+    pub(crate) fn open_tls_behind(
+        address: SocketAddr,
+        before: &[u8],
+        client: tls::Client,
+    ) -> std::io::Result<Self> {
+        let mut socket = connected(address);
+        socket.write_all(before)?;
+        let mut stream = StreamOwned::new(client.start(), socket);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }

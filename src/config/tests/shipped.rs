@@ -13,7 +13,7 @@ fn the_shipped_config_is_valid() {
     assert_eq!(limit.name, "per_client");
     assert_eq!(limit.rate().unwrap().quota, Quota::new(10, Duration::from_secs(1), 20).unwrap());
     assert_eq!(limit.key.parts, [KeyPart::ClientIp]);
-    assert_eq!(config.server.listen, [Listener { address: "0.0.0.0:8000".parse().unwrap(), tls: false }]);
+    assert_eq!(config.server.listen, [Listener::plain("0.0.0.0:8000".parse().unwrap())]);
     let admin = config.admin.unwrap();
     assert_eq!((admin.listen, admin.token), ("127.0.0.1:8001".parse().unwrap(), None));
     let servers = |config: &Config| config.upstreams[0].servers.clone();
@@ -49,6 +49,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "idle_timeout",
         "max_header_size",
         "max_body_size",
+        "proxy_protocol",
         "max_connections_per_client",
         "max_requests_per_connection",
         "server_header",

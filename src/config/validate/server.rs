@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Reported};
+use super::super::section::Section;
 use super::super::suggest;
 use super::super::value::{address, http::header_value};
 use super::super::values::Values;
@@ -19,10 +20,8 @@ use super::tls;
 use crate::route::pattern::HostPattern;
 
 const LISTEN: &str = "an address such as \"0.0.0.0:8000\"";
-const DEFAULT_LISTENER: Listener = Listener {
-    address: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000),
-    tls: false,
-};
+const DEFAULT_LISTENER: Listener =
+    Listener::plain(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000));
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
 const DEFAULT_MAX_BODY_SIZE: u64 = 10 << 20;
 
@@ -53,10 +52,10 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             Err(reported) => return ServerRead::broken(reported),
         };
     let default = default_server();
-    let mut speaks_tls = Vec::new();
+    let mut on = Switches::default();
     let (listen, listen_complete) = match section.get("listen") {
         Some(item) => {
-            let values = Values::read(item.one_or_list(), |item| listener(item, &mut speaks_tls));
+            let values = Values::read(item.one_or_list(), |item| listener(item, &mut on));
             let complete = match (&values.complete, values.list.is_empty()) {
                 (Ok(()), true) => Err(item.report(
                     Fault::new("the server would listen nowhere")
@@ -71,9 +70,9 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
         }
         None => (vec![(DEFAULT_LISTENER, None)], Ok(())),
     };
-    let tls = tls::server(&section, &speaks_tls, listen_complete);
+    let tls = tls::server(&section, &on.tls, listen_complete);
     let threads = section.or("threads", 0, |item| item.integer(0..=1024));
-    let trusted_proxies = section.or("trusted_proxies", Vec::new(), networks);
+    let trusted_proxies = trusted_proxies(&section, &on.proxy_protocol);
     let drain_timeout = section.or("drain_timeout", default.drain_timeout, |item| item.duration_or_zero());
     let header_timeout = section.or("header_timeout", default.header_timeout, |item| item.duration());
     let idle_timeout = section.or("idle_timeout", default.idle_timeout, |item| item.duration());
@@ -139,23 +138,51 @@ fn default_server() -> Server {
     }
 }
 
-/// An entry of `listen`: an address, or a table with one. What asks for TLS is added to `speaks_tls`.
-fn listener<'a>(item: Item<'a>, speaks_tls: &mut Vec<Item<'a>>) -> Checked<Listener> {
+/// The switches of listeners that need something else of the file.
+#[derive(Default)]
+struct Switches<'a> {
+    tls: Vec<Item<'a>>,
+    proxy_protocol: Vec<Item<'a>>,
+}
+
+/// An entry of `listen`: an address, or a table with one.
+fn listener<'a>(item: Item<'a>, on: &mut Switches<'a>) -> Checked<Listener> {
     if !item.is_table() {
-        return Ok(Listener { address: item.parse(LISTEN, address::listen)?, tls: false });
+        return item.parse(LISTEN, address::listen).map(Listener::plain);
     }
     let section = item.section("a listener".into(), "{ address = \"0.0.0.0:8000\" }")?;
     let address =
         section.required("address", "address = \"0.0.0.0:8000\"", |item| item.parse(LISTEN, address::listen));
-    let tls = section.or("tls", false, |item| {
-        let tls = item.boolean()?;
-        if tls {
-            speaks_tls.push(item);
-        }
-        Ok(tls)
-    });
+    let switch = |key: &'static str, on: &mut Vec<Item<'a>>| {
+        section.or(key, false, |item| {
+            let value = item.boolean()?;
+            on.extend(value.then_some(item));
+            Ok(value)
+        })
+    };
+    let (tls, proxy_protocol) =
+        (switch("tls", &mut on.tls), switch("proxy_protocol", &mut on.proxy_protocol));
     section.finish();
-    Ok(Listener { address: address?, tls: tls? })
+    Ok(Listener { address: address?, tls: tls?, proxy_protocol: proxy_protocol? })
+}
+
+/// Reads `trusted_proxies`, on whom listeners with the PROXY protocol depend.
+fn trusted_proxies(section: &Section<'_>, dependent: &[Item<'_>]) -> Checked<Vec<ipnet::IpNet>> {
+    let networks = section.or("trusted_proxies", Vec::new(), networks)?;
+    if networks.is_empty() {
+        for listener in dependent {
+            let fault = Fault::new(
+                "nobody could connect here: `trusted_proxies` says whose PROXY headers are believed",
+            );
+            listener.report(
+                fault.hint("name the proxies in [server], such as trusted_proxies = [\"10.0.0.0/8\"]"),
+            );
+        }
+    }
+    match (networks.is_empty(), dependent) {
+        (true, [_, ..]) => Err(section.sink.already_reported()),
+        _ => Ok(networks),
+    }
 }
 
 fn header_size(item: Item<'_>) -> Checked<usize> {

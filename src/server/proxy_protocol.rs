@@ -1,0 +1,88 @@
+//! The PROXY protocol on a listener: a proxy in front says, before anything else on a connection, for whom it speaks.
+//!
+//! Exactly the bytes of its header are read: what follows, a TLS handshake or a request, is still in the socket. Only trusted
+//! proxies get this far, and they have `header_timeout`.
+
+mod header;
+
+use std::io;
+use std::net::SocketAddr;
+
+use log::info;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use self::header::{Beginning, MAX_LINE};
+use super::connection::Serving;
+use super::until_draining;
+use crate::metrics::ProxyProtocolError;
+
+impl Serving {
+    /// The address that a trusted proxy speaks for; its own, if it speaks for itself or does not know. `None` if what it says
+    /// cannot be read, which is counted.
+    pub(super) async fn introduce(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+        let patience = self.gateway.live().config.server.header_timeout;
+        let error = tokio::select! {
+            biased;
+            read = read(socket) => match read {
+                Ok(header) => match header::address(&header) {
+                    Ok(client) => return Some(client.unwrap_or(peer)),
+                    Err(header::Malformed) => ProxyProtocolError::Malformed,
+                },
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => ProxyProtocolError::Malformed,
+                Err(_) => ProxyProtocolError::Closed,
+            },
+            () = sleep(patience) => ProxyProtocolError::Timeout,
+            () = until_draining(self.draining.clone()) => return None,
+        };
+        self.count_proxy_protocol_error(error, peer);
+        None
+    }
+
+    /// Counts a connection that did not begin as it must, and tells of it now and then.
+    pub(super) fn count_proxy_protocol_error(&self, error: ProxyProtocolError, peer: SocketAddr) {
+        self.metrics.count_proxy_protocol_error(error);
+        if self.doorman.unintroduced.is_over(&self.gateway) {
+            info!(
+                "a connection of {peer} was closed, its PROXY header: {}; for a minute, others are only counted",
+                error.label()
+            );
+        }
+    }
+}
+
+/// Reads a header, and no byte more.
+async fn read(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; header::BEGINNING];
+    socket.read_exact(&mut bytes).await?;
+    match header::beginning(&bytes) {
+        Some(Beginning::Binary) => {
+            let at = bytes.len();
+            bytes.resize(header::FIXED, 0);
+            socket.read_exact(&mut bytes[at..]).await?;
+            let length = header::rest(&bytes).ok_or(io::ErrorKind::InvalidData)?;
+            bytes.resize(header::FIXED + length, 0);
+            socket.read_exact(&mut bytes[header::FIXED..]).await?;
+        }
+        Some(Beginning::Line) => {
+            while !bytes.ends_with(b"\n") {
+                let mut ahead = [0; MAX_LINE];
+                let space = MAX_LINE - bytes.len();
+                if space == 0 {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
+                // Looked at first, since what comes after the line is not to be taken.
+                let seen = socket.peek(&mut ahead[..space]).await?;
+                if seen == 0 {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let of_line = memchr::memchr(b'\n', &ahead[..seen]).map_or(seen, |at| at + 1);
+                socket.read_exact(&mut ahead[..of_line]).await?;
+                bytes.extend_from_slice(&ahead[..of_line]);
+            }
+        }
+        None => return Err(io::ErrorKind::InvalidData.into()),
+    }
+    Ok(bytes)
+}

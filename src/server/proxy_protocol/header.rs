@@ -1,0 +1,189 @@
+//! A header of the PROXY protocol, version 1 (a line of text) or 2 (binary).
+//!
+//! What is in it is parsed by the `ppp` crate; here is decided where it ends, and what becomes of it.
+
+use std::net::SocketAddr;
+
+use ppp::{v1, v2};
+
+/// The bytes that tell the two versions apart. No header is shorter.
+pub(super) const BEGINNING: usize = 12;
+
+/// The part of a binary header that says how long the rest is.
+pub(super) const FIXED: usize = 16;
+
+/// A line is no longer than this, with its end.
+pub(super) const MAX_LINE: usize = 107;
+
+/// A binary header may carry more than addresses, but nobody sends more than this.
+const MAX_REST: usize = 4096;
+
+/// Version 2, and the connection is the proxy's own business, such as a health check.
+const LOCAL: u8 = 0x20;
+
+/// Which version a header is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Version 1.
+    Line,
+    /// Version 2.
+    Binary,
+}
+
+/// A header that does not mean anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// Which version a header is of whose first [`BEGINNING`] bytes are these.
+pub(super) fn beginning(bytes: &[u8]) -> Option<Beginning> {
+    match bytes {
+        _ if bytes == v2::PROTOCOL_PREFIX => Some(Beginning::Binary),
+        _ if bytes.starts_with(b"PROXY ") => Some(Beginning::Line),
+        _ => None,
+    }
+}
+
+/// How many bytes follow the fixed part of a binary header; `None` if they are too many.
+pub(super) fn rest(fixed: &[u8]) -> Option<usize> {
+    let length = fixed.get(FIXED - 2..FIXED)?;
+    Some(usize::from(u16::from_be_bytes([length[0], length[1]]))).filter(|&length| length <= MAX_REST)
+}
+
+/// The address of the client, if a whole header names one.
+///
+/// # Errors
+/// When it is not one header, all of it, or names no stream of bytes.
+pub(super) fn address(header: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
+    if !header.starts_with(v2::PROTOCOL_PREFIX) {
+        let parsed = v1::Header::try_from(header).map_err(|_| Malformed)?;
+        return match parsed.addresses {
+            _ if parsed.header.len() != header.len() => Err(Malformed),
+            v1::Addresses::Tcp4(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
+            v1::Addresses::Tcp6(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
+            v1::Addresses::Unknown => Ok(None),
+        };
+    }
+    // Whatever it says of addresses then is to be ignored.
+    if header.get(BEGINNING) == Some(&LOCAL) {
+        return Ok(None);
+    }
+    let parsed = v2::Header::try_from(header).map_err(|_| Malformed)?;
+    match parsed.addresses {
+        _ if parsed.header.len() != header.len() || parsed.protocol == v2::Protocol::Datagram => {
+            Err(Malformed)
+        }
+        v2::Addresses::IPv4(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
+        v2::Addresses::IPv6(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
+        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn binary(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [v2::PROTOCOL_PREFIX, &[command, family], &length, rest].concat()
+    }
+
+    const IPV4: [u8; 12] = [192, 0, 2, 1, 127, 0, 0, 1, 0x12, 0x34, 0, 80];
+
+    #[test]
+    fn a_line_names_the_client() {
+        for (line, client) in [
+            ("PROXY TCP4 192.0.2.1 127.0.0.1 4660 80\r\n", Some("192.0.2.1:4660")),
+            ("PROXY TCP6 2001:db8::1 ::1 1 80\r\n", Some("[2001:db8::1]:1")),
+            ("PROXY UNKNOWN\r\n", None),
+            ("PROXY UNKNOWN anything at all\r\n", None),
+        ] {
+            assert_eq!(address(line.as_bytes()), Ok(client.map(|client| client.parse().unwrap())), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_not_quite_right_names_nobody() {
+        for line in [
+            "PROXY TCP4 192.0.2.1 127.0.0.1 4660 80\n",
+            "PROXY TCP4 192.0.2.1 127.0.0.1 4660 80\r\nGET",
+            "PROXY TCP4 192.0.2.1 127.0.0.1 4660 80 \r\n",
+            "PROXY TCP4 192.0.2.1 127.0.0.1 4660\r\n",
+            "PROXY TCP4  192.0.2.1 127.0.0.1 4660 80\r\n",
+            "PROXY TCP4 192.0.2.1 127.0.0.1 65536 80\r\n",
+            "PROXY TCP4 192.0.2.1 127.0.0.1 04660 80\r\n",
+            "PROXY TCP4 192.0.2.01 127.0.0.1 4660 80\r\n",
+            "PROXY TCP4 2001:db8::1 ::1 4660 80\r\n",
+            "PROXY TCP6 192.0.2.1 127.0.0.1 4660 80\r\n",
+            "PROXY UDP4 192.0.2.1 127.0.0.1 4660 80\r\n",
+            "PROXY TCP4 example.com 127.0.0.1 4660 80\r\n",
+            "proxy TCP4 192.0.2.1 127.0.0.1 4660 80\r\n",
+            "PROXY\r\n",
+            "",
+        ] {
+            assert_eq!(address(line.as_bytes()), Err(Malformed), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_binary_header_names_the_client() {
+        let client = Ok(Some("192.0.2.1:4660".parse().unwrap()));
+        assert_eq!(address(&binary(0x21, 0x11, &IPV4)), client);
+        let with_more = [&IPV4[..], &[4, 0, 1, 0]].concat();
+        assert_eq!(address(&binary(0x21, 0x11, &with_more)), client);
+        let ipv6 = [[0x20; 16], [0x30; 16]].concat();
+        let ipv6 = binary(0x21, 0x21, &[&ipv6[..], &[0, 1, 0, 80]].concat());
+        assert_eq!(address(&ipv6), Ok(Some("[2020:2020:2020:2020:2020:2020:2020:2020]:1".parse().unwrap())));
+        // The proxy itself, and one that does not know.
+        for nobody in
+            [binary(0x20, 0, &[]), binary(0x20, 0x11, &IPV4), binary(0x21, 0, &[]), binary(0x20, 0xff, &[])]
+        {
+            assert_eq!(address(&nobody), Ok(None), "{nobody:?}");
+        }
+    }
+
+    #[test]
+    fn a_binary_header_that_is_not_quite_right_names_nobody() {
+        for header in [
+            binary(0x11, 0x11, &IPV4),
+            binary(0x22, 0x11, &IPV4),
+            binary(0x21, 0x12, &IPV4),
+            binary(0x21, 0x41, &IPV4),
+            binary(0x21, 0x13, &IPV4),
+            binary(0x21, 0x11, &IPV4[..11]),
+            binary(0x21, 0x21, &IPV4),
+            [&binary(0x21, 0x11, &IPV4)[..], b"G"].concat(),
+            binary(0x21, 0x11, &IPV4)[..27].to_vec(),
+            v2::PROTOCOL_PREFIX.to_vec(),
+        ] {
+            assert_eq!(address(&header), Err(Malformed), "{header:?}");
+        }
+        assert_eq!(rest(&binary(0x21, 0, &[0; MAX_REST])), Some(MAX_REST));
+        assert_eq!(rest(&binary(0x21, 0, &[0; MAX_REST + 1])), None);
+    }
+
+    #[test]
+    fn the_versions_are_told_apart() {
+        assert_eq!(beginning(b"PROXY UNKNOW"), Some(Beginning::Line));
+        assert_eq!(beginning(v2::PROTOCOL_PREFIX), Some(Beginning::Binary));
+        assert_eq!(beginning(b"GET / HTTP/1"), None);
+        assert_eq!(v2::PROTOCOL_PREFIX.len(), BEGINNING);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+            let _ = (address(&bytes), rest(&bytes), beginning(&bytes));
+            let _ = address(&[b"PROXY TCP4 ", &bytes[..]].concat());
+            let _ = address(&binary(0x21, bytes.first().copied().unwrap_or(0), &bytes));
+        }
+
+        #[test]
+        fn what_is_written_is_read(ip: std::net::IpAddr, port: u16) {
+            let family = if ip.is_ipv4() { "TCP4" } else { "TCP6" };
+            let line = format!("PROXY {family} {ip} {ip} {port} 80\r\n");
+            prop_assert!(line.len() <= MAX_LINE);
+            prop_assert_eq!(address(line.as_bytes()), Ok(Some(SocketAddr::new(ip, port))));
+        }
+    }
+}
