@@ -159,10 +159,7 @@ impl Upstream {
     /// # Errors
     /// When there is none: [`NoServer`].
     pub fn choose_first(&self, key: Option<Fingerprint>, now: Timestamp) -> Result<Hold, NoServer> {
-        // Written by all threads, so only if it is read.
-        if self.config.retries > 0 {
-            self.budget.earn();
-        }
+        self.budget.earn();
         self.choose(key, &[], now)
     }
 

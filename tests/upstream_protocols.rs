@@ -282,6 +282,17 @@ fn a_request_that_the_upstream_refused_unseen_is_sent_again() {
 }
 
 #[test]
+fn a_request_that_was_dropped_is_not_sent_to_the_same_server_again() {
+    let (_upstream, gateway, mut client) = grpc("");
+    assert_eq!(client.send(request("POST", "/echo", &GRPC), "x").text(), "x");
+    for dropped in 1..=3 {
+        client.send(request("GET", "/drop", &[]), "").is_problem(502);
+        gateway.metric_becomes(&failed("closed"), dropped.into());
+    }
+    assert_eq!(gateway.metric(r#"gateway_upstream_retries_total{upstream="main"}"#), 0.0);
+}
+
+#[test]
 fn a_call_that_its_client_takes_back() {
     let (_upstream, gateway, mut client) = grpc("");
     let in_flight = r#"gateway_requests_in_flight{route="all"}"#;

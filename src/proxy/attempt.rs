@@ -156,7 +156,8 @@ impl Proxy {
             answered: attempt.took.is_some() || session.response_written().is_some(),
             hung_up: kind == UpstreamError::Closed,
             untouched: error.retry() || (*error.etype() == ErrorType::WriteError && !attempt.head_sent),
-            reused,
+            // A stream that was reset says nothing of its connection.
+            reused: reused && *error.etype() != ErrorType::H2Error,
             idempotent: session.req_header().method.is_idempotent(),
             replayable: !session.as_ref().retry_buffer_truncated(),
         };
@@ -164,7 +165,10 @@ impl Proxy {
         match ctx.tries.failed(attempt.server.address, failure, upstream.retries()) {
             _ if ctx.is_over(now) => {}
             Again::No => {}
-            Again::Here => ctx.next = ctx.attempt.take().map(|attempt| attempt.server),
+            Again::Here if failure.untouched || upstream.spend_retry(now) => {
+                ctx.next = ctx.attempt.take().map(|attempt| attempt.server);
+            }
+            Again::Here => {}
             Again::Elsewhere => {
                 let next = upstream.choose(ctx.key, &ctx.tries.servers, now).ok();
                 ctx.next = next.filter(|_| upstream.spend_retry(now));

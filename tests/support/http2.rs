@@ -253,8 +253,8 @@ impl Frames {
 }
 
 /// An upstream that speaks HTTP/2. What it does with a request depends on the path:
-/// `/echo` sends the body back as it comes, and then trailers; `/refuse` answers with trailers alone; `/reset` resets
-/// the stream in the middle of an answer, when the body ends; `/wait` never answers; `/busy` refuses the first request.
+/// `/echo` sends the body back as it comes, and then trailers; `/refuse` answers with trailers alone; `/drop` resets the
+/// stream, and `/reset` does so in the middle of an answer, when the body ends; `/wait` never answers; `/busy` refuses the first request.
 pub(crate) struct Upstream {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -329,6 +329,7 @@ async fn answer(
             let refusal = response(200).header("grpc-status", "7").body(()).unwrap();
             respond.send_response(refusal, true)?;
         }
+        "/drop" => respond.send_reset(Reason::INTERNAL_ERROR),
         "/reset" => {
             let mut send = respond.send_response(response(200).body(()).unwrap(), false)?;
             send.send_data(Bytes::from("half"), false)?;
