@@ -3,6 +3,8 @@
 //! The most specific route wins, so routes may overlap. Only where neither is the more specific one is it an
 //! error: which of the two would answer depended on their order, and order has no meaning.
 
+use std::collections::HashMap;
+
 use http::Method;
 
 use super::super::problem::{Checked, Fault, Sink, Span, quoted};
@@ -24,8 +26,12 @@ pub(super) struct Matcher {
 /// Reports each route that an earlier one cannot be told from.
 pub(super) fn check(routes: &[Matcher], sink: &Sink<'_>) -> Checked<()> {
     let mut result = Ok(());
-    for (index, route) in routes.iter().enumerate() {
-        let earlier = routes[..index].iter().find_map(|earlier| Some((earlier, in_common(earlier, route)?)));
+    // Only routes with the same paths can be alike, and there are few of those among thousands.
+    let mut with_the_same_paths: HashMap<_, Vec<&Matcher>> = HashMap::new();
+    for route in routes {
+        let alike = with_the_same_paths.entry(route.path.shape()).or_default();
+        let earlier = alike.iter().find_map(|earlier| Some((*earlier, in_common(earlier, route)?)));
+        alike.push(route);
         if let Some((earlier, requests)) = earlier {
             let line = sink.line(earlier.place.start);
             let who = match &earlier.name {
@@ -40,13 +46,10 @@ pub(super) fn check(routes: &[Matcher], sink: &Sink<'_>) -> Checked<()> {
     result
 }
 
-/// The requests for which neither of two routes is the more specific one.
+/// The requests for which neither of two routes with the same paths is the more specific one.
 fn in_common(a: &Matcher, b: &Matcher) -> Option<String> {
     let method = shared(&a.methods, &b.methods)?;
     let host = shared(&a.hosts, &b.hosts)?;
-    if !a.path.matches_same_paths(&b.path) {
-        return None;
-    }
     let method = method.map_or_else(String::new, |method| format!("{method} "));
     let host = host.map_or_else(String::new, ToString::to_string);
     Some(format!("{method}{host}{}", b.path))
