@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics check-stack load bench-limiter bench-access-log docker clean cmake
+.PHONY: help run test lint format unit build check-metrics check-stack check-page load bench-limiter bench-access-log docker clean cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,13 @@ check-stack: cmake ## Have Prometheus and systemd check the files for them under
 	@scripts/install promtool prometheus
 	cargo build --locked --workspace
 	scripts/check-stack
+
+check-page: cmake ## Look at the pages of the side port in headless Chromium: screenshots are left in target/check-page
+	@scripts/install node nodejs
+	@scripts/install npm
+	@scripts/install chromium
+	cargo build --locked --workspace
+	scripts/check-page
 
 load: build ## Load the gateway with wrk for 30 seconds, and check what it counted
 	@scripts/install curl

@@ -2,10 +2,14 @@
 
 mod config;
 mod connections;
+mod events;
 mod failure;
 mod guard;
+mod history;
 mod limits;
 mod openapi;
+mod outcomes;
+mod page;
 mod stats;
 mod token;
 
@@ -24,6 +28,7 @@ use tokio::runtime::Builder;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use self::events::Feed;
 use self::openapi::Document;
 use crate::gateway::Gateway;
 use crate::metrics;
@@ -44,11 +49,13 @@ pub fn start(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    let router = router(gateway)?;
+    let feed = Arc::new(Feed::new(&gateway));
+    let router = router(gateway.clone(), feed.clone())?;
     let serve = move || {
         runtime.block_on(async {
             tokio::select! {
                 () = handed_over => {}
+                () = events::sample(gateway, feed) => {}
                 () = connections::serve(listener, router) => {}
             }
         });
@@ -56,11 +63,13 @@ pub fn start(
     thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
 }
 
-fn router(gateway: Arc<Gateway>) -> serde_json::Result<Router> {
+fn router(gateway: Arc<Gateway>, feed: Arc<Feed>) -> serde_json::Result<Router> {
     let (router, api) = calls().split_for_parts();
     Ok(router
         .route("/docs/", get(openapi::page))
         .route("/docs/{*file}", get(openapi::file))
+        .route("/page/{file}", get(page::file))
+        .layer(Extension(feed))
         .layer(Extension(Document::new(api)?))
         .layer(from_fn_with_state(gateway.clone(), guard::guard))
         .with_state(gateway))
@@ -77,6 +86,8 @@ fn calls() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(config::reload))
         .routes(routes!(limits::all))
         .routes(routes!(limits::client, limits::reset))
+        .routes(routes!(events::follow))
+        .routes(routes!(page::show))
         .routes(routes!(openapi::openapi))
         .routes(routes!(openapi::docs))
 }

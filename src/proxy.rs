@@ -309,6 +309,7 @@ impl ProxyHttp for Proxy {
         let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         let status = session.response_written().map_or(left, |response| response.status);
         metrics.requests.count(&session.req_header().method, status);
+        metrics.outcomes.count(status, ctx.tally.reports());
         self.gateway.metrics.count_protocol(session.req_header().version);
         metrics.duration.observe(took.as_secs_f64());
         ctx.running = None;

@@ -33,6 +33,7 @@ mod routing;
 mod side_port;
 mod side_port_api;
 mod side_port_guard;
+mod side_port_page;
 mod snapshot;
 mod stack;
 mod stopping;

@@ -17,9 +17,8 @@ use crate::gateway::{Gateway, Outcome};
 /// The configuration in force, and how the last reload went.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Loaded {
-    #[schema(value_type = String, format = DateTime)]
-    loaded_at: Timestamp,
-    last_reload: Option<LastReload>,
+    #[serde(flatten)]
+    standing: Standing,
     /// As the file says it, without secrets.
     #[schema(value_type = Object)]
     config: serde_json::Value,
@@ -43,6 +42,26 @@ struct Reloaded {
     problems: Vec<String>,
 }
 
+/// How the configuration in force came to be.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConfigStanding)]
+pub(super) struct Standing {
+    #[schema(value_type = String, format = DateTime)]
+    loaded_at: Timestamp,
+    last_reload: Option<LastReload>,
+}
+
+impl Standing {
+    /// How it came to be.
+    pub(super) fn of(gateway: &Gateway) -> Self {
+        let history = gateway.reloads.history();
+        Self {
+            loaded_at: history.loaded_at,
+            last_reload: history.last.map(|(at, outcome)| LastReload { at, outcome: outcome.into() }),
+        }
+    }
+}
+
 impl From<Outcome> for Reloaded {
     fn from(outcome: Outcome) -> Self {
         match outcome {
@@ -55,12 +74,7 @@ impl From<Outcome> for Reloaded {
 /// The configuration in force, without secrets, and how the last reload went.
 #[utoipa::path(get, path = "/config", operation_id = "config", tag = "configuration", responses((status = 200, description = "What is in force.", body = Loaded)))]
 pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Loaded> {
-    let history = gateway.reloads.history();
-    Json(Loaded {
-        loaded_at: history.loaded_at,
-        last_reload: history.last.map(|(at, outcome)| LastReload { at, outcome: outcome.into() }),
-        config: gateway.live().config.shown.clone(),
-    })
+    Json(Loaded { standing: Standing::of(&gateway), config: gateway.live().config.shown.clone() })
 }
 
 /// Reads the configuration again. If it has problems, nothing changes.

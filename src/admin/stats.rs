@@ -9,6 +9,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::outcomes::Outcomes;
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::limit::table::Table;
@@ -31,8 +32,11 @@ pub(super) struct Stats {
 struct Traffic {
     requests: u64,
     in_flight: i64,
+    /// Answered with 400 to 499, refused ones included.
     client_errors: u64,
+    /// Answered with 500 or above, refused ones included.
     server_errors: u64,
+    outcomes: Outcomes,
     by_status: BTreeMap<u16, u64>,
     latency: Summary,
 }
@@ -85,11 +89,12 @@ struct Server {
 /// The numbers behind the metrics, added up.
 #[utoipa::path(get, path = "/stats", operation_id = "stats", tag = "numbers", responses((status = 200, description = "The numbers.", body = Stats)))]
 pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Stats> {
-    Json(collect(&gateway))
+    let now = gateway.clock.now();
+    Json(collect(&gateway, |limit| limit.clients(now)))
 }
 
-/// Adds it all up.
-pub(super) fn collect(gateway: &Gateway) -> Stats {
+/// Adds it all up. `clients` says how many clients a limit remembers.
+pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) -> usize) -> Stats {
     let now = gateway.clock.now();
     let live = gateway.live();
     let traffic_of = &live.traffic;
@@ -100,7 +105,7 @@ pub(super) fn collect(gateway: &Gateway) -> Stats {
             refused,
             would_refuse,
             exempt,
-            clients: limit.clients(now),
+            clients: clients(limit),
             capacity: limit.table().map(Table::capacity),
             overflowed: limit.table().map_or(0, Table::overflowed),
             offenders: limit.offenders().into_iter().map(Offender::from).collect(),
@@ -126,6 +131,25 @@ pub(super) fn collect(gateway: &Gateway) -> Stats {
         limits: live.limiter.limits().iter().enumerate().map(limit).collect(),
         upstreams: live.upstreams.iter().enumerate().map(upstream).collect(),
     }
+}
+
+impl Stats {
+    /// Leaves out what there is most of, beyond so many of each kind: routes and limits by what they did, upstreams by name.
+    /// Says how many were left out.
+    pub(super) fn cut(&mut self, most: usize) -> usize {
+        cut(&mut self.routes, most, |route| route.requests)
+            + cut(&mut self.limits, most, |limit| limit.refused + limit.would_refuse + limit.allowed)
+            + cut(&mut self.upstreams, most, |_| 0)
+    }
+}
+
+fn cut<T>(map: &mut BTreeMap<String, T>, most: usize, weight: impl Fn(&T) -> u64) -> usize {
+    let Some(beyond) = map.len().checked_sub(most).filter(|&beyond| beyond > 0) else { return 0 };
+    let mut all: Vec<_> = std::mem::take(map).into_iter().collect();
+    all.sort_by_key(|(_, value)| std::cmp::Reverse(weight(value)));
+    all.truncate(most);
+    map.extend(all);
+    beyond
 }
 
 impl From<crate::limit::Offender> for Offender {
@@ -167,6 +191,7 @@ fn traffic(routes: &[RouteMetrics]) -> Traffic {
             }
         }
     }
+    traffic.outcomes = Outcomes::of(routes);
     traffic.latency = latency.summary();
     traffic
 }

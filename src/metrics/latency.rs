@@ -42,6 +42,21 @@ impl Latency {
         }
     }
 
+    /// What was observed after `earlier`, when these are the same histograms later. All of it, if some of them are gone.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut since = self.clone();
+        if earlier.count > self.count || earlier.cumulative.len() != self.cumulative.len() {
+            return since;
+        }
+        since.sum = (self.sum - earlier.sum).max(0.0);
+        since.count -= earlier.count;
+        for ((_, count), (_, before)) in since.cumulative.iter_mut().zip(&earlier.cumulative) {
+            *count = count.saturating_sub(*before);
+        }
+        since
+    }
+
     /// Mean and percentiles. Within a bucket, observations are taken to be spread evenly; above the last bound
     /// nothing is known but that bound.
     pub fn summary(&self) -> Summary {
@@ -103,6 +118,20 @@ mod tests {
         assert_eq!(summary.mean_ms, 175.0);
         assert_eq!(summary.p50_ms, 100.0);
         assert_eq!(summary.p95_ms, 380.0);
+    }
+
+    #[test]
+    fn what_was_observed_since_is_what_was_added() {
+        let all = histogram(&[0.05; 50]);
+        let mut before = Latency::default();
+        assert_eq!(before.since(&Latency::default()).summary(), Summary::default());
+        before.add(&all);
+        (0..10).for_each(|_| all.observe(0.3));
+        let mut after = Latency::default();
+        after.add(&all);
+        assert_eq!(after.since(&before).summary().p50_ms, 300.0);
+        assert_eq!(after.since(&before).summary().mean_ms, 300.0);
+        assert_eq!(before.since(&after).summary(), before.summary(), "there is less than there was");
     }
 
     #[test]

@@ -1,0 +1,297 @@
+// The pages of the side port, in a real browser: scripts/check-page runs this.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { chromium } from "playwright-core";
+
+const { CHROMIUM, GATEWAY, MOCK_BACKEND } = process.env;
+const PATIENCE_MS = 30_000;
+const EVIL = "<img src=x onerror=window.pwned=1>";
+const LAPTOP = { width: 1280, height: 800 };
+const PHONE = { width: 390, height: 844 };
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+let folder, backend, gateway, browser;
+
+/** Waits until something comes of it. */
+async function eventually(what, ask) {
+  const end = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const found = await ask();
+    if (found) return found;
+    assert.ok(Date.now() < end, `still not: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Starts a program, and waits until it says what these look for. */
+async function start(program, args, ...patterns) {
+  const child = spawn(program, args);
+  let said = "";
+  child.stdout.on("data", (text) => { said += text; });
+  child.stderr.on("data", (text) => { said += text; });
+  const found = await eventually(`${program} has started`, () => {
+    assert.equal(child.exitCode, null, said);
+    const matches = patterns.map((pattern) => pattern.exec(said));
+    return matches.every(Boolean) && matches.map((match) => match[1]);
+  });
+  return { child, found };
+}
+
+const end = (child) => new Promise((resolve) => {
+  if (child.exitCode !== null || child.signalCode !== null) return resolve();
+  child.once("exit", resolve);
+  child.kill("SIGTERM");
+});
+
+const config = (listen, admin) => `
+[server]
+listen = "${listen}"
+threads = 2
+[admin]
+listen = "${admin}"
+[access_log]
+path = "off"
+[limits.per_key]
+rate = "1/h"
+burst = 4
+key = "header:X-Api-Key"
+show_keys = true
+[limits.trial]
+rate = "1/h"
+burst = 2
+mode = "dry_run"
+[limits.slots]
+max_in_flight = 10
+[upstreams.users]
+servers = ["${backend.found[0]}"]
+[upstreams.nobody]
+servers = ["127.0.0.1:1"]
+[[routes]]
+name = "users"
+path = "/users"
+upstream = "users"
+limits = ["per_key", "trial"]
+[[routes]]
+name = "answers"
+path = "/status/*"
+upstream = "users"
+limits = ["slots"]
+[[routes]]
+name = "nowhere"
+path = "/nowhere"
+upstream = "nobody"
+`;
+
+async function startGateway(listen, admin) {
+  await writeFile(join(folder, "gateway.toml"), config(listen, admin));
+  const says = [/listening on http:\/\/(\S+)/, /side port on http:\/\/(\S+)/, /(ready)\n/];
+  gateway = await start(GATEWAY, ["--config", join(folder, "gateway.toml")], ...says);
+}
+
+const admin = () => `http://${gateway.found[1]}`;
+
+/** The sum of the series of a family that have these labels. */
+function sum(metrics, family, labels = {}) {
+  const has = (line) => Object.entries(labels).every(([name, value]) => line.includes(`${name}="${value}"`));
+  const series = metrics.split("\n").filter((line) => line.startsWith(`${family}{`) && has(line));
+  return series.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))), 0);
+}
+
+/** A page that may do nothing but what a visitor's would, and must not complain. */
+async function open(path, options = {}) {
+  const context = await browser.newContext({ viewport: LAPTOP, ...options });
+  const page = await context.newPage();
+  page.complaints = [];
+  page.setDefaultTimeout(PATIENCE_MS);
+  page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
+  page.on("pageerror", (error) => page.complaints.push(String(error)));
+  page.on("request", (request) => {
+    const url = new URL(request.url());
+    if (url.protocol !== "data:" && url.origin !== admin()) page.complaints.push(`asked for ${url}`);
+  });
+  await page.goto(admin() + path);
+  return page;
+}
+
+const text = (page, selector) => page.locator(selector).innerText();
+const number = (text) => Number(/[\d,]+/.exec(text)[0].replaceAll(",", ""));
+/** By how many pixels it is too wide. */
+const excess = (page) => page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - innerWidth));
+const isLive = (page) => page.locator("#connection", { hasText: "live" }).waitFor();
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "page-"));
+  backend = await start(MOCK_BACKEND, ["--listen", "127.0.0.1:0"], /(127\.0\.0\.1:\d+)/);
+  await startGateway("127.0.0.1:0", "127.0.0.1:0");
+  browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  const get = async (path, key) => {
+    const answer = await fetch(`http://${gateway.found[0]}${path}`, { headers: { "X-Api-Key": key } });
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+  for (let i = 0; i < 9; i++) await get("/users", "good");
+  for (let i = 0; i < 6; i++) await get("/users", EVIL);
+  for (const path of ["/status/200", "/status/404", "/status/503", "/nowhere", "/none"]) await get(path, "x");
+});
+
+after(async () => {
+  await browser?.close();
+  if (gateway) await end(gateway.child);
+  if (backend) await end(backend.child);
+  await rm(folder, { recursive: true });
+});
+
+test("the numbers on the page are those of /metrics", async () => {
+  const page = await open("/");
+  await page.locator("#requests-sub", { hasText: "20 in all" }).waitFor();
+  const metrics = await (await fetch(`${admin()}/metrics`)).text();
+  assert.equal(sum(metrics, "gateway_requests_total"), 20);
+  const tiles = {};
+  for (const key of ["served", "refused", "client_errors", "server_errors", "would_refuse"]) {
+    tiles[key] = number(await text(page, `#${key}-sub`));
+  }
+  assert.deepEqual(tiles, {
+    served: sum(metrics, "gateway_requests_total", { code: 200 }),
+    refused: sum(metrics, "gateway_limit_decisions_total", { decision: "refused" }),
+    client_errors: sum(metrics, "gateway_requests_total", { code: 404 }),
+    server_errors: sum(metrics, "gateway_requests_total", { code: 502 }) + sum(metrics, "gateway_requests_total", { code: 503 }),
+    would_refuse: sum(metrics, "gateway_limit_decisions_total", { decision: "would_refuse" }),
+  });
+  assert.deepEqual(tiles, { served: 9, refused: 7, client_errors: 2, server_errors: 2, would_refuse: 6 });
+
+  const rows = await page.locator("#routes tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+  assert.equal(rows.length, 4);
+  for (const [name, , requests] of rows) {
+    assert.equal(number(requests), sum(metrics, "gateway_requests_total", { route: name === "(no route)" ? "" : name }), name);
+  }
+  for (const card of await page.locator("#limits > li").all()) {
+    const limit = await card.locator("h3").innerText();
+    const shown = (await card.locator("dd").allInnerTexts()).map(number);
+    const decided = ["allowed", "refused", "would_refuse", "exempt"].map((decision) => sum(metrics, "gateway_limit_decisions_total", { limit, decision }));
+    assert.deepEqual(shown, decided, limit);
+  }
+  const errors = await text(page, "#upstreams > li:has(h3:text-is('nobody')) > p");
+  assert.equal(number(errors), sum(metrics, "gateway_upstream_errors_total", { upstream: "nobody" }));
+  assert.match(await text(page, "#upstreams > li:has(h3:text-is('users'))"), /● up/);
+  assert.deepEqual(page.complaints, []);
+  await page.context().close();
+});
+
+test("what clients send is text and nothing else", async () => {
+  const page = await open("/");
+  const key = page.locator("#limits .key", { hasText: EVIL });
+  await key.waitFor();
+  assert.equal(await key.innerText(), EVIL);
+  assert.equal(await page.locator("main img").count(), 0);
+  assert.equal(await page.evaluate(() => window.pwned), undefined);
+  await page.context().close();
+});
+
+test("the charts have the last minutes as soon as the page opens", async () => {
+  const page = await open("/");
+  await isLive(page);
+  for (const id of ["traffic", "latency"]) {
+    const colours = await page.locator(`#${id} canvas`).evaluate((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return new Set(Array.from({ length: data.length / 4 }, (_, at) => data.slice(at * 4, at * 4 + 4).join())).size;
+    });
+    assert.ok(colours > 10, `${id} has ${colours} colours`);
+    assert.match(await page.locator(`#${id}`).getAttribute("aria-label"), id === "traffic" ? /^Now: Served \d+/ : /^Now: p50 /);
+  }
+  await page.context().close();
+});
+
+test("a reload that fails is shown with its problems until one succeeds", async () => {
+  const page = await open("/");
+  await isLive(page);
+  const good = await readFile(join(folder, "gateway.toml"), "utf8");
+  await writeFile(join(folder, "gateway.toml"), good.replace("burst = 4", "brst = 4"));
+  gateway.child.kill("SIGHUP");
+  const alert = page.locator("#alerts li", { hasText: "did you mean `burst`?" });
+  await alert.waitFor();
+  assert.match(await text(page, "#config"), /last reload failed/);
+  await writeFile(join(folder, "gateway.toml"), good);
+  gateway.child.kill("SIGHUP");
+  await alert.waitFor({ state: "detached" });
+  await page.context().close();
+});
+
+test("a connection that is lost is told of, and the page finds back by itself", async () => {
+  const page = await open("/", { viewport: PHONE });
+  await isLive(page);
+  const isLost = () => page.locator("#connection", { hasText: /no connection: numbers of \d\d:\d\d:\d\d/ }).waitFor();
+  // It does not say a word any more.
+  gateway.child.kill("SIGSTOP");
+  await isLost();
+  assert.ok(await page.locator("body.lost").count());
+  assert.equal(await excess(page), 0);
+  gateway.child.kill("SIGCONT");
+  await isLive(page);
+  // It is gone, and comes back as another one.
+  const [listen, side] = gateway.found;
+  await end(gateway.child);
+  await isLost();
+  await startGateway(listen, side);
+  await isLive(page);
+  await page.locator("#requests-sub", { hasText: /^0 in all/ }).waitFor();
+  assert.equal(await page.locator("body.lost").count(), 0);
+  await page.context().close();
+});
+
+for (const [device, viewport] of [["laptop", LAPTOP], ["phone", PHONE]]) {
+  for (const theme of ["light", "dark"]) {
+    test(`it can be read on a ${device} in ${theme}`, async () => {
+      const page = await open("/", { viewport, colorScheme: theme });
+      await isLive(page);
+      // What fades in has faded in.
+      await page.waitForFunction(() => getComputedStyle(document.querySelector("main")).opacity === "1");
+      const ground = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+      assert.equal(ground, theme === "light" ? "rgb(245, 246, 248)" : "rgb(20, 22, 26)");
+      assert.equal(await excess(page), 0);
+      assert.ok(await page.locator(".scroll").evaluate((table) => table.scrollWidth <= table.clientWidth), "the table is too wide");
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => window.axe.run());
+      const said = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`);
+      assert.deepEqual(said, []);
+      await page.screenshot({ path: `${import.meta.dirname}/${device}-${theme}.png`, fullPage: true });
+      await page.context().close();
+    });
+  }
+}
+
+test("it can be used with the keyboard, and remembers the theme", async () => {
+  const page = await open("/", { colorScheme: "light" });
+  await isLive(page);
+  const focused = [];
+  for (let i = 0; i < 9; i++) {
+    await page.keyboard.press("Tab");
+    focused.push(await page.evaluate(() => document.activeElement.id || document.activeElement.textContent.trim().slice(0, 20)));
+  }
+  assert.equal(focused[0], "To the numbers");
+  assert.equal(focused[1], "theme");
+  assert.ok(focused[2].startsWith("Route"), focused[2]);
+  assert.deepEqual(focused.slice(3, 8), ["JSON", "Prometheus", "configuration", "limits", "API"]);
+  await page.locator("#theme").selectOption("dark");
+  await page.reload();
+  assert.equal(await page.locator("#theme").inputValue(), "dark");
+  assert.equal(await page.evaluate(() => getComputedStyle(document.body).backgroundColor), "rgb(20, 22, 26)");
+  await page.context().close();
+});
+
+test("the page of the API lists every call and tries one, and needs nothing from elsewhere", async () => {
+  const page = await open("/docs");
+  const { paths } = await (await fetch(`${admin()}/openapi.json`)).json();
+  const calls = Object.values(paths).reduce((sum, path) => sum + Object.keys(path).length, 0);
+  await page.locator(".opblock").first().waitFor();
+  assert.equal(await page.locator(".opblock").count(), calls);
+  await page.locator("#operations-health-health .opblock-summary-control").click();
+  await page.locator("#operations-health-health .execute").click();
+  await page.locator("#operations-health-health .live-responses-table .response-col_status", { hasText: "200" }).waitFor();
+  assert.deepEqual(page.complaints, []);
+  await page.context().close();
+});
