@@ -4,6 +4,7 @@ mod balance;
 mod budget;
 mod endpoint;
 mod health;
+mod hold;
 mod pool;
 mod reason;
 mod resolve;
@@ -28,7 +29,8 @@ use crate::clock::Timestamp;
 use crate::config::{self, UpstreamServer};
 use crate::limit::key::{Fingerprint, Key};
 
-pub use self::endpoint::{Endpoint, Hold};
+pub use self::endpoint::Endpoint;
+pub use self::hold::Hold;
 pub use self::pool::NoServer;
 pub use self::reason::reason;
 pub use self::standing::Standing;

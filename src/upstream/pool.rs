@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::balance::Balancer;
-use super::endpoint::{Endpoint, Hold};
+use super::endpoint::Endpoint;
+use super::hold::Hold;
 use super::standing::Standing;
 use crate::clock::Timestamp;
 use crate::config;

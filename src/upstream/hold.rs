@@ -1,0 +1,104 @@
+//! A request that an endpoint has, and what its outcome says of the endpoint.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::endpoint::Endpoint;
+use super::standing::Standing;
+use crate::clock::Timestamp;
+use crate::config::Outlier;
+
+/// How long an endpoint that has taken no connection is left alone while there are others.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A request that an endpoint has, until this is dropped.
+#[must_use]
+pub struct Hold {
+    endpoint: Arc<Endpoint>,
+    /// Whether it is to find out how the endpoint does.
+    trial: bool,
+}
+
+impl Hold {
+    /// A request that has been counted.
+    pub(super) fn new(endpoint: Arc<Endpoint>, trial: bool) -> Self {
+        Self { endpoint, trial }
+    }
+
+    /// Notes that it was answered. Whether that ends a trial.
+    pub(super) fn succeeded(&mut self) -> bool {
+        // Written only if need be, for all threads read it.
+        if self.failures.load(Ordering::Relaxed) != 0 {
+            self.failures.store(0, Ordering::Relaxed);
+        }
+        self.trial && self.end_trial(Standing::Up)
+    }
+
+    /// Notes that it failed. Whether the endpoint is ejected for that.
+    pub(super) fn failed(&mut self, outlier: &Outlier, now: Timestamp) -> bool {
+        let ejected = Standing::Ejected { until: now.after(outlier.eject_for) };
+        let standing = self.standing.load();
+        if let (true, Standing::Trial | Standing::Ejected { .. }) = (self.trial, standing) {
+            return self.end_trial(ejected);
+        }
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        failures >= outlier.consecutive_failures
+            && matches!(standing, Standing::Up | Standing::Refusing { .. })
+            && self.standing.change(standing, ejected)
+    }
+
+    /// Notes that the endpoint has taken a connection. Whether that ends a trial.
+    pub(super) fn connected(&mut self) -> bool {
+        match self.standing.load() {
+            Standing::Refusing { .. } if self.trial => self.end_trial(Standing::Up),
+            refusing @ Standing::Refusing { .. } => {
+                self.standing.change(refusing, Standing::Up);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Notes that the endpoint has taken no connection.
+    pub(super) fn refused(&mut self, now: Timestamp) {
+        let refusing = Standing::Refusing { until: now.after(PAUSE) };
+        match self.standing.load() {
+            Standing::Trial if self.trial => drop(self.end_trial(refusing)),
+            from @ (Standing::Up | Standing::Refusing { .. }) => drop(self.standing.change(from, refusing)),
+            Standing::Trial | Standing::Ejected { .. } | Standing::Unhealthy => {}
+        }
+    }
+
+    /// Ends the trial that this request is. Whether that changes how the endpoint stands.
+    fn end_trial(&mut self, then: Standing) -> bool {
+        let changed = match self.standing.load() {
+            // One whose time was up when the trial began is still said to be ejected.
+            from @ (Standing::Trial | Standing::Refusing { .. } | Standing::Ejected { .. }) => {
+                self.standing.change(from, then)
+            }
+            Standing::Up | Standing::Unhealthy => false,
+        };
+        self.trial = false;
+        self.trying.store(false, Ordering::Relaxed);
+        changed
+    }
+}
+
+impl Deref for Hold {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.endpoint.running.fetch_sub(1, Ordering::Relaxed);
+        if self.trial {
+            self.endpoint.trying.store(false, Ordering::Relaxed);
+        }
+    }
+}
