@@ -196,7 +196,7 @@ class Chart {
       },
       axes: [
         { ...axis, size: 30, space: 70, values: (_, times) => times.map((time) => clock(time * 1000).slice(0, 5)), incrs: [60, 120, 300] },
-        { ...axis, size: 62, values: (_, values) => values.map(this.axisText) },
+        { ...axis, size: 62, values: (_, values) => values.map(this.axisText), incrs: this.columns.incrs },
       ],
       series: [{}, ...this.columns.style(this.series)],
       hooks: { setCursor: [(plot) => this.showLegend(plot.cursor.idx)] },
@@ -225,8 +225,12 @@ class Chart {
 /** Seconds without a sample are gaps: a line must not claim what nobody saw. */
 const gapBefore = (index) => index > 0 && samples[index].at_ms - samples[index - 1].at_ms > 3000;
 
+/** Steps of an axis that says whole numbers: 1, 2, 5, 10, 20, … */
+const WHOLE_STEPS = Array.from({ length: 24 }, (_, at) => [1, 2, 5][at % 3] * 10 ** Math.floor(at / 3));
+
 /** Outcomes that add up are areas on top of one another, the lowest painted last; the others are lines. */
 const stacked = {
+  incrs: WHOLE_STEPS,
   style: (series) => {
     const areas = series.filter((s) => !s.dashed).reverse().map(({ key }) => ({ stroke: colour(key), fill: colour(key), width: 1, points: { show: false } }));
     const lines = series.filter((s) => s.dashed).map(({ key }) => ({ stroke: colour(key), width: 2, dash: [6, 4], points: { show: false } }));
@@ -240,9 +244,15 @@ const stacked = {
   },
 };
 
+/** Values without a neighbour, which no line would show. */
+const alone = (plot, index) => plot.data[index].flatMap((value, at, all) => (value !== null && (all[at - 1] ?? all[at + 1] ?? null) === null ? [at] : []));
+
 /** A second without requests has no latency. */
 const lines = {
-  style: (series) => series.map(({ key, colour: other }) => ({ stroke: colour(other ?? key), width: 1.5, points: { show: false } })),
+  style: (series) => series.map(({ key, colour: other }) => {
+    const stroke = colour(other ?? key);
+    return { stroke, width: 1.5, points: { show: true, filter: alone, size: 4, width: 0, fill: stroke } };
+  }),
   of: (series) => series.map(({ key }) => samples.map((s, at) => (gapBefore(at) || s.latency[key] === 0 ? null : s.latency[key]))),
 };
 
