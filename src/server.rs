@@ -16,6 +16,7 @@ mod head;
 mod http2;
 mod linger;
 mod listener;
+mod memory;
 mod ports;
 mod proxy_protocol;
 mod quiet;
@@ -166,6 +167,7 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
             admin::start(listener.into_std(), gateway.clone(), until_draining(handed_over))?;
         }
         tokio::spawn(tables::look_after(gateway.clone()));
+        tokio::spawn(memory::give_back());
         tokio::spawn(snapshot::keep(gateway.clone()));
         reloader.care_for(&gateway.live().upstreams);
         reloader.watch();

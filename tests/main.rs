@@ -34,6 +34,7 @@ mod side_port;
 mod side_port_api;
 mod side_port_guard;
 mod side_port_page;
+mod smuggling;
 mod snapshot;
 mod stack;
 mod stopping;

@@ -1,9 +1,13 @@
 //! Closing a connection so that the client gets to read the answer.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
 use super::socket::Socket;
@@ -12,7 +16,10 @@ use super::socket::Socket;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How much of what it still sends is read.
-const MOST: u64 = 1024 * 1024;
+const MOST: usize = 1024 * 1024;
+
+/// How much is read at a time.
+const PIECE: usize = 4096;
 
 /// Says that nothing more will come, and reads what the client still sends until it closes, or long enough.
 ///
@@ -21,9 +28,23 @@ const MOST: u64 = 1024 * 1024;
 pub(super) async fn linger(mut socket: Socket) {
     let discard = async {
         socket.shutdown().await?;
-        tokio::io::copy(&mut (&mut socket).take(MOST), &mut tokio::io::sink()).await?;
+        let mut read = 0;
+        while read < MOST {
+            match poll_fn(|cx| poll_discard(&mut socket, cx)).await? {
+                0 => break,
+                count => read += count,
+            }
+        }
         io::Result::Ok(())
     };
     // However it ends, the connection is closed now.
     let _ = timeout(PATIENCE, discard).await;
+}
+
+/// Reads into memory that is only there for the moment: many clients may be waited for at a time.
+fn poll_discard(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut space = [MaybeUninit::uninit(); PIECE];
+    let mut space = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(socket).poll_read(cx, &mut space))?;
+    Poll::Ready(Ok(space.filled().len()))
 }
