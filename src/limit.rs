@@ -36,7 +36,7 @@ pub use self::report::{Outcome, Reading, Report, Standing, Tally};
 pub use self::rule::{Charge, Measure, Mode, Override, Rate, Rule, Terms};
 pub use self::single::Limit;
 use self::snapshot::{Moment, SavedLimit, Snapshot};
-use self::table::Place;
+use self::table::{Answer, Place};
 use crate::clock::Timestamp;
 
 /// More limits than this on one request are unusual, and take memory of their own.
@@ -189,7 +189,8 @@ impl Limiter {
         }
         let exempt = tally.reports.len();
         for claim in &claims {
-            tally.reports.push(claim.report(&claim.look(now)));
+            let Asked { verdict, standing, .. } = claim.look(now);
+            tally.reports.push(claim.report(verdict, standing));
         }
         if let Some(refusal) = settle_refusal(&mut tally.reports[exempt..]) {
             return refusal;
@@ -297,9 +298,22 @@ impl Claim<'_> {
     }
 
     /// Takes what the request takes, notes what came of it, and says where tokens were taken.
+    #[inline]
     fn take(&self, now: Timestamp, tally: &mut Tally) -> Option<Place> {
+        // Nearly all limits are of this kind, and there is nothing to hold on to.
+        if let Account::Bucket(home) = self.account {
+            let (quota, Answer { verdict, bucket, place }) = home.take(self.client, self.limit.cost(), now);
+            let standing = Standing::Bucket(Reading::new(quota, bucket, now));
+            tally.reports.push(self.report(verdict, standing));
+            return verdict.is_ok().then_some(place);
+        }
+        self.take_and_hold(now, tally)
+    }
+
+    /// The same where the request holds something for as long as it runs.
+    fn take_and_hold(&self, now: Timestamp, tally: &mut Tally) -> Option<Place> {
         let mut asked = self.account.take(self.client, self.limit.cost(), now);
-        let report = self.report(&asked);
+        let report = self.report(asked.verdict, asked.standing);
         if report.outcome == Outcome::WouldRefuse {
             asked.taken = self.account.let_in(self.client);
         }
@@ -315,13 +329,14 @@ impl Claim<'_> {
         None
     }
 
-    fn report(&self, asked: &Asked) -> Report {
-        let outcome = match (asked.verdict, self.limit.rule().mode) {
+    #[inline]
+    fn report(&self, verdict: Result<(), Wait>, standing: Standing) -> Report {
+        let outcome = match (verdict, self.limit.rule().mode) {
             (Ok(()), _) => Outcome::Allowed,
             (Err(wait), Mode::Enforce) => Outcome::Refused(wait),
             (Err(_), Mode::DryRun) => Outcome::WouldRefuse,
         };
-        Report { limit: self.index, outcome, standing: Some(asked.standing) }
+        Report { limit: self.index, outcome, standing: Some(standing) }
     }
 }
 

@@ -196,7 +196,7 @@ fn start() -> (Gateway, RawUpstream, RawUpstream) {
         }
     });
     let heavy = format!("{{ address = \"{}\", weight = 1000 }}", first.address());
-    let settings = "response_timeout = \"100ms\"\nread_timeout = \"100ms\"";
+    let settings = "response_timeout = \"400ms\"\nread_timeout = \"400ms\"";
     let servers = [heavy, format!("\"{}\"", other.address())];
     (Gateway::start(&before_servers(&servers, settings)), first, other)
 }

@@ -130,7 +130,7 @@ fn what_has_been_answered_is_not_asked_again() {
 
 #[test]
 fn a_late_answer_is_not_asked_for_again() {
-    let pair = Pair::start("response_timeout = \"200ms\"", |exchange| {
+    let pair = Pair::start("response_timeout = \"1s\"", |exchange| {
         exchange.read_head();
         exchange.wait_for_close();
     });

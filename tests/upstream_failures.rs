@@ -23,7 +23,7 @@ fn counted(gateway: &Gateway, kind: &str, count: u32) {
 /// A gateway before a server that does this with each connection.
 fn before(handle: impl Fn(&mut Exchange) + Send + Sync + 'static) -> (Gateway, RawUpstream) {
     let upstream = RawUpstream::start(handle);
-    let gateway = Gateway::start(&to_upstream(upstream.address(), "---\nresponse_timeout = \"300ms\""));
+    let gateway = Gateway::start(&to_upstream(upstream.address(), "---\nresponse_timeout = \"1s\""));
     (gateway, upstream)
 }
 

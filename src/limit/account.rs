@@ -155,7 +155,9 @@ impl Home<'_> {
         }
     }
 
-    fn take(self, client: Fingerprint, cost: u32, now: Timestamp) -> (Quota, Answer) {
+    /// Takes tokens, if there are enough left.
+    #[inline]
+    pub(super) fn take(self, client: Fingerprint, cost: u32, now: Timestamp) -> (Quota, Answer) {
         match self {
             Self::Table(table) => (*table.quota(), table.take(client, cost, now)),
             Self::Sole(quota, bucket) => {
