@@ -16,6 +16,7 @@ mod compression;
 mod concurrency;
 mod connections;
 mod cors;
+mod crowds;
 mod health;
 mod hostile_clients;
 mod http2;
