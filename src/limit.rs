@@ -27,7 +27,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
-use self::account::{Account, Asked, Taken};
+use self::account::{Account, Asked, Held};
 use self::bucket::Wait;
 use self::key::{Facts, Fingerprint, Secret};
 pub use self::offenders::Offender;
@@ -36,7 +36,7 @@ pub use self::report::{Outcome, Reading, Report, Standing, Tally};
 pub use self::rule::{Charge, Measure, Mode, Override, Rate, Rule, Terms};
 pub use self::single::Limit;
 use self::snapshot::{Moment, SavedLimit, Snapshot};
-use self::table::{Answer, Place};
+use self::table::{Place, Table};
 use crate::clock::Timestamp;
 
 /// More limits than this on one request are unusual, and take memory of their own.
@@ -123,9 +123,8 @@ impl Limiter {
         };
         let limits: Vec<_> = rules.into_iter().map(limit).collect();
         // What is counted of limits that are gone, or have begun anew, stays counted.
-        let counted = limits.iter().filter_map(Limit::table).map(table::Table::overflowed).sum::<u64>();
         Self {
-            overflowed_before: self.overflowed().saturating_sub(counted),
+            overflowed_before: self.overflowed().saturating_sub(overflowed(&limits)),
             limits,
             secret: self.secret.clone(),
         }
@@ -138,8 +137,7 @@ impl Limiter {
 
     /// How many times a request had to share an overflow bucket, all limits together.
     pub fn overflowed(&self) -> u64 {
-        let counted = self.limits.iter().filter_map(Limit::table).map(table::Table::overflowed);
-        self.overflowed_before + counted.sum::<u64>()
+        self.overflowed_before + overflowed(&self.limits)
     }
 
     /// Under what keys are hashed.
@@ -152,25 +150,12 @@ impl Limiter {
     pub fn decide(&self, limits: &[usize], facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
         tally.reports.clear();
         tally.release();
-        let decision = self.decide_all(limits, facts, now, tally);
-        if let Decision::KeyMissing { .. } = decision {
-            tally.reports.clear();
-        }
-        for report in &tally.reports {
-            if matches!(report.outcome, Outcome::Refused(_) | Outcome::WouldRefuse) {
-                self.note_offender(&self.limits[report.limit], facts);
-            }
-        }
-        decision
-    }
-
-    fn decide_all(&self, limits: &[usize], facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
         // A single limit has nobody to agree with.
         if let &[index] = limits {
             return match self.claim(index, facts) {
                 Ok(Claimed::Client(claim)) => {
                     claim.take(now, tally);
-                    settle_refusal(&mut tally.reports).unwrap_or(Decision::Admitted)
+                    self.conclude(&[claim], facts, &mut tally.reports)
                 }
                 Ok(Claimed::Nothing(report)) => {
                     tally.reports.extend(report);
@@ -184,19 +169,21 @@ impl Limiter {
             match self.claim(index, facts) {
                 Ok(Claimed::Client(claim)) => claims.push(claim),
                 Ok(Claimed::Nothing(report)) => tally.reports.extend(report),
-                Err(key::PartMissing) => return Decision::KeyMissing { limit: index },
+                Err(key::PartMissing) => {
+                    tally.reports.clear();
+                    return Decision::KeyMissing { limit: index };
+                }
             }
         }
         let exempt = tally.reports.len();
         for claim in &claims {
-            let Asked { verdict, standing, .. } = claim.look(now);
-            tally.reports.push(claim.report(verdict, standing));
+            tally.reports.push(claim.report(claim.look(now)));
         }
-        if let Some(refusal) = settle_refusal(&mut tally.reports[exempt..]) {
-            return refusal;
+        if !tally.reports[exempt..].iter().any(Report::refuses) {
+            tally.reports.truncate(exempt);
+            take_all(&claims, now, tally);
         }
-        tally.reports.truncate(exempt);
-        take_all(&claims, now, tally)
+        self.conclude(&claims, facts, &mut tally.reports[exempt..])
     }
 
     /// What a limit wants of a request.
@@ -216,12 +203,17 @@ impl Limiter {
         })
     }
 
-    /// Notes whom a limit refused. The key is worked out again, since few requests are refused.
-    fn note_offender(&self, limit: &Limit, facts: &Facts<'_>) {
-        let rule = limit.rule();
-        if let Ok(client) = rule.key.fingerprint(facts, &self.secret) {
-            limit.note_offender(client, || rule.key.shown(facts, &self.secret, rule.show_keys));
+    /// What is to become of a request of which these claims' limits made these reports; notes whom they refused.
+    fn conclude(&self, claims: &[Claim<'_>], facts: &Facts<'_>, reports: &mut [Report]) -> Decision {
+        let decision = settle_refusal(reports);
+        for (claim, report) in claims.iter().zip(reports) {
+            if report.refuses() || report.outcome == Outcome::WouldRefuse {
+                let rule = claim.limit.rule();
+                let shown = || rule.key.shown(facts, &self.secret, rule.show_keys);
+                claim.limit.note_offender(claim.client, shown);
+            }
         }
+        decision
     }
 
     /// Settles what an admitted request costs where that depends on its answer, now that this is known. The bucket may
@@ -250,12 +242,16 @@ impl Limiter {
     ) {
         for Reserved { limit: index, client, slot } in tally.reserved.drain(..) {
             let limit = &self.limits[index];
-            let (Some(rate), Some(account)) = (limit.rule().rate(), limit.account(client)) else { continue };
+            let (Some(rate), Some(account @ Account::Held(Held::Reserved(home, _)))) =
+                (limit.rule().rate(), limit.account(client))
+            else {
+                continue;
+            };
             let now = now();
             // It is charged first, and set aside no more after that: so there is no moment in which it is neither.
             match rate.charge.settled(rate.cost, answer) {
                 0 => {}
-                cost => account.owe(client, cost, now),
+                cost => home.owe(client, cost, now),
             }
             drop(slot);
             if let Some(report) = tally.reports.iter_mut().find(|report| report.limit == index) {
@@ -265,26 +261,29 @@ impl Limiter {
     }
 }
 
+/// How many times a request had to share an overflow bucket of these limits.
+fn overflowed(limits: &[Limit]) -> u64 {
+    limits.iter().filter_map(Limit::table).map(Table::overflowed).sum()
+}
+
 /// Takes of every limit, or of none.
-fn take_all(claims: &[Claim<'_>], now: Timestamp, tally: &mut Tally) -> Decision {
+fn take_all(claims: &[Claim<'_>], now: Timestamp, tally: &mut Tally) {
     let exempt = tally.reports.len();
     let mut places = SmallVec::<[Option<Place>; USUAL]>::new();
     for claim in claims {
         places.push(claim.take(now, tally));
-        if let Some(Report { outcome: Outcome::Refused(_), .. }) = tally.reports.last() {
+        if tally.reports.last().is_some_and(Report::refuses) {
             tally.release();
-            give_back(claims, &places, &mut tally.reports[exempt..], now);
-            break;
+            return give_back(claims, &places, &mut tally.reports[exempt..], now);
         }
     }
-    settle_refusal(&mut tally.reports[exempt..]).unwrap_or(Decision::Admitted)
 }
 
 /// Undoes what the claims before a refusal took.
 fn give_back(claims: &[Claim<'_>], places: &[Option<Place>], reports: &mut [Report], now: Timestamp) {
     for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
-        if let Some(place) = place {
-            claim.account.give_back(claim.client, claim.limit.cost(), now, *place);
+        if let (Account::Bucket(home), Some(place)) = (claim.account, place) {
+            home.give_back(claim.client, claim.limit.cost(), now, *place);
         }
         if report.outcome == Outcome::Allowed {
             report.standing = Some(claim.look(now).standing);
@@ -300,37 +299,38 @@ impl Claim<'_> {
     /// Takes what the request takes, notes what came of it, and says where tokens were taken.
     #[inline]
     fn take(&self, now: Timestamp, tally: &mut Tally) -> Option<Place> {
-        // Nearly all limits are of this kind, and there is nothing to hold on to.
-        if let Account::Bucket(home) = self.account {
-            let (quota, Answer { verdict, bucket, place }) = home.take(self.client, self.limit.cost(), now);
-            let standing = Standing::Bucket(Reading::new(quota, bucket, now));
-            tally.reports.push(self.report(verdict, standing));
-            return verdict.is_ok().then_some(place);
+        match self.account {
+            Account::Bucket(home) => {
+                let (asked, place) = home.take(self.client, self.limit.cost(), now);
+                tally.reports.push(self.report(asked));
+                asked.verdict.is_ok().then_some(place)
+            }
+            Account::Held(held) => {
+                self.hold(held, now, tally);
+                None
+            }
         }
-        self.take_and_hold(now, tally)
     }
 
-    /// The same where the request holds something for as long as it runs.
-    fn take_and_hold(&self, now: Timestamp, tally: &mut Tally) -> Option<Place> {
-        let mut asked = self.account.take(self.client, self.limit.cost(), now);
-        let report = self.report(asked.verdict, asked.standing);
+    /// Takes what the request holds as long as it runs, and notes what came of it.
+    fn hold(&self, held: Held<'_>, now: Timestamp, tally: &mut Tally) {
+        let (asked, mut slot) = held.enter(self.client, self.limit.cost(), now);
+        let report = self.report(asked);
         if report.outcome == Outcome::WouldRefuse {
-            asked.taken = self.account.let_in(self.client);
+            slot = held.let_in(self.client);
         }
         tally.reports.push(report);
-        match asked.taken {
-            Taken::Nothing => {}
-            Taken::Tokens(place) => return Some(place),
-            Taken::Slot(slot) => tally.slots.push(slot),
-            Taken::Reserved(slot) => {
+        match (held, slot) {
+            (_, None) => {}
+            (Held::InFlight(..), Some(slot)) => tally.slots.push(slot),
+            (Held::Reserved(..), Some(slot)) => {
                 tally.reserved.push(Reserved { limit: self.index, client: self.client, slot });
             }
         }
-        None
     }
 
     #[inline]
-    fn report(&self, verdict: Result<(), Wait>, standing: Standing) -> Report {
+    fn report(&self, Asked { verdict, standing }: Asked) -> Report {
         let outcome = match (verdict, self.limit.rule().mode) {
             (Ok(()), _) => Outcome::Allowed,
             (Err(wait), Mode::Enforce) => Outcome::Refused(wait),
@@ -340,8 +340,8 @@ impl Claim<'_> {
     }
 }
 
-/// If a limit refused, says so of the whole request: the others are spared.
-fn settle_refusal(reports: &mut [Report]) -> Option<Decision> {
+/// What the limits say together. If one refused, that goes for the whole request, and the others are spared.
+fn settle_refusal(reports: &mut [Report]) -> Decision {
     let mut refusal: Option<(usize, Duration)> = None;
     for report in &*reports {
         if let Outcome::Refused(Wait(wait)) = report.outcome {
@@ -349,11 +349,11 @@ fn settle_refusal(reports: &mut [Report]) -> Option<Decision> {
                 Some(refusal.map_or((report.limit, wait), |(limit, longest)| (limit, longest.max(wait))));
         }
     }
-    let (limit, wait) = refusal?;
+    let Some((limit, wait)) = refusal else { return Decision::Admitted };
     for report in reports {
         if matches!(report.outcome, Outcome::Allowed | Outcome::WouldRefuse) {
             report.outcome = Outcome::Spared;
         }
     }
-    Some(Decision::Refused { limit, wait })
+    Decision::Refused { limit, wait }
 }

@@ -17,10 +17,16 @@ use crate::clock::Timestamp;
 pub(super) enum Account<'a> {
     /// In a bucket.
     Bucket(Home<'a>),
-    /// In a bucket that is charged when a request is answered. Until then it counts among those that run, and each of
-    /// them has its cost set aside.
+    /// In something that a request holds as long as it runs.
+    Held(Held<'a>),
+}
+
+/// What a request holds as long as it runs.
+#[derive(Clone, Copy)]
+pub(super) enum Held<'a> {
+    /// Its cost, set aside in a bucket that is charged when it is answered.
     Reserved(Home<'a>, &'a Arc<InFlight>),
-    /// Among the running requests, of which it may have so many.
+    /// A place among the running requests, of which there may be so many.
     InFlight(&'a Arc<InFlight>, u32),
 }
 
@@ -34,25 +40,12 @@ pub(super) enum Home<'a> {
 }
 
 /// What came of asking.
+#[derive(Clone, Copy)]
 pub(super) struct Asked {
     /// Whether there was enough left, and if not, how long until there is.
     pub(super) verdict: Result<(), Wait>,
     /// What is left now.
     pub(super) standing: Standing,
-    /// What was taken.
-    pub(super) taken: Taken,
-}
-
-/// What a request took.
-pub(super) enum Taken {
-    /// Nothing.
-    Nothing,
-    /// Tokens of the bucket in this place.
-    Tokens(Place),
-    /// A place among those that run at a time.
-    Slot(Slot),
-    /// The same, and what it costs is to be settled.
-    Reserved(Slot),
 }
 
 /// How long until a running request is over.
@@ -64,87 +57,82 @@ impl Account<'_> {
         match self {
             Self::Bucket(home) => {
                 let (quota, bucket) = home.look(client, now);
-                let verdict = bucket.take(&quota, now, cost).map(drop);
-                Asked::bucket(verdict, quota, bucket, now, Taken::Nothing)
+                Asked::bucket(bucket.take(&quota, now, cost).map(drop), quota, bucket, now)
             }
-            Self::Reserved(home, running) => {
-                let running = running.running(client);
-                let (quota, bucket) = home.look(client, now);
-                let aside = bucket.owe(&quota, now, cost.saturating_mul(running));
-                let verdict = aside.take(&quota, now, cost).map(drop);
-                Asked::bucket(verdict, quota, aside, now, Taken::Nothing)
-            }
-            Self::InFlight(running, max) => {
-                let running = running.running(client);
-                let verdict = if running < max { Ok(()) } else { Err(NOBODY_KNOWS) };
-                Asked::running(verdict, running, max, Taken::Nothing)
-            }
-        }
-    }
-
-    /// Takes what a request takes, if there is enough left.
-    pub(super) fn take(self, client: Fingerprint, cost: u32, now: Timestamp) -> Asked {
-        match self {
-            Self::Bucket(home) => {
-                let (quota, Answer { verdict, bucket, place }) = home.take(client, cost, now);
-                let taken = verdict.map_or(Taken::Nothing, |()| Taken::Tokens(place));
-                Asked::bucket(verdict, quota, bucket, now, taken)
-            }
-            Self::Reserved(home, in_flight) => {
-                let (quota, bucket) = home.look(client, now);
-                let set_aside = |running| {
-                    let aside = bucket.owe(&quota, now, cost.saturating_mul(running));
-                    aside.take(&quota, now, cost).map_err(|wait| (wait, aside))
-                };
-                match in_flight.enter(client, set_aside) {
-                    Ok((slot, left)) => Asked::bucket(Ok(()), quota, left, now, Taken::Reserved(slot)),
-                    Err((wait, left)) => Asked::bucket(Err(wait), quota, left, now, Taken::Nothing),
-                }
-            }
-            Self::InFlight(in_flight, max) => match in_flight.enter_below(client, max) {
-                Ok((slot, running)) => Asked::running(Ok(()), running, max, Taken::Slot(slot)),
-                Err(Full { running }) => Asked::running(Err(NOBODY_KNOWS), running, max, Taken::Nothing),
-            },
-        }
-    }
-
-    /// Lets a request in that there was not enough left for: it runs, so it counts among the running.
-    pub(super) fn let_in(self, client: Fingerprint) -> Taken {
-        match self {
-            Self::InFlight(in_flight, _) => {
-                in_flight.enter_below(client, u32::MAX).map_or(Taken::Nothing, |(slot, _)| Taken::Slot(slot))
-            }
-            Self::Bucket(_) | Self::Reserved(..) => Taken::Nothing,
-        }
-    }
-
-    /// Puts back the tokens that were taken just before, from this place.
-    pub(super) fn give_back(self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
-        if let Self::Bucket(home) = self {
-            home.give_back(client, cost, now, place);
-        }
-    }
-
-    /// Takes tokens, whether there are as many or not.
-    pub(super) fn owe(self, client: Fingerprint, cost: u32, now: Timestamp) {
-        if let Self::Bucket(home) | Self::Reserved(home, _) = self {
-            home.owe(client, cost, now);
+            Self::Held(held) => held.look(client, cost, now),
         }
     }
 
     /// Fills the bucket; false if there is none.
     pub(super) fn reset(self, client: Fingerprint, now: Timestamp) -> bool {
-        match self {
-            Self::Bucket(Home::Table(table)) | Self::Reserved(Home::Table(table), _) => {
-                table.reset(client, now);
-            }
-            Self::Bucket(Home::Sole(_, bucket)) | Self::Reserved(Home::Sole(_, bucket), _) => {
-                bucket.change(|_| Bucket::FULL);
-            }
-            Self::InFlight(..) => return false,
+        let (Self::Bucket(home) | Self::Held(Held::Reserved(home, _))) = self else { return false };
+        match home {
+            Home::Table(table) => table.reset(client, now),
+            Home::Sole(_, bucket) => drop(bucket.change(|_| Bucket::FULL)),
         }
         true
     }
+}
+
+impl Held<'_> {
+    fn look(self, client: Fingerprint, cost: u32, now: Timestamp) -> Asked {
+        match self {
+            Self::Reserved(home, running) => {
+                let (quota, aside, verdict) = set_aside(home, client, cost, running.running(client), now);
+                Asked::bucket(verdict.map(drop), quota, aside, now)
+            }
+            Self::InFlight(running, max) => {
+                let running = running.running(client);
+                let verdict = if running < max { Ok(()) } else { Err(NOBODY_KNOWS) };
+                Asked::running(verdict, running, max)
+            }
+        }
+    }
+
+    /// Takes what a request holds, if there is enough left.
+    pub(super) fn enter(self, client: Fingerprint, cost: u32, now: Timestamp) -> (Asked, Option<Slot>) {
+        match self {
+            Self::Reserved(home, in_flight) => {
+                // The bucket is looked at while nobody else can enter or leave: whoever leaves has charged it before.
+                let entered = in_flight.enter(client, |running| {
+                    let (quota, aside, verdict) = set_aside(home, client, cost, running, now);
+                    match verdict {
+                        Ok(left) => Ok(Asked::bucket(Ok(()), quota, left, now)),
+                        Err(wait) => Err(Asked::bucket(Err(wait), quota, aside, now)),
+                    }
+                });
+                entered.map_or_else(|asked| (asked, None), |(slot, asked)| (asked, Some(slot)))
+            }
+            Self::InFlight(in_flight, max) => match in_flight.enter_below(client, max) {
+                Ok((slot, running)) => (Asked::running(Ok(()), running, max), Some(slot)),
+                Err(Full { running }) => (Asked::running(Err(NOBODY_KNOWS), running, max), None),
+            },
+        }
+    }
+
+    /// Lets a request in that there was not enough left for: it runs, so it counts among the running.
+    pub(super) fn let_in(self, client: Fingerprint) -> Option<Slot> {
+        match self {
+            Self::InFlight(in_flight, _) => {
+                in_flight.enter_below(client, u32::MAX).ok().map(|(slot, _)| slot)
+            }
+            Self::Reserved(..) => None,
+        }
+    }
+}
+
+/// The bucket without the costs that are set aside for `running` requests, and without that of another one, if it holds
+/// as much.
+fn set_aside(
+    home: Home<'_>,
+    client: Fingerprint,
+    cost: u32,
+    running: u32,
+    now: Timestamp,
+) -> (Quota, Bucket, Result<Bucket, Wait>) {
+    let (quota, bucket) = home.look(client, now);
+    let aside = bucket.owe(&quota, now, cost.saturating_mul(running));
+    (quota, aside, aside.take(&quota, now, cost))
 }
 
 impl Home<'_> {
@@ -155,26 +143,29 @@ impl Home<'_> {
         }
     }
 
-    /// Takes tokens, if there are enough left.
+    /// Takes what a request takes, if there is enough left. Says also where it was taken.
     #[inline]
-    pub(super) fn take(self, client: Fingerprint, cost: u32, now: Timestamp) -> (Quota, Answer) {
-        match self {
+    pub(super) fn take(self, client: Fingerprint, cost: u32, now: Timestamp) -> (Asked, Place) {
+        let (quota, Answer { verdict, bucket, place }) = match self {
             Self::Table(table) => (*table.quota(), table.take(client, cost, now)),
             Self::Sole(quota, bucket) => {
                 let (bucket, verdict) = bucket.take(quota, now, cost);
                 (*quota, Answer { verdict, bucket, place: Place::Own })
             }
-        }
+        };
+        (Asked::bucket(verdict, quota, bucket, now), place)
     }
 
-    fn give_back(self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
+    /// Puts back the tokens that were taken just before, from this place.
+    pub(super) fn give_back(self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
         match self {
             Self::Table(table) => table.give_back(client, cost, now, place),
             Self::Sole(quota, bucket) => drop(bucket.change(|bucket| bucket.give_back(quota, cost))),
         }
     }
 
-    fn owe(self, client: Fingerprint, cost: u32, now: Timestamp) {
+    /// Takes tokens, whether there are as many or not.
+    pub(super) fn owe(self, client: Fingerprint, cost: u32, now: Timestamp) {
         match self {
             Self::Table(table) => table.owe(client, cost, now),
             Self::Sole(quota, bucket) => drop(bucket.change(|bucket| bucket.owe(quota, now, cost))),
@@ -183,11 +174,11 @@ impl Home<'_> {
 }
 
 impl Asked {
-    fn bucket(verdict: Result<(), Wait>, quota: Quota, bucket: Bucket, now: Timestamp, taken: Taken) -> Self {
-        Self { verdict, standing: Standing::Bucket(Reading::new(quota, bucket, now)), taken }
+    fn bucket(verdict: Result<(), Wait>, quota: Quota, bucket: Bucket, now: Timestamp) -> Self {
+        Self { verdict, standing: Standing::Bucket(Reading::new(quota, bucket, now)) }
     }
 
-    fn running(verdict: Result<(), Wait>, running: u32, max: u32, taken: Taken) -> Self {
-        Self { verdict, standing: Standing::InFlight { running, max }, taken }
+    fn running(verdict: Result<(), Wait>, running: u32, max: u32) -> Self {
+        Self { verdict, standing: Standing::InFlight { running, max } }
     }
 }

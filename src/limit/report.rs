@@ -50,6 +50,13 @@ pub struct Report {
     pub standing: Option<Standing>,
 }
 
+impl Report {
+    /// Whether the limit refused the request.
+    pub(super) fn refuses(&self) -> bool {
+        matches!(self.outcome, Outcome::Refused(_))
+    }
+}
+
 /// How a client stands with a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::account::{Account, Home};
+use super::account::{Account, Held, Home};
 use super::bucket::Bucket;
 use super::in_flight::InFlight;
 use super::key::{Fingerprint, Secret};
@@ -147,11 +147,15 @@ impl Limit {
                     Some(Special::Rate(quota, bucket)) => Home::Sole(quota, bucket),
                     Some(Special::Unlimited | Special::InFlight(_)) => return None,
                 };
-                Some(reserved.as_ref().map_or(Account::Bucket(home), |r| Account::Reserved(home, r)))
+                Some(
+                    reserved
+                        .as_ref()
+                        .map_or(Account::Bucket(home), |r| Account::Held(Held::Reserved(home, r))),
+                )
             }
             Count::InFlight(in_flight, max) => match special {
-                None => Some(Account::InFlight(in_flight, *max)),
-                Some(Special::InFlight(max)) => Some(Account::InFlight(in_flight, *max)),
+                None => Some(Account::Held(Held::InFlight(in_flight, *max))),
+                Some(Special::InFlight(max)) => Some(Account::Held(Held::InFlight(in_flight, *max))),
                 Some(Special::Unlimited | Special::Rate(..)) => None,
             },
         }

@@ -275,6 +275,7 @@ impl<R: Read> Source<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::account::Account;
     use crate::limit::key::{KeyPart, MissingKey};
     use crate::limit::{Limiter, Override, Rule, Terms};
     use proptest::prelude::*;
@@ -304,7 +305,8 @@ mod tests {
     fn left(limiter: &Limiter, address: &str, at: Moment, cost: u32) -> u32 {
         let limit = &limiter.limits()[0];
         let client = limit.rule().key.fingerprint_of(&[address], limiter.secret()).unwrap();
-        limit.account(client).unwrap().owe(client, cost, at.clock);
+        let Some(Account::Bucket(home)) = limit.account(client) else { panic!("the limit has buckets") };
+        home.owe(client, cost, at.clock);
         limit.standing(client, at.clock).unwrap().left()
     }
 

@@ -459,6 +459,34 @@ fn racing_requests_never_exceed_either_limit() {
     assert_eq!(tally.reports()[0].standing.unwrap().left(), 199, "what b refused was put back into a");
 }
 
+/// Threads race with failures that are charged when they are answered: never more than the bucket holds.
+#[test]
+fn racing_failures_never_exceed_the_limit() {
+    let failures = Charge::OnFailure(vec![StatusCode::UNAUTHORIZED]);
+    for _ in 0..20 {
+        let limit = with_rate(rule("logins", 1, 200), |rate| rate.charge = failures.clone());
+        let limiter = Limiter::new(vec![limit], Secret::random());
+        let barrier = Barrier::new(4);
+        let run = || {
+            let client = ClientId::Address("192.0.2.1".parse().unwrap());
+            let mut tally = Tally::default();
+            barrier.wait();
+            let guess = |_: &i32| {
+                let now = Timestamp::default();
+                let decision = decide(&limiter, &[0], &client, &Method::GET, now, &mut tally);
+                limiter.settle(&mut tally, StatusCode::UNAUTHORIZED, &HeaderMap::new(), || now);
+                decision == Decision::Admitted
+            };
+            (0..200).filter(guess).count()
+        };
+        let failed: usize = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(failed, 200);
+    }
+}
+
 proptest! {
     /// Several limits at once, against one exact bucket for each.
     #[test]
