@@ -86,7 +86,7 @@ pub struct Server {
     /// The largest request body, in bytes, where the route does not say.
     pub max_body_size: u64,
     /// How many connections a client may have open at a time; `None` is no bound.
-    pub max_connections_per_client: Option<usize>,
+    pub max_connections_per_client: Option<u32>,
     /// How many requests a connection carries; `None` is no bound.
     pub max_requests_per_connection: Option<u64>,
     /// Whether it is loaded again whenever a file changes that it is made of.

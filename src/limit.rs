@@ -7,7 +7,6 @@
 mod account;
 pub mod bucket;
 pub mod fields;
-mod in_flight;
 pub mod key;
 mod offenders;
 pub mod quota;

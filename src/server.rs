@@ -6,7 +6,6 @@
 //! a connection stays on one core; connections are dealt out in turn.
 
 mod connection;
-mod crowd;
 mod deadline;
 mod doorman;
 mod files;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bucket::{Bucket, Wait};
-use super::in_flight::{Full, InFlight, Slot};
 use super::key::Fingerprint;
 use super::quota::Quota;
 use super::report::{Reading, Standing};
 use super::sole::SoleBucket;
 use super::table::{Answer, Place, Table};
 use crate::clock::Timestamp;
+use crate::crowd::{Crowd, Full, Slot};
 
 /// Where a limit keeps what it knows of one client.
 #[derive(Clone, Copy)]
@@ -25,9 +25,9 @@ pub(super) enum Account<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Held<'a> {
     /// Its cost, set aside in a bucket that is charged when it is answered.
-    Reserved(Home<'a>, &'a Arc<InFlight>),
+    Reserved(Home<'a>, &'a Arc<Crowd>),
     /// A place among the running requests, of which there may be so many.
-    InFlight(&'a Arc<InFlight>, u32),
+    InFlight(&'a Arc<Crowd>, u32),
 }
 
 /// Where a bucket is.
@@ -78,11 +78,12 @@ impl Held<'_> {
     fn look(self, client: Fingerprint, cost: u32, now: Timestamp) -> Asked {
         match self {
             Self::Reserved(home, running) => {
-                let (quota, aside, verdict) = set_aside(home, client, cost, running.running(client), now);
+                let (quota, aside, verdict) =
+                    set_aside(home, client, cost, running.running(client.bits()), now);
                 Asked::bucket(verdict.map(drop), quota, aside, now)
             }
             Self::InFlight(running, max) => {
-                let running = running.running(client);
+                let running = running.running(client.bits());
                 let verdict = if running < max { Ok(()) } else { Err(NOBODY_KNOWS) };
                 Asked::running(verdict, running, max)
             }
@@ -94,7 +95,7 @@ impl Held<'_> {
         match self {
             Self::Reserved(home, in_flight) => {
                 // The bucket is looked at while nobody else can enter or leave: whoever leaves has charged it before.
-                let entered = in_flight.enter(client, |running| {
+                let entered = in_flight.enter(client.bits(), |running| {
                     let (quota, aside, verdict) = set_aside(home, client, cost, running, now);
                     match verdict {
                         Ok(left) => Ok(Asked::bucket(Ok(()), quota, left, now)),
@@ -103,7 +104,7 @@ impl Held<'_> {
                 });
                 entered.map_or_else(|asked| (asked, None), |(slot, asked)| (asked, Some(slot)))
             }
-            Self::InFlight(in_flight, max) => match in_flight.enter_below(client, max) {
+            Self::InFlight(in_flight, max) => match in_flight.enter_below(client.bits(), max) {
                 Ok((slot, running)) => (Asked::running(Ok(()), running, max), Some(slot)),
                 Err(Full { running }) => (Asked::running(Err(NOBODY_KNOWS), running, max), None),
             },
@@ -114,7 +115,7 @@ impl Held<'_> {
     pub(super) fn let_in(self, client: Fingerprint) -> Option<Slot> {
         match self {
             Self::InFlight(in_flight, _) => {
-                in_flight.enter_below(client, u32::MAX).ok().map(|(slot, _)| slot)
+                in_flight.enter_below(client.bits(), u32::MAX).ok().map(|(slot, _)| slot)
             }
             Self::Reserved(..) => None,
         }

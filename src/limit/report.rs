@@ -3,10 +3,10 @@
 use smallvec::SmallVec;
 
 use super::bucket::{Bucket, Level, Wait};
-use super::in_flight::Slot;
 use super::key::Fingerprint;
 use super::quota::Quota;
 use crate::clock::Timestamp;
+use crate::crowd::Slot;
 
 /// What the limits made of a request, and what it holds of them: its places among the requests that are running at a
 /// time are free again when this is dropped.

@@ -7,7 +7,6 @@ use http::Method;
 
 use super::account::{Account, Held, Home};
 use super::bucket::Bucket;
-use super::in_flight::InFlight;
 use super::key::{Fingerprint, Secret};
 use super::offenders::{Offender, Offenders};
 use super::quota::Quota;
@@ -17,6 +16,7 @@ use super::snapshot::{SavedLimit, SavedOverride, describe};
 use super::sole::SoleBucket;
 use super::table::Table;
 use crate::clock::Timestamp;
+use crate::crowd::Crowd;
 
 /// A limit: a rule, and what it knows of its clients.
 pub struct Limit {
@@ -30,9 +30,9 @@ pub struct Limit {
 /// What a limit knows of its clients.
 enum Count {
     /// Buckets, and the requests whose costs are to be settled, if such are set aside.
-    Rate(Arc<Table>, Option<Arc<InFlight>>),
+    Rate(Arc<Table>, Option<Arc<Crowd>>),
     /// The running requests, of which each client may have so many.
-    InFlight(Arc<InFlight>, u32),
+    InFlight(Arc<Crowd>, u32),
 }
 
 /// What a limit keeps of a client for whom something else holds.
@@ -49,7 +49,7 @@ impl Limit {
             Measure::Rate(rate) => {
                 Count::Rate(Arc::new(Table::new(rate.quota, rate.max_clients)), reserved(rate, None))
             }
-            Measure::InFlight(max) => Count::InFlight(Arc::new(InFlight::new()), *max),
+            Measure::InFlight(max) => Count::InFlight(Arc::new(Crowd::default()), *max),
         };
         let special = |terms, _| Special::new(terms, None, Timestamp::default());
         let overrides = overrides(&rule, secret, special);
@@ -201,8 +201,8 @@ fn succeed(rate: &Rate, table: &Arc<Table>, now: Timestamp) -> Arc<Table> {
 }
 
 /// The requests whose costs are to be settled, if such are set aside.
-fn reserved(rate: &Rate, before: Option<&Arc<InFlight>>) -> Option<Arc<InFlight>> {
-    let begin = || Arc::new(InFlight::new());
+fn reserved(rate: &Rate, before: Option<&Arc<Crowd>>) -> Option<Arc<Crowd>> {
+    let begin = || Arc::new(Crowd::default());
     (rate.charge != Charge::Always).then(|| before.map_or_else(begin, Arc::clone))
 }
 

@@ -1,6 +1,6 @@
 //! Who may connect: a client that has as many connections as it may is turned away before a byte of it is read.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +9,12 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::connection::Serving;
-use super::crowd::{Crowd, Place};
 use super::quiet::Quiet;
+use crate::crowd::{Crowd, Full, Slot};
 use crate::metrics::ProxyProtocolError;
+
+/// What is left of an IPv6 address: its first 64 bits.
+const IPV6_NETWORK: u128 = !(u64::MAX as u128);
 
 /// Lets clients in, and knows how many connections each has on all listeners together.
 #[derive(Debug, Default)]
@@ -25,7 +28,7 @@ pub(super) struct Doorman {
 /// A connection was let in; it counts as long as this lives, if connections are counted.
 #[derive(Debug)]
 pub(super) struct Entry {
-    _place: Option<Place>,
+    _place: Option<Slot>,
 }
 
 impl Doorman {
@@ -49,17 +52,19 @@ impl Doorman {
         if live.trusted_proxies.contains(client.ip()) {
             return Some(Entry { _place: None });
         }
-        let place = self.crowd.enter(client.ip(), most);
-        if place.is_none() {
-            reset(socket);
-            serving.metrics.refused.inc();
-            if self.crowded.is_over(&serving.gateway) {
-                info!(
-                    "{client} has {most} connections, and is refused another; for a minute, others are only counted"
-                );
+        match self.crowd.enter_below(number(client.ip()), most) {
+            Ok((place, _)) => Some(Entry { _place: Some(place) }),
+            Err(Full { .. }) => {
+                reset(socket);
+                serving.metrics.refused.inc();
+                if self.crowded.is_over(&serving.gateway) {
+                    info!(
+                        "{client} has {most} connections, and is refused another; for a minute, others are only counted"
+                    );
+                }
+                None
             }
         }
-        place.map(|place| Entry { _place: Some(place) })
     }
 }
 
@@ -67,4 +72,41 @@ impl Doorman {
 fn reset(socket: &TcpStream) {
     // One that cannot be set closes in the ordinary way.
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+/// A client's number: of its IPv4 address, or of its network of IPv6, since whoever has one address there has 2^64.
+fn number(client: IpAddr) -> u128 {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => Ipv6Addr::to_bits(address) & IPV6_NETWORK,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_so_many_places_and_gets_them_back() {
+        let crowd = Arc::new(Crowd::default());
+        let enter = |client: &str| crowd.enter_below(number(client.parse().unwrap()), 2).ok();
+        let held = [enter("192.0.2.1").unwrap(), enter("::ffff:192.0.2.1").unwrap()];
+        assert!(enter("192.0.2.1").is_none());
+        assert!(enter("192.0.2.2").is_some());
+        drop(held);
+        assert!(enter("192.0.2.1").is_some());
+        assert_eq!(crowd.clients(), 0, "nobody who has left is remembered");
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let crowd = Arc::new(Crowd::default());
+        let enter = |client: &str| crowd.enter_below(number(client.parse().unwrap()), 1).ok();
+        let _held = enter("2001:db8::1").unwrap();
+        assert!(enter("2001:db8::ffff:0:0:2").is_none());
+        assert!(enter("2001:db8:0:1::1").is_some());
+        // An address that ends in the bits of an IPv4 address is not one.
+        let _held = enter("::c000:201").unwrap();
+        assert!(enter("192.0.2.1").is_some());
+    }
 }

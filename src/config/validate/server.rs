@@ -99,7 +99,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             idle_timeout: idle_timeout?,
             max_header_size: max_header_size?,
             max_body_size: max_body_size?,
-            max_connections_per_client: usize::try_from(max_connections?).ok().filter(|&most| most > 0),
+            max_connections_per_client: u32::try_from(max_connections?).ok().filter(|&most| most > 0),
             max_requests_per_connection: Some(max_requests?).filter(|&most| most > 0),
             watch: watch?,
             server_header: server_header?,
