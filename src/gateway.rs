@@ -10,14 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-pub use self::live::Live;
+pub use self::live::{Live, Outputs};
 pub use self::reloads::{History, Outcome, Reloads, Waiting};
-use crate::access_log::AccessLog;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
-use crate::trace::Tracer;
 
 /// A running gateway.
 pub struct Gateway {
@@ -44,11 +42,10 @@ impl Gateway {
         config: Config,
         saved: Option<Snapshot>,
         metrics: Metrics,
-        access_log: Option<Arc<AccessLog>>,
-        tracer: Option<Arc<Tracer>>,
+        outputs: Outputs,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Waiting>) {
-        let live = Live::new(config, saved, &metrics, access_log, tracer, clock.now());
+        let live = Live::new(config, saved, &metrics, outputs, clock.now());
         let (reloads, asked) = Reloads::new();
         metrics.note_load(reloads.history().loaded_at);
         let gateway = Self {
@@ -63,13 +60,8 @@ impl Gateway {
     }
 
     /// What would be made of another configuration. Nothing changes yet.
-    pub fn prepare(
-        &self,
-        config: Config,
-        access_log: Option<Arc<AccessLog>>,
-        tracer: Option<Arc<Tracer>>,
-    ) -> Live {
-        self.live().succeeded_by(config, &self.metrics, access_log, tracer, self.clock.now())
+    pub fn prepare(&self, config: Config, outputs: Outputs) -> Live {
+        self.live().succeeded_by(config, &self.metrics, outputs, self.clock.now())
     }
 
     /// Puts what was prepared in force, for every request that comes from now on.

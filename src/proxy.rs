@@ -314,10 +314,10 @@ impl ProxyHttp for Proxy {
         metrics.duration.observe(took.as_secs_f64());
         ctx.running = None;
         ctx.live.limiter.close(&mut ctx.tally, || self.gateway.clock.now());
-        if let Some(log) = &ctx.live.access_log {
+        if let Some(log) = &ctx.live.outputs.access_log {
             log.write(&entry::of(session, error, ctx, status, took));
         }
-        if let (Some(tracer), Some(trace)) = (&ctx.live.tracer, ctx.trace) {
+        if let (Some(tracer), Some(trace)) = (&ctx.live.outputs.tracer, ctx.trace) {
             tracer.record(trace, || span::of(session, ctx, status, took));
         }
     }

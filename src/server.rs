@@ -51,7 +51,7 @@ use crate::access_log::AccessLog;
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{self, Config, LogTarget};
-use crate::gateway::{Gateway, Waiting};
+use crate::gateway::{Gateway, Live, Outputs, Waiting};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::tls::{Certificates, ServerTls};
@@ -124,9 +124,7 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
     let admin_listener = admin.map(open_admin).transpose()?;
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
     let threads = workers::count(config.server.threads)?;
-    let access_log =
-        config.access_log.as_ref().map(|log| open_access_log(log, threads, &metrics)).transpose()?;
-    let tracer = config.tracing.as_ref().map(|tracing| start_tracer(tracing, &metrics)).transpose()?;
+    let outputs = open_outputs(&config, threads, &metrics, None)?;
     let tls = config.server.tls.as_ref().map(|tls| acceptor(tls, &metrics)).transpose()?;
     let clock = Clock::monotonic();
     let workers = Workers::start(threads)?;
@@ -136,7 +134,7 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
         Some(inherited) => inherited.buckets(&clock),
         None => config.limiter.snapshot.as_ref().and_then(|path| snapshot::load(path, &clock)),
     };
-    let (gateway, mut reloads) = Gateway::new(config, saved, metrics, access_log, tracer, clock);
+    let (gateway, mut reloads) = Gateway::new(config, saved, metrics, outputs, clock);
     let gateway = Arc::new(gateway);
     let (alive, all_gone) = mpsc::channel::<()>(1);
     let mut reloader = Reloader {
@@ -199,12 +197,7 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
         Ok(())
     });
     workers.stop();
-    if let Some(log) = &gateway.live().access_log {
-        log.close();
-    }
-    if let Some(tracer) = &gateway.live().tracer {
-        tracer.close();
-    }
+    gateway.live().outputs.close();
     outcome
 }
 
@@ -231,7 +224,7 @@ async fn serve(
             asked = signals.next() => match asked {
                 Asked::Stop => return Leaving::Stopped,
                 Asked::Reload => {
-                    if let Some(log) = &reloader.gateway.live().access_log {
+                    if let Some(log) = &reloader.gateway.live().outputs.access_log {
                         log.reopen();
                     }
                     None
@@ -272,18 +265,29 @@ async fn serve(
     }
 }
 
-fn open_access_log(
-    log: &config::AccessLog,
+/// Opens what a configuration says that requests are told to; what was opened `before` goes on where it says the same.
+fn open_outputs(
+    config: &Config,
     threads: usize,
     metrics: &Metrics,
-) -> Result<Arc<AccessLog>, StartError> {
-    AccessLog::open(log, threads, metrics.access_log_dropped().clone())
-        .map(Arc::new)
-        .map_err(|error| StartError::AccessLog(log.target.clone(), error))
-}
-
-fn start_tracer(tracing: &config::Tracing, metrics: &Metrics) -> Result<Arc<Tracer>, StartError> {
-    Ok(Arc::new(Tracer::start(tracing, metrics.dropped_spans().clone())?))
+    before: Option<&Live>,
+) -> Result<Outputs, StartError> {
+    let open_log = |log: &config::AccessLog| {
+        AccessLog::open(log, threads, metrics.access_log_dropped().clone())
+            .map(Arc::new)
+            .map_err(|error| StartError::AccessLog(log.target.clone(), error))
+    };
+    let start_tracer = |tracing| Tracer::start(tracing, metrics.dropped_spans().clone()).map(Arc::new);
+    Ok(Outputs {
+        access_log: match before.filter(|before| before.config.access_log == config.access_log) {
+            Some(before) => before.outputs.access_log.clone(),
+            None => config.access_log.as_ref().map(open_log).transpose()?,
+        },
+        tracer: match before.filter(|before| before.config.tracing == config.tracing) {
+            Some(before) => before.outputs.tracer.clone(),
+            None => config.tracing.as_ref().map(start_tracer).transpose()?,
+        },
+    })
 }
 
 /// Shakes hands as the configuration says, and tells of its certificates.

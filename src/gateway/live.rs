@@ -28,10 +28,29 @@ pub struct Live {
     pub trusted_proxies: TrustedProxies,
     /// The metrics of all that it names.
     pub traffic: Traffic,
-    /// Where requests are logged.
+    /// Who is told of requests.
+    pub outputs: Outputs,
+}
+
+/// Who is told of requests when they have been answered.
+#[derive(Clone)]
+pub struct Outputs {
+    /// Where they are logged.
     pub access_log: Option<Arc<AccessLog>>,
-    /// What gives requests their places in traces.
+    /// What gives them their places in traces.
     pub tracer: Option<Arc<Tracer>>,
+}
+
+impl Outputs {
+    /// Has everything written and sent that waits, and waits until it is, but not for ever.
+    pub fn close(&self) {
+        if let Some(log) = &self.access_log {
+            log.close();
+        }
+        if let Some(tracer) = &self.tracer {
+            tracer.close();
+        }
+    }
 }
 
 impl Live {
@@ -40,29 +59,16 @@ impl Live {
         config: Config,
         saved: Option<Snapshot>,
         metrics: &Metrics,
-        access_log: Option<Arc<AccessLog>>,
-        tracer: Option<Arc<Tracer>>,
+        outputs: Outputs,
         now: Timestamp,
     ) -> Self {
         let limiter = match saved {
             Some(saved) => Limiter::restored(config.limits.clone(), saved, now),
             None => Limiter::new(config.limits.clone(), Secret::random()),
         };
-        Self {
-            routes: Table::new(&config.routes),
-            limiter,
-            upstreams: config
-                .upstreams
-                .iter()
-                .cloned()
-                .map(|upstream| Arc::new(Upstream::new(upstream)))
-                .collect(),
-            trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
-            traffic: metrics.traffic(&config, None),
-            access_log,
-            tracer,
-            config,
-        }
+        let upstreams = config.upstreams.iter().map(|upstream| Arc::new(Upstream::new(upstream.clone())));
+        let (upstreams, traffic) = (upstreams.collect(), metrics.traffic(&config, None));
+        Self::of(config, limiter, upstreams, traffic, outputs)
     }
 
     /// What is made of the configuration that comes after this one: what stays the same is shared, and what has a name goes
@@ -71,8 +77,7 @@ impl Live {
         &self,
         config: Config,
         metrics: &Metrics,
-        access_log: Option<Arc<AccessLog>>,
-        tracer: Option<Arc<Tracer>>,
+        outputs: Outputs,
         now: Timestamp,
     ) -> Self {
         let upstream = |config: &config::Upstream| match self
@@ -84,15 +89,28 @@ impl Live {
             Some(before) => Arc::new(before.succeeded_by(config.clone())),
             None => Arc::new(Upstream::new(config.clone())),
         };
+        let limiter = self.limiter.succeeded_by(config.limits.clone(), now);
+        let upstreams = config.upstreams.iter().map(upstream).collect();
+        let traffic = metrics.traffic(&config, Some(&self.traffic));
+        Self::of(config, limiter, upstreams, traffic, outputs)
+    }
+
+    /// What is made of a configuration, where that does not depend on what was before it.
+    fn of(
+        config: Config,
+        limiter: Limiter,
+        upstreams: Vec<Arc<Upstream>>,
+        traffic: Traffic,
+        outputs: Outputs,
+    ) -> Self {
         Self {
             routes: Table::new(&config.routes),
-            limiter: self.limiter.succeeded_by(config.limits.clone(), now),
-            upstreams: config.upstreams.iter().map(upstream).collect(),
             trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
-            traffic: metrics.traffic(&config, Some(&self.traffic)),
-            access_log,
-            tracer,
             config,
+            limiter,
+            upstreams,
+            traffic,
+            outputs,
         }
     }
 }

@@ -93,7 +93,7 @@ fn identify(live: &Live, headers: &HeaderMap, ctx: &mut Context) {
     let peer = connection.peer.ip();
     ctx.peer_trusted = live.trusted_proxies.contains(peer);
     ctx.client = Some(live.trusted_proxies.client(peer, headers));
-    ctx.trace = live.tracer.as_ref().map(|tracer| tracer.place(headers, ctx.peer_trusted));
+    ctx.trace = live.outputs.tracer.as_ref().map(|tracer| tracer.place(headers, ctx.peer_trusted));
     let given = headers.get(X_REQUEST_ID).filter(|id| {
         ctx.peer_trusted
             && id.len() <= MAX_REQUEST_ID

@@ -149,7 +149,7 @@ impl Serving {
         let live = self.gateway.live();
         let unknown = Method::from_bytes(b"OTHER").unwrap_or_default();
         live.traffic.route(None).requests.count(&unknown, reply.status());
-        if let Some(log) = &live.access_log {
+        if let Some(log) = &live.outputs.access_log {
             log.write(&Entry {
                 request_id: request_id.to_str().unwrap_or_default(),
                 client: &connection.peer.ip().to_canonical(),

@@ -13,7 +13,7 @@ use super::files::Files;
 use super::listener::{self, Listener};
 use super::ports::Ports;
 use super::tls::tell_of;
-use super::{acceptor, open_access_log, start_tracer};
+use super::{acceptor, open_outputs};
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, Live, Outcome};
 use crate::upstream::{self, Upstream};
@@ -142,22 +142,9 @@ fn prepare(
     refuse_what_needs_a_restart(path, &current.config, &config)?;
     let wanted = |listener: &config::Listener| !open.contains(listener);
     let listeners = listener::bind_all(&config.server.listen, wanted).map_err(|error| lines(&error))?;
-    let access_log = match config.access_log == current.config.access_log {
-        true => current.access_log.clone(),
-        false => {
-            let opened =
-                config.access_log.as_ref().map(|log| open_access_log(log, threads, &gateway.metrics));
-            opened.transpose().map_err(|error| lines(&error))?
-        }
-    };
-    let tracer = match config.tracing == current.config.tracing {
-        true => current.tracer.clone(),
-        false => {
-            let started = config.tracing.as_ref().map(|tracing| start_tracer(tracing, &gateway.metrics));
-            started.transpose().map_err(|error| lines(&error))?
-        }
-    };
-    Ok(Prepared { live: gateway.prepare(config, access_log, tracer), listeners })
+    let outputs = open_outputs(&config, threads, &gateway.metrics, Some(&current));
+    let outputs = outputs.map_err(|error| lines(&error))?;
+    Ok(Prepared { live: gateway.prepare(config, outputs), listeners })
 }
 
 fn lines(error: &impl ToString) -> Vec<String> {
