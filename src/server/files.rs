@@ -23,9 +23,20 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// The configuration has been loaded from these files, or from what they were in the end.
-    pub(super) fn loaded(&mut self, paths: impl Iterator<Item = PathBuf>) {
-        self.loaded = paths.map(|path| (path.clone(), stamp(&path))).collect();
+    /// The configuration is about to be read again: what changes from now on is a change.
+    pub(super) fn begin(&mut self) {
+        self.loaded.iter_mut().for_each(|(path, loaded)| *loaded = stamp(path));
+        self.last = self.loaded.iter().map(|(_, stamp)| *stamp).collect();
+    }
+
+    /// The configuration has been read from these files. Those that are new here are taken to be as they were then.
+    pub(super) fn follow(&mut self, paths: impl Iterator<Item = PathBuf>) {
+        let known = |path: &PathBuf| self.loaded.iter().find(|(known, _)| known == path);
+        let loaded = paths.map(|path| match known(&path) {
+            Some(known) => known.clone(),
+            None => (path.clone(), stamp(&path)),
+        });
+        self.loaded = loaded.collect();
         self.last = self.loaded.iter().map(|(_, stamp)| *stamp).collect();
     }
 
@@ -60,7 +71,7 @@ mod tests {
         let path = folder.path().join("a");
         fs::write(&path, "1").unwrap();
         let mut files = Files::default();
-        files.loaded([path.clone(), folder.path().join("missing")].into_iter());
+        files.follow([path.clone(), folder.path().join("missing")].into_iter());
         assert!(!files.have_changed());
         fs::write(&path, "12").unwrap();
         assert!(!files.have_changed(), "it may still be being written");
@@ -70,6 +81,23 @@ mod tests {
         assert!(!files.have_changed());
         fs::write(folder.path().join("missing"), "").unwrap();
         assert_eq!([files.have_changed(), files.have_changed()], [false, true]);
+    }
+
+    #[test]
+    fn a_change_while_the_file_is_read_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        fs::write(&one, "1").unwrap();
+        let mut files = Files::default();
+        files.follow(std::iter::once(one.clone()));
+        fs::write(&one, "12").unwrap();
+        files.begin();
+        fs::write(&one, "123").unwrap();
+        files.follow([one.clone(), two.clone()].into_iter());
+        assert_eq!([files.have_changed(), files.have_changed(), files.have_changed()], [false, true, false]);
+        files.begin();
+        files.follow([one, two].into_iter());
+        assert_eq!([files.have_changed(), files.have_changed()], [false, false]);
     }
 
     #[test]
@@ -83,7 +111,7 @@ mod tests {
         symlink("v1", at("..data")).unwrap();
         symlink("..data/gateway.toml", at("gateway.toml")).unwrap();
         let mut files = Files::default();
-        files.loaded(std::iter::once(at("gateway.toml")));
+        files.follow(std::iter::once(at("gateway.toml")));
         symlink("v2", at("..data_tmp")).unwrap();
         fs::rename(at("..data_tmp"), at("..data")).unwrap();
         assert_eq!([files.have_changed(), files.have_changed(), files.have_changed()], [false, true, false]);

@@ -56,7 +56,7 @@ impl Reloader {
     }
 
     async fn try_reload(&mut self) -> Outcome {
-        self.watch();
+        self.files.begin();
         let (path, gateway, threads, open) =
             (self.path.clone(), self.gateway.clone(), self.threads, self.ports.configured());
         let prepared = spawn_blocking(move || prepare(&path, &gateway, threads, &open)).await;
@@ -102,10 +102,10 @@ impl Reloader {
         Ok(())
     }
 
-    /// Remembers what the files look like that the configuration is made of.
+    /// Follows the files that the configuration in force is made of.
     pub(super) fn watch(&mut self) {
         let others = self.gateway.live().config.files.clone();
-        self.files.loaded(std::iter::once(self.path.clone()).chain(others));
+        self.files.follow(std::iter::once(self.path.clone()).chain(others));
     }
 
     fn cares_for(&self, upstream: &Arc<Upstream>) -> bool {
