@@ -1,0 +1,243 @@
+//! Many buckets in fixed memory.
+
+use super::*;
+use crate::limit::key::fingerprint_of as client;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn table(count: u64, burst: u64, max_clients: usize) -> Table {
+    Table::new(Quota::new(count, SECOND, burst).unwrap(), max_clients)
+}
+
+fn at(nanos: u64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+fn admitted(answer: Answer) -> bool {
+    answer.verdict.is_ok()
+}
+
+#[test]
+fn clients_do_not_share() {
+    let table = table(1, 1, 100);
+    assert!(admitted(table.take(client(1), 1, at(0))));
+    assert!(!admitted(table.take(client(1), 1, at(0))));
+    assert!(admitted(table.take(client(2), 1, at(0))));
+}
+
+#[test]
+fn looking_takes_nothing_and_refusing_keeps_nothing() {
+    let table = table(1, 1, 100);
+    for _ in 0..3 {
+        assert_eq!(table.look(client(1), at(0)), Bucket::FULL);
+        assert!(!admitted(table.take(client(1), 2, at(0))));
+    }
+    assert_eq!(table.clients(at(0)), 0);
+    assert!(admitted(table.take(client(1), 1, at(0))));
+}
+
+#[test]
+fn threads_that_race_for_the_last_tokens_get_exactly_those() {
+    let table = table(1, 1000, 100);
+    let take = || (0..1000).filter(|_| admitted(table.take(client(7), 1, at(0)))).count();
+    let taken: usize = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(taken, 1000);
+}
+
+/// Fills a table with clients in debt until one finds no room; says how many found some.
+fn fill(table: &Table, first: u64, now: Timestamp) -> u64 {
+    let filled = (first..).find(|&id| table.take(client(id), 1, now).place == Place::Overflow).unwrap();
+    filled - first
+}
+
+#[test]
+fn a_full_table_forgets_no_debt_and_lets_newcomers_share() {
+    let table = table(1, 1, 1000);
+    let own = fill(&table, 0, at(0));
+    assert!(own >= 1000, "{own}");
+    let shared: Vec<_> = (100_000..120_000).map(|id| table.take(client(id), 1, at(0))).collect();
+    let without_room = shared.iter().filter(|answer| answer.place == Place::Overflow).count();
+    let admitted =
+        shared.iter().filter(|answer| answer.place == Place::Overflow && answer.verdict.is_ok()).count();
+    assert!(without_room > 19_000, "{without_room}");
+    assert!(admitted < table.overflow.len(), "each overflow bucket has one token, and one is spent");
+    assert_eq!(table.overflowed(), u64::try_from(without_room).unwrap() + 1);
+    for id in 0..own {
+        assert!(!admitted_now(&table, id), "client {id} still owes");
+    }
+    assert_eq!(table.slots.words().filter(|word| word.is_free(0)).count(), 0);
+}
+
+fn admitted_now(table: &Table, id: u64) -> bool {
+    admitted(table.take(client(id), 1, at(0)))
+}
+
+#[test]
+fn a_table_has_room_for_as_many_clients_as_it_is_made_for() {
+    for max_clients in [1, 2, 10, 100, 1000, 10_000, 300_000] {
+        let table = table(1, 1, max_clients);
+        let clients = u64::try_from(max_clients).unwrap();
+        for id in 0..clients {
+            assert!(admitted(table.take(client(id), 1, at(0))));
+        }
+        assert_eq!(table.overflowed(), 0, "of {max_clients}");
+        assert_eq!(table.clients(at(0)), max_clients);
+    }
+}
+
+#[test]
+fn a_bucket_that_is_full_again_makes_room() {
+    let table = table(1, 1, 1000);
+    let mut next = 0;
+    for second in 0..3 {
+        let now = at(second * 1_000_000_000);
+        assert_eq!(table.clients(now), 0);
+        let own = fill(&table, next, now);
+        assert!(own >= 1000, "{own}");
+        next += own + 1;
+    }
+}
+
+#[test]
+fn memory_stays_as_it_is_whoever_comes() {
+    let table = table(1, 1, 1000);
+    let slots = table.slots.len();
+    for id in 0..200_000 {
+        table.take(client(id), 1, at(id * 1000));
+    }
+    assert_eq!(table.slots.len(), slots);
+    // A client is in debt for a second, in which a million come by: as many as there are slots have one.
+    assert_eq!(table.clients(at(200_000_000)), slots);
+}
+
+#[test]
+fn two_clients_never_have_the_same_bucket() {
+    let table = table(1, 1_000_000, 2000);
+    for id in 0..2000_u64 {
+        table.take(client(id), u32::try_from(id).unwrap() + 1, at(0));
+    }
+    for id in 0..2000_u64 {
+        let left = table.look(client(id), at(0)).level(table.quota(), at(0)).tokens;
+        assert_eq!(u64::from(left), 1_000_000 - id - 1);
+    }
+}
+
+/// Threads bring the same new clients at once, into a table in which others come and go: each client has one
+/// bucket, or more would be admitted.
+#[test]
+fn newcomers_who_race_for_slots_get_one_bucket_each() {
+    const THREADS: usize = 4;
+    for round in 0..20 {
+        let table = table(1, 3, 60);
+        let barrier = Barrier::new(THREADS);
+        let run = |thread: usize| {
+            let mut taken = vec![0; 60];
+            barrier.wait();
+            for step in 0..600_u64 {
+                // Everybody passes by the same clients, each in another order.
+                let id = step * [1, 7, 11, 13][thread] % 60;
+                let answer = table.take(client(round * 1000 + id), 1, at(0));
+                if answer.place == Place::Own {
+                    taken[usize::try_from(id).unwrap()] += u32::from(admitted(answer));
+                }
+            }
+            taken
+        };
+        let taken: Vec<Vec<u32>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || run(thread))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for id in 0..60 {
+            assert_eq!(taken.iter().map(|taken| taken[id]).sum::<u32>(), 3, "client {id}");
+        }
+    }
+}
+
+#[test]
+fn what_is_given_back_can_be_taken_again() {
+    let table = table(1, 2, 10);
+    assert!(admitted(table.take(client(1), 2, at(0))));
+    table.give_back(client(1), 1, at(0), Place::Own);
+    assert!(admitted(table.take(client(1), 1, at(0))));
+    assert!(!admitted(table.take(client(1), 1, at(0))));
+}
+
+#[test]
+fn what_is_taken_in_any_case_becomes_a_debt() {
+    let table = table(1, 2, 10);
+    table.owe(client(1), 5, at(0));
+    assert_eq!(table.look(client(1), at(0)).level(table.quota(), at(0)).full_in, 5 * SECOND);
+    assert_eq!(table.take(client(1), 1, at(0)).verdict, Err(Wait(4 * SECOND)));
+    assert!(admitted(table.take(client(1), 1, at(4_000_000_000))));
+}
+
+#[test]
+fn without_room_a_debt_is_shared_as_well() {
+    let table = table(1, 4, 1000);
+    fill(&table, 0, at(0));
+    let newcomer = (100_000..).find(|&id| table.take(client(id), 0, at(0)).place == Place::Overflow);
+    let newcomer = client(newcomer.unwrap());
+    let full_in = || table.look(newcomer, at(0)).level(table.quota(), at(0)).full_in;
+    let before = full_in();
+    table.owe(newcomer, 9, at(0));
+    assert_eq!(full_in(), before + 9 * SECOND);
+    table.give_back(newcomer, 1, at(0), Place::Overflow);
+    assert_eq!(full_in(), before + 8 * SECOND);
+}
+
+#[test]
+fn a_table_that_succeeds_another_takes_its_debts_over() {
+    let old = Arc::new(table(10, 10, 100));
+    old.take(client(1), 5, at(0));
+    old.take(client(2), 10, at(0));
+    let new = Table::succeeding(Quota::new(10, SECOND, 20).unwrap(), 1000, &old, at(0));
+    let left = |table: &Table, id, now| table.look(client(id), at(now)).level(table.quota(), at(now)).tokens;
+    assert_eq!([1, 2, 3].map(|id| left(&new, id, 0)), [10, 0, 20]);
+    assert_eq!(
+        new.take(client(2), 1, at(0)).verdict,
+        Err(Wait(SECOND / 10)),
+        "refused, and not brought over"
+    );
+    assert_eq!(new.clients(at(0)), 2);
+    assert!(admitted(new.take(client(1), 4, at(0))));
+    assert_eq!((left(&new, 1, 0), left(&old, 1, 0)), (6, 10), "brought over, and left behind full");
+    assert_eq!(new.clients(at(0)), 2);
+    // What is full again in the new table brings nothing over twice.
+    assert_eq!(left(&new, 1, 1_400_000_000), 20);
+    new.owe(client(2), 1, at(0));
+    new.drop_predecessor_if_idle(at(0));
+    assert!(!new.predecessor.is_there());
+    assert_eq!(new.take(client(2), 1, at(0)).verdict, Err(Wait(SECOND / 5)));
+}
+
+#[test]
+fn many_tables_in_a_row_keep_a_debt_and_not_each_other() {
+    let mut last = Arc::new(table(1, 1000, 100));
+    last.take(client(1), 1000, at(0));
+    for burst in (1..=MAX_PREDECESSORS as u64).map(|n| 1000 * n) {
+        last = Arc::new(Table::succeeding(Quota::new(1, SECOND, burst).unwrap(), 100, &last, at(0)));
+        assert!(!admitted(last.take(client(1), 1, at(0))));
+    }
+    last = Arc::new(Table::succeeding(*last.quota(), 100, &last, at(0)));
+    assert_eq!(last.predecessor.depth(), 0);
+    let idle = Arc::new(table(1, 1, 100));
+    let after = Arc::new(Table::succeeding(*idle.quota(), 50, &idle, at(0)));
+    assert_eq!(Table::succeeding(*idle.quota(), 10, &after, at(0)).predecessor.depth(), 1);
+}
+
+#[test]
+fn a_bucket_that_is_reset_is_full() {
+    let table = table(1, 2, 10);
+    table.owe(client(1), 5, at(0));
+    table.reset(client(1), at(0));
+    assert_eq!(table.clients(at(0)), 0);
+    assert!(admitted(table.take(client(1), 2, at(0))));
+    table.reset(client(2), at(0));
+    assert_eq!(table.clients(at(0)), 1);
+}
