@@ -195,7 +195,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<()> {
         forward::check_response(response, session.is_upgrade_req())?;
-        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        if is_interim(response.status) {
             return Ok(());
         }
         self.note_answer(response, ctx);
@@ -216,7 +216,7 @@ impl ProxyHttp for Proxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        if response.status.is_informational() && response.status != StatusCode::SWITCHING_PROTOCOLS {
+        if is_interim(response.status) {
             return Ok(());
         }
         if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
@@ -336,4 +336,9 @@ impl ProxyHttp for Proxy {
     ) -> bool {
         true
     }
+}
+
+/// Whether another answer follows this one.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
