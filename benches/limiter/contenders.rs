@@ -108,6 +108,8 @@ pub(crate) struct Governor(
 
 impl Governor {
     pub(crate) fn new(terms: Terms) -> Self {
+        // It counts from the time at which it is made, which is not to be the end of what was measured before.
+        NOW.set(0);
         let quota = governor::Quota::with_period(terms.period).unwrap();
         let quota = quota.allow_burst(NonZeroU32::new(terms.burst).unwrap());
         Self(governor::RateLimiter::new(quota, DashMapStateStore::default(), GivenClock))
