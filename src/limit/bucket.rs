@@ -78,9 +78,13 @@ impl Bucket {
     pub fn under(self, old: &Quota, new: &Quota, now: Timestamp) -> Self {
         /// The share is counted in this many parts: fine enough for the largest bucket.
         const PARTS: u32 = 40;
-        let missing = self.missing(old, now);
-        if missing == 0 || old == new {
+        if old == new {
             return self;
+        }
+        let missing = self.missing(old, now);
+        if missing == 0 {
+            // The instant at which it was full means another one in the new quota's ticks.
+            return Self::FULL;
         }
         let share = missing.checked_shl(PARTS).filter(|shifted| shifted >> PARTS == missing);
         let share = share.map(|shifted| shifted.div_ceil(old.capacity()));
@@ -232,6 +236,26 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn another_quota_never_gives_a_token_and_takes_less_than_two(
+            (count, period, burst) in quotas(),
+            (other_count, other_period, other_burst) in quotas(),
+            now in 0..u64::MAX / 4,
+            cost in 0..1_000_000_u32,
+            later in 0..20_000_000_000_u64,
+        ) {
+            let old = Quota::new(count, period, u64::from(burst)).unwrap();
+            let new = Quota::new(other_count, other_period, u64::from(other_burst)).unwrap();
+            let used = Bucket::FULL.owe(&old, at(now), cost.min(burst));
+            let now = at(now + later);
+            let (before, after) = (used.level(&old, now), used.under(&old, &new, now).level(&new, now));
+            prop_assert_eq!(used.is_full(&old, now), used.under(&old, &new, now).is_full(&new, now));
+            let share = |tokens: u32| u64::from(tokens) * u64::from(other_burst) / u64::from(burst);
+            let tokens = u64::from(after.tokens);
+            prop_assert!(tokens <= share(before.tokens + 1), "{before:?} has become {after:?}");
+            prop_assert!(tokens + 2 > share(before.tokens), "{before:?} has become {after:?}");
+        }
+
         #[test]
         fn decides_as_the_model_does(
             (count, period, burst) in quotas(),
