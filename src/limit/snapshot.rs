@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! magic and version (8) | secret (16) | time of writing: wall clock (8), clock (8) | limits (4) | each limit | CRC-32 (4)
-//! limit:  name | key | quota | max_clients (8) | overflow buckets | overrides | slots: (index + 1 (8), word (16))…, 0 (8)
+//! limit:  name | key | overrides | tables, each of which took the place of the one before it
+//! table:  quota | max_clients (8) | overflow buckets | slots: (index + 1 (8), word (16))…, 0 (8)
 //! ```
 //!
 //! Numbers are little-endian; texts and lists begin with their length.
@@ -20,7 +21,7 @@ use super::table::{Saved as SavedTable, Table};
 use crate::clock::Timestamp;
 
 /// What every file begins with: a name, and the version of this format and of a table's layout.
-const MAGIC: [u8; 8] = *b"gwbkts\x00\x01";
+const MAGIC: [u8; 8] = *b"gwbkts\x00\x02";
 
 /// No text in a file is longer.
 const MAX_TEXT: u32 = 1 << 16;
@@ -74,11 +75,6 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
     for (limit, table) in saved {
         out.text(&limit.rule().name)?;
         out.text(&describe(&limit.rule().key))?;
-        out.quota(table.quota())?;
-        out.number(table.capacity() as u64)?;
-        let overflow = table.overflow_words();
-        out.length(overflow.len())?;
-        overflow.iter().try_for_each(|word| out.word(*word))?;
         let overrides = limit.saved_overrides();
         out.length(overrides.len())?;
         for saved in overrides {
@@ -86,11 +82,12 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
             out.quota(&saved.quota)?;
             out.word(saved.full_at)?;
         }
-        for (index, word) in table.words_in_debt(at.clock) {
-            out.number(index as u64 + 1)?;
-            out.word(word)?;
-        }
-        out.number(0)?;
+        // The oldest first: what comes over meanwhile is in two of them rather than in none, and the later one is asked first.
+        let before = std::iter::successors(table.predecessor(), |table| table.predecessor());
+        let before: Vec<_> = before.collect();
+        out.length(before.len() + 1)?;
+        before.iter().rev().try_for_each(|table| out.table(table, at.clock))?;
+        out.table(table, at.clock)?;
     }
     let Checked { inner: mut out, sum } = out;
     out.write_all(&sum.finalize().to_le_bytes())?;
@@ -160,7 +157,22 @@ impl Shift {
 }
 
 fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLimit> {
-    let (name, key, quota) = (file.text()?, file.text()?, file.quota()?);
+    let (name, key) = (file.text()?, file.text()?);
+    let mut overrides = Vec::new();
+    for _ in 0..file.length()? {
+        let (client, quota) = (Fingerprint::from_bits(file.word()?), file.quota()?);
+        overrides.push(SavedOverride { client, quota, full_at: shift.full_at(file.word()?, &quota) });
+    }
+    let mut table = None;
+    for _ in 0..file.length()? {
+        table = Some(read_table(file, shift, table)?);
+    }
+    let table = table.ok_or_else(|| broken("a limit has no table"))?;
+    Ok(SavedLimit { name, key, table, overrides })
+}
+
+fn read_table(file: &mut Source<impl Read>, shift: Shift, before: Option<Table>) -> io::Result<Table> {
+    let quota = file.quota()?;
     let max_clients = file.number()?;
     if max_clients > MAX_CLIENTS {
         return Err(broken("a number is too large"));
@@ -169,13 +181,8 @@ fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLim
     let overflow = file.length()?;
     let overflow: Vec<_> =
         (0..overflow).map(|_| Ok(shift.full_at(file.word()?, &quota))).collect::<io::Result<_>>()?;
-    let mut saved =
-        SavedTable::new(quota, max_clients, &overflow).ok_or_else(|| broken("it has another layout"))?;
-    let mut overrides = Vec::new();
-    for _ in 0..file.length()? {
-        let (client, quota) = (Fingerprint::from_bits(file.word()?), file.quota()?);
-        overrides.push(SavedOverride { client, quota, full_at: shift.full_at(file.word()?, &quota) });
-    }
+    let mut saved = SavedTable::new(quota, max_clients, &overflow, before)
+        .ok_or_else(|| broken("it has another layout"))?;
     while let Some(index) = file.number()?.checked_sub(1) {
         let word = file.word()?;
         let index = usize::try_from(index).unwrap_or(usize::MAX);
@@ -183,7 +190,7 @@ fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLim
             return Err(broken("it has another layout"));
         }
     }
-    Ok(SavedLimit { name, key, table: saved.table(), overrides })
+    Ok(saved.table())
 }
 
 /// A key in words, different for different keys.
@@ -224,6 +231,19 @@ impl<W: Write> Checked<W> {
     fn text(&mut self, text: &str) -> io::Result<()> {
         self.length(text.len())?;
         self.write_all(text.as_bytes())
+    }
+
+    fn table(&mut self, table: &Table, now: Timestamp) -> io::Result<()> {
+        self.quota(table.quota())?;
+        self.number(table.capacity() as u64)?;
+        let overflow = table.overflow_words();
+        self.length(overflow.len())?;
+        overflow.iter().try_for_each(|word| self.word(*word))?;
+        for (index, word) in table.words_in_debt(now) {
+            self.number(index as u64 + 1)?;
+            self.word(word)?;
+        }
+        self.number(0)
     }
 
     fn quota(&mut self, quota: &Quota) -> io::Result<()> {
@@ -340,6 +360,19 @@ mod tests {
         let other = restored(&file, rules(10, 5000), now).unwrap();
         assert_eq!(left(&other, &address(50), now, 0), 5);
         assert_eq!(left(&other, &address(99), now, 0), 0);
+    }
+
+    #[test]
+    fn debts_that_have_not_come_over_after_a_reload_survive_too() {
+        let mut limiter = Limiter::new(rules(100, 500), Secret::random());
+        left(&limiter, "192.0.2.1", moment(50), 50);
+        for (burst, id) in [(200, 2), (400, 3)] {
+            limiter = limiter.succeeded_by(rules(burst, 500), moment(50).clock);
+            left(&limiter, &format!("192.0.2.{id}"), moment(50), 100);
+        }
+        let again = restored(&saved(&limiter, moment(50)), rules(400, 500), moment(50)).unwrap();
+        let standing = [1, 2, 3, 4].map(|id| left(&again, &format!("192.0.2.{id}"), moment(50), 0));
+        assert_eq!(standing, [200, 200, 300, 400]);
     }
 
     #[test]

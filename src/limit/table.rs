@@ -32,7 +32,7 @@ use crate::clock::Timestamp;
 const SLOTS_PER_OVERFLOW: usize = 128 * GROUP;
 
 /// So many tables may stand behind one.
-const MAX_PREDECESSORS: usize = 16;
+const MAX_PREDECESSORS: usize = 32;
 
 /// The buckets of one limit, all under one quota.
 pub struct Table {
@@ -82,7 +82,7 @@ impl Table {
     /// A table that takes the place of another for the same clients: their debts come over, each with the share of tokens
     /// that its bucket misses.
     pub fn succeeding(quota: Quota, max_clients: usize, before: &Arc<Self>, now: Timestamp) -> Self {
-        before.drop_predecessor_if_idle(now);
+        before.drop_idle_predecessors(now);
         // The oldest debts of all are forgotten if there are too many tables, which takes a change of the same limit
         // every few moments.
         if before.predecessor.depth() >= MAX_PREDECESSORS {
@@ -150,16 +150,24 @@ impl Table {
         self.come_over(client, now);
     }
 
-    /// Drops the table that came before this one if no bucket there is in debt any more. It visits every slot there.
-    pub fn drop_predecessor_if_idle(&self, now: Timestamp) {
-        self.predecessor.drop_if_idle(now);
+    /// Drops each table that came before this one and has no bucket in debt any more. It visits every slot there.
+    pub fn drop_idle_predecessors(&self, now: Timestamp) {
+        self.predecessor.drop_idle(now);
     }
 
-    /// How many buckets are in debt. It visits every slot.
+    /// The table whose place this one took, unless that has no debts any more.
+    pub(super) fn predecessor(&self) -> Option<Arc<Self>> {
+        self.predecessor.table()
+    }
+
+    /// How many buckets are in debt, those of tables that came before included. It visits every slot.
     pub fn clients(&self, now: Timestamp) -> usize {
+        self.own_clients(now) + self.predecessor.clients(now)
+    }
+
+    fn own_clients(&self, now: Timestamp) -> usize {
         let ticks = self.quota.ticks_at(now);
-        let own = self.slots.words().filter(|word| !word.is_free(ticks)).count();
-        own + self.predecessor.clients(now)
+        self.slots.words().filter(|word| !word.is_free(ticks)).count()
     }
 
     /// The slots whose buckets are in debt, each with its index.
@@ -215,10 +223,19 @@ impl Table {
 pub(super) struct Saved(Table);
 
 impl Saved {
-    /// A table with these overflow buckets, given as the times at which they will be full again; `None` if it has another
-    /// number of them.
-    pub(super) fn new(quota: Quota, max_clients: usize, overflow: &[u128]) -> Option<Self> {
-        let table = Table::new(quota, max_clients);
+    /// A table with these overflow buckets, given as the times at which they will be full again, and the table whose place it
+    /// took; `None` if it has another number of buckets, or too many tables stand behind it.
+    pub(super) fn new(
+        quota: Quota,
+        max_clients: usize,
+        overflow: &[u128],
+        before: Option<Table>,
+    ) -> Option<Self> {
+        let mut table = Table::new(quota, max_clients);
+        table.predecessor = before.map(|before| Predecessor::of(Arc::new(before))).unwrap_or_default();
+        if table.predecessor.depth() > MAX_PREDECESSORS {
+            return None;
+        }
         if table.overflow.len() != overflow.len() {
             return None;
         }

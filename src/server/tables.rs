@@ -36,7 +36,7 @@ pub(super) async fn look_after(gateway: Arc<Gateway>) {
         for limit in gateway.live().limiter.limits() {
             let Some(table) = limit.table() else { continue };
             if look == SELDOM {
-                table.drop_predecessor_if_idle(gateway.clock.now());
+                table.drop_idle_predecessors(gateway.clock.now());
             }
             let seen = seen.entry(limit.rule().name.clone()).or_default();
             if let Some(more) = seen.look(table.overflowed()) {

@@ -55,12 +55,22 @@ impl Predecessor {
         self.table.load().as_ref().map_or(0, |table| table.clients(now))
     }
 
-    /// Drops it if no bucket there is in debt. It visits every slot.
-    pub(super) fn drop_if_idle(&self, now: Timestamp) {
-        if self.is_there() && self.clients(now) == 0 {
-            self.is_there.store(false, Ordering::Relaxed);
-            self.table.store(None);
+    /// Drops it if no bucket there is in debt, and likewise each that stands behind it. It visits every slot.
+    pub(super) fn drop_idle(&self, now: Timestamp) {
+        while let Some(table) = self.table() {
+            table.predecessor.drop_idle(now);
+            if table.own_clients(now) > 0 {
+                return;
+            }
+            let before = table.predecessor.table();
+            self.is_there.store(before.is_some(), Ordering::Relaxed);
+            self.table.store(before);
         }
+    }
+
+    /// The table itself.
+    pub(super) fn table(&self) -> Option<Arc<Table>> {
+        self.table.load_full()
     }
 
     /// How many there are, one behind the other.

@@ -211,7 +211,7 @@ fn a_table_that_succeeds_another_takes_its_debts_over() {
     // What is full again in the new table brings nothing over twice.
     assert_eq!(left(&new, 1, 1_400_000_000), 20);
     new.owe(client(2), 1, at(0));
-    new.drop_predecessor_if_idle(at(0));
+    new.drop_idle_predecessors(at(0));
     assert!(!new.predecessor.is_there());
     assert_eq!(new.take(client(2), 1, at(0)).verdict, Err(Wait(SECOND / 5)));
 }
@@ -223,12 +223,28 @@ fn many_tables_in_a_row_keep_a_debt_and_not_each_other() {
     for burst in (1..=MAX_PREDECESSORS as u64).map(|n| 1000 * n) {
         last = Arc::new(Table::succeeding(Quota::new(1, SECOND, burst).unwrap(), 100, &last, at(0)));
         assert!(!admitted(last.take(client(1), 1, at(0))));
+        // Without a debt of its own it would be dropped.
+        last.take(client(burst), 1, at(0));
     }
+    assert_eq!(last.predecessor.depth(), MAX_PREDECESSORS);
     last = Arc::new(Table::succeeding(*last.quota(), 100, &last, at(0)));
     assert_eq!(last.predecessor.depth(), 0);
-    let idle = Arc::new(table(1, 1, 100));
-    let after = Arc::new(Table::succeeding(*idle.quota(), 50, &idle, at(0)));
-    assert_eq!(Table::succeeding(*idle.quota(), 10, &after, at(0)).predecessor.depth(), 1);
+}
+
+#[test]
+fn a_table_without_debts_is_dropped_between_others() {
+    let first = Arc::new(table(1, 10, 100));
+    first.take(client(1), 5, at(0));
+    let tables = [20, 30, 40].into_iter().fold(first, |before, burst| {
+        Arc::new(Table::succeeding(Quota::new(1, SECOND, burst).unwrap(), 100, &before, at(0)))
+    });
+    assert_eq!(tables.predecessor.depth(), 2, "the one in the middle had none when the last came");
+    tables.drop_idle_predecessors(at(0));
+    assert_eq!(tables.predecessor.depth(), 1);
+    assert_eq!(tables.look(client(1), at(0)).level(tables.quota(), at(0)).tokens, 20, "half of its bucket");
+    tables.drop_idle_predecessors(at(5_000_000_000));
+    assert_eq!(tables.predecessor.depth(), 0);
+    assert!(!tables.predecessor.is_there());
 }
 
 #[test]
