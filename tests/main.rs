@@ -10,6 +10,7 @@ mod support;
 
 mod access_log;
 mod broken_answers;
+mod changes;
 mod charges;
 mod command_line;
 mod compression;

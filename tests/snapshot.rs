@@ -1,7 +1,7 @@
 //! Buckets that outlive the process.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use crate::support::eventually;
@@ -84,6 +84,27 @@ fn a_file_that_cannot_be_used_is_a_warning() {
         gateway.wait_for_log_line("is no snapshot that can be used, all buckets are full: ");
         assert_eq!(left(&gateway), 10, "{what}");
     }
+}
+
+#[test]
+fn a_full_disk_leaves_the_last_file_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("buckets");
+    let full = folder.path().join("buckets.new");
+    let mut first = Gateway::start(&config(&file, "1h"));
+    (0..4).for_each(|_| assert_eq!(first.get("/").status, 200));
+    first.signal("TERM");
+    first.wait();
+    let before = fs::read(&file).unwrap();
+    symlink("/dev/full", &full).unwrap();
+    let mut second = Gateway::start(&config(&file, "1h"));
+    assert_eq!(second.get("/").status, 200);
+    second.signal("TERM");
+    assert_eq!(second.wait().code(), Some(0));
+    second.wait_for_log_line("cannot be written: No space left on device");
+    assert_eq!(fs::read(&file).unwrap(), before);
+    assert!(!full.exists() && fs::read_link(&full).is_err(), "what was begun takes no room");
+    assert_eq!(left(&Gateway::start(&config(&file, "1h"))), 6);
 }
 
 #[test]

@@ -93,6 +93,11 @@ impl Connection {
         self.send.current_max_send_streams()
     }
 
+    /// Whether the server has not told it to go away.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.wait(self.send.clone().ready()).is_ok()
+    }
+
     /// `GET`s a target.
     #[track_caller]
     pub(crate) fn get(&mut self, target: &str) -> Response {
