@@ -164,8 +164,8 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
             admin::start(listener.into_std(), gateway.clone(), until_draining(handed_over))?;
         }
         tokio::spawn(tables::look_after(gateway.clone()));
-        tokio::spawn(memory::give_back());
-        tokio::spawn(snapshot::keep(gateway.clone()));
+        reloader.ports.workers.each(memory::give_back);
+        let snapshots = tokio::spawn(snapshot::keep(gateway.clone()));
         reloader.care_for(&gateway.live().upstreams);
         reloader.watch();
         for listener in listeners {
@@ -173,6 +173,8 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
         }
         info!("ready");
         let leaving = serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref()).await;
+        // Whoever takes over keeps the snapshot from now on.
+        snapshots.abort();
         gateway.drain();
         info!("draining");
         match leaving {
@@ -190,7 +192,6 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
                 if !matches!(given, Ok(Ok(()))) {
                     warn!("the buckets could not be given to the new process");
                 }
-                // The snapshot is the new process's by now.
                 finish(&gateway, all_gone, &mut signals).await;
             }
         }

@@ -2,13 +2,15 @@
 //!
 //! The short forms run with all tests; the long ones are `scripts/crowds`, on a release build, and print what they measure.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use gateway::clock::{Clock, Timestamp};
+use gateway::clock::Clock;
 use mock_backend::MockBackend;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
 
 use crate::support::gateway::Gateway;
 use crate::support::http::{Connection, request};
@@ -36,44 +38,37 @@ fn p99(gateway: &Gateway, clock: &Clock, time: Duration) -> Duration {
     took[took.len() * 99 / 100]
 }
 
-/// Sends a head on each connection, a byte each time, until all are closed: how long the first and the last of them took.
-fn send_slowly(
-    sockets: Vec<TcpStream>,
-    clock: &Clock,
-    every: Duration,
-    mut each_time: impl FnMut(),
-) -> (Duration, Duration) {
-    let mut open: Vec<(TcpStream, Timestamp)> = Vec::new();
-    for mut socket in sockets {
-        socket.write_all(&HEAD[..1]).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        open.push((socket, clock.now()));
-    }
-    let mut took = Vec::new();
-    for byte in &HEAD[1..] {
-        let next = clock.now().after(every);
-        open.retain_mut(|(socket, _)| socket.write_all(&[*byte]).is_ok());
-        while clock.now() < next {
-            open.retain_mut(|(socket, begun)| match socket.read(&mut [0; 1024]) {
-                Ok(0) => {
-                    took.push(clock.now().since(*begun));
-                    false
-                }
-                Ok(_) => true,
-                Err(error) => error.kind() == ErrorKind::WouldBlock,
-            });
-            thread::sleep(Duration::from_millis(20));
+/// Sends a head, a byte every so often, until the connection is closed: how long that took.
+async fn send_a_head_slowly(address: SocketAddr, delay: Duration, clock: Clock, every: Duration) -> Duration {
+    tokio::time::sleep(delay).await;
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let begun = clock.now();
+    let (mut read, mut write) = socket.split();
+    let sending = async {
+        for byte in HEAD {
+            // It may be closed by now, which is what is waited for.
+            let _ = write.write_all(&[*byte]).await;
+            tokio::time::sleep(every).await;
         }
-        each_time();
-        if open.is_empty() {
-            break;
-        }
+        panic!("still open after the whole head");
+    };
+    let mut answer = Vec::new();
+    tokio::select! {
+        _ = read.read_to_end(&mut answer) => clock.now().since(begun),
+        () = sending => unreachable!(),
     }
-    (took.iter().min().copied().unwrap_or_default(), took.iter().max().copied().unwrap_or_default())
 }
 
-fn connect(gateway: &Gateway, count: usize) -> Vec<TcpStream> {
-    (0..count).map(|_| TcpStream::connect(gateway.address()).unwrap()).collect()
+/// Sends a head on each of so many connections, a byte every so often, until all are closed: how long the first and the last
+/// of them took. They begin one after the other, evenly.
+fn send_slowly(address: SocketAddr, count: u32, clock: &Clock, every: Duration) -> (Duration, Duration) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut took = runtime.block_on(async {
+        let send = |index| send_a_head_slowly(address, every * index / count, clock.clone(), every);
+        (0..count).map(send).collect::<JoinSet<_>>().join_all().await
+    });
+    took.sort_unstable();
+    (took[0], took[took.len() - 1])
 }
 
 fn all_gone(gateway: &Gateway) {
@@ -83,9 +78,8 @@ fn all_gone(gateway: &Gateway) {
 #[test]
 fn a_crowd_that_sends_slowly_is_closed_in_time() {
     let (gateway, backend) = forwarding("header_timeout = \"1s\"");
-    let (_, last) =
-        send_slowly(connect(&gateway, 50), &Clock::monotonic(), Duration::from_millis(100), || {});
-    assert!(last >= Duration::from_secs(1), "{last:?}");
+    let (first, _) = send_slowly(gateway.address(), 50, &Clock::monotonic(), Duration::from_millis(100));
+    assert!(first >= Duration::from_secs(1), "{first:?}");
     all_gone(&gateway);
     assert_eq!(backend.count(), 0);
 }
@@ -93,7 +87,7 @@ fn a_crowd_that_sends_slowly_is_closed_in_time() {
 #[test]
 #[ignore = "takes a minute, and is for a release build: scripts/crowds"]
 fn five_thousand_slow_heads() {
-    const COUNT: usize = 5000;
+    const COUNT: u32 = 5000;
     let (gateway, _backend) = forwarding("header_timeout = \"10s\"");
     let clock = Clock::monotonic();
     // So that code which runs for the first time does not count.
@@ -102,13 +96,15 @@ fn five_thousand_slow_heads() {
     }
     let quiet = p99(&gateway, &clock, Duration::from_secs(8));
     let before = memory(&gateway);
-    let sockets = connect(&gateway, COUNT);
-    let mut peak = 0.0_f64;
+    let mut peak = before;
     let (busy, (first, last)) = thread::scope(|scope| {
         let others = scope.spawn(|| p99(&gateway, &clock, Duration::from_secs(8)));
-        let closed =
-            send_slowly(sockets, &clock, Duration::from_secs(1), || peak = peak.max(memory(&gateway)));
-        (others.join().unwrap(), closed)
+        let slow = scope.spawn(|| send_slowly(gateway.address(), COUNT, &clock, Duration::from_secs(1)));
+        while !slow.is_finished() {
+            peak = peak.max(memory(&gateway));
+            thread::sleep(Duration::from_millis(500));
+        }
+        (others.join().unwrap(), slow.join().unwrap())
     });
     all_gone(&gateway);
     thread::sleep(Duration::from_secs(10));
@@ -118,6 +114,7 @@ fn five_thousand_slow_heads() {
          {before} KiB before, {peak} at the most, {after} after"
     );
     assert!(last < Duration::from_secs(11), "header_timeout and a second");
+    assert!(busy < 2 * quiet);
     eventually("memory returns", || ((memory(&gateway) - before).abs() < before / 10.0).then_some(()));
 }
 
