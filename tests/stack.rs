@@ -106,9 +106,13 @@ fn until<'a, 'b>(end: &str, words: &'b [&'a str]) -> (&'b [&'a str], &'b [&'a st
 /// The metrics that a gateway exposes after some traffic, and `up`, which Prometheus has of everything.
 fn exposed() -> Metrics {
     let backend = MockBackend::start_blocking().unwrap();
-    let settings = certificates(&["localhost"]) + "\n[limits.l]\nrate = \"1/h\"\n---\n---\nlimits = [\"l\"]";
-    let gateway = Gateway::speaking_tls(&to_upstream(backend.addr(), &settings));
-    Connection::open_tls(gateway.address(), Client::new("localhost")).unwrap().get("/users");
+    let settings = "trusted_proxies = [\"127.0.0.1\"]\n".to_owned()
+        + &certificates(&["localhost"])
+        + "\n[limits.l]\nrate = \"1/h\"\n---\n---\nlimits = [\"l\"]";
+    let config = to_upstream(backend.addr(), &settings);
+    let gateway = Gateway::with_listener("tls = true, proxy_protocol = true", &config);
+    let client = Client::new("localhost");
+    Connection::open_tls_behind(gateway.address(), b"PROXY UNKNOWN\r\n", client).unwrap().get("/users");
     gateway.metric_becomes(r#"gateway_requests_total{code="200",method="GET",route="all"}"#, 1.0);
     let mut metrics = Metrics::from([("up".to_owned(), BTreeSet::new())]);
     for line in gateway.admin_get("/metrics").text().lines().filter(|line| !line.starts_with('#')) {
