@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics check-stack check-page load bench-limiter bench-access-log docker clean cmake
+.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page load bench-limiter bench-access-log docker clean cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,14 @@ check-stack: cmake ## Have Prometheus and systemd check the files for them under
 	@scripts/install promtool prometheus
 	cargo build --locked --workspace
 	scripts/check-stack
+
+check-peers: cmake ## Put the gateway between curl, h2load, nginx, and Python's grpcio and websockets
+	@scripts/install curl
+	@scripts/install h2load nghttp2-client
+	@scripts/install nginx nginx-light
+	@scripts/install pip3 python3-pip
+	cargo build --locked --workspace
+	scripts/check-peers
 
 check-page: cmake ## Look at the pages of the side port in headless Chromium: screenshots are left in target/check-page
 	@scripts/install node nodejs
