@@ -5,6 +5,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY mock-backend/Cargo.toml mock-backend/
 RUN mkdir -p src mock-backend/src mock-backend/tests tests benches/limiter \
     && echo 'fn main() {}' | tee src/main.rs mock-backend/src/main.rs mock-backend/tests/main.rs tests/main.rs benches/access_log.rs benches/limiter/main.rs >/dev/null \

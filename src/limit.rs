@@ -35,7 +35,7 @@ pub use self::report::{Outcome, Reading, Report, Standing, Tally};
 pub use self::rule::{Charge, Measure, Mode, Override, Rate, Rule, Terms};
 pub use self::single::Limit;
 use self::snapshot::{Moment, SavedLimit, Snapshot};
-use self::table::{Place, Table};
+use self::table::{Answer, Place, Table};
 use crate::clock::Timestamp;
 
 /// More limits than this on one request are unusual, and take memory of their own.
@@ -149,20 +149,37 @@ impl Limiter {
     pub fn decide(&self, limits: &[usize], facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
         tally.reports.clear();
         tally.release();
-        // A single limit has nobody to agree with.
-        if let &[index] = limits {
-            return match self.claim(index, facts) {
-                Ok(Claimed::Client(claim)) => {
-                    claim.take(now, tally);
-                    self.conclude(&[claim], facts, &mut tally.reports)
-                }
-                Ok(Claimed::Nothing(report)) => {
-                    tally.reports.extend(report);
-                    Decision::Admitted
-                }
-                Err(key::PartMissing) => Decision::KeyMissing { limit: index },
-            };
+        match limits {
+            &[index] => self.decide_by_one(index, facts, now, tally),
+            _ => self.decide_by_all(limits, facts, now, tally),
         }
+    }
+
+    /// A single limit has nobody to agree with.
+    fn decide_by_one(&self, index: usize, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
+        match self.claim(index, facts) {
+            Ok(Claimed::Client(claim)) => {
+                claim.take(now, tally);
+                match tally.reports.last() {
+                    Some(Report { outcome: Outcome::Allowed, .. }) => Decision::Admitted,
+                    _ => self.conclude(&[(index, claim.client)], facts, now, &mut tally.reports),
+                }
+            }
+            Ok(Claimed::Nothing(report)) => {
+                tally.reports.extend(report);
+                Decision::Admitted
+            }
+            Err(key::PartMissing) => Decision::KeyMissing { limit: index },
+        }
+    }
+
+    fn decide_by_all(
+        &self,
+        limits: &[usize],
+        facts: &Facts<'_>,
+        now: Timestamp,
+        tally: &mut Tally,
+    ) -> Decision {
         let mut claims = SmallVec::<[Claim<'_>; USUAL]>::new();
         for &index in limits {
             match self.claim(index, facts) {
@@ -174,6 +191,8 @@ impl Limiter {
                 }
             }
         }
+        // So that memory is waited for once.
+        claims.iter().for_each(|claim| claim.account.touch(claim.client));
         let exempt = tally.reports.len();
         for claim in &claims {
             tally.reports.push(claim.report(claim.look(now)));
@@ -182,17 +201,19 @@ impl Limiter {
             tally.reports.truncate(exempt);
             take_all(&claims, now, tally);
         }
-        self.conclude(&claims, facts, &mut tally.reports[exempt..])
+        let claimed: SmallVec<[_; USUAL]> = claims.iter().map(|claim| (claim.index, claim.client)).collect();
+        self.conclude(&claimed, facts, now, &mut tally.reports[exempt..])
     }
 
     /// What a limit wants of a request.
+    #[inline(always)]
     fn claim(&self, index: usize, facts: &Facts<'_>) -> Result<Claimed<'_>, key::PartMissing> {
         let limit = &self.limits[index];
         if !limit.counts(facts.method) {
             return Ok(Claimed::Nothing(None));
         }
         let exempt = Report { limit: index, outcome: Outcome::Exempt, standing: None };
-        if limit.exempts(facts.client.address()) {
+        if limit.exempts(facts.client) {
             return Ok(Claimed::Nothing(Some(exempt)));
         }
         let client = limit.rule().key.fingerprint(facts, &self.secret)?;
@@ -202,14 +223,22 @@ impl Limiter {
         })
     }
 
-    /// What is to become of a request of which these claims' limits made these reports; notes whom they refused.
-    fn conclude(&self, claims: &[Claim<'_>], facts: &Facts<'_>, reports: &mut [Report]) -> Decision {
+    /// What is to become of a request of which these limits, each with the client that it means, made these reports; notes
+    /// whom they refused.
+    #[inline(never)]
+    fn conclude(
+        &self,
+        claimed: &[(usize, Fingerprint)],
+        facts: &Facts<'_>,
+        now: Timestamp,
+        reports: &mut [Report],
+    ) -> Decision {
         let decision = settle_refusal(reports);
-        for (claim, report) in claims.iter().zip(reports) {
+        for ((index, client), report) in claimed.iter().zip(reports) {
             if report.refuses() || report.outcome == Outcome::WouldRefuse {
-                let rule = claim.limit.rule();
-                let shown = || rule.key.shown(facts, &self.secret, rule.show_keys);
-                claim.limit.note_offender(claim.client, shown);
+                let limit = &self.limits[*index];
+                let rule = limit.rule();
+                limit.note_offender(*client, now, || rule.key.shown(facts, &self.secret, rule.show_keys));
             }
         }
         decision
@@ -296,13 +325,14 @@ impl Claim<'_> {
     }
 
     /// Takes what the request takes, notes what came of it, and says where tokens were taken.
-    #[inline]
+    #[inline(always)]
     fn take(&self, now: Timestamp, tally: &mut Tally) -> Option<Place> {
         match self.account {
             Account::Bucket(home) => {
-                let (asked, place) = home.take(self.client, self.limit.cost(), now);
-                tally.reports.push(self.report(asked));
-                asked.verdict.is_ok().then_some(place)
+                let (quota, answer) = home.take(self.client, self.limit.cost(), now);
+                let Answer { verdict, bucket, place } = answer;
+                tally.reports.push(self.report(Asked::bucket(verdict, *quota, bucket, now)));
+                verdict.is_ok().then_some(place)
             }
             Account::Held(held) => {
                 self.hold(held, now, tally);
@@ -312,6 +342,7 @@ impl Claim<'_> {
     }
 
     /// Takes what the request holds as long as it runs, and notes what came of it.
+    #[inline(never)]
     fn hold(&self, held: Held<'_>, now: Timestamp, tally: &mut Tally) {
         let (asked, mut slot) = held.enter(self.client, self.limit.cost(), now);
         let report = self.report(asked);

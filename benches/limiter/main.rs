@@ -27,13 +27,16 @@ fn main() {
         ["resident", contender, clients] => memory::resident(contender, clients.parse().unwrap()),
         ["resident-of-a-flood"] => memory::resident_of_a_flood(),
         [] => {
-            speed::run();
+            speed::run(None);
             memory::run();
             accuracy::run();
         }
-        ["speed"] => speed::run(),
+        ["speed"] => speed::run(None),
+        ["speed", clients] => speed::run(Some(clients.parse().unwrap())),
         ["memory"] => memory::run(),
         ["accuracy"] => accuracy::run(),
-        other => panic!("unknown: {other:?}; leave it out, or name speed, memory or accuracy"),
+        other => panic!(
+            "unknown: {other:?}; leave it out, or name speed (and a number of clients), memory or accuracy"
+        ),
     }
 }

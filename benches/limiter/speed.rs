@@ -59,7 +59,8 @@ struct Figure {
     highest: f64,
 }
 
-pub(crate) fn run() {
+/// Compares with each number of clients, or with this one only.
+pub(crate) fn run(only: Option<u32>) {
     let cores = u32::try_from(thread::available_parallelism().unwrap().get()).unwrap();
     println!(
         "nanoseconds for a decision: median (lowest–highest) of {TURNS} turns of {DECISIONS} decisions a thread"
@@ -68,18 +69,21 @@ pub(crate) fn run() {
         "| clients | threads | answer | limits | gateway | governor | pingora Rate | gateway : governor |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    for clients in [1_000, 1_000_000, 10_000_000] {
+    let wanted = |clients: &u32| only.is_none_or(|only| only == *clients);
+    for clients in [1_000, 1_000_000, 10_000_000].into_iter().filter(wanted) {
         let keys = Keys::Uniform(clients);
         for threads in [1, cores] {
             compare(keys, threads, 1, ADMITTED, "admitted");
         }
         compare(keys, 1, 1, REFUSED, "refused");
     }
-    for threads in [1, cores] {
-        compare(Keys::Hot, threads, 1, ADMITTED, "admitted");
+    if wanted(&1) {
+        for threads in [1, cores] {
+            compare(Keys::Hot, threads, 1, ADMITTED, "admitted");
+        }
+        compare(Keys::Hot, 1, 1, REFUSED, "refused");
     }
-    compare(Keys::Hot, 1, 1, REFUSED, "refused");
-    for clients in [1_000, 1_000_000] {
+    for clients in [1_000, 1_000_000].into_iter().filter(wanted) {
         compare(Keys::Uniform(clients), 1, 4, ADMITTED, "admitted");
     }
 }

@@ -63,6 +63,14 @@ impl Account<'_> {
         }
     }
 
+    /// Has the processor fetch what will be looked at.
+    #[inline]
+    pub(super) fn touch(self, client: Fingerprint) {
+        if let Self::Bucket(Home::Table(table)) | Self::Held(Held::Reserved(Home::Table(table), _)) = self {
+            table.touch(client);
+        }
+    }
+
     /// Fills the bucket; false if there is none.
     pub(super) fn reset(self, client: Fingerprint, now: Timestamp) -> bool {
         let (Self::Bucket(home) | Self::Held(Held::Reserved(home, _))) = self else { return false };
@@ -136,7 +144,7 @@ fn set_aside(
     (quota, aside, aside.take(&quota, now, cost))
 }
 
-impl Home<'_> {
+impl<'a> Home<'a> {
     fn look(self, client: Fingerprint, now: Timestamp) -> (Quota, Bucket) {
         match self {
             Self::Table(table) => (*table.quota(), table.look(client, now)),
@@ -144,17 +152,16 @@ impl Home<'_> {
         }
     }
 
-    /// Takes what a request takes, if there is enough left. Says also where it was taken.
-    #[inline]
-    pub(super) fn take(self, client: Fingerprint, cost: u32, now: Timestamp) -> (Asked, Place) {
-        let (quota, Answer { verdict, bucket, place }) = match self {
-            Self::Table(table) => (*table.quota(), table.take(client, cost, now)),
+    /// Takes what a request takes, if there is enough left, under this quota.
+    #[inline(always)]
+    pub(super) fn take(self, client: Fingerprint, cost: u32, now: Timestamp) -> (&'a Quota, Answer) {
+        match self {
+            Self::Table(table) => (table.quota(), table.take(client, cost, now)),
             Self::Sole(quota, bucket) => {
                 let (bucket, verdict) = bucket.take(quota, now, cost);
-                (*quota, Answer { verdict, bucket, place: Place::Own })
+                (quota, Answer { verdict, bucket, place: Place::Own })
             }
-        };
-        (Asked::bucket(verdict, quota, bucket, now), place)
+        }
     }
 
     /// Puts back the tokens that were taken just before, from this place.
@@ -175,7 +182,8 @@ impl Home<'_> {
 }
 
 impl Asked {
-    fn bucket(verdict: Result<(), Wait>, quota: Quota, bucket: Bucket, now: Timestamp) -> Self {
+    #[inline]
+    pub(super) fn bucket(verdict: Result<(), Wait>, quota: Quota, bucket: Bucket, now: Timestamp) -> Self {
         Self { verdict, standing: Standing::Bucket(Reading::new(quota, bucket, now)) }
     }
 

@@ -3,6 +3,7 @@
 //! A key is a list of parts, each a fact of the request. The hash is keyed with a random secret (SipHash-1-3,
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
 
+mod sip;
 pub mod text;
 
 use std::borrow::Cow;
@@ -122,6 +123,12 @@ impl Secret {
     fn hash(&self, value: &[u8]) -> Fingerprint {
         Fingerprint(SipHasher13::new_with_key(&self.0).hash(value).as_u128())
     }
+
+    /// The same of eight bytes, in half the time.
+    #[inline]
+    fn hash_word(&self, value: [u8; 8]) -> Fingerprint {
+        Fingerprint(sip::of_word(u128::from_le_bytes(self.0), u64::from_le_bytes(value)))
+    }
 }
 
 /// A part of the key is not there, and the limit says to reject the request.
@@ -169,11 +176,17 @@ impl Key {
     ///
     /// # Errors
     /// [`PartMissing`] when a part is not there and [`MissingKey::Reject`] is set.
+    #[inline(always)]
     pub fn fingerprint(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, PartMissing> {
         // What nearly all limits go by gets no further than it must.
         if let ([KeyPart::ClientIp], ClientId::Address(IpAddr::V4(address))) = (&*self.parts, facts.client) {
-            return Ok(secret.hash(&encoded_v4(*address)));
+            return Ok(secret.hash_word(encoded_v4(*address)));
         }
+        self.fingerprint_of_parts(facts, secret)
+    }
+
+    #[inline(never)]
+    fn fingerprint_of_parts(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, PartMissing> {
         let mut value = Encoded::new();
         for part in &self.parts {
             self.add_part(part, facts, &mut value)?;

@@ -2,14 +2,19 @@
 //!
 //! A sketch estimates how often each was refused within the last minute, and a short list holds those for whom that
 //! is most. It serves people who look; nobody is refused by it. So a refusal that finds another thread at work here is not
-//! waited for, and not counted.
+//! waited for, and not counted; and of many only a sample is, so that a flood is cheap to refuse.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use pingora_limits::rate::{PROPORTIONAL_RATE_ESTIMATE_CALC_FN, Rate};
 
 use super::key::Fingerprint;
+use crate::clock::Timestamp;
+
+/// The same in nanoseconds.
+const NANOS: u64 = 60_000_000_000;
 
 /// The clients in the list.
 const LISTED: usize = 10;
@@ -21,8 +26,18 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// a lot comes by often.
 const COMPARED: u32 = 16;
 
+/// So many refusals of a window are all counted.
+const EXACT: u32 = 1000;
+
+/// Of those beyond, one in so many is, as that many.
+const SAMPLED: u32 = 16;
+
 /// The clients that a limit has refused most of late.
-pub(super) struct Offenders(Mutex<Inner>);
+pub(super) struct Offenders {
+    /// The window that it is, in the upper half, and the refusals in it.
+    seen: AtomicU64,
+    inner: Mutex<Inner>,
+}
 
 struct Inner {
     refusals: Rate,
@@ -42,14 +57,19 @@ pub struct Offender {
 impl Offenders {
     /// Nobody was refused yet.
     pub(super) fn new() -> Self {
-        Self(Mutex::new(Inner { refusals: Rate::new(WINDOW), listed: Vec::new(), passed_by: 0 }))
+        let inner = Inner { refusals: Rate::new(WINDOW), listed: Vec::new(), passed_by: 0 };
+        Self { seen: AtomicU64::new(0), inner: Mutex::new(inner) }
     }
 
     /// Notes that a client was refused; `key` says how its key is shown.
-    pub(super) fn note(&self, client: Fingerprint, key: impl FnOnce() -> Vec<String>) {
+    pub(super) fn note(&self, client: Fingerprint, now: Timestamp, key: impl FnOnce() -> Vec<String>) {
+        let weight = self.weight(now);
+        if weight == 0 {
+            return;
+        }
         // A lock that is poisoned is left alone: this is not worth another panic.
-        let Ok(mut inner) = self.0.try_lock() else { return };
-        inner.refusals.observe(&client.bits(), 1);
+        let Ok(mut inner) = self.inner.try_lock() else { return };
+        inner.refusals.observe(&client.bits(), weight);
         if inner.listed.iter().any(|(listed, _)| *listed == client) {
             return;
         }
@@ -70,9 +90,25 @@ impl Offenders {
         }
     }
 
+    /// As how many refusals this one counts.
+    fn weight(&self, now: Timestamp) -> isize {
+        let window = now.nanos() / NANOS;
+        // Relaxed, and not in one step: that two threads count one refusal matters as little as that one is not sampled.
+        let seen = self.seen.load(Ordering::Relaxed);
+        let [window_seen, count] = [seen >> 32, seen & u64::from(u32::MAX)];
+        let count = if window_seen == window { u32::try_from(count).unwrap_or(u32::MAX) } else { 0 };
+        self.seen.store(window << 32 | u64::from(count.saturating_add(1)), Ordering::Relaxed);
+        // Those of a multiple of the golden ratio come evenly, but in no rhythm that clients could be in.
+        match (count < EXACT, count.wrapping_mul(0x9e37_79b9) < u32::MAX / SAMPLED) {
+            (true, _) => 1,
+            (false, true) => SAMPLED as isize,
+            (false, false) => 0,
+        }
+    }
+
     /// The clients that were refused most in the last minute, the most refused first.
     pub(super) fn worst(&self) -> Vec<Offender> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let offender = |(client, offender): &(Fingerprint, Offender)| Offender {
             refused: inner.refused(*client),
             ..offender.clone()
@@ -102,7 +138,7 @@ mod tests {
     use crate::limit::key::fingerprint_of as client;
 
     fn note(offenders: &Offenders, id: u64, times: u32) {
-        (0..times).for_each(|_| offenders.note(client(id), || vec![id.to_string()]));
+        (0..times).for_each(|_| offenders.note(client(id), Timestamp::default(), || vec![id.to_string()]));
     }
 
     fn keys(offenders: &Offenders) -> Vec<String> {
@@ -118,6 +154,19 @@ mod tests {
         let worst = offenders.worst();
         assert_eq!(worst[0], Offender { key: vec!["2".into()], refused: 7 });
         assert_eq!(worst[1], Offender { key: vec!["1".into()], refused: 5 });
+    }
+
+    #[test]
+    fn of_many_refusals_a_sample_stands_for_all() {
+        let offenders = Offenders::new();
+        // In turns, as many as there are refusals to a sample.
+        for _ in 0..10_000 {
+            (0..16).for_each(|id| note(&offenders, id, 1 + u32::from(id == 3)));
+        }
+        let worst = offenders.worst();
+        assert_eq!(worst[0].key, ["3"]);
+        assert!((18_000..22_000).contains(&worst[0].refused), "{worst:?}");
+        assert!(worst[1..].iter().all(|other| (9_000..11_000).contains(&other.refused)), "{worst:?}");
     }
 
     #[test]

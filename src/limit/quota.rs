@@ -168,6 +168,7 @@ impl Quota {
     }
 
     /// How long `ticks` last, rounded up to a nanosecond.
+    #[inline(never)]
     pub(super) fn duration(&self, ticks: u128) -> Duration {
         let per_nano = self.ticks_per_nano.get();
         let nanos = divide(ticks + u128::from(per_nano - 1), per_nano.into());

@@ -1,6 +1,5 @@
 //! One limit: a rule, and what it knows of its clients.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
@@ -15,6 +14,7 @@ use super::rule::{Charge, Measure, Rate, Rule, Terms};
 use super::snapshot::{SavedLimit, SavedOverride, describe};
 use super::sole::SoleBucket;
 use super::table::Table;
+use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::crowd::Crowd;
 
@@ -118,8 +118,13 @@ impl Limit {
     }
 
     /// Notes that it refused a client; `key` says how its key is shown.
-    pub(super) fn note_offender(&self, client: Fingerprint, key: impl FnOnce() -> Vec<String>) {
-        self.offenders.note(client, key);
+    pub(super) fn note_offender(
+        &self,
+        client: Fingerprint,
+        now: Timestamp,
+        key: impl FnOnce() -> Vec<String>,
+    ) {
+        self.offenders.note(client, now, key);
     }
 
     /// The clients that it refused most in the last minute, the most refused first: an estimate.
@@ -138,6 +143,7 @@ impl Limit {
     }
 
     /// Where it keeps what it knows of a client; `None` if that is never limited.
+    #[inline]
     pub(super) fn account(&self, client: Fingerprint) -> Option<Account<'_>> {
         let special = self.special(client);
         match &self.count {
@@ -163,6 +169,9 @@ impl Limit {
 
     /// What holds for a client, if it is something else than for the rest.
     fn special(&self, client: Fingerprint) -> Option<&Special> {
+        if self.overrides.is_empty() {
+            return None;
+        }
         let at = self.overrides.binary_search_by_key(&client.bits(), |(client, _)| client.bits());
         at.ok().map(|at| &self.overrides[at].1)
     }
@@ -187,8 +196,9 @@ impl Limit {
         self.rule.methods.is_empty() || self.rule.methods.contains(method)
     }
 
-    pub(super) fn exempts(&self, client: Option<IpAddr>) -> bool {
-        client.is_some_and(|client| self.rule.exempt.iter().any(|network| network.contains(&client)))
+    pub(super) fn exempts(&self, client: &ClientId) -> bool {
+        !self.rule.exempt.is_empty()
+            && client.address().is_some_and(|client| self.rule.exempt.iter().any(|net| net.contains(&client)))
     }
 }
 

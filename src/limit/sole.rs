@@ -29,6 +29,7 @@ impl SoleBucket {
     }
 
     /// Takes `cost` tokens, if it holds as many. Returns what it holds after that.
+    #[inline(never)]
     pub(super) fn take(&self, quota: &Quota, now: Timestamp, cost: u32) -> (Bucket, Result<(), Wait>) {
         self.try_change(|bucket| bucket.take(quota, now, cost))
     }

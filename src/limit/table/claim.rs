@@ -38,6 +38,12 @@ pub(super) trait Slots {
     /// What a slot holds.
     fn load(&self, at: usize) -> Word;
 
+    /// The first slot of a group that belongs to this client, or is about to.
+    fn owned(&self, group: usize, tag: Tag) -> Option<usize> {
+        let mut slots = group * Self::GROUP..(group + 1) * Self::GROUP;
+        slots.find(|&at| self.load(at).is_of(tag))
+    }
+
     /// Replaces what a slot holds; false if it does not hold `old` any more.
     fn replace(&self, at: usize, old: Word, new: Word) -> bool;
 
@@ -79,6 +85,24 @@ pub(super) struct Search<'a, S> {
     pub(super) now: u128,
 }
 
+/// Lets a client's bucket pay if it is in its first group, as nearly all are, and can. If nothing comes of that, nothing has
+/// changed.
+#[inline(always)]
+pub(super) fn charge_first(
+    slots: &impl Slots,
+    client: Fingerprint,
+    pay: impl Fn(u128) -> Option<u128>,
+) -> Option<u128> {
+    let tag = Tag::of(client);
+    let at = slots.owned(slots.group(client, Which::First), tag)?;
+    let word = slots.load(at);
+    if !word.is_bucket_of(tag) {
+        return None;
+    }
+    let full_at = pay(word.full_at())?;
+    slots.replace(at, word, Word::bucket(tag, full_at)).then_some(full_at)
+}
+
 enum Found {
     /// The client's bucket.
     Bucket(usize, Word),
@@ -102,22 +126,7 @@ impl<S: Slots> Search<'_, S> {
 
     /// Lets the client's bucket pay: `pay` gets the time at which it will be full, and says which time that becomes.
     /// `number` gives a number that nobody else has.
-    #[inline]
     pub(super) fn charge<E>(
-        &self,
-        number: impl Fn() -> u128,
-        pay: impl Fn(u128) -> Result<u128, E>,
-    ) -> Charge<E> {
-        // Nearly all clients are in their first group.
-        if let Some(Found::Bucket(at, word)) = self.find_in(Which::First)
-            && let Some(charge) = self.charge_bucket(at, word, &pay)
-        {
-            return charge;
-        }
-        self.charge_wherever(number, pay)
-    }
-
-    fn charge_wherever<E>(
         &self,
         number: impl Fn() -> u128,
         pay: impl Fn(u128) -> Result<u128, E>,
@@ -149,7 +158,6 @@ impl<S: Slots> Search<'_, S> {
     }
 
     /// Lets the bucket that a slot held pay; `None` if the slot holds something else by now.
-    #[inline]
     fn charge_bucket<E>(
         &self,
         at: usize,
@@ -236,19 +244,10 @@ impl<S: Slots> Search<'_, S> {
         room.map_or(Found::NoRoom, |(at, word)| Found::Room(at, word))
     }
 
-    #[inline]
     fn find_in(&self, which: Which) -> Option<Found> {
-        // All slots of the group: where in it the client is cannot be foreseen, so to stop there would cost the
-        // processor more than it saves.
-        let slots = self.slots_of(which);
-        let (mut found, mut word) = (slots.start, self.slots.load(slots.start));
-        for at in slots.skip(1) {
-            let other = self.slots.load(at);
-            let own = other.is_of(self.tag());
-            found = std::hint::select_unpredictable(own, at, found);
-            word = std::hint::select_unpredictable(own, other, word);
-        }
-        self.owned(found, word)
+        let at = self.slots.owned(self.slots.group(self.client, which), self.tag())?;
+        // It may hold something else by now.
+        self.owned(at, self.slots.load(at))
     }
 
     /// What a slot is to the client, if it is its own.

@@ -36,6 +36,7 @@ impl Predecessor {
     }
 
     /// The bucket that a client brings, under this quota.
+    #[cold]
     pub(super) fn bucket(&self, client: Fingerprint, quota: &Quota, now: Timestamp) -> Bucket {
         match &*self.table.load() {
             Some(table) => table.look(client, now).under(table.quota(), quota, now),
@@ -44,6 +45,7 @@ impl Predecessor {
     }
 
     /// A client has brought its bucket.
+    #[cold]
     pub(super) fn leave(&self, client: Fingerprint, now: Timestamp) {
         if let Some(table) = &*self.table.load() {
             table.reset(client, now);

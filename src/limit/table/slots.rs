@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use portable_atomic::AtomicU128;
 
 use super::claim::{Slots, Which};
-use super::word::Word;
+use super::word::{Tag, Word};
 use crate::limit::key::Fingerprint;
 
 /// Slots in a group: a cache line of 64 bytes.
@@ -86,6 +86,7 @@ impl Slots for SharedSlots {
     const GROUP: usize = GROUP;
 
     // Which groups they are depends on 64 bits of the client's fingerprint that its tag does not have.
+    #[inline(always)]
     fn group(&self, client: Fingerprint, which: Which) -> usize {
         let half = |shift: u32| u32::try_from(client.bits() >> shift & 0xffff_ffff).unwrap_or(0);
         let (a, b) = (half(0), half(32));
@@ -105,10 +106,24 @@ impl Slots for SharedSlots {
 
     // SeqCst, all of them: that nobody has two buckets rests on an order on which all threads agree (see `claim`).
 
+    #[inline(always)]
     fn load(&self, at: usize) -> Word {
         Word::from_bits(self.groups[at / GROUP].0[at % GROUP].load(Ordering::SeqCst))
     }
 
+    // All slots of the group: where in it the client is cannot be foreseen, so to stop there would cost the processor more than
+    // it saves.
+    #[inline(always)]
+    fn owned(&self, group: usize, tag: Tag) -> Option<usize> {
+        let mut owned = 0_u32;
+        for (index, slot) in self.groups[group].0.iter().enumerate() {
+            let word = Word::from_bits(slot.load(Ordering::SeqCst));
+            owned |= u32::from(word.is_of(tag)) << index;
+        }
+        (owned != 0).then(|| group * GROUP + owned.trailing_zeros() as usize)
+    }
+
+    #[inline(always)]
     fn replace(&self, at: usize, old: Word, new: Word) -> bool {
         let slot = &self.groups[at / GROUP].0[at % GROUP];
         slot.compare_exchange(old.bits(), new.bits(), Ordering::SeqCst, Ordering::SeqCst).is_ok()

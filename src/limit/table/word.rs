@@ -18,13 +18,22 @@ const PENDING: u128 = 1 << 79;
 
 /// Which client a slot belongs to. Never zero, so that a slot that was never used belongs to nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag(u128);
+pub(super) struct Tag(u64);
 
 impl Tag {
     /// The tag of a client: the upper 48 bits of its fingerprint.
     pub(super) fn of(client: Fingerprint) -> Self {
-        Self((client.bits() >> TAG_SHIFT).max(1))
+        Self(upper(client.bits()).max(1))
     }
+
+    fn bits(self) -> u128 {
+        u128::from(self.0) << TAG_SHIFT
+    }
+}
+
+/// The bits of a tag.
+fn upper(bits: u128) -> u64 {
+    (bits >> TAG_SHIFT) as u64
 }
 
 /// The content of a slot.
@@ -37,19 +46,19 @@ impl Word {
 
     /// A client's bucket. A time beyond [`MAX_TICKS`] is that.
     pub(super) fn bucket(tag: Tag, full_at: u128) -> Self {
-        Self(tag.0 << TAG_SHIFT | full_at.min(MAX_TICKS))
+        Self(tag.bits() | full_at.min(MAX_TICKS))
     }
 
     /// A slot that a thread is about to take for a client. The number is its own.
     pub(super) fn pending(tag: Tag, number: u128) -> Self {
-        Self(tag.0 << TAG_SHIFT | PENDING | (number & MAX_TICKS))
+        Self(tag.bits() | PENDING | (number & MAX_TICKS))
     }
 
     /// The same bucket, which will be full at another time; nobody's if that has come.
     pub(super) fn with_full_at(self, full_at: impl Fn(u128) -> u128) -> Self {
         match full_at(self.full_at()) {
             0 => Self::FREE,
-            full_at => Self::bucket(Tag(self.0 >> TAG_SHIFT), full_at),
+            full_at => Self::bucket(Tag(upper(self.0)), full_at),
         }
     }
 
@@ -63,7 +72,12 @@ impl Word {
 
     /// Whether it belongs to this client, or is about to.
     pub(super) fn is_of(self, tag: Tag) -> bool {
-        self.0 >> TAG_SHIFT == tag.0
+        upper(self.0) == tag.0
+    }
+
+    /// Whether it is this client's bucket.
+    pub(super) fn is_bucket_of(self, tag: Tag) -> bool {
+        self.is_of(tag) && !self.is_pending()
     }
 
     /// Whether a thread is about to take it.
