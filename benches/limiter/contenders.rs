@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gateway::client::ClientId;
@@ -20,6 +21,7 @@ use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
 use http::{HeaderMap, Method};
 use pingora_limits::rate::Rate;
+use siphasher::sip::SipHasher13;
 
 /// One token each `period`, and a bucket of `burst`.
 #[derive(Clone, Copy)]
@@ -121,6 +123,39 @@ impl Contender for Governor {
         Box::new(|client, nanos| {
             NOW.set(nanos);
             self.0.check_key(&address(client)).is_ok()
+        })
+    }
+}
+
+/// No limiter: what any that keeps a number for each client has to do. It hashes a client and exchanges one word, in as much
+/// memory as this project's limiter takes.
+pub(crate) struct OneLook {
+    secret: [u8; 16],
+    lines: Vec<Line>,
+}
+
+/// A line of the cache.
+#[repr(align(64))]
+struct Line(AtomicU64);
+
+impl OneLook {
+    pub(crate) fn new(clients: usize) -> Self {
+        const BYTES_PER_CLIENT: usize = 30;
+        let lines = (clients * BYTES_PER_CLIENT).div_ceil(size_of::<Line>());
+        let lines = (0..lines).map(|_| Line(AtomicU64::new(0))).collect();
+        Self { secret: rand::random(), lines }
+    }
+}
+
+impl Contender for OneLook {
+    fn user(&self) -> Box<dyn FnMut(u32, u64) -> bool + '_> {
+        let hasher = SipHasher13::new_with_key(&self.secret);
+        Box::new(move |client, nanos| {
+            let hash = hasher.hash(&client.to_le_bytes()) >> 32;
+            let at = usize::try_from((hash * self.lines.len() as u64) >> 32).unwrap();
+            let word = &self.lines[at].0;
+            let old = word.load(Ordering::SeqCst);
+            word.compare_exchange(old, old.max(nanos) + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok()
         })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gateway::clock::Clock;
 
-use crate::contenders::{Contender, Governor, Ours, Sketch, Terms};
+use crate::contenders::{Contender, Governor, OneLook, Ours, Sketch, Terms};
 
 /// Turns of each contender.
 const TURNS: usize = 7;
@@ -66,9 +66,9 @@ pub(crate) fn run(only: Option<u32>) {
         "nanoseconds for a decision: median (lowest–highest) of {TURNS} turns of {DECISIONS} decisions a thread"
     );
     println!(
-        "| clients | threads | answer | limits | gateway | governor | pingora Rate | gateway : governor |"
+        "| clients | threads | answer | limits | gateway | governor | pingora Rate | one look | gateway : governor |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let wanted = |clients: &u32| only.is_none_or(|only| only == *clients);
     for clients in [1_000, 1_000_000, 10_000_000].into_iter().filter(wanted) {
         let keys = Keys::Uniform(clients);
@@ -95,6 +95,7 @@ fn compare(keys: Keys, threads: u32, limits: usize, terms: Terms, answer: &str) 
             Box::new(Ours::new(1, room, terms)),
             Box::new(Governor::new(terms)),
             Box::new(Sketch::new(terms)),
+            Box::new(OneLook::new(room)),
         ],
         // The others know one limit at a time.
         _ => vec![Box::new(Ours::new(limits, room, terms))],
@@ -124,10 +125,11 @@ fn compare(keys: Keys, threads: u32, limits: usize, terms: Terms, answer: &str) 
         Keys::Hot => "1, hot".to_owned(),
     };
     println!(
-        "| {clients} | {threads} | {answer} | {limits} | {} | {} | {} | {ratio} |",
+        "| {clients} | {threads} | {answer} | {limits} | {} | {} | {} | {} | {ratio} |",
         cell(0),
         cell(1),
-        cell(2)
+        cell(2),
+        cell(3)
     );
 }
 
