@@ -13,14 +13,14 @@ use pingora_limits::rate::{PROPORTIONAL_RATE_ESTIMATE_CALC_FN, Rate};
 use super::key::Fingerprint;
 use crate::clock::Timestamp;
 
-/// The same in nanoseconds.
-const NANOS: u64 = 60_000_000_000;
-
 /// The clients in the list.
 const LISTED: usize = 10;
 
 /// What "of late" means.
 const WINDOW: Duration = Duration::from_secs(60);
+
+/// The same in nanoseconds.
+const NANOS: u64 = 60_000_000_000;
 
 /// Of the refusals of clients outside the list, one in so many has its client compared with those inside. Who is refused
 /// a lot comes by often.
@@ -98,7 +98,7 @@ impl Offenders {
         let [window_seen, count] = [seen >> 32, seen & u64::from(u32::MAX)];
         let count = if window_seen == window { u32::try_from(count).unwrap_or(u32::MAX) } else { 0 };
         self.seen.store(window << 32 | u64::from(count.saturating_add(1)), Ordering::Relaxed);
-        // Those of a multiple of the golden ratio come evenly, but in no rhythm that clients could be in.
+        // Multiples of the golden ratio are spread evenly, in no rhythm that clients could be in.
         match (count < EXACT, count.wrapping_mul(0x9e37_79b9) < u32::MAX / SAMPLED) {
             (true, _) => 1,
             (false, true) => SAMPLED as isize,

@@ -82,7 +82,7 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
             out.quota(&saved.quota)?;
             out.word(saved.full_at)?;
         }
-        // The oldest first: what comes over meanwhile is in two of them rather than in none, and the later one is asked first.
+        // The oldest first: a debt that comes over meanwhile is in two of them, and may have to be paid twice, rather than in none.
         let before = std::iter::successors(table.predecessor(), |table| table.predecessor());
         let before: Vec<_> = before.collect();
         out.length(before.len() + 1)?;

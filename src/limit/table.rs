@@ -31,7 +31,7 @@ use crate::clock::Timestamp;
 /// are to get something.
 const SLOTS_PER_OVERFLOW: usize = 128 * GROUP;
 
-/// So many tables may stand behind one.
+/// So many tables may stand behind one. It takes as many changes of a limit while debts of before the first of them are open.
 const MAX_PREDECESSORS: usize = 32;
 
 /// The buckets of one limit, all under one quota.
@@ -83,10 +83,8 @@ impl Table {
     /// that its bucket misses.
     pub fn succeeding(quota: Quota, max_clients: usize, before: &Arc<Self>, now: Timestamp) -> Self {
         before.drop_idle_predecessors(now);
-        // The oldest debts of all are forgotten if there are too many tables, which takes a change of the same limit
-        // every few moments.
         if before.predecessor.depth() >= MAX_PREDECESSORS {
-            return Self::new(quota, max_clients);
+            before.predecessor.forget_oldest();
         }
         Self { predecessor: Predecessor::of(before.clone()), ..Self::new(quota, max_clients) }
     }
@@ -251,11 +249,11 @@ impl Saved {
         overflow: &[u128],
         before: Option<Table>,
     ) -> Option<Self> {
-        let mut table = Table::new(quota, max_clients);
-        table.predecessor = before.map(|before| Predecessor::of(Arc::new(before))).unwrap_or_default();
-        if table.predecessor.depth() > MAX_PREDECESSORS {
+        let predecessor = before.map(|before| Predecessor::of(Arc::new(before))).unwrap_or_default();
+        if predecessor.depth() > MAX_PREDECESSORS {
             return None;
         }
+        let table = Table { predecessor, ..Table::new(quota, max_clients) };
         if table.overflow.len() != overflow.len() {
             return None;
         }

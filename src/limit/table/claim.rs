@@ -245,9 +245,14 @@ impl<S: Slots> Search<'_, S> {
     }
 
     fn find_in(&self, which: Which) -> Option<Found> {
-        let at = self.slots.owned(self.slots.group(self.client, which), self.tag())?;
-        // It may hold something else by now.
-        self.owned(at, self.slots.load(at))
+        let group = self.slots.group(self.client, which);
+        loop {
+            let at = self.slots.owned(group, self.tag())?;
+            // It may hold something else by now, and another the client's bucket.
+            if let Some(found) = self.owned(at, self.slots.load(at)) {
+                return Some(found);
+            }
+        }
     }
 
     /// What a slot is to the client, if it is its own.

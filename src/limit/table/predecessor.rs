@@ -15,6 +15,9 @@ use crate::limit::bucket::Bucket;
 use crate::limit::key::Fingerprint;
 use crate::limit::quota::Quota;
 
+/// Who holds a table that nobody else does: its successor, and whoever asks how many there are.
+const HOLDERS: usize = 2;
+
 /// The table that came before, while it is of interest.
 #[derive(Default)]
 pub(super) struct Predecessor {
@@ -59,14 +62,28 @@ impl Predecessor {
 
     /// Drops it if no bucket there is in debt, and likewise each that stands behind it. It visits every slot.
     pub(super) fn drop_idle(&self, now: Timestamp) {
-        while let Some(table) = self.table() {
-            table.predecessor.drop_idle(now);
-            if table.own_clients(now) > 0 {
-                return;
-            }
+        let Some(table) = self.table() else {
+            self.is_there.store(false, Ordering::Relaxed);
+            return;
+        };
+        table.predecessor.drop_idle(now);
+        // A request of the time before the reload may be running, and charge a client there when it is answered.
+        let is_held = Arc::strong_count(&table) > HOLDERS;
+        if !is_held && table.own_clients(now) == 0 {
             let before = table.predecessor.table();
             self.is_there.store(before.is_some(), Ordering::Relaxed);
             self.table.store(before);
+        }
+    }
+
+    /// Drops the oldest of all, debts or not.
+    pub(super) fn forget_oldest(&self) {
+        match self.table() {
+            Some(table) if table.predecessor.table().is_some() => table.predecessor.forget_oldest(),
+            _ => {
+                self.is_there.store(false, Ordering::Relaxed);
+                self.table.store(None);
+            }
         }
     }
 

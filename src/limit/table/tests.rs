@@ -211,6 +211,7 @@ fn a_table_that_succeeds_another_takes_its_debts_over() {
     // What is full again in the new table brings nothing over twice.
     assert_eq!(left(&new, 1, 1_400_000_000), 20);
     new.owe(client(2), 1, at(0));
+    drop(old);
     new.drop_idle_predecessors(at(0));
     assert!(!new.predecessor.is_there());
     assert_eq!(new.take(client(2), 1, at(0)).verdict, Err(Wait(SECOND / 5)));
@@ -227,8 +228,25 @@ fn many_tables_in_a_row_keep_a_debt_and_not_each_other() {
         last.take(client(burst), 1, at(0));
     }
     assert_eq!(last.predecessor.depth(), MAX_PREDECESSORS);
+    assert!(!admitted(last.take(client(2000), 32_000, at(0))), "that of the second is still known");
     last = Arc::new(Table::succeeding(*last.quota(), 100, &last, at(0)));
-    assert_eq!(last.predecessor.depth(), 0);
+    assert_eq!(last.predecessor.depth(), MAX_PREDECESSORS);
+    assert!(admitted(last.take(client(1), 1, at(0))), "the oldest is forgotten");
+    assert!(!admitted(last.take(client(2000), 32_000, at(0))), "and no other");
+}
+
+#[test]
+fn a_table_that_a_request_still_holds_is_not_dropped() {
+    let first = Arc::new(table(1, 10, 100));
+    first.take(client(1), 5, at(0));
+    let quota = |burst| Quota::new(1, SECOND, burst).unwrap();
+    let held = Arc::new(Table::succeeding(quota(20), 100, &first, at(0)));
+    drop(first);
+    let last = Table::succeeding(quota(40), 100, &held, at(0));
+    last.drop_idle_predecessors(at(0));
+    // The request is answered, and brings the debt with it.
+    held.owe(client(1), 5, at(0));
+    assert_eq!(last.look(client(1), at(0)).level(last.quota(), at(0)).tokens, 10, "15 of 20 are missing");
 }
 
 #[test]

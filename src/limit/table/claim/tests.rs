@@ -6,24 +6,24 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-/// Slots whose every access is a step that loom may put before or after those of other threads.
-struct Model {
+/// Slots whose every access is a step that loom may put before or after those of other threads. So many are a group.
+struct Model<const GROUP: usize> {
     slots: Vec<Mutex<Word>>,
     reserve_open: AtomicBool,
 }
 
-impl Model {
+impl<const GROUP: usize> Model<GROUP> {
     fn new(words: &[Word]) -> Self {
         let slots = words.iter().map(|word| Mutex::new(*word)).collect();
         Self { slots, reserve_open: AtomicBool::new(false) }
     }
 }
 
-impl Slots for Model {
+impl<const GROUP: usize> Slots for Model<GROUP> {
     const PATIENCE: u32 = 0;
-    const GROUP: usize = 1;
+    const GROUP: usize = GROUP;
 
-    // Two groups of one slot each, and a reserve of one slot, which is both of its groups.
+    // Two groups, and a reserve of one group, which is both of its groups.
     fn group(&self, _: Fingerprint, which: Which) -> usize {
         match which {
             Which::First => 0,
@@ -62,16 +62,17 @@ fn tag(client: u64) -> Tag {
 }
 
 /// Lets a client pay, from a bucket that holds `tokens`; the number is the thread's own.
-fn pay(slots: &Model, client: u64, number: u128, tokens: u128) -> Charge<()> {
+fn pay<const GROUP: usize>(slots: &Model<GROUP>, client: u64, number: u128, tokens: u128) -> Charge<()> {
     let attempts = std::cell::Cell::new(number * 1000);
-    let search = Search { slots, client: fingerprint_of(client), now: NOW };
-    search.charge(
-        || attempts.replace(attempts.get() + 1),
-        |full_at| {
-            let new = full_at.max(NOW) + COST;
-            if new <= NOW + tokens * COST { Ok(new) } else { Err(()) }
-        },
-    )
+    let client = fingerprint_of(client);
+    let pay = |full_at: u128| {
+        let new = full_at.max(NOW) + COST;
+        if new <= NOW + tokens * COST { Ok(new) } else { Err(()) }
+    };
+    match charge_first(slots, client, |full_at| pay(full_at).ok()) {
+        Some(full_at) => Charge::Paid(full_at),
+        None => Search { slots, client, now: NOW }.charge(|| attempts.replace(attempts.get() + 1), pay),
+    }
 }
 
 fn check(model: impl Fn() + Sync + Send + 'static) {
@@ -81,7 +82,7 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
 }
 
 /// What the buckets of a client come to: how many there are, and what they owe.
-fn owed(slots: &Model, client: u64) -> (usize, u128) {
+fn owed<const GROUP: usize>(slots: &Model<GROUP>, client: u64) -> (usize, u128) {
     let words = slots.slots.iter().map(|slot| *slot.lock().unwrap());
     let own: Vec<_> = words.filter(|word| word.is_of(tag(client))).collect();
     assert!(own.iter().all(|word| !word.is_pending()), "nobody is at work any more");
@@ -92,7 +93,7 @@ fn owed(slots: &Model, client: u64) -> (usize, u128) {
 #[test]
 fn a_newcomer_of_two_threads_gets_one_bucket() {
     check(|| {
-        let slots = Arc::new(Model::new(&[Word::FREE; 3]));
+        let slots = Arc::new(Model::<1>::new(&[Word::FREE; 3]));
         let other = slots.clone();
         let thread = thread::spawn(move || pay(&other, 1, 1, 1));
         let charges = [pay(&slots, 1, 2, 1), thread.join().unwrap()];
@@ -101,12 +102,28 @@ fn a_newcomer_of_two_threads_gets_one_bucket() {
     });
 }
 
+/// The same where a group has two slots, one of which another client leaves.
+#[test]
+fn a_newcomer_gets_one_bucket_in_a_group_of_several_slots() {
+    check(|| {
+        let taken = Word::bucket(tag(9), NOW + 5);
+        let slots = Arc::new(Model::<2>::new(&[taken, Word::FREE, Word::FREE, taken, taken, taken]));
+        let (one, two) = (slots.clone(), slots.clone());
+        let freeing = thread::spawn(move || one.replace(0, taken, Word::bucket(tag(9), NOW)));
+        let paying = thread::spawn(move || pay(&two, 1, 1, 2));
+        let charges = [pay(&slots, 1, 2, 2), paying.join().unwrap()];
+        freeing.join().unwrap();
+        assert!(charges.iter().all(|charge| matches!(charge, Charge::Paid(_))), "{charges:?}");
+        assert_eq!(owed(&slots, 1), (1, 2 * COST));
+    });
+}
+
 /// Two threads bring the same new client, while a slot that was taken becomes free: they may well choose
 /// different slots.
 #[test]
 fn a_newcomer_gets_one_bucket_while_slots_become_free() {
     check(|| {
-        let slots = Arc::new(Model::new(&[Word::bucket(tag(9), NOW + 5), Word::FREE, Word::FREE]));
+        let slots = Arc::new(Model::<1>::new(&[Word::bucket(tag(9), NOW + 5), Word::FREE, Word::FREE]));
         let (one, two) = (slots.clone(), slots.clone());
         let freeing = thread::spawn(move || {
             one.replace(0, Word::bucket(tag(9), NOW + 5), Word::bucket(tag(9), NOW));
@@ -124,7 +141,7 @@ fn a_newcomer_gets_one_bucket_while_slots_become_free() {
 fn two_newcomers_share_no_slot() {
     check(|| {
         let taken = Word::bucket(tag(9), NOW + 5);
-        let slots = Arc::new(Model::new(&[taken, Word::FREE, Word::FREE]));
+        let slots = Arc::new(Model::<1>::new(&[taken, Word::FREE, Word::FREE]));
         let other = slots.clone();
         let thread = thread::spawn(move || pay(&other, 1, 1, 1));
         let charges = [pay(&slots, 2, 2, 1), thread.join().unwrap()];
@@ -139,7 +156,7 @@ fn two_newcomers_share_no_slot() {
 fn a_slot_that_changes_its_owner_is_never_charged_for_the_other() {
     check(|| {
         let taken = Word::bucket(tag(9), NOW + 5);
-        let slots = Arc::new(Model::new(&[Word::bucket(tag(1), NOW), taken, Word::FREE]));
+        let slots = Arc::new(Model::<1>::new(&[Word::bucket(tag(1), NOW), taken, Word::FREE]));
         let other = slots.clone();
         let thread = thread::spawn(move || pay(&other, 2, 1, 1));
         let charges = [pay(&slots, 1, 2, 1), thread.join().unwrap()];
@@ -152,7 +169,7 @@ fn a_slot_that_changes_its_owner_is_never_charged_for_the_other() {
 #[test]
 fn the_last_token_is_taken_once() {
     check(|| {
-        let slots = Arc::new(Model::new(&[Word::bucket(tag(1), NOW + COST), Word::FREE, Word::FREE]));
+        let slots = Arc::new(Model::<1>::new(&[Word::bucket(tag(1), NOW + COST), Word::FREE, Word::FREE]));
         let other = slots.clone();
         let thread = thread::spawn(move || pay(&other, 1, 1, 2));
         let charges = [pay(&slots, 1, 2, 2), thread.join().unwrap()];
@@ -164,7 +181,7 @@ fn the_last_token_is_taken_once() {
 #[test]
 fn a_mark_that_nobody_completes_is_thrown_out() {
     loom::model(|| {
-        let slots = Model::new(&[Word::pending(tag(1), 5), Word::bucket(tag(9), NOW + 5), Word::FREE]);
+        let slots = Model::<1>::new(&[Word::pending(tag(1), 5), Word::bucket(tag(9), NOW + 5), Word::FREE]);
         assert_eq!(pay(&slots, 1, 1, 1), Charge::Paid(NOW + COST));
         assert_eq!(owed(&slots, 1), (1, COST));
     });
@@ -173,7 +190,7 @@ fn a_mark_that_nobody_completes_is_thrown_out() {
 #[test]
 fn the_reserve_is_used_last_and_then_there_is_no_room() {
     loom::model(|| {
-        let slots = Model::new(&[Word::FREE; 3]);
+        let slots = Model::<1>::new(&[Word::FREE; 3]);
         for client in 1..=3 {
             assert_eq!(pay(&slots, client, client.into(), 1), Charge::Paid(NOW + COST));
             assert_eq!(slots.is_reserve_open(), client == 3);
