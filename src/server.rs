@@ -165,6 +165,7 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
         }
         tokio::spawn(tables::look_after(gateway.clone()));
         reloader.ports.workers.each(memory::give_back);
+        tokio::spawn(memory::give_back());
         let snapshots = tokio::spawn(snapshot::keep(gateway.clone()));
         reloader.care_for(&gateway.live().upstreams);
         reloader.watch();
@@ -173,8 +174,6 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
         }
         info!("ready");
         let leaving = serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref()).await;
-        // Whoever takes over keeps the snapshot from now on.
-        snapshots.abort();
         gateway.drain();
         info!("draining");
         match leaving {
@@ -187,8 +186,14 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
                 // Nobody listens for it if there is no side port.
                 let _ = hand_over.send(true);
                 reloader.ports.hand_over();
+                // The new process keeps the snapshot from now on.
+                snapshots.abort();
                 let giving = gateway.clone();
-                let given = spawn_blocking(move || handover::give_buckets(&stream, &giving)).await;
+                let given = spawn_blocking(move || {
+                    let _written = snapshot::wait_for_writing();
+                    handover::give_buckets(&stream, &giving)
+                });
+                let given = given.await;
                 if !matches!(given, Ok(Ok(()))) {
                     warn!("the buckets could not be given to the new process");
                 }

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Seek as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::{info, warn};
 use tokio::task::spawn_blocking;
@@ -64,10 +64,14 @@ pub(super) async fn save(gateway: &Arc<Gateway>) {
     }
 }
 
-fn write(gateway: &Gateway, path: &Path) -> io::Result<()> {
-    // The last of them must not meet one that is still under way.
+/// Waits until no file is being written, and sees to it that none is as long as this is held.
+pub(super) fn wait_for_writing() -> MutexGuard<'static, ()> {
     static WRITING: Mutex<()> = Mutex::new(());
-    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    WRITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(gateway: &Gateway, path: &Path) -> io::Result<()> {
+    let _writing = wait_for_writing();
     let beside = beside(path);
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&beside)?;
     let mut out = BufWriter::with_capacity(1 << 16, file);
