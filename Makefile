@@ -38,7 +38,7 @@ check-stack: cmake ## Have Prometheus and systemd check the files for them under
 check-peers: cmake ## Put the gateway between curl, h2load, nginx, and Python's grpcio and websockets
 	@scripts/install curl
 	@scripts/install h2load nghttp2-client
-	@scripts/install nginx nginx-light
+	@PATH=$$PATH:/usr/sbin scripts/install nginx nginx-light
 	@scripts/install pip3 python3-pip
 	cargo build --locked --workspace
 	scripts/check-peers

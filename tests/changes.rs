@@ -77,10 +77,20 @@ impl Client {
     }
 }
 
+/// Says that it is over when it is dropped, also by a panic: else threads would wait for that for ever.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Runs something while 40 clients send 2,000 requests a second: how long each request took.
 fn under_load(address: SocketAddr, clock: &Clock, what: impl FnOnce()) -> Vec<Duration> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let ending = Over(&over);
         let kinds =
             [Client::KeepAlive, Client::NewConnections, Client::Http2, Client::KeepAlive, Client::Http2];
         let running: Vec<_> = (0..40)
@@ -90,7 +100,7 @@ fn under_load(address: SocketAddr, clock: &Clock, what: impl FnOnce()) -> Vec<Du
             })
             .collect();
         what();
-        over.store(true, Ordering::SeqCst);
+        drop(ending);
         running.into_iter().flat_map(|client| client.join().unwrap()).collect()
     })
 }
@@ -197,10 +207,11 @@ fn the_way_out() {
         let signalled = clock.now();
         while gateway.admin_get("/ready").status == 200 {}
         unready.push(clock.now().since(signalled));
-        let admin = gateway.admin();
+        let (admin, over) = (gateway.admin(), AtomicBool::new(false));
         thread::scope(|scope| {
-            let scraping =
-                scope.spawn(|| std::iter::from_fn(|| is_scraped(admin).then(|| clock.now())).last());
+            let _ending = Over(&over);
+            let scraped_at = || (!over.load(Ordering::SeqCst) && is_scraped(admin)).then(|| clock.now());
+            let scraping = scope.spawn(move || std::iter::from_fn(scraped_at).last());
             assert_eq!(running.response().status, 200);
             let answered = clock.now();
             assert_eq!(gateway.wait().code(), Some(0));

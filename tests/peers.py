@@ -1,6 +1,6 @@
 """The gateway between programs that others have written: curl, h2load, nginx, and Python's grpcio and websockets.
 
-scripts/check-peers runs it, with the programs and what requirements names installed. GATEWAY and MOCK_BACKEND say where ours are.
+scripts/check-peers runs it, with the packages that it names. GATEWAY and MOCK_BACKEND say where ours are.
 """
 
 import asyncio
@@ -56,6 +56,7 @@ class Program:
         deadline = time.monotonic() + PATIENCE
         while ready not in self.log.read_text():
             if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
                 raise AssertionError(f"{arguments[0]} does not start: {self.log.read_text()}")
             time.sleep(0.02)
 
@@ -64,7 +65,10 @@ class Program:
 
     def stop(self):
         self.process.terminate()
-        status = self.process.wait(PATIENCE)
+        try:
+            status = self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
         if status != 0:
             raise AssertionError(f"it ended with {status}: {self.log.read_text()}")
 
@@ -184,8 +188,10 @@ class Curl(Peers):
             self.assertIn(target.encode(), self.curl(self.plain, target, "--compressed", *fields))
 
     def test_the_proxy_protocol(self):
-        echo = self.curl(self.behind, "/echo", "--haproxy-protocol").decode()
-        self.assertIn("x-forwarded-for", echo)
+        self.assertIn(b'"127.0.0.1"', self.curl(self.behind, "/echo", "--haproxy-protocol"))
+        with socket.create_connection(self.behind) as connection:
+            connection.sendall(b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 80\r\nGET /echo HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b'"203.0.113.7"', connection.makefile("rb").read())
         self.curl(self.behind, "/echo", statuses=BROKEN_OFF)
 
 
@@ -213,11 +219,10 @@ class Nginx(Peers):
         super().setUpClass()
         cls.body = b"".join(hashlib.sha256(str(n).encode()).hexdigest().encode() for n in range(4000))
         (cls.folder / "file.txt").write_bytes(cls.body)
-        ports = []
-        for _ in range(2):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                ports.append(free.getsockname()[1])
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        ports = [free.getsockname()[1] for free in sockets]
+        for free in sockets:
+            free.close()
         cls.plain, cls.tls = (f"127.0.0.1:{port}" for port in ports)
         (cls.folder / "nginx.conf").write_text(f"""
             {"user root;" if os.geteuid() == 0 else ""}
@@ -246,9 +251,10 @@ class Nginx(Peers):
             }}
         """)
         arguments = ["nginx", "-e", "stderr", "-c", str(cls.folder / "nginx.conf"), "-p", str(cls.folder), "-g", "daemon off;"]
-        cls.program(arguments, "")
+        nginx = cls.program(arguments, "")
         for port in ports:
             wait_for(port)
+        assert nginx.process.poll() is None, nginx.log.read_text()
         tls = f'tls = {{ ca = "{CA}", server_name = "localhost" }}\n'
         listen = '[server]\nlisten = "127.0.0.1:0"\n'
         cls.gateways = {
@@ -360,7 +366,8 @@ class Grpc(Peers):
             def messages(answers=answers):
                 for turn in range(10):
                     # The next is sent when the last has come back.
-                    while len(answers) < turn:
+                    deadline = time.monotonic() + PATIENCE
+                    while len(answers) < turn and time.monotonic() < deadline:
                         time.sleep(0.001)
                     yield str(turn).encode()
 
