@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use crate::support::eventually;
 use crate::support::gateway::Gateway;
+use crate::support::http::request;
+use crate::support::{eventually, forwarding};
 
 /// A route under a limit of ten, whose buckets are kept in this file.
 fn config(snapshot: &Path, interval: &str) -> String {
@@ -59,6 +60,29 @@ fn what_is_killed_has_written_its_buckets_not_long_before() {
         });
         // Dropping it kills it, perhaps in the middle of writing.
         drop(gateway);
+    }
+}
+
+#[test]
+fn buckets_are_written_during_a_drain_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("buckets");
+    let limiter = format!(
+        "drain_timeout = \"1h\"\n[limiter]\nsnapshot = \"{}\"\nsnapshot_interval = \"10ms\"\n\
+         [limits.l]\nrate = \"1/h\"\nburst = 10\n---\n---\nlimits = [\"l\"]",
+        file.display()
+    );
+    let (gateway, _backend) = forwarding(&limiter);
+    let mut running = gateway.connect();
+    running.send(request("GET", "/sse?interval=10ms", &[], ""));
+    assert_eq!(running.response_head().status, 200);
+    gateway.signal("TERM");
+    gateway.wait_for_log("draining");
+    let written = || fs::metadata(&file).and_then(|data| data.modified()).ok();
+    // The first of them may have been begun before.
+    for _ in 0..3 {
+        let seen = written();
+        eventually("another snapshot", || (written() > seen).then_some(()));
     }
 }
 
