@@ -102,37 +102,32 @@ fn a_newcomer_of_two_threads_gets_one_bucket() {
     });
 }
 
-/// The same where a group has two slots, one of which another client leaves.
-#[test]
-fn a_newcomer_gets_one_bucket_in_a_group_of_several_slots() {
-    check(|| {
-        let taken = Word::bucket(tag(9), NOW + 5);
-        let slots = Arc::new(Model::<2>::new(&[taken, Word::FREE, Word::FREE, taken, taken, taken]));
-        let (one, two) = (slots.clone(), slots.clone());
-        let freeing = thread::spawn(move || one.replace(0, taken, Word::bucket(tag(9), NOW)));
-        let paying = thread::spawn(move || pay(&two, 1, 1, 2));
-        let charges = [pay(&slots, 1, 2, 2), paying.join().unwrap()];
-        freeing.join().unwrap();
-        assert!(charges.iter().all(|charge| matches!(charge, Charge::Paid(_))), "{charges:?}");
-        assert_eq!(owed(&slots, 1), (1, 2 * COST));
+/// Two threads bring the same new client, while the first slot, which was taken, becomes free: they may well choose different
+/// slots.
+fn a_newcomer_gets_one_bucket<const GROUP: usize>(words: &[Word]) {
+    let slots = Arc::new(Model::<GROUP>::new(words));
+    let (one, two) = (slots.clone(), slots.clone());
+    let freeing = thread::spawn(move || {
+        one.replace(0, Word::bucket(tag(9), NOW + 5), Word::bucket(tag(9), NOW));
     });
+    let paying = thread::spawn(move || pay(&two, 1, 1, 2));
+    let charges = [pay(&slots, 1, 2, 2), paying.join().unwrap()];
+    freeing.join().unwrap();
+    assert!(charges.iter().all(|charge| matches!(charge, Charge::Paid(_))), "{charges:?}");
+    assert_eq!(owed(&slots, 1), (1, 2 * COST));
 }
 
-/// Two threads bring the same new client, while a slot that was taken becomes free: they may well choose
-/// different slots.
 #[test]
 fn a_newcomer_gets_one_bucket_while_slots_become_free() {
-    check(|| {
-        let slots = Arc::new(Model::<1>::new(&[Word::bucket(tag(9), NOW + 5), Word::FREE, Word::FREE]));
-        let (one, two) = (slots.clone(), slots.clone());
-        let freeing = thread::spawn(move || {
-            one.replace(0, Word::bucket(tag(9), NOW + 5), Word::bucket(tag(9), NOW));
-        });
-        let paying = thread::spawn(move || pay(&two, 1, 1, 2));
-        let charges = [pay(&slots, 1, 2, 2), paying.join().unwrap()];
-        freeing.join().unwrap();
-        assert!(charges.iter().all(|charge| matches!(charge, Charge::Paid(_))), "{charges:?}");
-        assert_eq!(owed(&slots, 1), (1, 2 * COST));
+    let taken = Word::bucket(tag(9), NOW + 5);
+    check(move || a_newcomer_gets_one_bucket::<1>(&[taken, Word::FREE, Word::FREE]));
+}
+
+#[test]
+fn a_newcomer_gets_one_bucket_in_a_group_of_several_slots() {
+    let taken = Word::bucket(tag(9), NOW + 5);
+    check(move || {
+        a_newcomer_gets_one_bucket::<2>(&[taken, Word::FREE, Word::FREE, taken, taken, taken]);
     });
 }
 
