@@ -13,11 +13,10 @@ use std::time::Duration;
 use gateway::clock::{Clock, Timestamp};
 use mock_backend::MockBackend;
 
-use crate::support::gateway::{Gateway, with_admin};
+use crate::support::gateway::{Gateway, TOKEN, with_admin};
 use crate::support::http::{Connection, request};
 use crate::support::{http2, to_upstream};
 
-const TOKEN: [(&str, &str); 1] = [("Authorization", "Bearer t")];
 const BURST: usize = 1_000_000;
 
 /// So often each client sends a request.
@@ -26,10 +25,8 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// Puts this file in force, and says how long that took.
 fn reload(gateway: &Gateway, clock: &Clock, text: &str) -> Duration {
     gateway.write_file(text);
-    let mut connection = Connection::open(gateway.admin());
     let begun = clock.now();
-    connection.send(request("POST", "/reload", &TOKEN, ""));
-    let response = connection.response();
+    let response = gateway.post_reload(&TOKEN);
     assert_eq!(response.status, 200, "{}", response.text());
     clock.now().since(begun)
 }

@@ -9,12 +9,10 @@ use std::thread;
 use mock_backend::MockBackend;
 use serde_json::json;
 
-use crate::support::gateway::{Gateway, with_admin};
-use crate::support::http::{Connection, Response, request};
+use crate::support::gateway::{Gateway, TOKEN, with_admin};
+use crate::support::http::{Connection, request};
 use crate::support::upstream::RawUpstream;
 use crate::support::{eventually, to_upstream};
-
-const TOKEN: [(&str, &str); 1] = [("Authorization", "Bearer t")];
 
 /// A route that answers with this text, under a limit with this burst.
 fn answering(text: &str, burst: u32) -> String {
@@ -33,16 +31,10 @@ fn start(config: &str) -> Gateway {
     Gateway::start_with_admin(config, "token = \"t\"")
 }
 
-fn post_reload(gateway: &Gateway, fields: &[(&str, &str)]) -> Response {
-    let mut connection = Connection::open(gateway.admin());
-    connection.send(request("POST", "/reload", fields, ""));
-    connection.response()
-}
-
 #[track_caller]
 fn reload(gateway: &Gateway, config: &str) {
     gateway.write_file(&text_of(config));
-    let response = post_reload(gateway, &TOKEN);
+    let response = gateway.post_reload(&TOKEN);
     assert_eq!(response.status, 200, "{}", response.text());
 }
 
@@ -67,9 +59,9 @@ fn a_signal_puts_the_new_file_in_force() {
 #[test]
 fn a_call_tells_what_came_of_it_and_takes_the_token() {
     let gateway = start(&answering("old", 10));
-    assert_eq!(post_reload(&gateway, &[]).status, 401);
+    assert_eq!(gateway.post_reload(&[]).status, 401);
     gateway.write_file(&text_of(&answering("new", 10).replace("burst", "brst")));
-    let refused = post_reload(&gateway, &TOKEN);
+    let refused = gateway.post_reload(&TOKEN);
     assert_eq!(refused.status, 422);
     let outcome = refused.json();
     assert_eq!(outcome["outcome"], "failure");
@@ -85,7 +77,7 @@ fn a_call_tells_what_came_of_it_and_takes_the_token() {
     assert_eq!(shown["config"]["limits"]["l"]["burst"], 10);
     assert_eq!(shown["config"]["admin"]["token"], "***");
     gateway.write_file(&text_of(&answering("new", 10)));
-    let reloaded = post_reload(&gateway, &TOKEN);
+    let reloaded = gateway.post_reload(&TOKEN);
     assert_eq!(
         (reloaded.status, reloaded.json()),
         (200, json!({"outcome": "success", "summary": "1 route, 1 limit, 0 upstreams", "problems": []}))
@@ -132,7 +124,7 @@ fn what_needs_a_restart_is_refused_with_a_sentence() {
         "[server]\nlisten = \"127.0.0.1:0\"\nthreads = 3\n[admin]\nlisten = \"127.0.0.1:1\"\ntoken = \"t\"\n\
          [[routes]]\nname = \"a\"\npath = \"/\"\nrespond = { status = 200 }",
     );
-    let refused = post_reload(&gateway, &TOKEN);
+    let refused = gateway.post_reload(&TOKEN);
     assert_eq!(refused.status, 422);
     let problems = refused.json()["problems"].clone();
     for (index, key) in ["server.threads", "admin.listen"].iter().enumerate() {
@@ -148,7 +140,7 @@ fn new_listeners_are_served_and_those_that_are_gone_drain() {
     let config = to_upstream(backend.addr(), "");
     let gateway = start(&config);
     gateway.write_file(&text_of(&config).replacen("\"127.0.0.1:0\"", "[\"127.0.0.1:0\", \"[::1]:0\"]", 1));
-    assert_eq!(post_reload(&gateway, &TOKEN).status, 200);
+    assert_eq!(gateway.post_reload(&TOKEN).status, 200);
     // The log is read by a thread of its own.
     let new = eventually("it says where", || Some(gateway.last_address()).filter(SocketAddr::is_ipv6));
     let mut idle = Connection::open(new);
@@ -172,7 +164,7 @@ fn an_address_that_is_taken_changes_nothing() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let list = format!("[\"127.0.0.1:0\", \"{}\"]", taken.local_addr().unwrap());
     gateway.write_file(&text_of(&answering("new", 10)).replacen("\"127.0.0.1:0\"", &list, 1));
-    let refused = post_reload(&gateway, &TOKEN).json();
+    let refused = gateway.post_reload(&TOKEN).json();
     assert!(refused["problems"][0].as_str().unwrap().starts_with("cannot listen on 127.0.0.1:"), "{refused}");
     assert_eq!(gateway.get("/").text(), "old");
 }

@@ -41,6 +41,9 @@ listen = "127.0.0.1:0"
 path = "access.log"
 "#;
 
+/// The field that shows the token `t`.
+pub(crate) const TOKEN: [(&str, &str); 1] = [("Authorization", "Bearer t")];
+
 /// The file of a gateway with this configuration, and more keys in `[admin]`.
 pub(crate) fn with_admin(config: &str, admin: &str) -> String {
     let preamble = PREAMBLE.replace("[access_log]", &format!("{admin}\n[access_log]"));
@@ -213,6 +216,14 @@ impl Gateway {
     #[track_caller]
     pub(crate) fn admin_get(&self, target: &str) -> Response {
         http::get(self.admin(), target, &[])
+    }
+
+    /// `POST`s to `/reload`, with header fields such as [`TOKEN`].
+    #[track_caller]
+    pub(crate) fn post_reload(&self, fields: &[(&str, &str)]) -> Response {
+        let mut connection = Connection::open(self.admin());
+        connection.send(http::request("POST", "/reload", fields, ""));
+        connection.response()
     }
 
     /// The value of a series of `/metrics`, such as `gateway_requests_total{code="200",method="GET",route="a"}`;
