@@ -5,6 +5,7 @@ mod connections;
 mod events;
 mod failure;
 mod guard;
+mod guesses;
 mod history;
 mod limits;
 mod openapi;
@@ -29,6 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::events::Feed;
+use self::guesses::Guesses;
 use self::openapi::Document;
 use crate::gateway::Gateway;
 use crate::metrics;
@@ -70,6 +72,7 @@ fn router(gateway: Arc<Gateway>, feed: Arc<Feed>) -> serde_json::Result<Router> 
         .route("/docs/{*file}", get(openapi::file))
         .route("/page/{file}", get(page::file))
         .layer(Extension(feed))
+        .layer(Extension(Arc::new(Guesses::default())))
         .layer(Extension(Document::new(api)?))
         .layer(from_fn_with_state(gateway.clone(), guard::guard))
         .with_state(gateway))

@@ -9,6 +9,7 @@ mod document;
 mod env;
 mod item;
 mod load;
+mod permissions;
 mod problem;
 mod section;
 mod shown;
@@ -60,6 +61,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// The other files that it is made of, such as certificates.
     pub files: Vec<PathBuf>,
+    /// Those of them that have private keys.
+    pub keys: Vec<PathBuf>,
     /// What the file says, without secrets.
     pub shown: serde_json::Value,
 }

@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     match args.command {
         None if !args.check => serve(config, &args),
         None | Some(Command::Check) => {
+            for warning in config.warnings(&args.config) {
+                eprintln!("warning: {warning}");
+            }
             println!("{}: ok: {}", args.config.display(), config.summary());
             ExitCode::SUCCESS
         }

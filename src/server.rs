@@ -113,6 +113,7 @@ impl From<io::Error> for StartError {
 /// # Errors
 /// When it cannot start: see [`StartError`]. Nothing has been served then, and a process that runs goes on.
 pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError> {
+    config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
     let mut inherited = upgrade.then(|| Inherited::take(path)).transpose().map_err(StartError::Upgrade)?;
     let mut inherit = |label: &Label| inherited.as_mut().and_then(|inherited| inherited.socket(label));
     let listeners = listener::open_all(&config.server.listen, |listener| inherit(&Label::of(*listener)))?;

@@ -32,6 +32,7 @@ mod proxy_protocol;
 mod reload;
 mod retries;
 mod routing;
+mod secrets;
 mod side_port;
 mod side_port_api;
 mod side_port_guard;

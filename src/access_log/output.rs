@@ -7,10 +7,14 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use crate::config::LogTarget;
+
+/// A new file may be read by its owner and its group, such as those who ship logs: addresses and paths are nobody else's
+/// business.
+const MODE: u32 = 0o640;
 
 /// An open file, and how to open it again.
 pub(super) struct Sink {
@@ -66,7 +70,7 @@ fn open(target: &LogTarget) -> io::Result<File> {
             // For writing alone, opening would wait until somebody reads.
             OpenOptions::new().read(true).write(true).open(path)
         }
-        LogTarget::File(path) => OpenOptions::new().create(true).append(true).open(path),
+        LogTarget::File(path) => OpenOptions::new().create(true).append(true).mode(MODE).open(path),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Read as _;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -54,6 +55,14 @@ fn closing_writes_out_what_many_threads_have_logged() {
         log.close();
     }
     assert_eq!(lines(&path), 800);
+}
+
+#[test]
+fn a_new_file_is_not_for_everybody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    drop(open(&path, &counter()));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777 & !0o640, 0);
 }
 
 #[test]

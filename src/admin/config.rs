@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::failure::{Error, Failure};
-use super::token;
+use super::token::Authorized;
 use crate::gateway::{Gateway, Outcome};
 
 /// The configuration in force, and how the last reload went.
@@ -83,13 +83,10 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Loaded> {
     (status = 422, description = "It has problems: these.", body = Reloaded),
     (status = 401, description = "The token is missing or wrong.", body = Error),
     (status = 403, description = "No token is configured.", body = Error),
+    (status = 429, description = "Too many wrong tokens were shown: try again after `Retry-After`.", body = Error),
     (status = 503, description = "The gateway is on its way out.", body = Error),
 ))]
-pub(super) async fn reload(
-    State(gateway): State<Arc<Gateway>>,
-    headers: HeaderMap,
-) -> Result<Response, Failure> {
-    token::check(&gateway, &headers)?;
+pub(super) async fn reload(_: Authorized, State(gateway): State<Arc<Gateway>>) -> Result<Response, Failure> {
     let outcome = gateway.reloads.ask().await;
     let leaving = || Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is on its way out");
     let reloaded = Reloaded::from(outcome.ok_or_else(leaving)?);

@@ -20,6 +20,8 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 
+use super::token::Peer;
+
 /// Connections at a time, beside those that follow the events.
 const MOST: usize = 256;
 
@@ -40,10 +42,10 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
     let open = Arc::new(Mutex::new(Open::default()));
     loop {
         match listener.accept().await {
-            Ok((socket, _)) => {
+            Ok((socket, peer)) => {
                 let place = Arc::new(Place { open: open.clone(), order: Mutex::new(0), lost: Notify::new() });
                 place.renew();
-                tokio::spawn(converse(socket, place, router.clone()));
+                tokio::spawn(converse(socket, Peer(peer.ip()), place, router.clone()));
             }
             Err(error) => {
                 warn!("the side port accepts no connections for a moment: {error}");
@@ -54,7 +56,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
 }
 
 /// Serves a connection until it closes, or loses its place.
-async fn converse(socket: TcpStream, place: Arc<Place>, router: Router) {
+async fn converse(socket: TcpStream, peer: Peer, place: Arc<Place>, router: Router) {
     let mut socket = TimeoutStream::new(socket);
     socket.set_write_timeout(Some(STUCK));
     let lost = place.clone();
@@ -62,6 +64,7 @@ async fn converse(socket: TcpStream, place: Arc<Place>, router: Router) {
     let answer = service_fn(|mut request: Request<Incoming>| {
         place.renew();
         request.extensions_mut().insert(place.clone());
+        request.extensions_mut().insert(peer);
         router.call(request)
     });
     let connection = http1::Builder::new()

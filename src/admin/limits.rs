@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::failure::{Error, Failure};
-use super::token;
+use super::token::Authorized;
 use crate::gateway::{Gateway, Live};
 use crate::limit::key::Fingerprint;
 use crate::limit::{Charge, Limit, Measure, Mode, Standing};
@@ -151,17 +151,17 @@ pub(super) async fn client(
         (status = 401, description = "The token is missing or wrong.", body = Error),
         (status = 403, description = "No token is configured.", body = Error),
         (status = 404, description = "There is no such limit.", body = Error),
+        (status = 429, description = "Too many wrong tokens were shown: try again after `Retry-After`.", body = Error),
         (status = 409, description = "There is nothing to fill.", body = Error),
     ),
 )]
 pub(super) async fn reset(
+    _: Authorized,
     State(gateway): State<Arc<Gateway>>,
     Path((limit, _)): Path<(String, String)>,
     RawQuery(query): RawQuery,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Result<Json<Client>, Failure> {
-    token::check(&gateway, &headers)?;
     let live = gateway.live();
     let named = find(&live, &limit, &uri, query.as_deref())?;
     if named.limit.reset(named.client, gateway.clock.now()) {

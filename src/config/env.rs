@@ -43,11 +43,12 @@ pub(super) fn expand(text: &str, env: Env<'_>) -> Result<Expanded, Vec<Fault>> {
                 Err(fault) => faults.push(fault),
             }
         } else {
-            let name = leading_name(rest);
-            if !name.is_empty() {
-                faults.push(Fault::new(format!("`${name}` is not replaced")).hint(format!(
-                    "write ${{{name}}} for the variable, or $${name} for a dollar sign and a word"
-                )));
+            if !leading_name(rest).is_empty() {
+                // The word may be the rest of a password.
+                faults.push(
+                    Fault::new("a `$` and a word behind it, which is not replaced")
+                        .hint("write ${NAME} for the variable, or $$ for a dollar sign"),
+                );
             }
             expanded.text.push('$');
         }
@@ -61,11 +62,11 @@ fn resolve(reference: &str, env: Env<'_>) -> Result<String, Fault> {
     let name = leading_name(reference);
     let default = match reference.get(name.len()..) {
         Some("") => None,
-        Some(rest) => Some(rest.strip_prefix(":-").ok_or_else(|| malformed(reference))?),
+        Some(rest) => Some(rest.strip_prefix(":-").ok_or_else(malformed)?),
         None => None,
     };
     if name.is_empty() {
-        return Err(malformed(reference));
+        return Err(malformed());
     }
     if default.is_some_and(|default| default.contains("${")) {
         return Err(Fault::new(format!("the default of `{name}` holds another `${{`"))
@@ -80,13 +81,14 @@ fn resolve(reference: &str, env: Env<'_>) -> Result<String, Fault> {
     }
 }
 
-fn malformed(reference: &str) -> Fault {
-    Fault::new(format!("`${{{}}}` is not a variable", reference.escape_debug()))
+/// What is between the braces is not repeated: it may be meant as a default, which stands in for a secret.
+fn malformed() -> Fault {
+    Fault::new("what is between `${` and `}` is not a variable")
         .hint("write ${NAME} or ${NAME:-default}, with a name of letters, digits and _; $$ is a dollar sign")
 }
 
 /// The name of a variable that `text` starts with; may be empty.
-fn leading_name(text: &str) -> &str {
+pub(super) fn leading_name(text: &str) -> &str {
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         return "";
     }
@@ -133,14 +135,14 @@ mod tests {
     #[test]
     fn every_reference_that_fails_is_told() {
         let faults = expand("${A} ${b c} ${A:-${B}} $HOST ${", &env).unwrap_err();
-        let messages: Vec<&str> = faults.iter().map(|fault| fault.message.as_str()).collect();
+        let messages: Vec<&str> = faults.iter().map(|fault| &*fault.message).collect();
         assert_eq!(
             messages,
             [
                 "the environment variable `A` is not set",
-                "`${b c}` is not a variable",
+                "what is between `${` and `}` is not a variable",
                 "the default of `A` holds another `${`",
-                "`$HOST` is not replaced",
+                "a `$` and a word behind it, which is not replaced",
                 "`${` without its `}`",
             ]
         );

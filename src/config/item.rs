@@ -3,7 +3,7 @@
 //! Whoever reads says what is expected; what is there instead is reported by what is defined here, so that all
 //! such reports read alike.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::document::{Entry, Node, Value};
 use super::problem::{Checked, Fault, Reported, Sink, Span, any_of, quoted};
 use super::section::Section;
+use super::shown::{self, MASK};
 use super::suggest;
 use super::value::quantity;
 use super::values::Values;
@@ -21,6 +22,8 @@ pub(super) struct Item<'a> {
     node: &'a Node,
     key_span: &'a Span,
     name: Name<'a>,
+    /// Whether the value may be shown to nobody.
+    secret: bool,
     sink: &'a Sink<'a>,
 }
 
@@ -35,7 +38,13 @@ enum Name<'a> {
 impl<'a> Item<'a> {
     /// The value of a key.
     pub(super) fn of(entry: &'a Entry, sink: &'a Sink<'a>) -> Self {
-        Self { node: &entry.node, key_span: &entry.span, name: Name::Key(&entry.name), sink }
+        let (name, secret) = (Name::Key(&entry.name), shown::is_telling(&entry.name));
+        Self { node: &entry.node, key_span: &entry.span, name, secret, sink }
+    }
+
+    /// The same value, which may be shown to nobody.
+    pub(super) fn secret(self) -> Self {
+        Self { secret: true, ..self }
     }
 
     /// Where the value is.
@@ -53,17 +62,44 @@ impl<'a> Item<'a> {
         self.sink.note_file(path);
     }
 
+    /// Notes that this file has a private key.
+    pub(super) fn note_key(&self, path: &Path) {
+        self.sink.note_key(path);
+    }
+
     /// Reports a problem of its key.
     pub(super) fn report_key(&self, fault: Fault) -> Reported {
         self.sink.report(self.key_span, fault)
     }
 
     /// Reports a problem of the value.
-    pub(super) fn report(&self, mut fault: Fault) -> Reported {
-        if let Value::Text { written: Some(written), .. } = &self.node.value {
-            let _ = write!(fault.message, " (the file has {})", quoted(written));
-        }
+    ///
+    /// A problem is printed, logged, and shown on the side port. So what a variable holds is never repeated, nor is a value
+    /// whose key says that it is secret: what the file has in its place is.
+    pub(super) fn report(&self, fault: Fault) -> Reported {
+        let fault = match (&self.node.value, self.hidden()) {
+            (Value::Text { text, written }, Some(shown)) => {
+                let mut fault = fault.hiding(text, &shown);
+                if written.is_some() {
+                    fault.message.to_mut().push_str(match text.is_empty() {
+                        true => " (with its variables replaced it is empty)",
+                        false => " (with its variables replaced, whose values are not shown)",
+                    });
+                }
+                fault
+            }
+            _ => fault,
+        };
         self.sink.report(&self.node.span, fault)
+    }
+
+    /// What is shown in place of a text, if the text itself may not be.
+    fn hidden(&self) -> Option<String> {
+        match &self.node.value {
+            Value::Text { written: Some(written), .. } => Some(quoted(&shown::written(written, self.secret))),
+            Value::Text { .. } if self.secret => Some(quoted(MASK)),
+            _ => None,
+        }
     }
 
     /// Reports that the value is not of the right type.
@@ -72,7 +108,7 @@ impl<'a> Item<'a> {
     }
 
     /// Reports that the value is not of the right type, perhaps with a hint.
-    pub(super) fn mismatch(&self, expected: &str, hint: Option<String>) -> Reported {
+    pub(super) fn mismatch(&self, expected: &str, hint: Option<Cow<'static, str>>) -> Reported {
         if let Value::Broken(reported) = self.node.value {
             return reported;
         }
@@ -81,7 +117,7 @@ impl<'a> Item<'a> {
             Name::EntryOf(key) => format!("every entry of `{}`", key.escape_debug()),
         };
         self.report(Fault {
-            message: format!("{name} must be {expected}, but this is {}", self.shown()),
+            message: format!("{name} must be {expected}, but this is {}", self.shown()).into(),
             hint,
         })
     }
@@ -89,9 +125,11 @@ impl<'a> Item<'a> {
     /// The value, in a message.
     pub(super) fn shown(&self) -> String {
         match &self.node.value {
-            Value::Text { text, .. } => quoted(text),
+            Value::Text { text, .. } => self.hidden().unwrap_or_else(|| quoted(text)),
+            Value::Integer { .. } | Value::Float(_) if self.secret => "a number".to_owned(),
             Value::Integer { written, .. } | Value::Float(written) => format!("the number {written}"),
             Value::Boolean(value) => format!("{value}"),
+            Value::Datetime(_) if self.secret => "a date or time".to_owned(),
             Value::Datetime(written) => format!("the date or time {written}"),
             Value::List(_) => "a list".to_owned(),
             Value::Table(_) => "a table".to_owned(),
@@ -134,8 +172,8 @@ impl<'a> Item<'a> {
         match words.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Ok(*value),
             None => {
-                let hint =
-                    suggest::nearest(text, known).map(|near| format!("did you mean {}?", quoted(near)));
+                let hint = suggest::nearest(text, known)
+                    .map(|near| format!("did you mean {}?", quoted(near)).into());
                 Err(self.mismatch(&all, hint))
             }
         }
@@ -158,7 +196,7 @@ impl<'a> Item<'a> {
             Value::Integer { value, .. } => (*value, None),
             Value::Text { text, written: Some(_) } => (text.trim().parse().ok(), None),
             Value::Text { text, .. } if text.parse::<u64>().is_ok_and(|value| range.contains(&value)) => {
-                (None, Some(format!("write {text} without quotes")))
+                (None, Some(format!("write {text} without quotes").into()))
             }
             _ => (None, None),
         };
@@ -168,14 +206,14 @@ impl<'a> Item<'a> {
 
     /// A number from 0 to 1.
     pub(super) fn fraction(&self) -> Checked<f64> {
-        let example = "such as 0.1 for one in ten".to_owned();
+        let example = Cow::Borrowed("such as 0.1 for one in ten");
         let (value, hint) = match &self.node.value {
             Value::Integer { written, .. } | Value::Float(written) => {
                 (written.replace('_', "").parse().ok(), example)
             }
             Value::Text { text, written: Some(_) } => (text.trim().parse().ok(), example),
             Value::Text { text, .. } if text.parse::<f64>().is_ok() => {
-                (None, format!("write {text} without quotes"))
+                (None, format!("write {text} without quotes").into())
             }
             _ => (None, example),
         };
@@ -194,7 +232,7 @@ impl<'a> Item<'a> {
             Value::Boolean(value) => return Ok(*value),
             Value::Text { text, written } => match (text.trim().parse(), written) {
                 (Ok(value), Some(_)) => return Ok(value),
-                (Ok::<bool, _>(_), None) => Some(format!("write {} without quotes", text.trim())),
+                (Ok::<bool, _>(_), None) => Some(format!("write {} without quotes", text.trim()).into()),
                 (Err(_), _) => None,
             },
             _ => None,
@@ -207,7 +245,7 @@ impl<'a> Item<'a> {
         match &self.node.value {
             Value::Integer { value: Some(0), .. } => Ok(Duration::ZERO),
             Value::Integer { written, .. } => {
-                Err(self.mismatch("a duration with its unit", Some(format!("such as \"{written}s\""))))
+                Err(self.mismatch("a duration with its unit", Some(format!("such as \"{written}s\"").into())))
             }
             _ => self.parse("a duration such as \"30s\"", quantity::duration),
         }
@@ -217,7 +255,7 @@ impl<'a> Item<'a> {
     pub(super) fn duration(&self) -> Checked<Duration> {
         let duration = self.duration_or_zero()?;
         if duration.is_zero() {
-            return Err(self.mismatch("longer than zero", Some("such as \"30s\"".to_owned())));
+            return Err(self.mismatch("longer than zero", Some("such as \"30s\"".into())));
         }
         Ok(duration)
     }
@@ -241,7 +279,7 @@ impl<'a> Item<'a> {
             Value::List(nodes) => Ok(self.entries_of(nodes)),
             Value::Text { text, written } => {
                 let hint = format!("write [{}]", quoted(written.as_ref().unwrap_or(text)));
-                Err(self.mismatch(&format!("a list of {of}"), Some(hint)))
+                Err(self.mismatch(&format!("a list of {of}"), Some(hint.into())))
             }
             _ => Err(self.expected(&format!("a list of {of}"))),
         }
@@ -282,14 +320,14 @@ impl<'a> Item<'a> {
     pub(super) fn section(&self, title: String, example: &str) -> Checked<Section<'a>> {
         match &self.node.value {
             Value::Table(entries) => Ok(Section::new(entries, self.node.span.clone(), title, self.sink)),
-            _ => Err(self.mismatch("a table", Some(format!("write {example}")))),
+            _ => Err(self.mismatch("a table", Some(format!("write {example}").into()))),
         }
     }
 
     /// The keys and values of a table whose keys are the user's.
     pub(super) fn named(&self, example: &str) -> Checked<Vec<(&'a str, Self)>> {
         let Value::Table(entries) = &self.node.value else {
-            return Err(self.mismatch("a table", Some(format!("write {example}"))));
+            return Err(self.mismatch("a table", Some(format!("write {example}").into())));
         };
         Ok(entries.iter().map(|entry| (entry.name.as_str(), Self::of(entry, self.sink))).collect())
     }

@@ -68,7 +68,7 @@ impl Config {
         let sink = Sink::new(text);
         let config = document::read(text, env, &sink).and_then(|root| {
             let config = validate::config(&root, &sink)?;
-            Ok(Self { files: sink.files(), shown: shown::file(&root), ..config })
+            Ok(Self { files: sink.files(), keys: sink.keys(), shown: shown::file(&root), ..config })
         });
         sink.finish(name, config)
     }

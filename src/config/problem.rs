@@ -4,10 +4,13 @@
 //! all problems of a file are told at once. They are shown one a line, in the order of the file, as
 //! `path:line:column: what is wrong; what would be right`, which editors and terminals know how to follow.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use super::shown;
 
 /// A range of bytes of the config file.
 pub type Span = Range<usize>;
@@ -80,20 +83,37 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// A problem whose place its finder does not know: what is wrong with a value.
+///
+/// A text that is part of the program is borrowed. It says nothing of the value, and may be shown whatever the value is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
+    pub(super) message: Cow<'static, str>,
+    pub(super) hint: Option<Cow<'static, str>>,
 }
 
 impl Fault {
-    pub(super) fn new(message: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<Cow<'static, str>>) -> Self {
         Self { message: message.into(), hint: None }
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same fault of a value that may not be shown: `shown` stands wherever the value is quoted. A message that was made
+    /// of the value in another way is replaced, and so a hint is left out.
+    pub(super) fn hiding(self, value: &str, shown: &str) -> Self {
+        let hint = self.hint.filter(|hint| matches!(hint, Cow::Borrowed(_)));
+        let message = match self.message {
+            Cow::Owned(message) if message.contains(shown) => message.into(),
+            Cow::Owned(message) if message.contains(&quoted(value)) => {
+                message.replace(&quoted(value), shown).into()
+            }
+            Cow::Owned(_) => format!("{shown} cannot be used here").into(),
+            message => message,
+        };
+        Self { message, hint }
     }
 }
 
@@ -111,6 +131,7 @@ pub(super) struct Sink<'a> {
     line_starts: Vec<usize>,
     problems: RefCell<Vec<Problem>>,
     files: RefCell<Vec<PathBuf>>,
+    keys: RefCell<Vec<PathBuf>>,
 }
 
 impl<'a> Sink<'a> {
@@ -122,6 +143,7 @@ impl<'a> Sink<'a> {
             line_starts: std::iter::once(0).chain(breaks).collect(),
             problems: RefCell::new(Vec::new()),
             files: RefCell::new(Vec::new()),
+            keys: RefCell::new(Vec::new()),
         }
     }
 
@@ -135,9 +157,20 @@ impl<'a> Sink<'a> {
         self.files.borrow().clone()
     }
 
+    /// Notes that one of these files has a private key.
+    pub(super) fn note_key(&self, path: &Path) {
+        self.keys.borrow_mut().push(path.to_owned());
+    }
+
+    /// Those of the other files that have private keys.
+    pub(super) fn keys(&self) -> Vec<PathBuf> {
+        self.keys.borrow().clone()
+    }
+
     /// Records a problem.
     pub(super) fn report(&self, span: &Span, fault: Fault) -> Reported {
         let Fault { message, hint } = fault;
+        let (message, hint) = (message.into_owned(), hint.map(Cow::into_owned));
         self.problems.borrow_mut().push(Problem { span: span.clone(), message, hint });
         Reported(())
     }
@@ -187,9 +220,10 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// A text in quotes for a message: on one line, and cut when it is long.
+/// A text in quotes for a message: on one line, cut when it is long, and without the password of a URL.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
+    let text = &*shown::without_credentials(text);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
         None => format!("{text:?}"),
@@ -231,6 +265,18 @@ mod tests {
         let reported = sink.report(&(0..3), Fault::new("first").hint("do better"));
         let problems = sink.finish::<()>("f.toml", Err(reported)).unwrap_err();
         assert_eq!(problems.to_string(), "f.toml:1:1: first; do better\nf.toml:2:1: second");
+    }
+
+    #[test]
+    fn a_fault_of_a_value_that_may_not_be_shown_says_nothing_of_it() {
+        let hidden = |fault: Fault| {
+            let Fault { message, hint } = fault.hiding("hunter2", "\"${PW}\"");
+            (message.into_owned(), hint)
+        };
+        let quoting = Fault::new(format!("{} is no rate", quoted("hunter2"))).hint("such as \"10/s\"");
+        assert_eq!(hidden(quoting), ("\"${PW}\" is no rate".to_owned(), Some("such as \"10/s\"".into())));
+        let derived = Fault::new("`HUNTER2` is odd".to_owned()).hint(format!("write {}", "hunter 2"));
+        assert_eq!(hidden(derived), ("\"${PW}\" cannot be used here".to_owned(), None));
     }
 
     #[test]

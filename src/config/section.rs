@@ -98,7 +98,7 @@ impl<'a> Section<'a> {
 
     /// Reports those of `keys` that are there, although they would do nothing: `why` ends the sentence that begins with the
     /// key.
-    pub(super) fn useless(&self, keys: &[&'static str], why: &str, hint: &str) -> Checked<()> {
+    pub(super) fn useless(&self, keys: &[&'static str], why: &str, hint: &'static str) -> Checked<()> {
         let mut result = Ok(());
         for key in keys {
             if let Some(item) = self.get(key) {

@@ -1,47 +1,140 @@
 //! The configuration as it may be shown: what the file says, without what should stay secret.
 //!
-//! A value that a variable was replaced in is shown as it is written, since such values are where secrets come from.
+//! A value that a variable was replaced in is shown as it is written, since such values are where secrets come from, and
+//! without the variable's default, which is the secret as long as nobody sets the variable. Beyond that, secret is: what has
+//! a telling name, every field that is set in requests to upstreams, the values that overrides of a secret key are for, and
+//! in any text the user and password of a URL and parameters of a query with a telling name.
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Value as Json};
 
 use super::document::{Entry, Node, Value};
+use super::env::leading_name;
 
 /// In place of a secret.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 
 /// What in a name says that the value is secret.
-const TELLING: [&str; 7] = ["token", "secret", "password", "authorization", "cookie", "api-key", "apikey"];
+const TELLING: [&str; 18] = [
+    "token",
+    "secret",
+    "passw",
+    "passphrase",
+    "authorization",
+    "x-auth",
+    "cookie",
+    "api-key",
+    "api_key",
+    "apikey",
+    "access-key",
+    "access_key",
+    "accesskey",
+    "private-key",
+    "private_key",
+    "credential",
+    "signature",
+    "jwt",
+];
 
 /// The whole file.
 pub(super) fn file(root: &Node) -> Json {
-    json(root)
+    json(root, false)
 }
 
-fn json(node: &Node) -> Json {
+/// A value; one that is `secret` as a whole, masked.
+fn json(node: &Node, secret: bool) -> Json {
     match &node.value {
-        Value::Text { written: Some(written), .. } => written.as_str().into(),
-        Value::Text { text, .. } => text.as_str().into(),
+        Value::Text { written: Some(text), .. } => written(text, secret).into(),
+        Value::Text { text, .. } if secret && text.is_empty() => "".into(),
+        Value::Boolean(value) => (*value).into(),
+        Value::List(list) => list.iter().map(|node| json(node, secret)).collect(),
+        Value::Table(entries) => Json::Object(table(entries, secret)),
+        Value::Broken(_) => Json::Null,
+        _ if secret => MASK.into(),
+        Value::Text { text, .. } => without_credentials(text).into(),
         Value::Integer { value, written } => value
             .and_then(|value| i64::try_from(value).ok())
             .map_or_else(|| written.as_str().into(), Json::from),
         Value::Float(written) | Value::Datetime(written) => written.as_str().into(),
-        Value::Boolean(value) => (*value).into(),
-        Value::List(list) => list.iter().map(json).collect(),
-        Value::Table(entries) => Json::Object(table(entries)),
-        Value::Broken(_) => Json::Null,
     }
 }
 
-fn table(entries: &[Entry]) -> Map<String, Json> {
+fn table(entries: &[Entry], secret: bool) -> Map<String, Json> {
     let by_secret = entries.iter().any(|entry| entry.name == "key" && is_by_secret(&entry.node));
     let shown = |entry: &Entry| match &entry.node.value {
         Value::Table(overrides) if entry.name == "overrides" && by_secret => {
             Json::Object(nameless(overrides))
         }
-        Value::Text { written: None, text } if is_telling(&entry.name) && !text.is_empty() => MASK.into(),
-        _ => json(&entry.node),
+        Value::Table(changes) if entry.name == "request_headers" => {
+            let change = |change: &Entry| (change.name.clone(), json(&change.node, change.name == "set"));
+            changes.iter().map(change).collect()
+        }
+        // What a section is called says nothing of the values in it.
+        Value::Table(_) => json(&entry.node, secret),
+        _ => json(&entry.node, secret || is_telling(&entry.name)),
     };
     entries.iter().map(|entry| (entry.name.clone(), shown(entry))).collect()
+}
+
+/// A text with variables, as the file has it, without what may be secret in it: the defaults, and if the value is `secret`
+/// as a whole all but the variables' names.
+pub(super) fn written(text: &str, secret: bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    let literal = |shown: &mut String, text: &str| match text {
+        "" => {}
+        _ if secret && shown.ends_with(MASK) => {}
+        _ if secret => shown.push_str(MASK),
+        text => shown.push_str(text),
+    };
+    while let Some(at) = rest.find("${") {
+        // `$$` is a dollar sign, and the brace behind it is a brace.
+        let dollars = rest[..at].bytes().rev().take_while(|&byte| byte == b'$').count();
+        let end = rest[at..].find('}').map(|end| at + end + 1);
+        let Some(end) = end.filter(|_| dollars % 2 == 0) else {
+            literal(&mut shown, &rest[..at + 2]);
+            rest = &rest[at + 2..];
+            continue;
+        };
+        literal(&mut shown, &rest[..at]);
+        let name = leading_name(&rest[at + 2..end]);
+        let default = match &rest[at + 2 + name.len()..end] {
+            "}" => "",
+            ":-}" => ":-",
+            _ => ":-***",
+        };
+        shown.push_str(&format!("${{{name}{default}}}"));
+        rest = &rest[end..];
+    }
+    literal(&mut shown, rest);
+    without_credentials(&shown).into_owned()
+}
+
+/// A text without the user and password of a URL in it, and without the values of parameters that have telling names.
+pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
+    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>');
+    let mut shown = Cow::Borrowed(text);
+    if let Some((scheme, rest)) = text.split_once("://") {
+        // Whatever is before the last `@`, also where a slash in a password was not escaped.
+        let (url, after) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
+        let after = without_credentials(after);
+        match url.rsplit_once('@') {
+            Some((_, host)) => shown = format!("{scheme}://{MASK}@{host}{after}").into(),
+            None if matches!(after, Cow::Owned(_)) => shown = format!("{scheme}://{url}{after}").into(),
+            None => {}
+        }
+    }
+    let Some((before, query)) = shown.split_once('?') else { return shown };
+    let mask = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if is_telling(name) => format!("{name}={MASK}"),
+        _ => pair.to_owned(),
+    };
+    let masked = query.split('&').map(mask).collect::<Vec<_>>().join("&");
+    match masked == query {
+        true => shown,
+        false => format!("{before}?{masked}").into(),
+    }
 }
 
 /// Whether a limit goes by what clients prove who they are with: then its overrides name that.
@@ -57,19 +150,23 @@ fn is_by_secret(key: &Node) -> bool {
 
 /// Overrides without the values that they are for.
 fn nameless(entries: &[Entry]) -> Map<String, Json> {
-    let nameless = |(index, entry): (usize, &Entry)| (format!("{MASK} {}", index + 1), json(&entry.node));
+    let nameless =
+        |(index, entry): (usize, &Entry)| (format!("{MASK} {}", index + 1), json(&entry.node, false));
     entries.iter().enumerate().map(nameless).collect()
 }
 
-fn is_telling(name: &str) -> bool {
+/// Whether a name says that its value is secret.
+pub(super) fn is_telling(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     TELLING.iter().any(|telling| name.contains(telling))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
     use serde_json::json;
+
+    use super::super::Config;
+    use super::{without_credentials, written};
 
     #[test]
     fn secrets_are_masked_and_the_rest_is_shown() {
@@ -83,13 +180,24 @@ mod tests {
             [limits.by_ip]
             rate = "10/s"
             overrides = { "192.0.2.1" = "unlimited" }
+            [limits.by_token]
+            rate = "${RATE:-5/s}"
+            [upstreams.u]
+            servers = ["${HOST:-127.0.0.1}:${PORT}"]
+            health = { path = "/health?api_key=hunter2&deep=1" }
+            [[routes]]
+            name = "b"
+            path = "/b"
+            upstream = "u"
+            request_headers = { set = { X-Internal = "hunter2", X-Env = "a${T:-hunter2}b${T:-}" }, remove = ["X-Token"] }
             [[routes]]
             name = "a"
             path = "/"
-            respond = { status = 200, body = "${BODY:-x}" }
+            respond = { status = 200, body = "see http://user:hunter2@a.example/x, ${BODY:-x}" }
             response_headers = { set = { Authorization = "Basic eA==", X-Env = "prod", X-Token = "${T:-t}" } }
         "#;
-        let shown = Config::parse("a.toml", text, &|_| None).unwrap_or_else(|e| panic!("{e}")).shown;
+        let shown = Config::parse("a.toml", text, &|name| (name == "PORT").then(|| "80".to_owned()));
+        let shown = shown.unwrap_or_else(|problems| panic!("{problems}")).shown;
         assert_eq!(
             shown,
             json!({
@@ -100,12 +208,52 @@ mod tests {
                         "overrides": {"*** 1": "unlimited", "*** 2": {"rate": "1/s"}},
                     },
                     "by_ip": {"rate": "10/s", "overrides": {"192.0.2.1": "unlimited"}},
+                    "by_token": {"rate": "${RATE:-***}"},
                 },
+                "upstreams": {"u": {
+                    "servers": ["${HOST:-***}:${PORT}"],
+                    "health": {"path": "/health?api_key=***&deep=1"},
+                }},
                 "routes": [{
-                    "name": "a", "path": "/", "respond": {"status": 200, "body": "${BODY:-x}"},
-                    "response_headers": {"set": {"Authorization": "***", "X-Env": "prod", "X-Token": "${T:-t}"}},
+                    "name": "b", "path": "/b", "upstream": "u",
+                    "request_headers": {
+                        "set": {"X-Internal": "***", "X-Env": "***${T:-***}***${T:-}"},
+                        "remove": ["X-Token"],
+                    },
+                }, {
+                    "name": "a", "path": "/",
+                    "respond": {"status": 200, "body": "see http://***@a.example/x, ${BODY:-***}"},
+                    "response_headers": {"set": {"Authorization": "***", "X-Env": "prod", "X-Token": "${T:-***}"}},
                 }],
             })
         );
+    }
+
+    #[test]
+    fn what_a_variable_holds_and_its_default_are_not_shown() {
+        for (text, plain, secret) in [
+            ("a${B}c", "a${B}c", "***${B}***"),
+            ("${A:-hunter2}", "${A:-***}", "${A:-***}"),
+            ("$${A:-b}", "$${A:-b}", "***"),
+            ("$$${A:-b}", "$$${A:-***}", "***${A:-***}"),
+            ("${", "${", "***"),
+            ("http://${USER:-u}:${PASSWORD}@h/", "http://***@h/", "***${USER:-***}***${PASSWORD}***"),
+        ] {
+            assert_eq!((&*written(text, false), &*written(text, true)), (plain, secret), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_a_text_are_masked() {
+        for (text, shown) in [
+            ("https://user:pass@host/a", "https://***@host/a"),
+            ("https://user:pa/ss@host/a?b", "https://***@host/a?b"),
+            ("http://a/ http://user:pass@host", "http://a/ http://***@host"),
+            ("/a?token=x&b=c", "/a?token=***&b=c"),
+            ("/a?b=c", "/a?b=c"),
+            ("mail@example.com", "mail@example.com"),
+        ] {
+            assert_eq!(without_credentials(text), shown);
+        }
     }
 }

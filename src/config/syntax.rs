@@ -6,7 +6,6 @@
 
 use toml::de::Error;
 
-use super::problem::quoted;
 use super::problem::{Fault, Sink, Span};
 
 /// What became of the file's syntax errors.
@@ -89,6 +88,7 @@ fn is_duplicate(message: &str) -> bool {
     message == "duplicate key" || message.starts_with("cannot extend value")
 }
 
+/// What was written is not repeated: where the file is no TOML nothing says what is a secret.
 fn fault(span: &Span, message: &str, text: &str, sink: &Sink<'_>) -> Fault {
     let there = text.get(span.clone()).unwrap_or_default();
     let line = sink.text_of_line(sink.line(span.start)).trim_start();
@@ -96,8 +96,7 @@ fn fault(span: &Span, message: &str, text: &str, sink: &Sink<'_>) -> Fault {
         return Fault::new("this line is not TOML").hint("a comment starts with #");
     }
     if is_duplicate(message) {
-        return Fault::new(format!("`{}` is here for the second time", there.escape_debug()))
-            .hint("keep one of the two");
+        return Fault::new("this key is here for the second time").hint("keep one of the two");
     }
     if there == ":" {
         return Fault::new("`:` where `=` belongs").hint("write key = value");
@@ -105,15 +104,12 @@ fn fault(span: &Span, message: &str, text: &str, sink: &Sink<'_>) -> Fault {
     if message.starts_with("string values must be quoted") {
         return match there.trim() {
             "" => Fault::new("a value is missing here").hint("write key = value"),
-            value => Fault::new(format!("{} is not a TOML value", quoted(value).replace('"', "`")))
-                .hint(format!("a string needs its quotes: {}", quoted(value))),
+            _ => Fault::new("this is not a TOML value").hint("a string needs its quotes, such as \"10/s\""),
         };
     }
     if message.starts_with("invalid boolean") {
-        return Fault::new(format!("`{}` is not a TOML value", there.escape_debug())).hint(format!(
-            "true and false are in small letters; a string needs its quotes: {}",
-            quoted(there)
-        ));
+        return Fault::new("this is not a TOML value")
+            .hint("true and false are in small letters; a string needs its quotes");
     }
     if is_unterminated(message) && message.starts_with("invalid multi-line") {
         let quotes = if message.contains("literal") { "'''" } else { "\"\"\"" };
@@ -142,8 +138,8 @@ fn fault(span: &Span, message: &str, text: &str, sink: &Sink<'_>) -> Fault {
             .hint("write { a = 1, b = 2 }");
     }
     match message.split_once(", expected ") {
-        Some((what, "nothing")) => Fault::new(what),
-        Some((what, expected)) => Fault::new(what).hint(format!("expected {expected}")),
-        None => Fault::new(message),
+        Some((what, "nothing")) => Fault::new(what.to_owned()),
+        Some((what, expected)) => Fault::new(what.to_owned()).hint(format!("expected {expected}")),
+        None => Fault::new(message.to_owned()),
     }
 }

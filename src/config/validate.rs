@@ -63,6 +63,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         upstreams: upstreams?,
         routes: routes?,
         files: Vec::new(),
+        keys: Vec::new(),
         shown: serde_json::Value::Null,
     })
 }

@@ -138,6 +138,7 @@ fn prepare(
     open: &[config::Listener],
 ) -> Result<Prepared, Vec<String>> {
     let config = Config::load(path).map_err(|error| lines(&error))?;
+    config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
     let current = gateway.live();
     refuse_what_needs_a_restart(path, &current.config, &config)?;
     let wanted = |listener: &config::Listener| !open.contains(listener);

@@ -96,6 +96,12 @@ impl Gateway {
         Self::spawn(text)
     }
 
+    /// The same, with environment variables.
+    #[track_caller]
+    pub(crate) fn with_file_and(text: &str, environment: &[(&str, &str)]) -> Self {
+        Self::spawn_with(text, environment)
+    }
+
     /// Starts a gateway whose configuration says itself what becomes of the side port and the access log.
     #[track_caller]
     pub(crate) fn without_preamble(config: &str) -> Self {

@@ -55,7 +55,8 @@ fn set(item: &Item<'_>, sink: &Sink<'_>) -> Checked<Vec<(HeaderName, HeaderValue
     let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
     let mut complete = Ok(());
     for (name, item) in item.named("set = { X-Env = \"prod\" }")? {
-        let value = item.parse("a string", header_value);
+        // Any field may be a credential, whatever it is called.
+        let value = item.secret().parse("a string", header_value);
         let name = header_name(name).and_then(touchable).and_then(|name| {
             match fields.iter().any(|(other, _)| *other == name) {
                 true => Err(Fault::new(format!(

@@ -1,5 +1,6 @@
 //! `[limiter]` and `[limits.*]`.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -185,7 +186,7 @@ pub(super) fn quota(section: &Section<'_>) -> Checked<Quota> {
         match Quota::new(1, Duration::from_secs(1), burst) {
             Ok(_) => Ok(burst),
             Err(error) => {
-                Err(item.report(absurd(error, &format!("it is the size of the bucket, 1 to {MAX_TOKENS}"))))
+                Err(item.report(absurd(error, format!("it is the size of the bucket, 1 to {MAX_TOKENS}"))))
             }
         }
     });
@@ -194,7 +195,7 @@ pub(super) fn quota(section: &Section<'_>) -> Checked<Quota> {
         .map_err(|error| item.report(absurd(error, "such as \"10/s\"")))
 }
 
-fn absurd(error: QuotaError, hint: &str) -> Fault {
+fn absurd(error: QuotaError, hint: impl Into<Cow<'static, str>>) -> Fault {
     Fault::new(error.to_string()).hint(hint)
 }
 

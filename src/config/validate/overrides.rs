@@ -41,7 +41,10 @@ pub(super) fn all(
         let terms = terms(item, measure);
         let value = value?;
         if known.contains(&value) {
-            let fault = Fault::new(format!("another override is for {} too", quoted(&value)));
+            let fault = match part.is_secret() {
+                true => Fault::new("another override is for the same value"),
+                false => Fault::new(format!("another override is for {} too", quoted(&value))),
+            };
             return Err(item.report_key(fault.hint("keep one of the two")));
         }
         known.push(value.clone());

@@ -120,7 +120,9 @@ pub(super) fn identity(section: &Section<'_>) -> Checked<Identity> {
         Ok((path, tls::read_chain(path).map_err(|flaw| item.report(flaw.into()))?))
     });
     section.required("key", "key = \"api.key\"", |item| {
-        let key = tls::read_key(path(&item)?).map_err(|flaw| item.report(flaw.into()))?;
+        let path_of_key = path(&item)?;
+        item.note_key(path_of_key);
+        let key = tls::read_key(path_of_key).map_err(|flaw| item.report(flaw.into()))?;
         let (path, chain) = chain?;
         Identity::new(path, chain, key).map_err(|flaw| item.report(flaw.into()))
     })

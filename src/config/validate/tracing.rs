@@ -37,6 +37,9 @@ fn endpoint(text: &str) -> Result<Uri, Fault> {
     let fault = || Fault::new(format!("{} is not the URL of a collector", quoted(text)));
     let example = "write the URL of its OTLP/HTTP port, such as \"http://127.0.0.1:4318\"";
     let uri: Uri = text.parse().map_err(|_| fault().hint(example))?;
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err(Fault::new("a user and a password in this URL would not be sent").hint(example));
+    }
     match (uri.scheme_str(), uri.query()) {
         (Some("http"), None) => {
             let whole = text.trim_end_matches('/').to_owned() + PATH;

@@ -173,7 +173,7 @@ mod tests {
 
     #[track_caller]
     fn hint<T: std::fmt::Debug>(result: Result<T, Fault>) -> String {
-        result.unwrap_err().hint.unwrap()
+        result.unwrap_err().hint.unwrap().into_owned()
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Key {
 
 impl KeyPart {
     /// Whether its value may be what a client proves who it is with.
-    fn is_secret(&self) -> bool {
+    pub fn is_secret(&self) -> bool {
         matches!(self, Self::Header(_) | Self::Cookie(_) | Self::Query(_))
     }
 }
