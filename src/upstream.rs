@@ -2,6 +2,7 @@
 
 mod balance;
 mod budget;
+mod cause;
 mod endpoint;
 mod health;
 mod hold;
@@ -11,6 +12,7 @@ mod resolve;
 mod rotation;
 mod standing;
 mod tls;
+mod turns;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,9 +32,10 @@ use crate::config::{self, UpstreamServer};
 use crate::limit::key::{Fingerprint, Key};
 
 pub use self::endpoint::Endpoint;
+pub use self::cause::{io_error, is_local};
 pub use self::hold::Hold;
 pub use self::pool::NoServer;
-pub use self::reason::reason;
+pub use self::reason::{reason, story};
 pub use self::standing::Standing;
 pub use self::tls::NO_AUTHORITIES;
 
@@ -70,6 +73,8 @@ pub struct Upstream {
     budget: Budget,
     last_warned: AtomicU64,
 }
+    /// The second from which on it may be said that the gateway cannot make its checks, on their clock.
+    checks_warned: AtomicU64,
 
 impl Upstream {
     /// An upstream as configured. Servers given by name are unusable until [`look_after`] has found them.
@@ -80,6 +85,7 @@ impl Upstream {
             budget: Budget::default(),
             last_warned: AtomicU64::new(0),
             tls: config.tls.as_ref().map(PeerTls::new),
+            checks_warned: AtomicU64::new(0),
             config,
         };
         for (index, server) in upstream.config.servers.iter().enumerate() {

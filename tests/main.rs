@@ -18,6 +18,7 @@ mod concurrency;
 mod connections;
 mod cors;
 mod crowds;
+mod descriptors;
 mod health;
 mod hostile_clients;
 mod http2;

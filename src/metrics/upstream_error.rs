@@ -19,14 +19,16 @@ pub enum UpstreamError {
     Closed,
     /// What it sent is no HTTP response, or an ambiguous one.
     BadResponse,
+    /// The gateway's own machine has no descriptor, port or memory left, or forbids the connection.
+    Local,
     /// No server can be used.
     NoServer,
-    /// Every server that can be used has as many requests as it may.
+    /// Every server that can be used has as many requests as it may, or as many that wait for a connection.
     Full,
 }
 
 impl UpstreamError {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Connect,
         Self::ConnectTimeout,
         Self::Tls,
@@ -35,6 +37,7 @@ impl UpstreamError {
         Self::Timeout,
         Self::Closed,
         Self::BadResponse,
+        Self::Local,
         Self::NoServer,
         Self::Full,
     ];
@@ -50,6 +53,7 @@ impl UpstreamError {
             Self::Timeout => "timeout",
             Self::Closed => "closed",
             Self::BadResponse => "bad_response",
+            Self::Local => "local",
             Self::NoServer => "no_server",
             Self::Full => "full",
         }

@@ -15,7 +15,7 @@ use super::reply::{self, Reply};
 use super::retry::{Again, Failure};
 use crate::config::Action;
 use crate::metrics::UpstreamError;
-use crate::upstream::NoServer;
+use crate::upstream::{NoServer, story};
 
 impl Proxy {
     /// Begins an attempt: where to connect to.
@@ -97,12 +97,14 @@ impl Proxy {
                 upstream.note_refusal(&mut attempt.server, now);
             }
             // It has answered, and the rest may have been slow for its client's sake.
+            // It says nothing of the server.
+            UpstreamError::Local => {}
             UpstreamError::Timeout if attempt.took.is_some() => {}
             _ => upstream.note_failure(&mut attempt.server, now),
         }
         if upstream.may_warn(now.since(self.gateway.started).as_secs()) {
             let (name, address, kind) = (upstream.name(), attempt.server.address, kind.label());
-            warn!("upstream {name:?}, server {address}: {kind}: {error}");
+            warn!("upstream {name:?}, server {address}: {kind}: {}", story(error));
         }
     }
 
@@ -129,11 +131,16 @@ impl Proxy {
     pub(super) fn after_refusal(&self, error: &Error, ctx: &mut Context) -> bool {
         let now = self.gateway.clock.now();
         let over = ctx.is_over(now);
-        let kind = if over { UpstreamError::Timeout } else { reply::upstream_error(error) };
-        self.note_upstream_error(ctx, kind, error);
         let Some(attempt) = &ctx.attempt else { return false };
         let index = attempt.upstream;
         if ctx.tries.not_connected(attempt.server.address) && !over {
+        let kind = match reply::upstream_error(error) {
+            _ if over => UpstreamError::Timeout,
+            UpstreamError::Local if !attempt.server.can_be_reached() => UpstreamError::Connect,
+            kind => kind,
+        };
+        self.note_upstream_error(ctx, kind, error);
+        let Some(attempt) = &ctx.attempt else { return false };
             ctx.next = ctx.live.upstreams[index].choose(ctx.key, &ctx.tries.servers, now).ok();
         }
         self.count_retry(index, ctx)

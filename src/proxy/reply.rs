@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::limit::fields::retry_after;
 use crate::metrics::UpstreamError;
+use crate::upstream::{io_error, is_local};
 use std::time::Duration;
 
 /// RFC 9457.
@@ -194,6 +195,9 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
             (StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), "the request failed")
         }
         (ErrorSource::Upstream, _) => match upstream_error(error) {
+            UpstreamError::Local => {
+                return Some(Reply::unavailable("the gateway has too much to do", Duration::ZERO));
+            }
             UpstreamError::ConnectTimeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "the upstream took no connection in time")
             }
@@ -249,6 +253,9 @@ pub(super) fn is_upstream_late(error: &Error, request_body_done: bool) -> bool {
 
 /// The kind of an upstream's failure.
 pub(super) fn upstream_error(error: &Error) -> UpstreamError {
+    if is_local(error) {
+        return UpstreamError::Local;
+    }
     match error.etype() {
         // The system gave up: the upstream took nothing of the request, or is not there any more.
         ErrorType::ReadError | ErrorType::WriteError if io_kind(error) == Some(io::ErrorKind::TimedOut) => {
@@ -267,13 +274,15 @@ pub(super) fn upstream_error(error: &Error) -> UpstreamError {
         ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed | ErrorType::H2Error => {
             UpstreamError::Closed
         }
+        // The system had another reason not to connect.
+        ErrorType::InternalError if io_error(error).is_some() => UpstreamError::Connect,
         _ => UpstreamError::BadResponse,
     }
 }
 
 /// The kind of the I/O error at the root of a failure.
 fn io_kind(error: &Error) -> Option<io::ErrorKind> {
-    error.root_cause().downcast_ref::<io::Error>().map(io::Error::kind)
+    io_error(error).map(io::Error::kind)
 }
 
 #[cfg(test)]
@@ -336,6 +345,17 @@ mod tests {
         ] {
             assert_eq!(status_of(&Error::new_up(kind), true), Some(status));
         }
+    }
+
+    #[test]
+    fn what_runs_out_here_is_said_to_pass() {
+        let exhausted: Result<(), io::Error> = Err(io::Error::from_raw_os_error(24));
+        let failed = exhausted.or_err(ErrorType::SocketError, "no socket").unwrap_err();
+        let error = Error::because(ErrorType::InternalError, "Fail to connect", failed).into_up();
+        assert_eq!(upstream_error(&error), UpstreamError::Local);
+        let (head, _) = for_error(&error, true).unwrap().build(None).unwrap();
+        assert_eq!(head.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(head.headers[header::RETRY_AFTER], "1");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use siphasher::sip::SipHasher13;
 
+use super::cause::can_reach;
 use super::hold::Hold;
 use super::standing::{Standing, StandingCell};
 use crate::clock::Timestamp;
@@ -76,6 +77,11 @@ impl Endpoint {
             Standing::Ejected { until } if now >= until => Standing::Trial,
             standing => standing,
         }
+    /// Whether this machine can send anything there at all: see [`can_reach`].
+    pub fn can_be_reached(&self) -> bool {
+        can_reach(self.address)
+    }
+
     }
 
     /// Whether it may have another request, but for those that it has.

@@ -3,7 +3,10 @@
 //! A check goes the way that requests go, on a connection of its own, and passes when it is answered in time with a
 //! status from 200 to 399.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use http::{StatusCode, Uri, header};
 use log::{info, warn};
@@ -14,61 +17,100 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, OrErr as _, Result};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::Upstream;
+use super::cause::is_local;
 use super::endpoint::Endpoint;
 use super::reason::reason;
 use super::tls::NO_AUTHORITIES;
+use super::turns::Turns;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Health;
 
 /// Connections that a connector would keep for other checks, of which there are none.
 const SPARE: usize = 1;
 
+/// How soon a server is noticed that has another address.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it is said that the gateway cannot make its checks, in seconds.
+const CHECKS_WARNED_EVERY: u64 = 60;
+
 /// What the checks call themselves.
 const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"), " (health check)");
 
 impl Upstream {
-    /// Checks its servers for ever, if that is wanted.
+    /// Checks its servers for ever, if that is wanted: each in its turn, which [`Turns`] spread over the interval.
     pub(super) async fn keep_checked(&self) {
         let Some(health) = &self.config.health else { return };
         let mut options = ConnectorOptions::new(SPARE);
         options.ca_file = Some(NO_AUTHORITIES.to_owned());
         let connector = Arc::new(Connector::new(Some(options)));
-        let mut rounds = interval(health.interval);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let clock = Clock::monotonic();
+        let mut turns = Turns::new(health.interval);
+        let mut checks = JoinSet::new();
         loop {
-            rounds.tick().await;
-            let mut checks = JoinSet::new();
-            for endpoint in &self.pool.load().endpoints {
-                let (connector, endpoint, health) = (connector.clone(), endpoint.clone(), health.clone());
-                let mut peer = self.peer(&endpoint, health.timeout);
-                // Each check has its connection to itself.
-                peer.options.max_h2_streams = 1;
-                let host = self.config.servers[endpoint.server].to_string();
-                checks.spawn(async move {
-                    let check = ask(&connector, &peer, &host, &health.path);
-                    let outcome = timeout(health.timeout, check).await.unwrap_or_else(|_| {
-                        Err(Error::explain(ErrorType::ReadTimedout, "no answer in time"))
-                    });
-                    (endpoint, outcome)
-                });
+            let now = clock.now();
+            let pool = self.pool.load_full();
+            let due = turns.due(pool.endpoints.iter().map(|endpoint| endpoint.identity), now);
+            for endpoint in pool.endpoints.iter().filter(|endpoint| due.contains(&endpoint.identity)) {
+                checks.spawn(self.check(&connector, endpoint, health));
             }
-            while let Some(check) = checks.join_next().await {
-                // A check that panicked has said so already.
-                if let Ok((endpoint, outcome)) = check {
-                    self.note_check(&endpoint, outcome, health);
+            // Another address may have come meanwhile.
+            let pause = turns.pause(now).min(LOOK_AGAIN);
+            tokio::select! {
+                Some(check) = checks.join_next() => {
+                    // A check that panicked has said so already.
+                    let Ok((endpoint, outcome)) = check else {
+                        turns.give_back(clock.now());
+                        continue;
+                    };
+                    let now = clock.now();
+                    turns.done(endpoint.identity, now, rand::random());
+                    self.note_check(&endpoint, outcome, health, now);
                 }
+                () = sleep(pause) => {}
             }
         }
     }
-}
 
-impl Upstream {
-    fn note_check(&self, endpoint: &Endpoint, outcome: Result<StatusCode>, health: &Health) {
+    /// Asks an endpoint once.
+    fn check(
+        &self,
+        connector: &Arc<Connector>,
+        endpoint: &Arc<Endpoint>,
+        health: &Health,
+    ) -> impl Future<Output = (Arc<Endpoint>, Result<StatusCode>)> + use<> {
+        let (connector, endpoint, health) = (connector.clone(), endpoint.clone(), health.clone());
+        let mut peer = self.peer(&endpoint, health.timeout);
+        // Each check has its connection to itself.
+        peer.options.max_h2_streams = 1;
+        let host = self.config.servers[endpoint.server].to_string();
+        async move {
+            let check = ask(&connector, &peer, &host, &health.path);
+            let outcome = timeout(health.timeout, check)
+                .await
+                .unwrap_or_else(|_| Err(Error::explain(ErrorType::ReadTimedout, "no answer in time")));
+            (endpoint, outcome)
+        }
+    }
+
+    fn note_check(&self, endpoint: &Endpoint, outcome: Result<StatusCode>, health: &Health, now: Timestamp) {
         let fault = match outcome {
             Ok(status) if status.is_success() || status.is_redirection() => None,
             Ok(status) => Some(format!("status {}", status.as_u16())),
+            // The check did not take place: it says nothing of the server, neither good nor bad.
+            Err(error) if is_local(&error) && endpoint.can_be_reached() => {
+                let second = now.nanos() / 1_000_000_000;
+                // Relaxed: one line more or less does no harm.
+                if second >= self.checks_warned.load(Ordering::Relaxed) {
+                    self.checks_warned.store(second + CHECKS_WARNED_EVERY, Ordering::Relaxed);
+                    let (name, reason) = (self.name(), reason(&error));
+                    warn!("upstream {name:?}: its servers cannot be checked just now: {reason}");
+                }
+                return;
+            }
             Err(error) => Some(reason(&error)),
         };
         if endpoint.checked(fault.is_none(), health) {

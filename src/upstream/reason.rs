@@ -1,19 +1,20 @@
 //! Why something failed, for those who run the gateway.
 
-use std::io;
-
 use pingora::Error;
 
-/// The longest reason that is told, in characters.
+use super::cause::io_error;
+
+/// The longest reason that is told, in characters, and the longest of the log, where it is told with how it came to it.
 const LONGEST: usize = 200;
+const LONGEST_STORY: usize = 600;
 
 /// What the system said, if it said anything; else what is known. It is one short line, whatever of an upstream's
 /// answer it quotes.
 pub fn reason(error: &Error) -> String {
-    if let Some(io) = error.root_cause().downcast_ref::<io::Error>() {
-        return io.to_string();
-    }
     let line = |text: &str| text.chars().filter(|c| !c.is_control()).take(LONGEST).collect::<String>();
+    if let Some(io) = io_error(error) {
+        return line(&io.to_string());
+    }
     if let Some(http2) = error.root_cause().downcast_ref::<h2::Error>() {
         return line(&http2.to_string());
     }
@@ -23,10 +24,16 @@ pub fn reason(error: &Error) -> String {
     }
 }
 
+/// The whole story of a failure for the log, in one line: what each part of the program has to say of it.
+pub fn story(error: &Error) -> String {
+    error.to_string().chars().filter(|c| !c.is_control()).take(LONGEST_STORY).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pingora::{ErrorType, OrErr as _};
+    use std::io;
 
     #[test]
     fn a_reason_is_what_the_system_said_or_what_is_known() {
@@ -40,5 +47,12 @@ mod tests {
             "InvalidHTTPHeader: twice"
         );
         assert_eq!(reason(&Error::new(ErrorType::ConnectTimedout)), "ConnectTimedout");
+    }
+    #[test]
+    fn a_story_is_one_line_of_bounded_length() {
+        let said = format!("first\r\nsecond {}", "x".repeat(1 << 20));
+        let story = story(&Error::explain(ErrorType::InvalidHTTPHeader, said));
+        assert!(story.contains("firstsecond"), "{story}");
+        assert!(story.len() <= LONGEST_STORY);
     }
 }

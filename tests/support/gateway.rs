@@ -108,6 +108,18 @@ impl Gateway {
         Self::spawn(&format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}"))
     }
 
+    /// The same as [`start`](Self::start), of one that may have no more than this many descriptors.
+    #[track_caller]
+    pub(crate) fn with_descriptors(most: usize, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}\n{PREAMBLE}");
+        std::fs::write(folder.path().join("gateway.toml"), config).unwrap();
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {most} && exec {}", env!("CARGO_BIN_EXE_gateway"));
+        command.args(["-c", &script]);
+        Self::run(command, Arc::new(folder))
+    }
+
     #[track_caller]
     fn spawn(config: &str) -> Self {
         Self::spawn_with(config, &[])
