@@ -146,8 +146,8 @@ impl ProxyHttp for Proxy {
         _digest: Option<&Digest>,
         ctx: &mut Context,
     ) -> Result<()> {
-        if let (Some(attempt), false) = (&mut ctx.attempt, reused) {
-            ctx.live.upstreams[attempt.upstream].note_connection(&mut attempt.server);
+        if let Some(attempt) = &mut ctx.attempt {
+            ctx.live.upstreams[attempt.upstream].note_connection(&mut attempt.server, reused);
         }
         Ok(())
     }

@@ -25,14 +25,15 @@ use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
 use self::budget::Budget;
+use self::endpoint::Bounds;
 use self::pool::Pool;
 use self::tls::PeerTls;
 use crate::clock::Timestamp;
 use crate::config::{self, UpstreamServer};
 use crate::limit::key::{Fingerprint, Key};
 
-pub use self::endpoint::Endpoint;
 pub use self::cause::{io_error, is_local};
+pub use self::endpoint::Endpoint;
 pub use self::hold::Hold;
 pub use self::pool::NoServer;
 pub use self::reason::{reason, story};
@@ -72,9 +73,9 @@ pub struct Upstream {
     changing: Mutex<()>,
     budget: Budget,
     last_warned: AtomicU64,
-}
     /// The second from which on it may be said that the gateway cannot make its checks, on their clock.
     checks_warned: AtomicU64,
+}
 
 impl Upstream {
     /// An upstream as configured. Servers given by name are unusable until [`look_after`] has found them.
@@ -84,8 +85,8 @@ impl Upstream {
             changing: Mutex::new(()),
             budget: Budget::default(),
             last_warned: AtomicU64::new(0),
-            tls: config.tls.as_ref().map(PeerTls::new),
             checks_warned: AtomicU64::new(0),
+            tls: config.tls.as_ref().map(PeerTls::new),
             config,
         };
         for (index, server) in upstream.config.servers.iter().enumerate() {
@@ -182,9 +183,10 @@ impl Upstream {
         self.budget.spend(running as u64, now)
     }
 
-    /// Notes that a server has taken a connection.
-    pub fn note_connection(&self, server: &mut Hold) {
-        if server.connected() {
+    /// Notes that a request has its connection to a server, and whether that has been `reused`.
+    pub fn note_connection(&self, server: &mut Hold, reused: bool) {
+        server.note_connection();
+        if !reused && server.connected() {
             info!("upstream {:?}, server {}: it takes connections again", self.name(), server.address);
         }
     }
@@ -282,6 +284,11 @@ impl Upstream {
         peer
     }
 
+    /// What each of its endpoints may have at a time.
+    fn bounds(&self) -> Bounds {
+        Bounds { requests: self.config.max_connections, connects: self.config.max_pending_connects }
+    }
+
     /// Notes the addresses of the server with this index. Requests that look for a server meanwhile see the old
     /// addresses or the new ones.
     fn set_addresses(&self, server: usize, addresses: &[SocketAddr]) {
@@ -294,9 +301,8 @@ impl Upstream {
         for (index, config) in self.config.servers.iter().enumerate() {
             let of_server = if index == server { addresses.to_vec() } else { old.addresses(index).collect() };
             endpoints.extend(of_server.into_iter().map(|address| {
-                known(index, address).unwrap_or_else(|| {
-                    Arc::new(Endpoint::new(index, config, address, self.config.max_connections))
-                })
+                known(index, address)
+                    .unwrap_or_else(|| Arc::new(Endpoint::new(index, config, address, self.bounds())))
             }));
         }
         self.pool.store(Arc::new(Pool::new(endpoints, &self.config.balance)));
@@ -323,6 +329,7 @@ mod tests {
             read_timeout: None,
             retries: 1,
             max_connections: None,
+            max_pending_connects: None,
             health: None,
             outlier: None,
         })

@@ -4,7 +4,7 @@
 use crate::support::gateway::Gateway;
 use crate::support::http::{Response, request};
 use crate::support::to_upstream;
-use crate::support::upstream::{Exchange, RawUpstream, dead_address};
+use crate::support::upstream::{Exchange, RawUpstream, dead_address, full_address};
 
 /// Checks an answer about a failure: the status, and that it names no address.
 #[track_caller]
@@ -203,4 +203,18 @@ fn a_pooled_connection_that_the_upstream_has_closed_is_not_the_client_s_trouble(
     for _ in 0..20 {
         assert_eq!(connection.get("/").status, 200);
     }
+}
+
+#[test]
+fn no_more_requests_wait_for_a_connection_than_may() {
+    let (address, _full) = full_address();
+    let settings = "---\nmax_pending_connects = 2\nconnect_timeout = \"20s\"";
+    let gateway = Gateway::start(&to_upstream(address, settings));
+    let mut waiting: Vec<_> = (0..2).map(|_| gateway.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.send(request("GET", "/", &[], "")));
+    gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 2.0);
+    let response = gateway.get("/");
+    is_failure(&response, 503);
+    assert_eq!(response.header("retry-after"), Some("1"));
+    counted(&gateway, "full", 1);
 }

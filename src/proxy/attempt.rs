@@ -27,10 +27,11 @@ impl Proxy {
         ctx.body_bytes = 0;
         ctx.upstream_error = None;
         let now = self.gateway.clock.now();
-        let server = match ctx.next.take().map_or_else(|| upstream.choose_first(ctx.key, now), Ok) {
+        let mut server = match ctx.next.take().map_or_else(|| upstream.choose_first(ctx.key, now), Ok) {
             Ok(server) => server,
             Err(none) => return Err(self.no_server(index, none, ctx)),
         };
+        server.note_reconnection();
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
@@ -96,9 +97,9 @@ impl Proxy {
             UpstreamError::Connect | UpstreamError::ConnectTimeout | UpstreamError::Tls => {
                 upstream.note_refusal(&mut attempt.server, now);
             }
-            // It has answered, and the rest may have been slow for its client's sake.
             // It says nothing of the server.
             UpstreamError::Local => {}
+            // It has answered, and the rest may have been slow for its client's sake.
             UpstreamError::Timeout if attempt.took.is_some() => {}
             _ => upstream.note_failure(&mut attempt.server, now),
         }
@@ -133,7 +134,6 @@ impl Proxy {
         let over = ctx.is_over(now);
         let Some(attempt) = &ctx.attempt else { return false };
         let index = attempt.upstream;
-        if ctx.tries.not_connected(attempt.server.address) && !over {
         let kind = match reply::upstream_error(error) {
             _ if over => UpstreamError::Timeout,
             UpstreamError::Local if !attempt.server.can_be_reached() => UpstreamError::Connect,
@@ -141,6 +141,7 @@ impl Proxy {
         };
         self.note_upstream_error(ctx, kind, error);
         let Some(attempt) = &ctx.attempt else { return false };
+        if ctx.tries.not_connected(attempt.server.address) && !over {
             ctx.next = ctx.live.upstreams[index].choose(ctx.key, &ctx.tries.servers, now).ok();
         }
         self.count_retry(index, ctx)

@@ -12,6 +12,15 @@ use super::standing::{Standing, StandingCell};
 use crate::clock::Timestamp;
 use crate::config::{Health, UpstreamServer};
 
+/// What an endpoint may have at a time; `None` is no bound.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bounds {
+    /// Requests.
+    pub(super) requests: Option<usize>,
+    /// Requests that have no connection yet. A server whose backlog is full lets all of them wait for `connect_timeout`.
+    pub(super) connects: Option<usize>,
+}
+
 /// An address that requests are sent to. All addresses of a name are endpoints of their own.
 pub struct Endpoint {
     /// The index of the server in the configuration.
@@ -20,11 +29,12 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// Its share of the requests, against those of the others.
     pub(super) weight: u32,
-    /// At most so many requests at once.
-    max_running: usize,
+    bounds: Bounds,
     /// What tells it from the others when a key decides: the same in every gateway.
     pub(super) identity: u64,
     pub(super) running: AtomicUsize,
+    /// Those of them that have no connection yet.
+    pub(super) connecting: AtomicUsize,
     pub(super) standing: StandingCell,
     /// Whether a request tries it.
     pub(super) trying: AtomicBool,
@@ -38,19 +48,15 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An address of a server, which is the one with this index.
-    pub(super) fn new(
-        server: usize,
-        config: &UpstreamServer,
-        address: SocketAddr,
-        max_running: Option<usize>,
-    ) -> Self {
+    pub(super) fn new(server: usize, config: &UpstreamServer, address: SocketAddr, bounds: Bounds) -> Self {
         Self {
             server,
             address,
             weight: config.weight,
-            max_running: max_running.unwrap_or(usize::MAX),
+            bounds,
             identity: SipHasher13::new().hash(format!("{config} {address}").as_bytes()),
             running: AtomicUsize::new(0),
+            connecting: AtomicUsize::new(0),
             standing: StandingCell::new(Standing::Up),
             trying: AtomicBool::new(false),
             failures: AtomicU32::new(0),
@@ -71,17 +77,17 @@ impl Endpoint {
         self.running.load(Ordering::Relaxed)
     }
 
+    /// Whether this machine can send anything there at all: see [`can_reach`].
+    pub fn can_be_reached(&self) -> bool {
+        can_reach(self.address)
+    }
+
     /// How it stands.
     pub fn standing(&self, now: Timestamp) -> Standing {
         match self.standing.load() {
             Standing::Ejected { until } if now >= until => Standing::Trial,
             standing => standing,
         }
-    /// Whether this machine can send anything there at all: see [`can_reach`].
-    pub fn can_be_reached(&self) -> bool {
-        can_reach(self.address)
-    }
-
     }
 
     /// Whether it may have another request, but for those that it has.
@@ -99,9 +105,10 @@ impl Endpoint {
         matches!(self.standing.load(), Standing::Refusing { .. })
     }
 
-    /// Whether it has fewer requests than it may.
+    /// Whether it has fewer requests than it may, with and without a connection.
     pub(super) fn has_room(&self) -> bool {
-        self.running() < self.max_running
+        is_below(self.running(), self.bounds.requests)
+            && is_below(self.connecting.load(Ordering::Relaxed), self.bounds.connects)
     }
 
     /// Gives it a request, unless it gets none just now.
@@ -121,10 +128,12 @@ impl Endpoint {
     }
 
     fn give_place(self: &Arc<Self>, trial: bool) -> Option<Hold> {
-        let before = self.running.fetch_add(1, Ordering::Relaxed);
+        let running = self.running.fetch_add(1, Ordering::Relaxed);
+        let connecting = self.connecting.fetch_add(1, Ordering::Relaxed);
         // From here on the request counts; if it must not, dropping this takes it away again.
         let hold = Hold::new(self.clone(), trial);
-        (before < self.max_running).then_some(hold)
+        (is_below(running, self.bounds.requests) && is_below(connecting, self.bounds.connects))
+            .then_some(hold)
     }
 
     /// Notes a health check. Whether it changes how the endpoint stands.
@@ -151,6 +160,10 @@ impl Endpoint {
         }
         enough
     }
+}
+
+fn is_below(count: usize, most: Option<usize>) -> bool {
+    most.is_none_or(|most| count < most)
 }
 
 #[cfg(test)]

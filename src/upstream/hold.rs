@@ -19,12 +19,28 @@ pub struct Hold {
     endpoint: Arc<Endpoint>,
     /// Whether it is to find out how the endpoint does.
     trial: bool,
+    /// Whether it has no connection yet.
+    connecting: bool,
 }
 
 impl Hold {
-    /// A request that has been counted.
+    /// A request that has been counted, also among those without a connection.
     pub(super) fn new(endpoint: Arc<Endpoint>, trial: bool) -> Self {
-        Self { endpoint, trial }
+        Self { endpoint, trial, connecting: true }
+    }
+
+    /// Notes that it has a connection.
+    pub(super) fn note_connection(&mut self) {
+        if std::mem::take(&mut self.connecting) {
+            self.endpoint.connecting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that it needs another connection, which it may wait for whatever the bound: it has its place.
+    pub fn note_reconnection(&mut self) {
+        if !std::mem::replace(&mut self.connecting, true) {
+            self.endpoint.connecting.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Notes that it was answered. Whether that ends a trial.
@@ -96,6 +112,7 @@ impl Deref for Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
+        self.note_connection();
         self.endpoint.running.fetch_sub(1, Ordering::Relaxed);
         if self.trial {
             self.endpoint.trying.store(false, Ordering::Relaxed);

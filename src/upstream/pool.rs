@@ -91,6 +91,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::endpoint::Bounds;
     use super::*;
     use crate::limit::key::{Key, KeyPart, fingerprint_of};
     use config::{Balance, UpstreamServer};
@@ -102,7 +103,7 @@ mod tests {
         let endpoint = |(index, weight): (usize, &u32)| {
             let address = SocketAddr::from(([192, 0, 2, u8::try_from(index).unwrap()], 80));
             let server = UpstreamServer { weight: *weight, ..UpstreamServer::at(address) };
-            Arc::new(Endpoint::new(index, &server, address, max_running))
+            Arc::new(Endpoint::new(index, &server, address, Bounds { requests: max_running, connects: None }))
         };
         weights.iter().enumerate().map(endpoint).collect()
     }

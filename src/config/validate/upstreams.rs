@@ -15,6 +15,10 @@ use crate::limit::key::Key;
 /// More than this helps nobody.
 const MAX_RETRIES: u64 = 10;
 
+/// So many requests wait for a connection to a server, unless the file says otherwise: what may come at once after a start,
+/// and little enough to hold while nobody takes connections.
+const DEFAULT_PENDING_CONNECTS: u64 = 1024;
+
 const PATH: &str = "a path such as \"/health\"";
 const BALANCE: &str = "a way to balance such as \"round_robin\"";
 const SERVER: &str = "a server such as \"127.0.0.1:9000\"";
@@ -38,6 +42,8 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
     let read_timeout = section.or("read_timeout", Duration::from_secs(300), |item| item.duration_or_zero());
     let retries = section.or("retries", 1, |item| item.integer(0..=MAX_RETRIES));
     let max_connections = section.or("max_connections", 0, |item| item.integer(0..=1_000_000));
+    let max_pending_connects =
+        section.or("max_pending_connects", DEFAULT_PENDING_CONNECTS, |item| item.integer(0..=1_000_000));
     let health = section.optional("health", |item| health(name, &item));
     let outlier = section.optional("outlier", |item| outlier(name, &item));
     section.finish();
@@ -51,10 +57,16 @@ fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
         response_timeout: response_timeout?,
         read_timeout: Some(read_timeout?).filter(|timeout| !timeout.is_zero()),
         retries: u32::try_from(retries?).unwrap_or(1),
-        max_connections: usize::try_from(max_connections?).ok().filter(|&max| max > 0),
+        max_connections: bound(max_connections?),
+        max_pending_connects: bound(max_pending_connects?),
         health: health?,
         outlier: outlier?,
     })
+}
+
+/// A bound, where zero is none.
+fn bound(most: u64) -> Option<usize> {
+    usize::try_from(most).ok().filter(|&most| most > 0)
 }
 
 /// `[upstreams.NAME.health]`
