@@ -82,6 +82,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How long a client may take to send a whole request head.
     pub header_timeout: Duration,
+    /// A tunnel, such as a WebSocket, through which nothing goes for so long is closed.
+    pub tunnel_timeout: Duration,
     /// How long a connection may stay open between requests.
     pub idle_timeout: Duration,
     /// The largest request head, in bytes.

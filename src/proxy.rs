@@ -67,6 +67,8 @@ impl Proxy {
         }
         forward::add_own_fields(&mut head, ctx)?;
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
+        ctx.status = Some(head.status);
+        ctx.bytes_out = body.len() as u64;
         // A client that takes no answer has left.
         let left = |error: Box<Error>| error.into_down();
         session.write_response_header(Box::new(head), body.is_empty()).await.map_err(left)?;
@@ -85,45 +87,19 @@ impl ProxyHttp for Proxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(self.gateway.live())
+        Context::new(self.gateway.clone())
     }
 
     /// Compression is in the chain unless it is left out.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    /// The connection loop hands the connection over this way, also with its first request.
-    fn on_connection_reuse(
-        &self,
-        _session: &mut Session,
-        ctx: &mut Context,
-        handed_over: Box<dyn std::any::Any + Send + Sync>,
-    ) {
-        if let Ok(connection) = handed_over.downcast::<Arc<Connection>>() {
-            ctx.started = connection.head_at();
-            ctx.connection = Some(*connection);
-        }
-    }
-
-    fn persist_connection_context(
-        &self,
-        _session: &Session,
-        ctx: &Context,
-    ) -> Option<Box<dyn std::any::Any + Send + Sync>> {
-        let connection = ctx.connection.clone()?;
-        Some(Box::new(connection))
-    }
-
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        // A stream of HTTP/2 hands its connection over in the request.
-        if let Some(connection) = session.req_header_mut().extensions_mut().remove::<Arc<Connection>>() {
-            ctx.started = connection.head_at();
-            ctx.connection = Some(connection);
-        }
-        // The connection keeps the deadlines, and says how long it may stay open.
-        session.set_read_timeout(None);
-        if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
-            session.set_keepalive(None);
-        }
+        // Whoever reads requests hands the connection over in them. Without it nobody knows who asks, and nothing goes on.
+        let connection = session.req_header_mut().extensions_mut().remove::<Arc<Connection>>();
+        let Some(connection) = connection else {
+            return Err(Error::explain(ErrorType::InternalError, "a request without a connection"));
+        };
+        ctx.begin(session.req_header(), connection);
         match admission::admit(session.req_header(), ctx.started, ctx) {
             Ok(()) => Ok(false),
             Err(reply) => {
@@ -167,7 +143,7 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Context,
     ) -> Result<()> {
         // Pingora begins with the body when the head is sent, also where there is none.
@@ -175,6 +151,12 @@ impl ProxyHttp for Proxy {
             attempt.head_sent = true;
         }
         let Some(piece) = body else { return Ok(()) };
+        if end_of_stream && piece.is_empty() {
+            // The end is sent by itself. An empty piece before it would be sent as a last chunk of its own, and what follows
+            // would be read as the next request of whoever has the connection then.
+            *body = None;
+            return Ok(());
+        }
         ctx.body_bytes += piece.len() as u64;
         let route = self.route(ctx)?;
         if ctx.body_bytes > route.max_body_size && !ctx.connection.as_ref().is_some_and(|c| c.is_tunnel()) {
@@ -200,10 +182,10 @@ impl ProxyHttp for Proxy {
         }
         self.note_answer(response, ctx);
         if let Some(connection) = &ctx.connection {
-            connection.set_deadline(ctx.deadline);
-            if response.status == StatusCode::SWITCHING_PROTOCOLS && session.is_upgrade_req() {
-                connection.become_tunnel();
-            } else if let Some(attempt) = &ctx.attempt {
+            // A tunnel has no deadline: it is the stream's to notice when nothing goes through it.
+            let is_tunnel = response.status == StatusCode::SWITCHING_PROTOCOLS;
+            connection.set_deadline(ctx.deadline.filter(|_| !is_tunnel));
+            if let (Some(attempt), false) = (&ctx.attempt, is_tunnel) {
                 connection.set_silence(ctx.live.upstreams[attempt.upstream].read_timeout());
             }
         }
@@ -219,10 +201,8 @@ impl ProxyHttp for Proxy {
         if is_interim(response.status) {
             return Ok(());
         }
-        if ctx.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
-            session.set_keepalive(None);
-        }
         self.settle(response, ctx);
+        ctx.status = Some(response.status);
         forward::response(session.req_header(), response, ctx)
     }
 
@@ -236,6 +216,7 @@ impl ProxyHttp for Proxy {
         if let Some(encoder) = &mut ctx.encoder {
             compress::body(encoder, body, end_of_stream)?;
         }
+        ctx.bytes_out += body.as_ref().map_or(0, |piece| piece.len() as u64);
         Ok(None)
     }
 
@@ -284,17 +265,19 @@ impl ProxyHttp for Proxy {
             warn!("a request failed inside the gateway: {}", reason(error));
         }
         let failed = |error_code| FailToProxy { error_code, can_reuse_downstream: false };
-        if session.response_written().is_some_and(|response| !response.status.is_informational()) {
-            // Half an answer is out: all that is left is to break off.
+        if session.response_written().is_some_and(|response| !is_interim(response.status)) {
+            // Half an answer is out, or a tunnel is open: all that is left is to break off. Nothing of ours is written ever again.
             return failed(0);
         }
         let Some(reply) = ctx.reply.take().or_else(|| reply::for_error(error, body_done)) else {
             return failed(0);
         };
-        // Pingora does not use a connection again after this, so the client is to know.
-        session.set_keepalive(None);
         if let Some(connection) = &ctx.connection {
             connection.set_deadline(None);
+            if *error.esource() == ErrorSource::Downstream {
+                // Nobody knows what else such a client sends.
+                connection.close_after_this();
+            }
         }
         match self.send(session, &reply, ctx).await {
             Ok(()) => failed(reply.status().as_u16()),
@@ -303,23 +286,8 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        let took = self.gateway.clock.now().since(ctx.started);
-        let metrics = ctx.live.traffic.route(ctx.route);
-        // A client that left before it was answered is counted as in nginx' log.
-        let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        let status = session.response_written().map_or(left, |response| response.status);
-        metrics.requests.count(&session.req_header().method, status);
-        metrics.outcomes.count(status, ctx.tally.reports());
-        self.gateway.metrics.count_protocol(session.req_header().version);
-        metrics.duration.observe(took.as_secs_f64());
-        ctx.running = None;
-        ctx.live.limiter.close(&mut ctx.tally, || self.gateway.clock.now());
-        if let Some(log) = &ctx.live.outputs.access_log {
-            log.write(&entry::of(session, error, ctx, status, took));
-        }
-        if let (Some(tracer), Some(trace)) = (&ctx.live.outputs.tracer, ctx.trace) {
-            tracer.record(trace, || span::of(session, ctx, status, took));
-        }
+        ctx.bytes_out = session.body_bytes_sent() as u64;
+        ctx.tell(error.map(reason));
     }
 
     /// Failures are logged where they are understood, at a bounded rate, and in the access log.

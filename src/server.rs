@@ -6,12 +6,15 @@
 //! a connection stays on one core; connections are dealt out in turn.
 
 mod connection;
+mod date;
 mod deadline;
 mod doorman;
+mod exchange;
 mod files;
 mod framing;
 mod handover;
 mod head;
+mod http1;
 mod http2;
 mod linger;
 mod listener;
@@ -20,10 +23,12 @@ mod ports;
 mod proxy_protocol;
 mod quiet;
 mod reload;
+mod retry_buffer;
 mod snapshot;
 mod socket;
 mod stream;
 mod tables;
+mod tcp;
 mod tls;
 mod workers;
 

@@ -195,3 +195,14 @@ impl Proxy {
         again
     }
 }
+
+impl Context {
+    /// Notes that the upstream took nothing of the request in time.
+    pub(super) fn give_up(&mut self) {
+        let (Some(attempt), None) = (&mut self.attempt, self.upstream_error) else { return };
+        let kind = UpstreamError::ResponseTimeout;
+        self.upstream_error = Some(kind);
+        self.live.traffic.count_upstream_error(attempt.upstream, kind);
+        self.live.upstreams[attempt.upstream].note_failure(&mut attempt.server, self.gateway.clock.now());
+    }
+}

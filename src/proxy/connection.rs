@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -29,6 +29,25 @@ pub struct Connection {
     tunnel: AtomicBool,
     /// It has carried as many requests as it may.
     spent: AtomicBool,
+    /// The client of the current request wants it to stay open.
+    keep_alive_wanted: AtomicBool,
+    /// The answer says that it stays open.
+    keep_alive: AtomicBool,
+    /// The answer has begun.
+    begun: AtomicBool,
+    /// The answer is out, all of it.
+    answered: AtomicBool,
+    /// Why the exchange was ended from outside: an [`Ending`], or zero.
+    ending: AtomicU8,
+}
+
+/// Why an exchange was ended by whoever watched it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The client has left.
+    Left = 1,
+    /// The deadline has passed while the upstream took nothing of the request.
+    Late = 2,
 }
 
 impl Connection {
@@ -44,6 +63,11 @@ impl Connection {
             silent: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
             spent: AtomicBool::new(false),
+            keep_alive_wanted: AtomicBool::new(false),
+            keep_alive: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            ending: AtomicU8::new(0),
         }
     }
 
@@ -102,13 +126,68 @@ impl Connection {
         self.silent.load(Ordering::Relaxed)
     }
 
-    /// The connection has been handed to another protocol: nothing on it is a request any more.
+    /// The connection has been handed to another protocol: nothing on it is a request any more, and no deadline of one holds.
     pub fn become_tunnel(&self) {
         self.tunnel.store(true, Ordering::Relaxed);
+        self.set_deadline(None);
+        self.set_silence(None);
     }
 
     /// Whether it has been handed to another protocol.
     pub fn is_tunnel(&self) -> bool {
         self.tunnel.load(Ordering::Relaxed)
+    }
+
+    /// An exchange begins, and its client wants the connection to stay open after it, or not.
+    pub fn begin_exchange(&self, keep_alive_wanted: bool) {
+        self.keep_alive_wanted.store(keep_alive_wanted, Ordering::Relaxed);
+        self.keep_alive.store(false, Ordering::Relaxed);
+        self.begun.store(false, Ordering::Relaxed);
+        self.answered.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the client wants it to stay open.
+    pub fn wants_keep_alive(&self) -> bool {
+        self.keep_alive_wanted.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the answer has begun, and whether the client is told that the connection stays open.
+    pub fn begin_answer(&self, keep_alive: bool) {
+        self.begun.store(true, Ordering::Relaxed);
+        self.keep_alive.store(keep_alive, Ordering::Relaxed);
+    }
+
+    /// Whether the answer has begun.
+    pub fn has_begun_answer(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// The connection closes after this exchange, whatever the client was told.
+    pub fn forbid_keep_alive(&self) {
+        self.keep_alive.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes that the answer is out.
+    pub fn note_answered(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another request may follow: the answer is out, and said so.
+    pub fn may_go_on(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) && self.keep_alive.load(Ordering::Relaxed)
+    }
+
+    /// The exchange is being ended from outside.
+    pub fn set_ending(&self, ending: Ending) {
+        self.ending.store(ending as u8, Ordering::Relaxed);
+    }
+
+    /// Why the exchange was ended from outside, if it was.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.ending.load(Ordering::Relaxed) {
+            1 => Some(Ending::Left),
+            2 => Some(Ending::Late),
+            _ => None,
+        }
     }
 }

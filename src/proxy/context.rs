@@ -1,30 +1,41 @@
-//! What one request carries from phase to phase.
+//! What one request carries from phase to phase, and that it is told of however it ends.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use pingora::http::RequestHeader;
 
-use super::connection::Connection;
+use super::connection::{Connection, Ending};
 use super::reply::Reply;
 use super::retry::Tries;
+use super::{entry, span};
 use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::compression::Encoder;
-use crate::gateway::Current;
+use crate::gateway::{Current, Gateway};
 use crate::limit::Tally;
 use crate::limit::key::Fingerprint;
 use crate::metrics::{Running, UpstreamError};
 use crate::route::Captures;
-use crate::trace::Trace;
+use crate::trace::{Trace, TraceContext};
 use crate::upstream::Hold;
 
 /// What is known of a request so far.
 pub struct Context {
+    /// The gateway that it came to.
+    pub(super) gateway: Arc<Gateway>,
     /// The configuration that was in force when it came: it goes by that to its end.
     pub(super) live: Current,
-    /// The client's connection.
+    /// The client's connection. A request without one is refused.
     pub(super) connection: Option<Arc<Connection>>,
+    /// What was asked.
+    pub(super) asked: Option<Asked>,
+    /// The status of the answer, once it has begun.
+    pub(super) status: Option<StatusCode>,
+    /// The bytes of the answer's body so far.
+    pub(super) bytes_out: u64,
     /// When its head was whole.
     pub(super) started: Timestamp,
     /// Names it in logs, here and upstream.
@@ -67,10 +78,14 @@ pub struct Context {
 
 impl Context {
     /// Nothing is known of a request but what it goes by.
-    pub(super) fn new(live: Current) -> Self {
+    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
         Self {
-            live,
+            live: gateway.live(),
+            gateway,
             connection: None,
+            asked: None,
+            status: None,
+            bytes_out: 0,
             started: Timestamp::default(),
             request_id: None,
             client: None,
@@ -93,10 +108,123 @@ impl Context {
         }
     }
 
+    /// Notes what is asked, and on which connection.
+    pub(super) fn begin(&mut self, request: &RequestHeader, connection: Arc<Connection>) {
+        self.started = connection.head_at();
+        self.connection = Some(connection);
+        self.asked = Some(Asked::new(request));
+    }
+
     /// Whether the whole exchange should be over by now.
     pub(super) fn is_over(&self, now: Timestamp) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
+
+    /// Tells of the request in the metrics, the access log and the trace, and gives back what it holds of the limits. It is over.
+    pub(super) fn tell(&mut self, error: Option<String>) {
+        let Some(asked) = self.asked.take() else { return };
+        let took = self.gateway.clock.now().since(self.started);
+        // A client that left before it was answered is counted as in nginx' log.
+        let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = self.status.unwrap_or(left);
+        let metrics = self.live.traffic.route(self.route);
+        metrics.requests.count(&asked.method, status);
+        metrics.outcomes.count(status, self.tally.reports());
+        self.gateway.metrics.count_protocol(asked.version);
+        metrics.duration.observe(took.as_secs_f64());
+        self.running = None;
+        let clock = &self.gateway.clock;
+        self.live.limiter.close(&mut self.tally, || clock.now());
+        if let Some(log) = &self.live.outputs.access_log {
+            log.write(&entry::of(&asked, self, status, took, error));
+        }
+        if let (Some(tracer), Some(trace)) = (&self.live.outputs.tracer, self.trace) {
+            tracer.record(trace, || span::of(&asked, self, status, took));
+        }
+    }
+}
+
+impl Drop for Context {
+    /// An exchange that Pingora has not brought to its end was ended from outside, or by a panic.
+    fn drop(&mut self) {
+        if self.asked.is_none() {
+            return;
+        }
+        let error = match self.connection.as_ref().and_then(|connection| connection.ending()) {
+            Some(Ending::Left) => "the client has left",
+            Some(Ending::Late) => {
+                self.give_up();
+                self.status.get_or_insert(StatusCode::GATEWAY_TIMEOUT);
+                "the upstream took nothing of the request in time"
+            }
+            None if std::thread::panicking() => {
+                self.status.get_or_insert(StatusCode::INTERNAL_SERVER_ERROR);
+                "the gateway failed on this request"
+            }
+            None => "the connection has ended",
+        };
+        self.tell(Some(error.to_owned()));
+    }
+}
+
+/// What a request says of itself, as far as it is told of when it is over.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    pub(super) target: Uri,
+    host: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+    /// The trace that it names.
+    pub(super) trace_id: Option<u128>,
+}
+
+impl Asked {
+    fn new(request: &RequestHeader) -> Self {
+        let field = |name: HeaderName| request.headers.get(name).cloned();
+        Self {
+            method: request.method.clone(),
+            version: request.version,
+            target: request.uri.clone(),
+            host: field(header::HOST),
+            referer: field(header::REFERER),
+            user_agent: field(header::USER_AGENT),
+            trace_id: TraceContext::of(&request.headers).map(|trace| trace.trace_id),
+        }
+    }
+
+    /// The host that was asked for; empty if none was.
+    pub(super) fn host(&self) -> Cow<'_, str> {
+        text(self.host.as_ref())
+    }
+
+    /// Where the client comes from, as it says; empty if it does not.
+    pub(super) fn referer(&self) -> Cow<'_, str> {
+        text(self.referer.as_ref())
+    }
+
+    /// What the client calls itself; empty if it does not.
+    pub(super) fn user_agent(&self) -> Cow<'_, str> {
+        text(self.user_agent.as_ref())
+    }
+
+    /// Path and query.
+    pub(super) fn path_and_query(&self) -> &str {
+        self.target.path_and_query().map_or("", |target| target.as_str())
+    }
+
+    /// The name and version of the protocol.
+    pub(super) fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        }
+    }
+}
+
+fn text(field: Option<&HeaderValue>) -> Cow<'_, str> {
+    field.map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
 }
 
 /// An attempt to have a request answered upstream.

@@ -67,6 +67,11 @@ impl Reply {
             .with("Retry-After", HeaderValue::from(retry_after(wait)))
     }
 
+    /// The answer to a request whose upstream did nothing until it was too late.
+    pub(crate) fn late() -> Self {
+        Self::problem(StatusCode::GATEWAY_TIMEOUT, UPSTREAM_TOO_SLOW)
+    }
+
     /// The answer to a request that was refused by these limits.
     pub(super) fn refused(status: StatusCode, wait: Duration, violated: Vec<String>) -> Self {
         let seconds = retry_after(wait);
@@ -202,7 +207,7 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
                 (StatusCode::GATEWAY_TIMEOUT, "the upstream took no connection in time")
             }
             UpstreamError::ResponseTimeout | UpstreamError::ReadTimeout | UpstreamError::Timeout => {
-                (StatusCode::GATEWAY_TIMEOUT, "the upstream did not answer in time")
+                (StatusCode::GATEWAY_TIMEOUT, UPSTREAM_TOO_SLOW)
             }
             UpstreamError::Tls => {
                 (StatusCode::BAD_GATEWAY, "no secure connection to the upstream could be made")
@@ -217,7 +222,7 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
         },
         // The connection's deadline: whoever had to send something is late.
         (ErrorSource::Downstream, _) if io == Some(io::ErrorKind::TimedOut) && request_body_done => {
-            (StatusCode::GATEWAY_TIMEOUT, "the upstream did not answer in time")
+            (StatusCode::GATEWAY_TIMEOUT, UPSTREAM_TOO_SLOW)
         }
         (ErrorSource::Downstream, ErrorType::ReadTimedout) => (StatusCode::REQUEST_TIMEOUT, BODY_TOO_SLOW),
         (ErrorSource::Downstream, _) if io == Some(io::ErrorKind::TimedOut) => {
@@ -242,6 +247,7 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
     Some(Reply::problem(status, detail))
 }
 
+const UPSTREAM_TOO_SLOW: &str = "the upstream did not answer in time";
 const BODY_TOO_SLOW: &str = "the request body did not arrive in time";
 
 /// Whether the connection's deadline ended the exchange while the upstream was to answer.

@@ -3,37 +3,28 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use http::{StatusCode, Version, header};
-use pingora_proxy::Session;
+use http::{StatusCode, Version};
 
-use super::admission::split_query;
-use super::context::Context;
-use super::entry::text;
+use super::context::{Asked, Context};
 use crate::clock::wall_clock;
 use crate::limit::fields;
 use crate::metrics::UpstreamError;
-use crate::trace::{Answered, Asked};
+use crate::trace::{self, Answered};
 
 /// What the spans of a request that has ended tell of it.
-pub(super) fn of<'a>(
-    session: &'a Session,
-    ctx: &'a Context,
-    status: StatusCode,
-    took: Duration,
-) -> Answered<'a> {
-    let request = session.req_header();
+pub(super) fn of<'a>(asked: &'a Asked, ctx: &'a Context, status: StatusCode, took: Duration) -> Answered<'a> {
     let route = ctx.route.map(|route| &ctx.live.config.routes[route]);
     Answered {
         ended: wall_clock(),
         took,
-        method: &request.method,
+        method: &asked.method,
         scheme: ctx
             .connection
             .as_ref()
             .map_or("http", |connection| if connection.tls { "https" } else { "http" }),
-        host: text(request, header::HOST),
-        path: String::from_utf8_lossy(split_query(request.raw_path()).0),
-        version: match request.version {
+        host: asked.host(),
+        path: asked.target.path().into(),
+        version: match asked.version {
             Version::HTTP_10 => "1.0",
             Version::HTTP_2 => "2",
             _ => "1.1",
@@ -41,10 +32,10 @@ pub(super) fn of<'a>(
         route: route.map(|route| (route.name.as_str(), route.path.to_string())),
         status,
         client: ctx.client.as_ref().map_or(&"", |client| client as &dyn Display),
-        user_agent: text(request, header::USER_AGENT),
+        user_agent: asked.user_agent(),
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
         refused_by: fields::violated(&ctx.live.limiter, ctx.tally.reports()).collect(),
-        asked: ctx.attempt.as_ref().map(|attempt| Asked {
+        asked: ctx.attempt.as_ref().map(|attempt| trace::Asked {
             upstream: ctx.live.upstreams[attempt.upstream].name(),
             server: attempt.server.address,
             after: attempt.started.since(ctx.started),

@@ -1,8 +1,8 @@
 //! A client's connection, from accepting to closing: one request after the other.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, Method, StatusCode};
 use pingora::apps::HttpServerApp as _;
@@ -12,17 +12,19 @@ use pingora_proxy::HttpProxy;
 use tokio::net::TcpStream;
 
 use super::doorman::Doorman;
+use super::exchange::watch;
 use super::socket::Socket;
-use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest};
+use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest, Shared, lock};
+use super::tcp::Tcp;
 use super::tls::Acceptor;
-use super::until_draining;
+use super::{date, http1, until_draining};
 use crate::access_log::Entry;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
 use crate::metrics::{ListenerMetrics, Running};
 use crate::proxy::Proxy;
 use crate::proxy::admission::new_request_id;
-use crate::proxy::connection::Connection;
+use crate::proxy::connection::{Connection, Ending};
 use crate::proxy::reply::Reply;
 
 /// What serving the connections of a listener takes.
@@ -59,6 +61,7 @@ impl Serving {
         } else {
             (peer, None)
         };
+        let socket = Tcp::new(socket);
         let socket = match &self.tls {
             Some(acceptor) => match acceptor.accept(socket, peer, self).await {
                 Some(stream) => Socket::Tls(Box::new(stream)),
@@ -73,25 +76,39 @@ impl Serving {
             idle_timeout: server.idle_timeout,
             header_timeout: server.header_timeout,
             max_size: server.max_header_size,
+            tunnel_timeout: server.tunnel_timeout,
         };
         let clock = self.gateway.clock.clone();
         let negotiated_http2 = socket.negotiated_http2();
-        let mut stream = Box::new(ClientStream::new(socket, connection.clone(), clock, limits));
+        let stream = ClientStream::new(socket, connection.clone(), clock, limits);
         if negotiated_http2 == Some(true) {
             connection.set_deadline(Some(self.gateway.clock.now().after(limits.header_timeout)));
             return self.serve_http2(stream, &connection).await;
         }
+        self.serve_http1(stream, &connection, server.max_requests_per_connection).await;
+    }
+
+    /// Serves one request after the other until the connection closes, or HTTP/2 begins on it.
+    async fn serve_http1(
+        self: &Arc<Self>,
+        stream: ClientStream,
+        connection: &Arc<Connection>,
+        mut left: Option<u64>,
+    ) {
         let mut http2_may_begin = self.tls.is_none();
-        let mut left = server.max_requests_per_connection;
         let drained = until_draining(self.draining.clone());
         tokio::pin!(drained);
         let mut heeds_drain = true;
-        loop {
+        let mut shared = Arc::new(Mutex::new(stream));
+        // Between two exchanges nobody else holds it.
+        while let Some(stream) = Arc::get_mut(&mut shared) {
+            let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let is_idle = stream.is_idle();
             let head = tokio::select! {
                 biased;
                 head = stream.next_head(http2_may_begin) => head,
                 // Nothing is lost with a connection between requests.
-                () = &mut drained, if heeds_drain && stream.is_idle() => {
+                () = &mut drained, if heeds_drain && is_idle => {
                     if !self.patient.load(Ordering::Acquire) {
                         return;
                     }
@@ -99,36 +116,60 @@ impl Serving {
                     continue;
                 }
             };
-            let head = match head {
-                Ok(Beginning::Head(head)) => head,
-                Ok(Beginning::Http2) => return self.serve_http2(stream, &connection).await,
-                Err(NoRequest::Gone) => return,
-                Err(no_request) => return self.refuse(*stream, &connection, no_request).await,
+            let refused = |no_request| self.refuse(connection, no_request);
+            let exchange = match head {
+                Ok(Beginning::Head(head)) => {
+                    if let Some(left) = &mut left {
+                        *left -= 1;
+                        if *left == 0 {
+                            connection.close_after_this();
+                        }
+                    }
+                    http1::begin(&shared, connection, head).map_err(NoRequest::Refused)
+                }
+                Ok(Beginning::Http2) => {
+                    let Some(stream) = alone(shared) else { return };
+                    return self.serve_http2(stream, connection).await;
+                }
+                Err(no_request) => Err(no_request),
             };
             http2_may_begin = false;
-            if let Some(left) = &mut left {
-                *left -= 1;
-                if *left == 0 {
-                    connection.close_after_this();
+            let exchange = match exchange {
+                Ok(exchange) => exchange,
+                Err(no_request) => {
+                    if let (Some(answer), Some(stream)) = (refused(no_request), alone(shared)) {
+                        stream.answer_and_close(&answer).await;
+                    }
+                    return;
                 }
-            }
-            let mut session = ServerSession::new_http1(stream);
-            session.set_pipelined_prefix(head);
-            session.set_connection_user_context(Some(Box::new(connection.clone())));
-            let Some(reused) = self.proxy.process_new_http(session, &self.draining).await else { return };
-            let (returned, _) = reused.consume();
-            stream = match returned.into_any().downcast::<ClientStream>() {
-                Ok(stream) => stream,
-                // It is the very stream that was handed in.
-                Err(_) => return,
             };
+            let session = ServerSession::new_custom(Box::new(exchange));
+            let exchange = self.proxy.process_new_http(session, &self.draining);
+            let ending = watch(exchange, connection, |cx| lock(&shared).poll_end(cx)).await;
+            let Some(stream) = Arc::get_mut(&mut shared) else { return };
+            let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+            match ending {
+                None if connection.may_go_on() && (stream.is_body_done() || stream.drain_body().await) => {}
+                None => break,
+                Some(Ending::Late) if !connection.has_begun_answer() => {
+                    let answer = self.text_of(&Reply::late(), &new_request_id());
+                    if let Some(stream) = alone(shared) {
+                        stream.answer_and_close(&answer).await;
+                    }
+                    return;
+                }
+                Some(_) => return,
+            }
+        }
+        if let Some(stream) = alone(shared) {
+            stream.close().await;
         }
     }
 
-    /// Answers a head that is not passed on, and closes.
-    async fn refuse(&self, stream: ClientStream, connection: &Connection, no_request: NoRequest) {
+    /// Counts and logs a head that is not passed on: the answer to it, if there is anybody to answer.
+    fn refuse(&self, connection: &Connection, no_request: NoRequest) -> Option<Vec<u8>> {
         let reply = match no_request {
-            NoRequest::Gone => return,
+            NoRequest::Gone => return None,
             NoRequest::TimedOut => {
                 Reply::problem(StatusCode::REQUEST_TIMEOUT, "the request head did not arrive in time")
             }
@@ -136,12 +177,14 @@ impl Serving {
         };
         let request_id = new_request_id();
         self.log(connection, &reply, &request_id);
-        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&wall_clock());
-        let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
-        let mut fields = vec![("X-Request-Id", request_id.clone())];
-        fields.extend(date.map(|date| ("Date", date)));
+        Some(self.text_of(&reply, &request_id))
+    }
+
+    /// An answer after which the connection closes, as HTTP/1.
+    fn text_of(&self, reply: &Reply, request_id: &HeaderValue) -> Vec<u8> {
+        let mut fields = vec![("X-Request-Id", request_id.clone()), ("Date", date::now())];
         fields.extend(self.gateway.live().config.server.server_header.clone().map(|name| ("Server", name)));
-        stream.answer_and_close(&reply.to_http1(&fields, &request_id)).await;
+        reply.to_http1(&fields, request_id)
     }
 
     /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
@@ -159,4 +202,9 @@ impl Serving {
             });
         }
     }
+}
+
+/// A connection that nobody else holds.
+fn alone(shared: Shared) -> Option<ClientStream> {
+    Some(Arc::into_inner(shared)?.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -1,6 +1,6 @@
 //! Where the body of an HTTP/1 request ends, followed as its bytes go by.
 //!
-//! The connection must not hand the proxy a byte of the next request, so it follows the body's framing itself.
+//! The proxy gets the data of a body, without its framing and without a byte of the next request.
 //! Chunked framing is taken strictly (RFC 9112, section 7.1, without extensions): what another parser might
 //! read differently ends the request.
 
@@ -13,6 +13,8 @@ pub(super) enum Framing {
     Chunked(Chunks),
     /// The connection belongs to another protocol: everything is to come.
     Tunnel,
+    /// Nobody knows where the body ends.
+    Malformed,
 }
 
 /// What goes wrong in chunked framing.
@@ -66,41 +68,46 @@ impl Framing {
         match self {
             Self::Length(left) => *left == 0,
             Self::Chunked(chunks) => chunks.state == State::Done,
-            Self::Tunnel => false,
+            Self::Tunnel | Self::Malformed => false,
         }
     }
 
-    /// Follows the framing through `bytes`: how many of them belong to this request.
-    pub(super) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        match self {
-            Self::Tunnel => Ok(bytes.len()),
+    /// Takes the body's next bytes: how many at the beginning only frame it, and how many after them are data. What follows
+    /// is still to be taken, or belongs to the next request. After an error there is no taking any more.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, usize), Malformed> {
+        let taken = match self {
+            Self::Tunnel => Ok((0, bytes.len())),
             Self::Length(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= taken as u64;
-                Ok(taken)
+                Ok((0, taken))
             }
-            Self::Chunked(chunks) => chunks.advance(bytes),
+            Self::Chunked(chunks) => chunks.take(bytes),
+            Self::Malformed => Err(Malformed),
+        };
+        if taken.is_err() {
+            *self = Self::Malformed;
         }
+        taken
     }
 }
 
 impl Chunks {
-    fn advance(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(usize, usize), Malformed> {
         let mut at = 0;
         while at < bytes.len() && self.state != State::Done {
             if self.state == State::Data {
                 let taken = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len() - at);
                 self.left -= taken as u64;
-                at += taken;
                 if self.left == 0 {
                     self.state = State::DataCarriageReturn;
                 }
-            } else {
-                self.state = self.step(bytes[at])?;
-                at += 1;
+                return Ok((at, taken));
             }
+            self.state = self.step(bytes[at])?;
+            at += 1;
         }
-        Ok(at)
+        Ok((at, 0))
     }
 
     /// The state after one byte that is not chunk data.
@@ -137,20 +144,33 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Takes the body from `bytes` to its end or theirs: how many belong to it, and its data.
+    fn read(framing: &mut Framing, bytes: &[u8]) -> Result<(usize, Vec<u8>), Malformed> {
+        let (mut at, mut body) = (0, Vec::new());
+        loop {
+            let (skipped, data) = framing.take(&bytes[at..])?;
+            body.extend_from_slice(&bytes[at + skipped..at + skipped + data]);
+            at += skipped + data;
+            if data == 0 {
+                return Ok((at, body));
+            }
+        }
+    }
+
     #[test]
     fn a_length_ends_after_that_many_bytes() {
         let mut framing = Framing::length(5);
-        assert_eq!(framing.advance(b"abc"), Ok(3));
+        assert_eq!(framing.take(b"abc"), Ok((0, 3)));
         assert!(!framing.is_done());
-        assert_eq!(framing.advance(b"defg"), Ok(2));
+        assert_eq!(framing.take(b"defg"), Ok((0, 2)));
         assert!(framing.is_done());
-        assert_eq!(framing.advance(b"x"), Ok(0));
+        assert_eq!(framing.take(b"x"), Ok((0, 0)));
     }
 
     #[test]
     fn a_tunnel_has_no_end() {
         let mut framing = Framing::Tunnel;
-        assert_eq!(framing.advance(b"abc"), Ok(3));
+        assert_eq!(framing.take(b"abc"), Ok((0, 3)));
         assert!(!framing.is_done());
     }
 
@@ -160,9 +180,10 @@ mod tests {
         let text = [&body[..], b"GET / HTTP/1.1\r\n"].concat();
         for cut in 0..text.len() {
             let mut framing = Framing::chunked();
-            let first = framing.advance(&text[..cut]).unwrap();
-            let second = framing.advance(&text[first..]).unwrap();
+            let (first, data) = read(&mut framing, &text[..cut]).unwrap();
+            let (second, rest) = read(&mut framing, &text[first..]).unwrap();
             assert_eq!(first + second, body.len());
+            assert_eq!([data, rest].concat(), b"Wiki0123456789");
             assert!(framing.is_done());
         }
     }
@@ -184,16 +205,19 @@ mod tests {
             "0\r\n\r\r",
             "1000000000000000\r\n",
         ] {
-            assert_eq!(Framing::chunked().advance(text.as_bytes()), Err(Malformed), "{text:?}");
+            assert_eq!(read(&mut Framing::chunked(), text.as_bytes()), Err(Malformed), "{text:?}");
         }
+        let mut framing = Framing::chunked();
+        assert_eq!(framing.take(b"x"), Err(Malformed));
+        assert_eq!((framing.take(b"1\r\na\r\n"), framing.is_done()), (Err(Malformed), false));
         let endless = format!("0\r\n{}", "X: 1\r\n".repeat(4000));
-        assert_eq!(Framing::chunked().advance(endless.as_bytes()), Err(Malformed));
+        assert_eq!(read(&mut Framing::chunked(), endless.as_bytes()), Err(Malformed));
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic_and_no_more_is_taken_than_given(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(taken) = Framing::chunked().advance(&bytes) {
+            if let Ok((taken, _)) = read(&mut Framing::chunked(), &bytes) {
                 prop_assert!(taken <= bytes.len());
             }
         }

@@ -1,166 +1,232 @@
 //! A client's connection over which HTTP/2 is spoken: many requests at a time.
 //!
-//! Frames, flow control and header compression are the h2 crate's, by way of Pingora's session; which bounds hold is
-//! decided here. Each stream is a task of its own on the worker of its connection, and goes through the proxy as an
-//! HTTP/1 request does.
+//! Frames, flow control and header compression are the h2 crate's; which bounds hold is decided here. Each stream is a task of
+//! its own on the worker of its connection, and goes through the proxy as an HTTP/1 request does. It ends when its client takes
+//! the request back, whatever it waits for just then, and when the connection ends.
 
+mod conduct;
 mod request;
 mod stream;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::future::{pending, poll_fn};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use h2::Reason;
-use http::{Method, header};
+use bytes::Bytes;
+use h2::server::{Builder, SendResponse};
+use h2::{Ping, Reason, RecvStream};
+use http::{HeaderValue, Request, header};
 use pingora::apps::HttpServerApp as _;
-use pingora::protocols::Digest;
+use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::custom::server::Session as _;
-use pingora::protocols::http::v2::server::{self, H2Accept, H2Options, HttpSession};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use self::stream::Stream;
+use self::conduct::{Conduct, Misdeed};
+use self::stream::{Http2, Shared, Stream, lock};
 use super::connection::Serving;
-use super::head::Refusal;
+use super::exchange::{Exchange, watch};
 use super::stream::ClientStream;
-use super::until_draining;
+use super::{date, until_draining};
 use crate::proxy::admission::new_request_id;
-use crate::proxy::connection::Connection;
+use crate::proxy::connection::{Connection, Ending};
 use crate::proxy::reply::Reply;
 
-/// Requests that a client may have running on a connection.
+/// Requests that a client may have running on a connection. There are never more tasks than that for one.
 const MAX_STREAMS: u32 = 128;
 
 /// What a client may send of a body before somebody has read it.
-const STREAM_WINDOW: u32 = 128 << 10;
+const STREAM_WINDOW: u32 = 64 << 10;
 
-/// The same of all bodies on a connection.
-const CONNECTION_WINDOW: u32 = 512 << 10;
+/// The same of all bodies on a connection: one that nobody reads is not to hold up the others.
+const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
 
 /// What is kept of an answer that the client has not taken yet.
-const SEND_BUFFER: usize = 64 << 10;
+const SEND_BUFFER: usize = 32 << 10;
 
-/// A client that sends so many malformed requests on a connection is sent away.
+/// A client that sends so many requests on a connection that HTTP/2 itself forbids is sent away.
 const MAX_MALFORMED: usize = 32;
 
-/// A client may take back so many requests on a connection, or half of those that it makes, whatever is more
-/// (CVE-2023-44487).
-const MAX_CANCELLED: u32 = 200;
+/// Streams that were reset and are remembered for a while, since more of them may be on its way. The default of h2 is so small
+/// that a few malformed requests end the connection.
+const RESETS_REMEMBERED: usize = 256;
 
 /// How long a client may take to notice that a connection without requests is being closed.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-fn options(max_header_size: usize) -> H2Options {
-    let mut options = H2Options::new();
+/// How often a client with requests is asked whether it is still there, and how long it may take to say so.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_PATIENCE: Duration = Duration::from_secs(30);
+
+fn options(max_header_size: usize) -> Builder {
+    let mut options = Builder::new();
     options
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(max_header_size).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_reset_streams(RESETS_REMEMBERED)
         .max_local_error_reset_streams(Some(MAX_MALFORMED));
     options
 }
 
+/// A request as the h2 crate gives it, with the way to answer it.
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
+
 impl Serving {
     /// Serves a connection until it closes. Its deadline is that of the preface.
-    pub(super) async fn serve_http2(
-        self: &Arc<Self>,
-        mut stream: Box<ClientStream>,
-        connection: &Arc<Connection>,
-    ) {
+    pub(super) async fn serve_http2(self: &Arc<Self>, stream: ClientStream, connection: &Arc<Connection>) {
         let live = self.gateway.live();
         let config = &live.config.server;
         let clock = &self.gateway.clock;
-        stream.become_http2();
-        let Ok(mut http2) = server::handshake(stream, Some(options(config.max_header_size))).await else {
+        let Ok(mut http2) = options(config.max_header_size).handshake::<_, Bytes>(stream).await else {
             return;
         };
         connection.set_deadline(None);
-        let digest = Arc::new(Digest::default());
+        let mut pings = http2.ping_pong();
         let mut running = JoinSet::new();
-        let cancelled = Arc::new(AtomicU32::new(0));
-        let (mut accepted, mut malformed, mut closing) = (0_u32, 0, false);
+        let mut conduct = Conduct::default();
+        let (mut accepted, mut closing) = (0_u64, false);
         let drained = until_draining(self.draining.clone());
         tokio::pin!(drained);
+        let alive = async {
+            // Only one asks for it.
+            match &mut pings {
+                Some(pings) => until_silent(pings).await,
+                None => pending().await,
+            }
+        };
+        tokio::pin!(alive);
         loop {
             if closing {
                 let goodbye = running.is_empty().then(|| clock.now().after(GOODBYE));
                 connection.set_deadline(goodbye);
             }
+            let (is_idle, may_come) = (running.is_empty(), running.len() < MAX_STREAMS as usize);
             tokio::select! {
                 biased;
                 () = &mut drained, if !closing => {
                     http2.graceful_shutdown();
                     closing = true;
                 }
-                Some(_) = running.join_next() => {}
-                next = HttpSession::from_h2_conn(&mut http2, digest.clone()) => match next {
-                    Ok(Some(H2Accept::Session(session))) => {
-                        accepted = accepted.saturating_add(1);
-                        let connection = Connection::new(connection.peer, connection.tls, self.closing.clone());
-                        connection.set_head_at(clock.now());
-                        let stream = Stream::new(session, Arc::new(connection), clock.clone(), config.idle_timeout, cancelled.clone());
-                        let serving = self.clone();
-                        running.spawn(async move { serving.answer(stream).await });
+                () = &mut alive => break,
+                Some(ended) = running.join_next() => {
+                    if let Ok(Some(misdeed)) = ended {
+                        conduct.note(misdeed, clock.now());
                     }
-                    Ok(Some(H2Accept::Rejected)) => malformed += 1,
+                }
+                next = next_request(&mut http2, may_come) => match next {
+                    Some(request) => {
+                        accepted += 1;
+                        conduct.note_request(clock.now());
+                        self.begin(request, connection, &mut running);
+                    }
                     // The client, or the deadline, has ended it.
-                    Ok(None) | Err(_) => break,
+                    None => break,
                 },
                 // Only who waits here reads the clock.
-                () = async { sleep(config.idle_timeout).await }, if running.is_empty() && !closing => {
+                () = async { sleep(config.idle_timeout).await }, if is_idle && !closing => {
                     http2.abrupt_shutdown(Reason::NO_ERROR);
                     closing = true;
                 }
             }
-            if !closing && config.max_requests_per_connection.is_some_and(|most| u64::from(accepted) >= most)
-            {
+            if !closing && config.max_requests_per_connection.is_some_and(|most| accepted >= most) {
                 // What is on its way by now is answered all the same.
                 http2.graceful_shutdown();
                 closing = true;
             }
-            let cancelled = cancelled.load(Ordering::Relaxed);
-            if malformed > MAX_MALFORMED || (cancelled > MAX_CANCELLED && cancelled > accepted / 2) {
+            if !closing && conduct.is_unbearable() {
                 http2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 closing = true;
             }
         }
         drop(http2);
-        // Whoever is still at work on an answer notices that the connection is gone.
-        while running.join_next().await.is_some() {}
+        // With the connection everything ends that was done for it.
+        running.shutdown().await;
     }
 
-    /// Answers one request.
-    async fn answer(&self, mut stream: Stream) {
-        let refused = request::prepare(stream.request_mut());
-        match refused {
-            Ok(()) => {
-                stream.hand_over_connection();
-                let session = ServerSession::new_custom(Box::new(stream));
-                self.proxy.process_new_http(session, &self.draining).await;
+    /// Begins an exchange.
+    fn begin(
+        self: &Arc<Self>,
+        (request, respond): Accepted,
+        connection: &Connection,
+        running: &mut JoinSet<Option<Misdeed>>,
+    ) {
+        let live = self.gateway.live();
+        let clock = &self.gateway.clock;
+        let connection = Arc::new(Connection::new(connection.peer, connection.tls, self.closing.clone()));
+        connection.set_head_at(clock.now());
+        let (head, body) = request.into_parts();
+        let idle_timeout = live.config.server.idle_timeout;
+        let stream = Stream::new(body, respond, connection.clone(), clock.clone(), idle_timeout);
+        let serving = self.clone();
+        running.spawn(
+            async move { serving.answer(head.into(), Arc::new(Mutex::new(stream)), connection).await },
+        );
+    }
+
+    /// Answers one request. Says what speaks against its client, if anything does.
+    async fn answer(
+        &self,
+        mut request: RequestHeader,
+        stream: Shared,
+        connection: Arc<Connection>,
+    ) -> Option<Misdeed> {
+        let method = request.method.clone();
+        if let Err(refusal) = request::prepare(&mut request) {
+            let reply = Reply::problem(refusal.status, refusal.detail);
+            let request_id = new_request_id();
+            self.log(&connection, &reply, &request_id);
+            self.reply(&stream, &method, &reply, request_id);
+            return Some(Misdeed::Malformed);
+        }
+        request.extensions_mut().insert(connection.clone());
+        let session = ServerSession::new_custom(Box::new(Exchange::new(Http2::new(stream.clone()), request)));
+        let exchange = self.proxy.process_new_http(session, &self.draining);
+        let ending = watch(exchange, &connection, |cx| lock(&stream).poll_end(cx)).await;
+        if ending == Some(Ending::Late) && !lock(&stream).has_answered() {
+            self.reply(&stream, &method, &Reply::late(), new_request_id());
+        }
+        lock(&stream).was_taken_back().then_some(Misdeed::TakenBack)
+    }
+
+    /// Writes an answer of the gateway's own to a request that never became one, or is one no more.
+    fn reply(&self, stream: &Shared, method: &http::Method, reply: &Reply, request_id: HeaderValue) {
+        let write = || -> pingora::Result<()> {
+            let (mut head, body) = reply.build(Some(&request_id))?;
+            head.insert_header("X-Request-Id", request_id)?;
+            head.insert_header(header::DATE, date::now())?;
+            if let Some(name) = &self.gateway.live().config.server.server_header {
+                head.insert_header(header::SERVER, name.clone())?;
             }
-            // A client that is gone needs no answer.
-            Err(refusal) => drop(self.refuse_request(stream, refusal).await),
-        }
+            lock(stream).write_reply(method, &mut head, body)
+        };
+        // A client that is gone needs no answer.
+        let _ = write();
     }
+}
 
-    /// Answers a request that is not passed on.
-    async fn refuse_request(&self, mut stream: Stream, refusal: Refusal) -> pingora::Result<()> {
-        let reply = Reply::problem(refusal.status, refusal.detail);
-        let request_id = new_request_id();
-        self.log(stream.connection(), &reply, &request_id);
-        let (mut head, body) = reply.build(Some(&request_id))?;
-        head.insert_header("X-Request-Id", request_id)?;
-        if let Some(name) = &self.gateway.live().config.server.server_header {
-            head.insert_header(header::SERVER, name.clone())?;
+/// Waits for the next request, or if there may be none just now, for the end of the connection, and does meanwhile what the
+/// connection has to do. `None` if it has ended.
+async fn next_request(
+    http2: &mut h2::server::Connection<ClientStream, Bytes>,
+    may_come: bool,
+) -> Option<Accepted> {
+    if may_come {
+        return http2.accept().await?.ok();
+    }
+    // Whether it ended well or not, it has ended.
+    let _ = poll_fn(|cx| http2.poll_closed(cx)).await;
+    None
+}
+
+/// Waits until the peer does not answer a ping any more: it has gone without a word.
+async fn until_silent(pings: &mut h2::PingPong) {
+    loop {
+        sleep(PING_EVERY).await;
+        if !matches!(timeout(PING_PATIENCE, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
+            return;
         }
-        if stream.req_header().method == Method::HEAD {
-            return stream.write_response_header(Box::new(head), true).await;
-        }
-        stream.write_response_header(Box::new(head), false).await?;
-        stream.write_body(body, true).await
     }
 }

@@ -1,4 +1,7 @@
 //! Closing a connection so that the client gets to read the answer.
+//!
+//! Whoever serves the connection waits for it here, so that it counts as open, as its client's, and as one to wait for when the
+//! gateway drains.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,28 +16,23 @@ use tokio::time::timeout;
 use super::socket::Socket;
 
 /// How long a client may take to notice that it has been answered.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much of what it still sends is read.
-const MOST: usize = 1024 * 1024;
+/// How much of a body that nobody wants is read so that the connection can stay open.
+pub(super) const MOST_DRAINED: usize = 1 << 20;
 
 /// How much is read at a time.
-const PIECE: usize = 4096;
+const PIECE: usize = 16 << 10;
 
 /// Says that nothing more will come, and reads what the client still sends until it closes, or long enough.
 ///
 /// To close while unread data is waiting would make the kernel reset the connection, and the client's kernel
-/// would then throw the answer away (RFC 9112, section 9.6).
-pub(super) async fn linger(mut socket: Socket) {
+/// would then throw the answer away (RFC 9112, section 9.6). A fast upload may send much in that time; it is bounded by time,
+/// since any bound in bytes would take the answer from whoever is faster.
+pub(super) async fn linger(socket: &mut Socket) {
     let discard = async {
         socket.shutdown().await?;
-        let mut read = 0;
-        while read < MOST {
-            match poll_fn(|cx| poll_discard(&mut socket, cx)).await? {
-                0 => break,
-                count => read += count,
-            }
-        }
+        while poll_fn(|cx| poll_discard(socket, cx)).await? > 0 {}
         io::Result::Ok(())
     };
     // However it ends, the connection is closed now.

@@ -1,20 +1,20 @@
 //! The transport of a client's connection: TCP, or TLS upon it.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use super::tcp::Tcp;
 
 /// A connected socket.
 pub(super) enum Socket {
     /// Bytes go as they are.
-    Plain(TcpStream),
+    Plain(Tcp),
     /// Bytes are encrypted. What is written leaves with a flush, at the latest.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Tcp>>),
 }
 
 impl Socket {
@@ -26,21 +26,25 @@ impl Socket {
         }
     }
 
-    /// Closes. A peer that speaks TLS is told so, if the socket takes that at once: it could not tell an end from a
-    /// connection that somebody else has cut off.
-    pub(super) fn close(self) {
-        if let Self::Tls(mut stream) = self {
-            // A connection that is broken needs no word.
-            let _ = Pin::new(&mut stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+    /// Whether what was written leaves with a flush only.
+    pub(super) fn keeps_what_it_is_given(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Waits until the peer has reset the connection, or the network has given it up.
+    pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Plain(socket) => socket.poll_broken(cx),
+            Self::Tls(stream) => stream.get_mut().0.poll_broken(cx),
         }
     }
-}
 
-impl AsRawFd for Socket {
-    fn as_raw_fd(&self) -> RawFd {
-        match self {
-            Self::Plain(socket) => socket.as_raw_fd(),
-            Self::Tls(stream) => stream.as_raw_fd(),
+    /// Tells a peer that speaks TLS that nothing more will come, if the socket takes that at once: it could not tell an end from a
+    /// connection that somebody else has cut off.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Self::Tls(stream) = self {
+            // A connection that is broken needs no word.
+            let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

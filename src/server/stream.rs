@@ -1,56 +1,76 @@
-//! The socket of a client, as the proxy or HTTP/2 reads and writes it.
+//! The connection of a client: one request at a time is taken from it, or the frames of HTTP/2.
 //!
-//! It hands out one request at a time: first its head, then its body and not a byte more; what the client sent
-//! beyond that waits for its turn. It keeps the deadlines, also while the proxy waits for the upstream, because
-//! the proxy watches its client all the while: a read that fails with `TimedOut` ends the exchange, and leaves
-//! the proxy able to answer. Small writes are gathered, so that a head and a short body are one packet.
-
-mod described;
+//! It hands out the head of a request, then its body and not a byte more; what the client sent beyond that waits for its
+//! turn. Whoever waits for the client, to send or to take something, or for the end of its interest, waits no longer than the
+//! deadline that holds just then; a wait that fails with `TimedOut` leaves the connection able to answer. Small writes are
+//! gathered, so that a head and a short body are one packet.
+//!
+//! All of it is made of polls, so that an exchange and whoever watches it ([`poll_end`](ClientStream::poll_end)) can share a
+//! connection: see [`Shared`].
 
 use std::future::poll_fn;
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::Timer;
 use super::framing::Framing;
 use super::head::{self, Refusal};
-use super::linger::linger;
+use super::linger;
 use super::socket::Socket;
 use crate::clock::{Clock, Timestamp};
-use crate::proxy::connection::Connection;
+use crate::proxy::connection::{Connection, Ending};
 
 /// What is read from the socket at a time.
-const READ_SIZE: usize = 4096;
+const READ_SIZE: usize = 16 << 10;
+
+/// What is read beyond a request, to see whether the client is still there.
+const READ_AHEAD: usize = 16 << 10;
 
 /// Writes up to this size are gathered.
 const WRITE_SIZE: usize = 4096;
 
-/// The socket of a client.
+/// How long a client that has closed its half of the connection still gets its answer. One that has closed all of it looks the
+/// same, until something is sent to it.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
+
+/// A connection that an exchange and whoever watches it hold together. They run in one task, so nobody ever waits for the
+/// lock; it is held for one poll.
+pub(super) type Shared = Arc<Mutex<ClientStream>>;
+
+/// Locks a connection. What a panic under the lock leaves behind ends with the connection.
+pub(super) fn lock(stream: &Shared) -> MutexGuard<'_, ClientStream> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connection of a client.
 pub(super) struct ClientStream {
-    socket: Option<Socket>,
+    socket: Socket,
     connection: Arc<Connection>,
     timer: Timer,
     /// What was read beyond what has been handed out.
     surplus: BytesMut,
     /// What is still to come of the current request.
     framing: Framing,
-    ended: bool,
+    /// Since when the client has sent its last byte, and said so.
+    ended: Option<Timestamp>,
     written: Vec<u8>,
-    /// Whether what is gathered goes out as soon as the proxy waits again.
+    /// Whether what is gathered goes out as soon as the exchange waits again.
     overdue: bool,
     /// Whether the socket may keep to itself what it was given.
     unflushed: bool,
     /// Since when the client has taken nothing of what is to be written.
     stalled: Option<Timestamp>,
-    /// Since when the proxy has had nothing to write, as far as it has waited.
+    /// Since when there has been nothing to write, as far as somebody has waited for that.
     silent: Option<Timestamp>,
+    /// When something last went through a tunnel, in either direction.
+    active: Timestamp,
     limits: HeadLimits,
 }
 
@@ -63,6 +83,8 @@ pub(super) struct HeadLimits {
     pub(super) header_timeout: Duration,
     /// The size of a head, in bytes.
     pub(super) max_size: usize,
+    /// A tunnel through which nothing goes for so long is closed.
+    pub(super) tunnel_timeout: Duration,
 }
 
 /// What a client begins with.
@@ -91,17 +113,18 @@ pub(super) enum NoRequest {
 impl ClientStream {
     pub(super) fn new(socket: Socket, connection: Arc<Connection>, clock: Clock, limits: HeadLimits) -> Self {
         Self {
-            socket: Some(socket),
+            socket,
             connection,
             timer: Timer::new(clock),
             surplus: BytesMut::new(),
             framing: Framing::length(0),
-            ended: false,
+            ended: None,
             written: Vec::new(),
             overdue: false,
             unflushed: false,
             stalled: None,
             silent: None,
+            active: Timestamp::default(),
             limits,
         }
     }
@@ -111,9 +134,33 @@ impl ClientStream {
         self.surplus.is_empty()
     }
 
-    /// From now on all bytes belong to HTTP/2.
-    pub(super) fn become_http2(&mut self) {
+    /// From now on all bytes belong to another protocol: a tunnel, or HTTP/2.
+    pub(super) fn become_tunnel(&mut self) {
         self.framing = Framing::Tunnel;
+        self.active = self.timer.clock().now();
+    }
+
+    /// Nothing more is read of the current request, or of the tunnel.
+    pub(super) fn stop_reading(&mut self) {
+        self.framing = Framing::length(0);
+    }
+
+    /// Whether all of the current request has been read.
+    pub(super) fn is_body_done(&self) -> bool {
+        self.framing.is_done()
+    }
+
+    /// How many bytes of the body are still to come, if its length was told.
+    pub(super) fn body_left(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(left) => Some(left),
+            Framing::Chunked(_) | Framing::Tunnel | Framing::Malformed => None,
+        }
+    }
+
+    /// Whether nobody knows where the next request begins.
+    pub(super) fn is_malformed(&self) -> bool {
+        self.framing == Framing::Malformed
     }
 
     /// Waits for the next request's head, checks it, and returns its bytes. What follows is its body. HTTP/2 may
@@ -161,17 +208,6 @@ impl ClientStream {
         Ok(Beginning::Head(head.in_origin_form.unwrap_or(bytes)))
     }
 
-    /// Writes `answer` and sees the client off.
-    pub(super) async fn answer_and_close(mut self, answer: &[u8]) {
-        self.connection.set_deadline(None);
-        if let Some(mut socket) = self.socket.take()
-            && socket.write_all(answer).await.is_ok()
-            && socket.flush().await.is_ok()
-        {
-            linger(socket).await;
-        }
-    }
-
     /// Reads at least one byte more into the surplus.
     async fn more(&mut self) -> io::Result<()> {
         match poll_fn(|cx| self.poll_fill(cx, self.connection.deadline())).await? {
@@ -180,12 +216,121 @@ impl ClientStream {
         }
     }
 
+    /// Waits for a piece of the body; `None` is its end.
+    pub(super) fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        self.poll_overdue(cx)?;
+        loop {
+            if self.framing.is_done() {
+                return Poll::Ready(Ok(None));
+            }
+            if self.surplus.is_empty() {
+                let deadline = self.read_deadline();
+                if ready!(self.poll_fill(cx, deadline))? == 0 {
+                    if self.framing == Framing::Tunnel {
+                        self.stop_reading();
+                        return Poll::Ready(Ok(None));
+                    }
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+            }
+            let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "the chunked body is malformed");
+            let (framing, data) = self.framing.take(&self.surplus).map_err(malformed)?;
+            self.surplus.advance(framing);
+            if data > 0 {
+                let piece = self.surplus.split_to(data).freeze();
+                if self.surplus.is_empty() {
+                    // The piece has the memory; a connection that only waits has none.
+                    self.surplus = BytesMut::new();
+                }
+                return Poll::Ready(Ok(Some(piece)));
+            }
+        }
+    }
+
+    /// Waits for the end of the client's interest when its request is whole: the error says what has ended it.
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if let Err(error) = self.poll_overdue(cx) {
+            return Poll::Ready(error);
+        }
+        let deadline = self.connection.deadline();
+        let silence = self.connection.silence().map(|longest| {
+            let clock = self.timer.clock();
+            self.silent.get_or_insert_with(|| clock.now()).after(longest)
+        });
+        let latest = silence.into_iter().chain(deadline).min();
+        if let Poll::Ready(error) = self.poll_left(cx) {
+            return Poll::Ready(error);
+        }
+        if !self.timer.poll_passed(latest, cx) {
+            return Poll::Pending;
+        }
+        if silence.is_some() && silence == latest {
+            self.connection.note_silence();
+        }
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Waits until an exchange is to be ended from outside, while it waits for something else than the client: a connection
+    /// that is made, an upstream that takes nothing.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if self.poll_overdue(cx).is_err() || self.socket.poll_broken(cx).is_ready() {
+            return Poll::Ready(Ending::Left);
+        }
+        if self.framing.is_done() && self.poll_left(cx).is_ready() {
+            return Poll::Ready(Ending::Left);
+        }
+        // Whoever waits for the client has seen this before.
+        match self.timer.poll_passed(self.connection.deadline(), cx) {
+            true => Poll::Ready(Ending::Late),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Waits until the client has left. What it sends meanwhile is kept, up to a bound.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        while self.ended.is_none() && self.surplus.len() < READ_AHEAD {
+            match self.poll_fill(cx, None) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let patience = self.ended.map(|ended| ended.after(HALF_CLOSED));
+        match self.timer.poll_passed(patience, cx) {
+            true => Poll::Ready(io::ErrorKind::ConnectionReset.into()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Until when the client must have sent something.
+    fn read_deadline(&self) -> Option<Timestamp> {
+        match self.framing {
+            Framing::Tunnel => Some(self.active.after(self.limits.tunnel_timeout)),
+            _ => self.connection.deadline(),
+        }
+    }
+
     /// Reads into the surplus, which takes no memory while it is empty.
     fn poll_fill(&mut self, cx: &mut Context<'_>, deadline: Option<Timestamp>) -> Poll<io::Result<usize>> {
         let mut space = [MaybeUninit::uninit(); READ_SIZE];
         let mut space = ReadBuf::uninit(&mut space);
-        ready!(self.poll_socket(cx, deadline, |socket, cx| socket.poll_read(cx, &mut space)))?;
-        self.ended |= space.filled().is_empty();
+        loop {
+            match self.poll_socket(cx, deadline, |socket, cx| socket.poll_read(cx, &mut space)) {
+                Poll::Ready(Ok(())) => break,
+                // Bytes that went the other way keep a tunnel open.
+                Poll::Ready(Err(error))
+                    if error.kind() == io::ErrorKind::TimedOut
+                        && self.framing == Framing::Tunnel
+                        && self.read_deadline() > deadline => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        let now = self.timer.clock().now();
+        if space.filled().is_empty() {
+            self.ended.get_or_insert(now);
+        }
+        self.active = now;
         self.surplus.extend_from_slice(space.filled());
         Poll::Ready(Ok(space.filled().len()))
     }
@@ -197,10 +342,7 @@ impl ClientStream {
         deadline: Option<Timestamp>,
         poll: impl FnOnce(Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let Some(socket) = &mut self.socket else {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        };
-        let polled = poll(Pin::new(socket), cx);
+        let polled = poll(Pin::new(&mut self.socket), cx);
         if polled.is_pending() && self.timer.poll_passed(deadline, cx) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -210,27 +352,31 @@ impl ClientStream {
     /// Writes to the socket.
     fn poll_send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         self.unflushed = true;
-        self.poll_patiently(cx, |socket, cx| socket.poll_write(cx, data))
+        self.poll_patiently(cx, true, |socket, cx| socket.poll_write(cx, data))
     }
 
     /// Makes the socket send what it was given.
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.unflushed {
-            ready!(self.poll_patiently(cx, |socket, cx| socket.poll_flush(cx)))?;
+            // A socket that keeps nothing to itself has always been flushed.
+            let proves_taking = self.socket.keeps_what_it_is_given();
+            ready!(self.poll_patiently(cx, proves_taking, |socket, cx| socket.poll_flush(cx)))?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Polls a write to the socket, and fails when the client takes nothing for too long.
+    /// Polls a write to the socket, and fails when the client takes nothing for too long. Success may prove that it takes
+    /// something.
     fn poll_patiently<T>(
         &mut self,
         cx: &mut Context<'_>,
+        proves_taking: bool,
         poll: impl FnOnce(Pin<&mut Socket>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let sent = self.poll_socket(cx, self.send_deadline(), poll);
         if sent.is_ready() {
-            self.stalled = None;
+            self.stalled = self.stalled.filter(|_| !proves_taking);
         } else if self.stalled.is_none() {
             self.stalled = Some(self.timer.clock().now());
             if self.timer.poll_passed(self.send_deadline(), cx) {
@@ -246,65 +392,14 @@ impl ClientStream {
         stalled.into_iter().chain(self.connection.deadline()).min()
     }
 
-    /// Waits for the end of the client's interest, which is all that the proxy wants to know when the request is
-    /// whole. What the client has sent beyond it is kept; while there is some, it is there.
-    fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let deadline = self.connection.deadline();
-        let silence = self.connection.silence().map(|longest| {
-            let clock = self.timer.clock();
-            self.silent.get_or_insert_with(|| clock.now()).after(longest)
-        });
-        let latest = silence.into_iter().chain(deadline).min();
-        let watched = loop {
-            if self.ended {
-                break Poll::Ready(Ok(()));
-            }
-            if !self.surplus.is_empty() {
-                break match self.timer.poll_passed(latest, cx) {
-                    true => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                    false => Poll::Pending,
-                };
-            }
-            match self.poll_fill(cx, latest) {
-                Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
-                Poll::Pending => break Poll::Pending,
-            }
-        };
-        if let Poll::Ready(Err(error)) = &watched
-            && error.kind() == io::ErrorKind::TimedOut
-            && silence.is_some()
-            && silence == latest
-        {
-            self.connection.note_silence();
-        }
-        watched
-    }
-
-    /// Follows the framing through bytes of the body: how many belong to it.
-    fn follow(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "the chunked body is malformed");
-        self.framing.advance(bytes).map_err(malformed)
-    }
-
-    /// Hands out bytes of the body that have been read already.
-    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
-        let surplus = mem::take(&mut self.surplus);
-        let taken = self.follow(&surplus[..surplus.len().min(buf.remaining())]);
-        self.surplus = surplus;
-        buf.put_slice(&self.surplus[..*taken.as_ref().unwrap_or(&0)]);
-        self.surplus.advance(taken?);
-        Ok(())
-    }
-
-    /// Sends what is gathered when the proxy has nothing to add to it: it waits for the client, which it does while
-    /// it waits for the upstream too. Without this the head of an answer whose body is slow would wait for it.
+    /// Sends what is gathered when there is nothing to add to it: the exchange waits for something else. Without this the
+    /// head of an answer whose body is slow would wait for it.
     fn poll_overdue(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.written.is_empty() && !self.unflushed {
             return Ok(());
         }
         if mem::replace(&mut self.overdue, true) {
-            return match self.poll_write_out(cx) {
+            return match self.poll_flushed(cx) {
                 Poll::Ready(Err(error)) => Err(error),
                 Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
             };
@@ -314,7 +409,32 @@ impl ClientStream {
         Ok(())
     }
 
-    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Gathers data or sends it: how much of it was taken.
+    pub(super) fn poll_put(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.silent = None;
+        if self.written.len() + data.len() > WRITE_SIZE {
+            // With nothing gathered there is nothing to flush, which would pass for a client that takes something.
+            if !self.written.is_empty() {
+                ready!(self.poll_flushed(cx))?;
+            }
+            if data.len() >= WRITE_SIZE {
+                let sent = ready!(self.poll_send(cx, data))?;
+                if self.framing == Framing::Tunnel {
+                    self.active = self.timer.clock().now();
+                }
+                return Poll::Ready(Ok(sent));
+            }
+        }
+        if self.framing == Framing::Tunnel {
+            self.active = self.timer.clock().now();
+        }
+        self.written.extend_from_slice(data);
+        self.overdue = false;
+        Poll::Ready(Ok(data.len()))
+    }
+
+    /// Sends what is gathered.
+    pub(super) fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.written.is_empty() {
             let written = mem::take(&mut self.written);
             let sent = self.poll_send(cx, &written);
@@ -326,76 +446,84 @@ impl ClientStream {
         }
         self.poll_sent(cx)
     }
+
+    /// Reads the rest of a body that nobody wants, as long as it has not become too much, so that the next request can
+    /// follow. Whether all of it has come.
+    pub(super) async fn drain_body(&mut self) -> bool {
+        let deadline = self.timer.clock().now().after(linger::PATIENCE);
+        self.connection.set_deadline(Some(deadline));
+        let mut left = linger::MOST_DRAINED;
+        loop {
+            match poll_fn(|cx| self.poll_body(cx)).await {
+                Ok(None) => return true,
+                Ok(Some(piece)) if piece.len() <= left => left -= piece.len(),
+                Ok(Some(_)) | Err(_) => return false,
+            }
+        }
+    }
+
+    /// Writes `answer`, which is the last word on this connection, and sees the client off.
+    pub(super) async fn answer_and_close(mut self, answer: &[u8]) {
+        let patience = self.timer.clock().now().after(self.limits.idle_timeout);
+        self.connection.set_deadline(Some(patience));
+        self.written.extend_from_slice(answer);
+        if poll_fn(|cx| self.poll_flushed(cx)).await.is_ok() {
+            linger::linger(&mut self.socket).await;
+        }
+    }
+
+    /// Closes when an exchange has ended. What is still gathered goes out if the socket takes it at once.
+    ///
+    /// A request may have been answered before its body had come: closing at once would reset the connection, and take the
+    /// answer from the client. So such a client is seen off.
+    pub(super) async fn close(mut self) {
+        // A client that does not take it is cut off all the same.
+        let _ = self.poll_flushed(&mut Context::from_waker(Waker::noop()));
+        let all_read = self.framing.is_done() && self.surplus.is_empty();
+        if !all_read && self.ended.is_none() && self.framing != Framing::Tunnel {
+            linger::linger(&mut self.socket).await;
+        }
+    }
 }
 
+impl Drop for ClientStream {
+    fn drop(&mut self) {
+        self.socket.say_goodbye();
+    }
+}
+
+/// The bytes of HTTP/2, which all belong to it.
 impl AsyncRead for ClientStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.poll_overdue(cx)?;
-        if this.connection.is_tunnel() {
-            this.framing = Framing::Tunnel;
+        if this.surplus.is_empty() {
+            let deadline = this.connection.deadline();
+            return this.poll_socket(cx, deadline, |socket, cx| socket.poll_read(cx, buf));
         }
-        if this.framing.is_done() {
-            return this.poll_watch(cx);
+        let taken = this.surplus.len().min(buf.remaining());
+        buf.put_slice(&this.surplus[..taken]);
+        this.surplus.advance(taken);
+        if this.surplus.is_empty() {
+            this.surplus = BytesMut::new();
         }
-        if !this.surplus.is_empty() {
-            return Poll::Ready(this.hand_out(buf));
-        }
-        let before = buf.filled().len();
-        let deadline = this.connection.deadline();
-        ready!(this.poll_socket(cx, deadline, |socket, cx| socket.poll_read(cx, buf)))?;
-        let taken = this.follow(&buf.filled()[before..])?;
-        this.ended |= buf.filled().len() == before;
-        this.surplus.extend_from_slice(&buf.filled()[before + taken..]);
-        buf.set_filled(before + taken);
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for ClientStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        this.silent = None;
-        if this.written.len() + data.len() > WRITE_SIZE {
-            // With nothing gathered there is nothing to flush, which would pass for a client that takes something.
-            if !this.written.is_empty() {
-                ready!(this.poll_write_out(cx))?;
-            }
-            if data.len() >= WRITE_SIZE {
-                return this.poll_send(cx, data);
-            }
-        }
-        this.written.extend_from_slice(data);
-        this.overdue = false;
-        Poll::Ready(Ok(data.len()))
+        self.get_mut().poll_put(cx, data)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().poll_write_out(cx)
+        self.get_mut().poll_flushed(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_write_out(cx))?;
+        ready!(this.poll_flushed(cx))?;
         let deadline = this.connection.deadline();
         this.poll_socket(cx, deadline, |socket, cx| socket.poll_shutdown(cx))
-    }
-}
-
-impl Drop for ClientStream {
-    /// What is still gathered goes out if the socket takes it at once.
-    ///
-    /// A request may have been answered before its body had come: closing now would reset the connection, and take
-    /// the answer from the client. So the socket is seen off by a task of its own.
-    fn drop(&mut self) {
-        // A client that does not take it is cut off all the same.
-        let _ = self.poll_write_out(&mut Context::from_waker(Waker::noop()));
-        let Some(socket) = self.socket.take() else { return };
-        let all_read = self.framing.is_done() && self.surplus.is_empty();
-        let unread = !(all_read || self.ended || self.connection.is_tunnel());
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if unread => drop(runtime.spawn(linger(socket))),
-            _ => socket.close(),
-        }
     }
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::{info, warn};
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Serving;
 use super::quiet::Quiet;
+use super::tcp::Tcp;
 use super::until_draining;
 use crate::clock::wall_clock;
 use crate::metrics::{HandshakeError, Metrics};
@@ -47,10 +47,10 @@ impl Acceptor {
     /// Shakes hands within `header_timeout`; `None` if that fails, which is counted.
     pub(super) async fn accept(
         &self,
-        socket: TcpStream,
+        socket: Tcp,
         peer: SocketAddr,
         serving: &Serving,
-    ) -> Option<TlsStream<TcpStream>> {
+    ) -> Option<TlsStream<Tcp>> {
         let gateway = &serving.gateway;
         let patience = gateway.live().config.server.header_timeout;
         let acceptor = TlsAcceptor::from(self.certificates.current());

@@ -46,6 +46,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "trusted_proxies",
         "drain_timeout",
         "header_timeout",
+        "tunnel_timeout",
         "idle_timeout",
         "max_header_size",
         "max_body_size",

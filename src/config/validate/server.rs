@@ -76,6 +76,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let drain_timeout = section.or("drain_timeout", default.drain_timeout, |item| item.duration_or_zero());
     let header_timeout = section.or("header_timeout", default.header_timeout, |item| item.duration());
     let idle_timeout = section.or("idle_timeout", default.idle_timeout, |item| item.duration());
+    let tunnel_timeout = section.or("tunnel_timeout", default.tunnel_timeout, |item| item.duration());
     let max_header_size = section.or("max_header_size", default.max_header_size, header_size);
     let max_body_size = section.or("max_body_size", DEFAULT_MAX_BODY_SIZE, |item| item.size());
     let max_connections = section.or("max_connections_per_client", 0, |item| item.integer(0..=1_000_000));
@@ -96,6 +97,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             trusted_proxies: trusted_proxies?,
             drain_timeout: drain_timeout?,
             header_timeout: header_timeout?,
+            tunnel_timeout: tunnel_timeout?,
             idle_timeout: idle_timeout?,
             max_header_size: max_header_size?,
             max_body_size: max_body_size?,
@@ -129,6 +131,7 @@ fn default_server() -> Server {
         drain_timeout: Duration::from_secs(30),
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
+        tunnel_timeout: Duration::from_secs(3600),
         max_header_size: 64 << 10,
         max_body_size: DEFAULT_MAX_BODY_SIZE,
         max_connections_per_client: None,

@@ -2,8 +2,7 @@
 //!
 //! What HTTP/2 forbids in itself has been refused by now: the h2 crate resets a stream with a field that concerns a
 //! connection (`Connection`, `Transfer-Encoding`, `Upgrade`, …), a `TE` other than `trailers`, a body of another length
-//! than it announced, or a name in upper case; Pingora's session answers a second host, one that differs from
-//! `:authority`, or none. What passes here has one meaning in HTTP/1 too, whither it goes.
+//! than it announced, or a name in upper case. What passes here has one meaning in HTTP/1 too, whither it goes.
 
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use pingora::http::RequestHeader;
@@ -46,9 +45,19 @@ fn check_length(request: &RequestHeader) -> Result<(), Refusal> {
 /// The host is in `Host`, wherever the client has put it.
 fn set_host(request: &mut RequestHeader) -> Result<(), Refusal> {
     let not_a_host = Refusal::bad("the :authority is no host");
-    let host = match request.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).map_err(|_| not_a_host)?,
-        None => request.headers.get(header::HOST).cloned().ok_or(not_a_host)?,
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    let field = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::bad("the request has more than one Host field"));
+    }
+    let host = match (request.uri.authority(), field) {
+        (Some(authority), Some(host))
+            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
+            return Err(Refusal::bad("the Host field and the :authority name different hosts"));
+        }
+        (Some(authority), _) => HeaderValue::from_str(authority.as_str()).map_err(|_| not_a_host)?,
+        (None, field) => field.cloned().ok_or(not_a_host)?,
     };
     host.to_str().ok().and_then(host_of).ok_or(not_a_host)?;
     request.insert_header(header::HOST, host).map_err(|_| not_a_host)

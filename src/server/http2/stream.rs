@@ -1,285 +1,342 @@
-//! A stream of an HTTP/2 connection, as the proxy reads and writes it.
+//! A stream of HTTP/2 on the wire: a request's body as it comes, and an answer as it is written.
 //!
-//! It is Pingora's session with the deadlines that an HTTP/1 connection keeps (`server/stream.rs`): what the proxy waits
-//! for, the next piece of the body or the end of the client's interest, fails with `TimedOut` when the deadline of the
-//! exchange has passed, and leaves the proxy able to answer. Pingora's own session waits for ever.
+//! What is waited for, the next piece of the body, room for a piece of the answer or the end of the client's interest, fails with
+//! `TimedOut` when the deadline of the exchange has passed, and leaves the proxy able to answer. The stream is shared with whoever
+//! watches the client meanwhile.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Poll;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderMap;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::Digest;
-use pingora::protocols::http::HttpTask;
-use pingora::protocols::http::custom::CustomMessageWrite;
-use pingora::protocols::http::custom::server::Session;
-use pingora::protocols::http::v2::server::HttpSession;
-use pingora::protocols::l4::socket::SocketAddr;
-use pingora::{ErrorType, OrErr as _, Result};
+use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use super::super::deadline::Timer;
-use crate::clock::Clock;
-use crate::proxy::connection::Connection;
+use super::super::exchange::Wire;
+use crate::clock::{Clock, Timestamp};
+use crate::proxy::connection::{Connection, Ending};
 
-/// One request of a client, and the answer to it.
-pub(super) struct Stream {
-    session: HttpSession,
-    deadline: Deadline,
-    /// How often the client has taken back a request, on all of its connection.
-    cancelled: Arc<AtomicU32>,
+/// What is given to the connection of an answer at a time.
+const PIECE: usize = 16 << 10;
+
+/// Fields that HTTP/2 does not have (RFC 9113, section 8.2.2).
+const OF_A_CONNECTION: [HeaderName; 5] = [
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// A stream that an exchange and whoever watches it hold together. They run in one task, so nobody ever waits for the lock.
+pub(super) type Shared = Arc<Mutex<Stream>>;
+
+/// Locks a stream. What a panic under the lock leaves behind ends with the stream.
+pub(super) fn lock(stream: &Shared) -> MutexGuard<'_, Stream> {
+    stream.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long the client may take.
-struct Deadline {
+/// A stream of HTTP/2.
+pub(super) struct Stream {
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+    /// Where the body of the answer goes, once its head is written.
+    answer: Option<SendStream<Bytes>>,
+    /// Whether the answer is out, all of it.
+    ended: bool,
+    /// Whether the client has taken the request back, or left, before that.
+    left: bool,
     timer: Timer,
     connection: Arc<Connection>,
-    /// To take a piece of the answer.
+    /// How long the client may take nothing of its answer.
     idle_timeout: Duration,
 }
 
 impl Stream {
     pub(super) fn new(
-        session: HttpSession,
+        body: RecvStream,
+        respond: SendResponse<Bytes>,
         connection: Arc<Connection>,
         clock: Clock,
         idle_timeout: Duration,
-        cancelled: Arc<AtomicU32>,
     ) -> Self {
-        let deadline = Deadline { timer: Timer::new(clock), connection, idle_timeout };
-        Self { session, deadline, cancelled }
+        Self {
+            body,
+            respond,
+            answer: None,
+            ended: false,
+            left: false,
+            timer: Timer::new(clock),
+            connection,
+            idle_timeout,
+        }
     }
 
-    /// Its request.
-    pub(super) fn request_mut(&mut self) -> &mut RequestHeader {
-        self.session.req_header_mut()
+    /// Whether an answer has begun.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answer.is_some()
     }
 
-    /// What the proxy is to know of it as a connection.
-    pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.deadline.connection
+    /// Waits until an exchange is to be ended from outside, while it waits for something else than the client.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
+        if self.poll_left(cx).is_ready() {
+            return Poll::Ready(Ending::Left);
+        }
+        match self.timer.poll_passed(self.connection.deadline(), cx) {
+            true => Poll::Ready(Ending::Late),
+            false => Poll::Pending,
+        }
     }
 
-    /// The proxy finds that in the request.
-    pub(super) fn hand_over_connection(&mut self) {
-        let connection = self.connection().clone();
-        self.request_mut().extensions_mut().insert(connection);
-    }
-}
-
-impl Deadline {
-    /// Waits for `work`, until the deadline, and no longer than `longest`.
-    async fn bound<T>(&mut self, longest: Longest, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let mut work = pin!(work);
-        let mut latest = None;
-        let bound = match longest {
-            Longest::Deadline => None,
-            Longest::Idle => Some(self.idle_timeout),
-            Longest::Silence => self.connection.silence(),
+    /// Waits until the client has taken the request back, or left.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.ended {
+            // It may go as it likes.
+            return Poll::Pending;
+        }
+        let reset = match &mut self.answer {
+            Some(answer) => answer.poll_reset(cx),
+            None => self.respond.poll_reset(cx),
         };
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(done);
+        self.left |= reset.is_ready();
+        reset.map(|_| ())
+    }
+
+    /// Whether the client has taken the request back before anything of an answer was there.
+    pub(super) fn was_taken_back(&self) -> bool {
+        self.left && self.answer.is_none()
+    }
+
+    /// Whether the deadline, or `latest`, has passed.
+    fn poll_passed(&mut self, latest: Option<Timestamp>, cx: &mut Context<'_>) -> bool {
+        let deadline = self.connection.deadline();
+        self.timer.poll_passed(deadline.into_iter().chain(latest).min(), cx)
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        match self.body.poll_data(cx) {
+            Poll::Ready(None) => Poll::Ready(Ok(None)),
+            Poll::Ready(Some(Ok(piece))) => {
+                // A window that is larger than the protocol allows is not possible: it is what was taken before.
+                let _ = self.body.flow_control().release_capacity(piece.len());
+                Poll::Ready(Ok(Some(piece)))
             }
-            if let (Some(bound), None) = (bound, latest) {
-                latest = Some(self.timer.clock().now().after(bound));
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(left(error))),
+            Poll::Pending if self.poll_passed(None, cx) => Poll::Ready(Err(late(ErrorType::ReadError))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_idle(&mut self, silent_until: &mut Option<Timestamp>, cx: &mut Context<'_>) -> Poll<Box<Error>> {
+        if self.poll_left(cx).is_ready() {
+            return Poll::Ready(Error::explain(ErrorType::H2Error, "the client has taken its request back"));
+        }
+        if let (Some(longest), None) = (self.connection.silence(), &silent_until) {
+            *silent_until = Some(self.timer.clock().now().after(longest));
+        }
+        if !self.poll_passed(*silent_until, cx) {
+            return Poll::Pending;
+        }
+        let deadline = self.connection.deadline();
+        if silent_until.is_some_and(|until| deadline.is_none_or(|deadline| until < deadline)) {
+            self.connection.note_silence();
+        }
+        Poll::Ready(late(ErrorType::ReadError))
+    }
+
+    /// Gives the connection what there is room for of a piece. Ready when all of it is given.
+    fn poll_write(
+        &mut self,
+        data: &mut Bytes,
+        end: bool,
+        stalled: &mut Option<Timestamp>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        let no_answer =
+            || Error::explain(ErrorType::WriteError, "there is no answer that the body belongs to");
+        loop {
+            let answer = self.answer.as_mut().ok_or_else(no_answer)?;
+            answer.reserve_capacity(data.len().min(PIECE));
+            match answer.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(room))) => {
+                    *stalled = None;
+                    let piece = data.split_to(room.min(data.len()));
+                    let is_last = data.is_empty();
+                    answer
+                        .send_data(piece, end && is_last)
+                        .or_err(ErrorType::WriteError, "while answering")?;
+                    if is_last {
+                        self.ended |= end;
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(left(error))),
+                Poll::Ready(None) => {
+                    return Poll::Ready(Error::e_explain(ErrorType::H2Error, "the client has left"));
+                }
+                Poll::Pending => {
+                    let since = *stalled.get_or_insert_with(|| self.timer.clock().now());
+                    let latest = since.after(self.idle_timeout);
+                    return match self.poll_passed(Some(latest), cx) {
+                        true => Poll::Ready(Err(late(ErrorType::WriteError))),
+                        false => Poll::Pending,
+                    };
+                }
             }
-            let deadline = self.connection.deadline();
-            if !self.timer.poll_passed(deadline.into_iter().chain(latest).min(), cx) {
-                return Poll::Pending;
+        }
+    }
+
+    /// Writes a head, the last or an interim one.
+    pub(super) fn write_head(
+        &mut self,
+        method: &Method,
+        head: &mut ResponseHeader,
+        end: bool,
+    ) -> Result<bool> {
+        for name in &OF_A_CONNECTION {
+            head.remove_header(name);
+        }
+        let bodiless = method == Method::HEAD
+            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if head.status == StatusCode::NO_CONTENT || head.status.is_informational() {
+            head.remove_header(&header::CONTENT_LENGTH);
+        }
+        if head.status.is_informational() {
+            // A client may not switch protocols on a stream (RFC 9113, section 8.6).
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, "HTTP/2 does not switch protocols");
             }
-            if matches!(longest, Longest::Silence)
-                && latest.is_some_and(|latest| deadline.is_none_or(|d| latest < d))
-            {
-                self.connection.note_silence();
+            let interim = Response::from_parts(head.as_owned_parts(), ());
+            return self.respond.send_informational(interim).map(|()| true).map_err(left);
+        }
+        let end = end || bodiless;
+        let answer = Response::from_parts(head.as_owned_parts(), ());
+        self.answer = Some(self.respond.send_response(answer, end).map_err(left)?);
+        self.ended |= end;
+        Ok(true)
+    }
+
+    /// Ends the answer, if it has begun and has not ended.
+    fn end(&mut self) -> Result<()> {
+        if let (Some(answer), false) = (&mut self.answer, self.ended) {
+            answer.send_data(Bytes::new(), true).map_err(left)?;
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    /// Ends the answer with trailers.
+    fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        if let (Some(answer), false) = (&mut self.answer, self.ended) {
+            answer.send_trailers(trailers).map_err(left)?;
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    /// Writes all of a short answer of the gateway's own.
+    pub(super) fn write_reply(
+        &mut self,
+        method: &Method,
+        head: &mut ResponseHeader,
+        body: Bytes,
+    ) -> Result<()> {
+        self.write_head(method, head, body.is_empty())?;
+        match (&mut self.answer, self.ended) {
+            (Some(answer), false) => {
+                answer.send_data(body, true).map_err(left)?;
+                self.ended = true;
+                Ok(())
             }
-            let late = Err(io::Error::from(io::ErrorKind::TimedOut));
-            Poll::Ready(late.or_err(ErrorType::ReadError, "the deadline has passed"))
-        })
-        .await
+            _ => Ok(()),
+        }
     }
 }
 
-/// What bounds a wait, besides the deadline of the exchange.
-#[derive(Clone, Copy)]
-enum Longest {
-    /// Nothing.
-    Deadline,
-    /// How long the client may take nothing of its answer.
-    Idle,
-    /// How long the upstream may send nothing more of it.
-    Silence,
+fn left(error: h2::Error) -> Box<Error> {
+    Error::because(ErrorType::H2Error, "the client's stream has ended", error)
 }
 
-#[async_trait]
-impl Session for Stream {
-    fn req_header(&self) -> &RequestHeader {
-        self.session.req_header()
+fn late(kind: ErrorType) -> Box<Error> {
+    Error::because(kind, "the deadline has passed", io::Error::from(io::ErrorKind::TimedOut))
+}
+
+/// A request over HTTP/2, and its answer.
+pub(super) struct Http2 {
+    stream: Shared,
+}
+
+impl Http2 {
+    pub(super) fn new(stream: Shared) -> Self {
+        Self { stream }
+    }
+}
+
+impl Wire for Http2 {
+    async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        poll_fn(|cx| lock(&self.stream).poll_body(cx)).await
     }
 
-    fn req_header_mut(&mut self) -> &mut RequestHeader {
-        self.session.req_header_mut()
+    async fn idle(&mut self) -> Box<Error> {
+        let mut silent_until = None;
+        poll_fn(|cx| lock(&self.stream).poll_idle(&mut silent_until, cx)).await
     }
 
-    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        self.deadline.bound(Longest::Deadline, self.session.read_body_bytes()).await
+    fn is_body_done(&self) -> bool {
+        lock(&self.stream).body.is_end_stream()
     }
 
-    async fn drain_request_body(&mut self) -> Result<()> {
-        self.deadline.bound(Longest::Deadline, self.session.drain_request_body()).await
+    async fn write_head(
+        &mut self,
+        request: &RequestHeader,
+        head: &mut ResponseHeader,
+        end: bool,
+    ) -> Result<bool> {
+        lock(&self.stream).write_head(&request.method, head, end)
     }
 
-    async fn write_response_header(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
-        self.session.write_response_header(response, end)
-    }
-
-    async fn write_response_header_ref(&mut self, response: &ResponseHeader, end: bool) -> Result<()> {
-        self.session.write_response_header_ref(response, end)
-    }
-
-    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.deadline.bound(Longest::Idle, self.session.write_body(data, end)).await
+    async fn write_piece(&mut self, mut data: Bytes, end: bool) -> Result<usize> {
+        let length = data.len();
+        if lock(&self.stream).ended {
+            return Ok(0);
+        }
+        if data.is_empty() {
+            if end {
+                lock(&self.stream).end()?;
+            }
+            return Ok(0);
+        }
+        let mut stalled = None;
+        poll_fn(|cx| lock(&self.stream).poll_write(&mut data, end, &mut stalled, cx)).await?;
+        Ok(length)
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.session.write_trailers(trailers)
+        lock(&self.stream).write_trailers(trailers)
     }
 
-    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        self.deadline.bound(Longest::Idle, self.session.response_duplex_vec(tasks)).await
+    async fn end(&mut self) -> Result<()> {
+        lock(&self.stream).end()
     }
 
-    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        let mut left = false;
-        let reading = async {
-            let read = self.session.read_body_or_idle(no_body_expected).await;
-            left = read.is_err();
-            read
-        };
-        // While the client still sends, an upstream that says nothing may be waiting for that.
-        let longest = if no_body_expected { Longest::Silence } else { Longest::Deadline };
-        let read = self.deadline.bound(longest, reading).await;
-        if left {
-            // Relaxed: it is only counted.
-            self.cancelled.fetch_add(1, Ordering::Relaxed);
+    async fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_answered(&self) -> bool {
+        lock(&self.stream).ended
+    }
+
+    fn abandon(&mut self) {
+        let mut stream = lock(&self.stream);
+        if !stream.ended {
+            stream.respond.send_reset(Reason::INTERNAL_ERROR);
         }
-        read
-    }
-
-    async fn finish(&mut self) -> Result<()> {
-        self.session.finish()
-    }
-
-    async fn finish_custom(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn shutdown(&mut self, _code: u32, _context: &str) {
-        self.session.shutdown();
-    }
-
-    fn is_body_done(&mut self) -> bool {
-        self.session.is_body_done()
-    }
-
-    fn is_body_empty(&mut self) -> bool {
-        self.session.is_body_empty()
-    }
-
-    fn response_written(&self) -> Option<&ResponseHeader> {
-        self.session.response_written()
-    }
-
-    fn request_summary(&self) -> String {
-        self.session.request_summary()
-    }
-
-    fn body_bytes_sent(&self) -> usize {
-        self.session.body_bytes_sent()
-    }
-
-    fn body_bytes_read(&self) -> usize {
-        self.session.body_bytes_read()
-    }
-
-    fn enable_retry_buffering(&mut self) {
-        self.session.enable_retry_buffering();
-    }
-
-    fn retry_buffer_truncated(&self) -> bool {
-        self.session.retry_buffer_truncated()
-    }
-
-    fn get_retry_buffer(&self) -> Option<Bytes> {
-        self.session.get_retry_buffer()
-    }
-
-    fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        self.session.pseudo_raw_h1_request_header()
-    }
-
-    fn digest(&self) -> Option<&Digest> {
-        self.session.digest()
-    }
-
-    fn digest_mut(&mut self) -> Option<&mut Digest> {
-        self.session.digest_mut()
-    }
-
-    fn client_addr(&self) -> Option<&SocketAddr> {
-        self.session.client_addr()
-    }
-
-    fn server_addr(&self) -> Option<&SocketAddr> {
-        self.session.server_addr()
-    }
-
-    // The deadline stands for these.
-
-    fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}
-
-    fn get_read_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    fn set_write_timeout(&mut self, _timeout: Option<Duration>) {}
-
-    fn get_write_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    fn set_total_drain_timeout(&mut self, _timeout: Option<Duration>) {}
-
-    fn get_total_drain_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    // HTTP/2 has no messages beside requests and responses.
-
-    fn take_custom_message_reader(
-        &mut self,
-    ) -> Option<Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync>> {
-        None
-    }
-
-    fn restore_custom_message_reader(
-        &mut self,
-        _reader: Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync>,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
-    }
-
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
-        Ok(())
     }
 }

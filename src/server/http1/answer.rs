@@ -1,0 +1,144 @@
+//! An answer in HTTP/1: its head as it is written, and how its body is delimited (RFC 9112, section 6).
+
+use std::io::Write as _;
+
+use bytes::BytesMut;
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
+
+/// How the body of an answer is delimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delimiting {
+    /// So many bytes are still to be written.
+    Length(u64),
+    /// Each piece is a chunk.
+    Chunked,
+    /// By the end of the connection.
+    Close,
+}
+
+/// What is to be written of the length of a body, and how it is delimited.
+pub(super) fn delimiting(request: &RequestHeader, answer: &ResponseHeader) -> Delimiting {
+    let bodiless = request.method == Method::HEAD
+        || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if bodiless {
+        return Delimiting::Length(0);
+    }
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Delimiting::Close;
+    }
+    let length =
+        answer.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) => Delimiting::Length(length),
+        None if request.version == Version::HTTP_11 => Delimiting::Chunked,
+        // An HTTP/1.0 client knows no chunks.
+        None => Delimiting::Close,
+    }
+}
+
+/// Brings an answer's fields in line with how it is written: what delimits its body, and whether the connection stays open.
+pub(super) fn set_framing(
+    request: &RequestHeader,
+    answer: &mut ResponseHeader,
+    delimiting: Delimiting,
+    keep_alive: bool,
+) {
+    let set = |answer: &mut ResponseHeader, name, value: &'static str| {
+        // A name and a value that are valid are always taken, but for the 32,768th field.
+        let _ = answer.insert_header(name, HeaderValue::from_static(value));
+    };
+    let without_length = answer.status.is_informational() || answer.status == StatusCode::NO_CONTENT;
+    if without_length {
+        answer.remove_header(&header::CONTENT_LENGTH);
+    }
+    let chunked = answer.remove_header(&header::TRANSFER_ENCODING).is_some();
+    let head_of_chunks = chunked && request.method == Method::HEAD && request.version == Version::HTTP_11;
+    if !without_length && (delimiting == Delimiting::Chunked || head_of_chunks) {
+        set(answer, header::TRANSFER_ENCODING, "chunked");
+    }
+    if !answer.status.is_informational() {
+        set(answer, header::CONNECTION, if keep_alive { "keep-alive" } else { "close" });
+    }
+}
+
+/// Writes the head of an answer.
+pub(super) fn write_head(answer: &ResponseHeader, out: &mut BytesMut) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(answer.status.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(answer.get_reason_phrase().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    answer.header_to_h1_wire(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The line that begins a chunk of so many bytes.
+pub(super) fn chunk_head(length: usize) -> ([u8; 18], usize) {
+    let mut line = [0; 18];
+    let mut rest = &mut line[..];
+    // 16 digits and the end of the line always fit.
+    let _ = write!(rest, "{length:x}\r\n");
+    let unused = rest.len();
+    (line, line.len() - unused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(method: &str, version: Version) -> RequestHeader {
+        let mut request = RequestHeader::build(method, b"/", None).unwrap();
+        request.set_version(version);
+        request
+    }
+
+    /// What is written of an answer with these fields, and how its body is delimited.
+    fn written(
+        request: &RequestHeader,
+        status: u16,
+        fields: &[(&'static str, &str)],
+    ) -> (String, Delimiting) {
+        let mut answer = ResponseHeader::build(status, None).unwrap();
+        for (name, value) in fields {
+            answer.append_header(*name, *value).unwrap();
+        }
+        let delimiting = delimiting(request, &answer);
+        set_framing(request, &mut answer, delimiting, true);
+        let mut out = BytesMut::new();
+        write_head(&answer, &mut out);
+        (String::from_utf8(out.to_vec()).unwrap().replace("\r\n", "|"), delimiting)
+    }
+
+    #[test]
+    fn a_body_is_delimited_by_what_its_client_understands() {
+        let (new, old) = (request("GET", Version::HTTP_11), request("GET", Version::HTTP_10));
+        let head = request("HEAD", Version::HTTP_11);
+        let (length, chunked) = (("Content-Length", "3"), ("Transfer-Encoding", "chunked"));
+        let alive = "Connection: keep-alive|";
+        for (request, status, fields, text, delimiting) in [
+            (&new, 200, vec![length], "HTTP/1.1 200 OK|Content-Length: 3|", Delimiting::Length(3)),
+            (&new, 200, vec![], "HTTP/1.1 200 OK|Transfer-Encoding: chunked|", Delimiting::Chunked),
+            (&new, 200, vec![chunked], "HTTP/1.1 200 OK|Transfer-Encoding: chunked|", Delimiting::Chunked),
+            (&old, 200, vec![chunked], "HTTP/1.1 200 OK|", Delimiting::Close),
+            (&head, 200, vec![length], "HTTP/1.1 200 OK|Content-Length: 3|", Delimiting::Length(0)),
+            (&head, 200, vec![chunked], "HTTP/1.1 200 OK|Transfer-Encoding: chunked|", Delimiting::Length(0)),
+            (&new, 204, vec![length], "HTTP/1.1 204 No Content|", Delimiting::Length(0)),
+            (&new, 204, vec![chunked], "HTTP/1.1 204 No Content|", Delimiting::Length(0)),
+            (&new, 304, vec![length], "HTTP/1.1 304 Not Modified|Content-Length: 3|", Delimiting::Length(0)),
+        ] {
+            let (got, by) = written(request, status, &fields);
+            assert_eq!((got, by), (format!("{text}{alive}|"), delimiting), "{status} {fields:?}");
+        }
+        let (interim, _) = written(&new, 103, &[("Link", "</a>")]);
+        assert_eq!(interim, "HTTP/1.1 103 Early Hints|Link: </a>||");
+    }
+
+    #[test]
+    fn a_chunk_begins_with_its_length() {
+        for (length, line) in [(0, "0\r\n"), (26, "1a\r\n"), (usize::MAX, "ffffffffffffffff\r\n")] {
+            let (bytes, used) = chunk_head(length);
+            assert_eq!(&bytes[..used], line.as_bytes());
+        }
+    }
+}
