@@ -57,8 +57,8 @@ pub fn start(
         runtime.block_on(async {
             tokio::select! {
                 () = handed_over => {}
-                () = events::sample(gateway, feed) => {}
-                () = connections::serve(listener, router) => {}
+                () = events::sample(gateway.clone(), feed) => {}
+                () = connections::serve(listener, router, &gateway) => {}
             }
         });
     };

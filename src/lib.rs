@@ -20,6 +20,7 @@ pub mod limit;
 pub mod logging;
 pub mod metrics;
 pub mod proxy;
+mod quiet;
 pub mod route;
 pub mod server;
 pub mod tls;

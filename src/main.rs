@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use gateway::cli::{Args, Command};
-use gateway::config::Config;
+use gateway::config::{Config, LoadError};
+use gateway::server::StartError;
 use gateway::{healthcheck, logging, server};
 use log::error;
 
@@ -16,15 +17,16 @@ const BAD_CONFIG: u8 = 64;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.command.is_none() && !args.check {
+        return serve(&args);
+    }
     let config = match Config::load(&args.config) {
         Ok(config) => config,
         Err(problems) => {
-            eprintln!("{problems}");
-            return ExitCode::from(BAD_CONFIG);
+            return bad(&problems);
         }
     };
     match args.command {
-        None if !args.check => serve(config, &args),
         None | Some(Command::Check) => {
             for warning in config.warnings(&args.config) {
                 eprintln!("warning: {warning}");
@@ -42,13 +44,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config, args: &Args) -> ExitCode {
+fn serve(args: &Args) -> ExitCode {
     logging::start();
-    match server::run(config, &args.config, args.upgrade) {
+    match server::run(&args.config, args.upgrade) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Config(problems)) => bad(&problems),
         Err(reason) => {
             error!("{reason}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells what is wrong with the configuration.
+fn bad(problems: &LoadError) -> ExitCode {
+    eprintln!("{problems}");
+    ExitCode::from(BAD_CONFIG)
 }

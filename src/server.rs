@@ -8,6 +8,7 @@
 mod connection;
 mod date;
 mod deadline;
+mod door;
 mod doorman;
 mod exchange;
 mod files;
@@ -21,9 +22,9 @@ mod listener;
 mod memory;
 mod ports;
 mod proxy_protocol;
-mod quiet;
 mod reload;
 mod retry_buffer;
+mod signals;
 mod snapshot;
 mod socket;
 mod stream;
@@ -33,6 +34,7 @@ mod tls;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,22 +43,24 @@ use std::{fmt, io, process};
 use log::{info, warn};
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::HttpProxy;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
-use self::files::Files;
+use self::door::Door;
 use self::handover::{Inherited, Label, Successor};
+use self::listener::Listener;
 use self::ports::Ports;
 use self::reload::Reloader;
+use self::signals::{Asked, Signals};
 use self::tls::Acceptor;
 use self::workers::Workers;
 use crate::access_log::AccessLog;
 use crate::admin;
 use crate::clock::Clock;
-use crate::config::{self, Config, LogTarget};
+use crate::config::{self, Config, LoadError, LogTarget};
 use crate::gateway::{Gateway, Live, Outputs, Waiting};
+use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::tls::{Certificates, ServerTls};
@@ -72,6 +76,8 @@ const INTERRUPTED: i32 = 130;
 /// Why the gateway did not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// The configuration cannot be used.
+    Config(LoadError),
     /// An address could not be listened on.
     Listen(SocketAddr, io::Error),
     /// The access log could not be opened.
@@ -89,6 +95,7 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Config(error) => error.fmt(f),
             Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::AccessLog(LogTarget::File(path), error) => {
                 write!(f, "cannot write the access log {}: {error}", path.display())
@@ -112,59 +119,135 @@ impl From<io::Error> for StartError {
     }
 }
 
-/// Serves the configuration, which was loaded from `path`, until a signal says to stop, and then until the last request
-/// is answered. With `upgrade` it takes over from the process that runs with it.
+/// Serves the configuration in the file at `path` until a signal says to stop, and then until the last request is answered.
+/// With `upgrade` it takes over from the process that runs with it.
 ///
 /// # Errors
 /// When it cannot start: see [`StartError`]. Nothing has been served then, and a process that runs goes on.
-pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError> {
-    config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
-    let mut inherited = upgrade.then(|| Inherited::take(path)).transpose().map_err(StartError::Upgrade)?;
-    let mut inherit = |label: &Label| inherited.as_mut().and_then(|inherited| inherited.socket(label));
-    let listeners = listener::open_all(&config.server.listen, |listener| inherit(&Label::of(*listener)))?;
-    let admin = config.admin.as_ref().map(|admin| config::Listener::plain(admin.listen));
-    let open_admin = |admin| match inherit(&Label::of_side_port(admin)) {
-        Some(socket) => listener::inherit(admin, socket),
-        None => listener::bind(admin, false),
-    };
-    let admin_listener = admin.map(open_admin).transpose()?;
-    let metrics = Metrics::new().map_err(StartError::Metrics)?;
-    let threads = workers::count(config.server.threads)?;
-    let outputs = open_outputs(&config, threads, &metrics, None)?;
-    let tls = config.server.tls.as_ref().map(|tls| acceptor(tls, &metrics)).transpose()?;
-    let clock = Clock::monotonic();
-    let workers = Workers::start(threads)?;
+pub fn run(path: &Path, upgrade: bool) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // From here on nothing fails.
-    let saved = match inherited {
-        Some(inherited) => inherited.buckets(&clock),
-        None => config.limiter.snapshot.as_ref().and_then(|path| snapshot::load(path, &clock)),
+    // Before anything else: see `signals`.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new()?
     };
-    let (gateway, mut reloads) = Gateway::new(config, saved, metrics, outputs, clock);
-    let gateway = Arc::new(gateway);
-    let (alive, all_gone) = mpsc::channel::<()>(1);
-    let mut reloader = Reloader {
-        path: path.to_owned(),
-        gateway: gateway.clone(),
-        threads,
-        ports: Ports {
-            gateway: gateway.clone(),
-            proxy: proxy(&gateway),
-            workers: workers.dealer(),
-            tls: tls.map(Arc::new),
-            alive,
-            doorman: Arc::default(),
-            open: Vec::new(),
-        },
-        files: Files::default(),
-        cared_for: Vec::new(),
-    };
+    let outcome = runtime.block_on(start(path, upgrade, signals)).map(|served| {
+        if let Some((workers, gateway)) = served {
+            workers.stop();
+            gateway.live().outputs.close();
+        }
+    });
+    // A start that was broken off may still wait for a file or for another process, which is nobody's concern any more.
+    runtime.shutdown_background();
+    outcome
+}
 
-    let outcome = runtime.block_on(async {
-        let mut signals = Signals::new()?;
+/// What has served, and is to be closed.
+type Served = (Workers, Arc<Gateway>);
+
+/// Starts, unless a signal says to stop before that is done, and serves.
+async fn start(path: &Path, upgrade: bool, mut signals: Signals) -> Result<Option<Served>, StartError> {
+    let of = path.to_owned();
+    let preparing = spawn_blocking(move || Prepared::of(&of, upgrade));
+    let prepared = tokio::select! {
+        biased;
+        () = signals.stop() => {
+            info!("stopped before it was ready");
+            return Ok(None);
+        }
+        prepared = preparing => prepared.map_err(io::Error::from)??,
+    };
+    prepared.serve(path, signals).await.map(Some)
+}
+
+/// All that a start takes that takes time or may fail. As long as it is only this, a process that runs goes on.
+struct Prepared {
+    config: Config,
+    inherited: Option<Inherited>,
+    saved: Option<Snapshot>,
+    listeners: Vec<Listener>,
+    admin_listener: Option<Listener>,
+    metrics: Metrics,
+    threads: usize,
+    outputs: Outputs,
+    tls: Option<Acceptor>,
+    workers: Workers,
+    clock: Clock,
+}
+
+impl Prepared {
+    /// Does all of that. Blocks.
+    fn of(path: &Path, upgrade: bool) -> Result<Self, StartError> {
+        let config = Config::load(path).map_err(StartError::Config)?;
+        config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
+        let mut inherited =
+            upgrade.then(|| Inherited::take(path)).transpose().map_err(StartError::Upgrade)?;
+        let mut inherit = |label: &Label| inherited.as_mut().and_then(|inherited| inherited.socket(label));
+        let listeners = listener::open_all(&config.server.listen, |listener| inherit(&Label::of(*listener)))?;
+        let admin = config.admin.as_ref().map(|admin| config::Listener::plain(admin.listen));
+        let open_admin = |admin| match inherit(&Label::of_side_port(admin)) {
+            Some(socket) => listener::inherit(admin, socket),
+            None => listener::bind(admin, false),
+        };
+        let admin_listener = admin.map(open_admin).transpose()?;
+        let metrics = Metrics::new().map_err(StartError::Metrics)?;
+        let threads = workers::count(config.server.threads)?;
+        let outputs = open_outputs(&config, threads, &metrics, None)?;
+        let tls = config.server.tls.as_ref().map(|tls| acceptor(tls, &metrics)).transpose()?;
+        let clock = Clock::monotonic();
+        let workers = Workers::start(threads)?;
+        let saved = match (&inherited, &config.limiter.snapshot) {
+            (None, Some(path)) => snapshot::load(path, &clock),
+            // A process that is taken over from gives its own.
+            _ => None,
+        };
+        Ok(Self {
+            config,
+            inherited,
+            saved,
+            listeners,
+            admin_listener,
+            metrics,
+            threads,
+            outputs,
+            tls,
+            workers,
+            clock,
+        })
+    }
+
+    /// Takes over, if there is somebody to take over from, and serves.
+    async fn serve(self, path: &Path, mut signals: Signals) -> Result<Served, StartError> {
+        let Self { workers, clock, .. } = self;
+        // From here on nothing fails.
+        let (saved, door) = match self.inherited {
+            Some(inherited) => inherited.begin(&clock),
+            None => (self.saved, None),
+        };
+        let door = Door::open(path, door);
+        let (gateway, mut reloads) = Gateway::new(self.config, saved, self.metrics, self.outputs, clock);
+        let gateway = Arc::new(gateway);
+        let (alive, all_gone) = mpsc::channel::<()>(1);
+        let mut reloader = Reloader {
+            path: path.to_owned(),
+            gateway: gateway.clone(),
+            threads: self.threads,
+            ports: Ports {
+                gateway: gateway.clone(),
+                proxy: proxy(&gateway),
+                workers: workers.dealer(),
+                tls: self.tls.map(Arc::new),
+                alive,
+                doorman: Arc::default(),
+                open: Vec::new(),
+            },
+            files: Arc::default(),
+            cared_for: Vec::new(),
+        };
+
         let (hand_over, handed_over) = watch::channel(false);
         let mut admin_socket = None;
-        if let Some(listener) = admin_listener {
+        if let Some(listener) = self.admin_listener {
             info!("side port on http://{}", listener.address());
             admin_socket = listener.try_clone().ok().map(|socket| (listener.configured(), socket));
             admin::start(listener.into_std(), gateway.clone(), until_draining(handed_over))?;
@@ -174,12 +257,12 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
         tokio::spawn(memory::give_back());
         let snapshots = tokio::spawn(snapshot::keep(gateway.clone()));
         reloader.care_for(&gateway.live().upstreams);
-        reloader.watch();
-        for listener in listeners {
+        reloader.watch().await;
+        for listener in self.listeners {
             reloader.ports.open(listener);
         }
         info!("ready");
-        let leaving = serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref()).await;
+        let leaving = serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref(), door).await;
         gateway.drain();
         info!("draining");
         match leaving {
@@ -206,11 +289,8 @@ pub fn run(config: Config, path: &Path, upgrade: bool) -> Result<(), StartError>
                 finish(&gateway, all_gone, &mut signals).await;
             }
         }
-        Ok(())
-    });
-    workers.stop();
-    gateway.live().outputs.close();
-    outcome
+        Ok((workers, gateway))
+    }
 }
 
 /// Why a process leaves.
@@ -227,10 +307,10 @@ async fn serve(
     signals: &mut Signals,
     reloads: &mut mpsc::Receiver<Waiting>,
     admin_socket: Option<&(config::Listener, TcpListener)>,
+    door: Option<Door>,
 ) -> Leaving {
-    let mut successor = Successor::wait(&reloader.path);
-    let mut looks = interval(files::EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut successor = Successor::wait(door);
+    let mut changed = files::watch(reloader.files.clone(), reloader.gateway.clone());
     loop {
         let waiting = tokio::select! {
             asked = signals.next() => match asked {
@@ -243,13 +323,13 @@ async fn serve(
                 }
             },
             Some(waiting) = reloads.recv() => Some(waiting),
-            stream = successor.comes() => {
-                let mut sockets: Vec<_> =
-                    reloader.ports.sockets().map(|(listener, socket)| (Label::of(listener), socket)).collect();
+            stream = successor.comes(&reloader.gateway) => {
+                let mut sockets: Vec<(Label, OwnedFd)> =
+                    reloader.ports.sockets().map(|(listener, socket)| (Label::of(listener), socket.into())).collect();
                 if let Some((listener, socket)) = admin_socket
                     && let Ok(socket) = socket.try_clone()
                 {
-                    sockets.push((Label::of_side_port(*listener), socket));
+                    sockets.push((Label::of_side_port(*listener), socket.into()));
                 }
                 tokio::select! {
                     () = signals.stop() => return Leaving::Stopped,
@@ -259,12 +339,7 @@ async fn serve(
                     },
                 }
             }
-            _ = looks.tick() => {
-                if !reloader.gateway.live().config.server.watch || !reloader.files.have_changed() {
-                    continue;
-                }
-                None
-            }
+            Some(()) = changed.recv() => None,
         };
         let outcome = tokio::select! {
             outcome = reloader.reload() => outcome,
@@ -339,49 +414,4 @@ async fn finish(gateway: &Gateway, mut all_gone: mpsc::Receiver<()>, signals: &m
 async fn until_draining(mut draining: watch::Receiver<bool>) {
     // An error says that the sender is gone: then it is over as well.
     let _ = draining.wait_for(|draining| *draining).await;
-}
-
-/// What a signal asks for.
-enum Asked {
-    Reload,
-    Stop,
-}
-
-/// The signals that the gateway heeds.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the next signal.
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hang_up.recv() => Asked::Reload,
-        }
-    }
-
-    /// Waits for a signal to stop.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-
-    /// Waits for an interrupt after that.
-    async fn interrupted_again(&mut self) {
-        self.interrupt.recv().await;
-    }
 }

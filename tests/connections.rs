@@ -5,6 +5,23 @@ use crate::support::http2;
 use crate::support::{eventually, forwarding};
 
 #[test]
+fn a_process_without_descriptors_says_so_once() {
+    let (gateway, _backend) = forwarding("");
+    gateway.limit_descriptors(40);
+    let held: Vec<_> = (0..60).map(|_| gateway.connect()).collect();
+    gateway.wait_for_log_line("accepts no connections for a moment");
+    // Ten times as long as accepting pauses.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(gateway.log().matches("accepts no connections for a moment").count(), 1, "{}", gateway.log());
+    drop(held);
+    eventually("it accepts again", || {
+        let mut connection = gateway.connect();
+        connection.try_send("GET /users HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
+        connection.try_response().filter(|response| response.status == 200)
+    });
+}
+
+#[test]
 fn a_client_has_so_many_connections_and_no_more() {
     let (gateway, _backend) = forwarding("max_connections_per_client = 2");
     let mut held = [gateway.connect(), gateway.connect()];

@@ -21,6 +21,8 @@ use tokio::time::sleep;
 use tokio_io_timeout::TimeoutStream;
 
 use super::token::Peer;
+use crate::gateway::Gateway;
+use crate::quiet::Quiet;
 
 /// Connections at a time, beside those that follow the events.
 const MOST: usize = 256;
@@ -38,7 +40,8 @@ const MAX_HEAD: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections, and serves each. Needs a runtime; never ends.
-pub(super) async fn serve(listener: TcpListener, router: Router) {
+pub(super) async fn serve(listener: TcpListener, router: Router, gateway: &Gateway) {
+    let quiet = Quiet::default();
     let open = Arc::new(Mutex::new(Open::default()));
     loop {
         match listener.accept().await {
@@ -48,7 +51,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
                 tokio::spawn(converse(socket, Peer(peer.ip()), place, router.clone()));
             }
             Err(error) => {
-                warn!("the side port accepts no connections for a moment: {error}");
+                if quiet.is_over(gateway) {
+                    warn!(
+                        "the side port accepts no connections for a moment: {error}; for a minute, this is not told again"
+                    );
+                }
                 sleep(PAUSE).await;
             }
         }

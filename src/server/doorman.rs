@@ -9,9 +9,9 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::connection::Serving;
-use super::quiet::Quiet;
 use crate::crowd::{Crowd, Full, Slot};
 use crate::metrics::ProxyProtocolError;
+use crate::quiet::Quiet;
 
 /// What is left of an IPv6 address: its first 64 bits.
 const IPV6_NETWORK: u128 = !(u64::MAX as u128);

@@ -7,13 +7,50 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::gateway::Gateway;
+
 /// How often files are looked at.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(1);
 
 /// What tells a file from another, and from itself after a change; `None` if it cannot be looked at.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+/// The files that a task looks at, and whoever reloads says which. A look may take as long as a file system likes, so nobody
+/// locks them on a thread that accepts connections.
+pub(super) type Watched = Arc<Mutex<Files>>;
+
+/// Looks at the files as long as the configuration says so; whoever receives is told of each change.
+pub(super) fn watch(files: Watched, gateway: Arc<Gateway>) -> mpsc::Receiver<()> {
+    let (changes, changed) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut looks = interval(EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !changes.is_closed() {
+            looks.tick().await;
+            if !gateway.live().config.server.watch {
+                continue;
+            }
+            let looked_at = files.clone();
+            let look = spawn_blocking(move || lock(&looked_at).have_changed()).await;
+            if look.unwrap_or(false) {
+                // One that is waiting to be heard says as much.
+                let _ = changes.try_send(());
+            }
+        }
+    });
+    changed
+}
+
+pub(super) fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The files, and what they looked like.
 #[derive(Default)]

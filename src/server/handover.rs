@@ -1,7 +1,6 @@
 //! A new process takes over from one that runs: first the listening sockets, then, when it is ready for them, the buckets.
 //!
-//! The one that runs waits on a Unix socket whose name (in Linux' abstract namespace) is made of the configuration's path and the
-//! user. Whoever connects must be that user. The sockets go over as file descriptors; connections that come
+//! The one that runs waits on a Unix socket (see `door`), which goes over with the others. They go over as file descriptors; connections that come
 //! meanwhile wait in the kernel's queue, which both processes share, so none is refused. Then the new process says that it is
 //! ready, the old one stops accepting and writes its buckets as to a snapshot, and the new one begins.
 //!
@@ -12,26 +11,26 @@ use std::io::{self, BufWriter, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::{Path, absolute};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
 
-use log::{debug, warn};
+use log::warn;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
 use serde::{Deserialize, Serialize};
-use siphasher::sip128::SipHasher13;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use super::door::{self, Door};
 use super::snapshot::moment;
 use crate::clock::Clock;
 use crate::config;
 use crate::gateway::Gateway;
 use crate::limit::snapshot::{self, Snapshot};
+use crate::quiet::Quiet;
 
 /// How long the new process may take to get ready, and the old one to write its buckets.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,58 +51,76 @@ pub(super) struct Label {
     tls: bool,
     proxy_protocol: bool,
     side_port: bool,
+    /// A version that knows nothing of it neither gives nor uses it.
+    #[serde(default)]
+    door: bool,
 }
 
 impl Label {
     /// That of a listener for clients.
     pub(super) fn of(listener: config::Listener) -> Self {
         let config::Listener { address, tls, proxy_protocol } = listener;
-        Self { address, tls, proxy_protocol, side_port: false }
+        Self { address, tls, proxy_protocol, side_port: false, door: false }
     }
 
     /// That of the side port.
     pub(super) fn of_side_port(listener: config::Listener) -> Self {
         Self { side_port: true, ..Self::of(listener) }
     }
+
+    /// That of the socket at which a process waits for the one that takes over from it.
+    fn of_door() -> Self {
+        let nowhere = config::Listener::plain((std::net::Ipv4Addr::UNSPECIFIED, 0).into());
+        Self { door: true, ..Self::of(nowhere) }
+    }
 }
 
 /// The process that is to take over, once there is one.
 pub(super) struct Successor {
     /// `None` if nobody can come.
-    door: Option<tokio::net::UnixListener>,
+    door: Option<Waiting>,
+    quiet: Quiet,
+}
+
+/// A door at which this process waits.
+struct Waiting {
+    door: tokio::net::UnixListener,
+    /// The same, to be given away; `None` if the system did not give another descriptor.
+    to_give: Option<OwnedFd>,
 }
 
 impl Successor {
-    /// Waits for a process with this configuration. Only one process can. Needs a runtime.
-    pub(super) fn wait(config: &Path) -> Self {
-        let open = || {
-            let door = UnixListener::bind_addr(&name(config)?)?;
-            door.set_nonblocking(true)?;
-            tokio::net::UnixListener::from_std(door)
+    /// Waits at this door. Needs a runtime.
+    pub(super) fn wait(door: Option<Door>) -> Self {
+        let wait = |door: Door| {
+            let to_give = door.try_clone().ok();
+            let door =
+                door.into_tokio().map_err(|error| warn!("no process can take over from this one: {error}"));
+            Some(Waiting { door: door.ok()?, to_give })
         };
-        let door = open().map_err(|error| match error.kind() {
-            // The one that this process takes over from, or a second one with the same file.
-            io::ErrorKind::AddrInUse => {
-                debug!("another process with this configuration can be taken over from");
-            }
-            _ => warn!("no process can take over from this one: {error}"),
-        });
-        Self { door: door.ok() }
+        Self { door: door.and_then(wait), quiet: Quiet::default() }
     }
 
     /// Waits until one comes that may take over.
-    pub(super) async fn comes(&self) -> UnixStream {
+    pub(super) async fn comes(&self, gateway: &Gateway) -> UnixStream {
         loop {
-            let Some(door) = &self.door else { return pending().await };
+            let Some(Waiting { door, .. }) = &self.door else { return pending().await };
             match door.accept().await {
-                Ok((stream, _)) if may_take_over(&stream) => {
-                    if let Ok(stream) = stream.into_std() {
-                        return stream;
+                Ok((stream, _)) => match door::check_peer(&stream) {
+                    Ok(()) if door::has_left(&stream) => {}
+                    Ok(()) => {
+                        if let Ok(stream) = stream.into_std() {
+                            return stream;
+                        }
                     }
-                }
-                Ok(_) => warn!("a process of another user has tried to take over"),
+                    // Anybody can cause this line.
+                    Err(refusal) if self.quiet.is_over(gateway) => warn!("{refusal} has tried to take over"),
+                    Err(_) => {}
+                },
                 Err(error) => {
-                    warn!("no process can take over for a moment: {error}");
+                    if self.quiet.is_over(gateway) {
+                        warn!("no process can take over for a moment: {error}");
+                    }
                     sleep(PAUSE).await;
                 }
             }
@@ -115,8 +132,10 @@ impl Successor {
     pub(super) async fn gets_ready(
         &mut self,
         stream: UnixStream,
-        sockets: Vec<(Label, TcpListener)>,
+        mut sockets: Vec<(Label, OwnedFd)>,
     ) -> Option<UnixStream> {
+        let door = self.door.as_ref().and_then(|waiting| waiting.to_give.as_ref()?.try_clone().ok());
+        sockets.extend(door.map(|door| (Label::of_door(), door)));
         let giving = spawn_blocking(move || give_sockets(&stream, &sockets).map(|()| stream)).await;
         match giving {
             Ok(Ok(stream)) => {
@@ -132,17 +151,11 @@ impl Successor {
     }
 }
 
-/// Whether whoever has connected may take over.
-fn may_take_over(peer: &tokio::net::UnixStream) -> bool {
-    let own = rustix::process::geteuid();
-    peer.peer_cred().is_ok_and(|peer| peer.uid() == own.as_raw() || peer.uid() == 0)
-}
-
 /// Gives sockets to a new process, and waits until that is ready to begin. Blocks.
 ///
 /// # Errors
 /// When it goes away before, or takes too long.
-fn give_sockets(mut to: &UnixStream, sockets: &[(Label, TcpListener)]) -> io::Result<()> {
+fn give_sockets(mut to: &UnixStream, sockets: &[(Label, OwnedFd)]) -> io::Result<()> {
     to.set_nonblocking(false)?;
     to.set_read_timeout(Some(PATIENCE))?;
     to.set_write_timeout(Some(PATIENCE))?;
@@ -177,7 +190,7 @@ pub(super) fn give_buckets(to: &UnixStream, gateway: &Gateway) -> io::Result<()>
 /// What a process that runs has given to this one.
 pub(super) struct Inherited {
     stream: UnixStream,
-    sockets: Vec<(Label, TcpListener)>,
+    sockets: Vec<(Label, OwnedFd)>,
 }
 
 impl Inherited {
@@ -186,7 +199,7 @@ impl Inherited {
     /// # Errors
     /// When there is none, or it is on its way out, or it is another user's.
     pub(super) fn take(config: &Path) -> io::Result<Self> {
-        let mut stream = UnixStream::connect_addr(&name(config)?)?;
+        let mut stream = door::find(config)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut length = [0; 4];
@@ -210,19 +223,28 @@ impl Inherited {
         if labels.len() != descriptors.len() {
             return Err(io::Error::other("not every socket has come over"));
         }
-        let sockets = labels.into_iter().zip(descriptors.into_iter().map(TcpListener::from)).collect();
+        let sockets = labels.into_iter().zip(descriptors).collect();
         Ok(Self { stream, sockets })
     }
 
     /// The socket that has this label, if there was one.
     pub(super) fn socket(&mut self, label: &Label) -> Option<TcpListener> {
+        self.take_out(label).map(Into::into)
+    }
+
+    fn take_out(&mut self, label: &Label) -> Option<OwnedFd> {
         let at = self.sockets.iter().position(|(other, _)| other == label)?;
         Some(self.sockets.swap_remove(at).1)
     }
 
-    /// Says that this process is ready to begin, and takes the buckets. From here on the other process serves no new
-    /// connections, so this one begins in any case.
-    pub(super) fn buckets(mut self, clock: &Clock) -> Option<Snapshot> {
+    /// Says that this process is ready to begin, and takes the buckets, and the socket at which the other process has waited.
+    /// From here on the other process serves no new connections, so this one begins in any case.
+    pub(super) fn begin(mut self, clock: &Clock) -> (Option<Snapshot>, Option<UnixListener>) {
+        let door = self.take_out(&Label::of_door()).map(Into::into);
+        (self.buckets(clock), door)
+    }
+
+    fn buckets(mut self, clock: &Clock) -> Option<Snapshot> {
         let mut receive = || {
             self.stream.write_all(&[READY])?;
             let mut file = Vec::new();
@@ -232,12 +254,4 @@ impl Inherited {
         };
         receive().map_err(|error| warn!("the buckets have not come over, all are full: {error}")).ok()
     }
-}
-
-/// Where a process with this configuration waits.
-fn name(config: &Path) -> io::Result<SocketAddr> {
-    let path = absolute(config)?;
-    let hash = SipHasher13::new().hash(path.as_os_str().as_encoded_bytes()).as_u128();
-    let user = rustix::process::geteuid().as_raw();
-    SocketAddr::from_abstract_name(format!("gateway-{user}-{hash:032x}"))
 }

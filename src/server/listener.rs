@@ -15,6 +15,7 @@ use super::connection::Serving;
 use super::workers::Dealer;
 use super::{StartError, until_draining};
 use crate::config;
+use crate::quiet::Quiet;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -135,6 +136,7 @@ pub(super) async fn accept(
         Ok(socket) => socket,
         Err(error) => return warn!("{} cannot be served: {error}", listener.address),
     };
+    let quiet = Quiet::default();
     let drained = until_draining(serving.draining.clone());
     tokio::pin!(drained);
     loop {
@@ -143,7 +145,7 @@ pub(super) async fn accept(
             () = &mut drained => break,
             accepted = socket.accept() => match accepted {
                 Ok(accepted) => deal(accepted),
-                Err(error) => pause_after(&error, listener.address).await,
+                Err(error) => pause_after(&error, listener.address, &quiet, &serving).await,
             },
         }
     }
@@ -157,9 +159,13 @@ pub(super) async fn accept(
 }
 
 /// A connection that was gone before it was accepted is nothing; anything else will not pass at once.
-async fn pause_after(error: &io::Error, address: SocketAddr) {
+async fn pause_after(error: &io::Error, address: SocketAddr, quiet: &Quiet, serving: &Serving) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
-        warn!("{address} accepts no connections for a moment: {error}");
+        if quiet.is_over(&serving.gateway) {
+            warn!(
+                "{address} accepts no connections for a moment: {error}; for a minute, this is not told again"
+            );
+        }
         sleep(PAUSE).await;
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use tokio::task::{AbortHandle, spawn_blocking};
 
-use super::files::Files;
+use super::files::{self, Watched};
 use super::listener::{self, Listener};
 use super::ports::Ports;
 use super::tls::tell_of;
@@ -25,7 +25,7 @@ pub(super) struct Reloader {
     /// How many worker threads there are.
     pub(super) threads: usize,
     pub(super) ports: Ports,
-    pub(super) files: Files,
+    pub(super) files: Watched,
     /// The upstreams, each with the task that looks after it.
     pub(super) cared_for: Vec<(Arc<Upstream>, AbortHandle)>,
 }
@@ -56,10 +56,14 @@ impl Reloader {
     }
 
     async fn try_reload(&mut self) -> Outcome {
-        self.files.begin();
         let (path, gateway, threads, open) =
             (self.path.clone(), self.gateway.clone(), self.threads, self.ports.configured());
-        let prepared = spawn_blocking(move || prepare(&path, &gateway, threads, &open)).await;
+        let files = self.files.clone();
+        let prepared = spawn_blocking(move || {
+            files::lock(&files).begin();
+            prepare(&path, &gateway, threads, &open)
+        });
+        let prepared = prepared.await;
         let Prepared { live, listeners } =
             prepared.map_err(|panic| vec![format!("the reload has failed: {panic}")])??;
         // A server that is given by name is of no use before it has an address.
@@ -68,6 +72,7 @@ impl Reloader {
         }
         let summary = live.config.summary();
         self.put_in_force(live, listeners)?;
+        self.watch().await;
         Ok(summary)
     }
 
@@ -93,7 +98,6 @@ impl Reloader {
         }
         self.ports.keep(&configured);
         self.care_for(&upstreams);
-        self.watch();
         // A thread holds on to what was in force when it was last asked; so it is asked.
         self.ports.workers.each(|| {
             let gateway = self.gateway.clone();
@@ -103,9 +107,12 @@ impl Reloader {
     }
 
     /// Follows the files that the configuration in force is made of.
-    pub(super) fn watch(&mut self) {
+    pub(super) async fn watch(&self) {
         let others = self.gateway.live().config.files.clone();
-        self.files.follow(std::iter::once(self.path.clone()).chain(others));
+        let (path, files) = (self.path.clone(), self.files.clone());
+        let follow = move || files::lock(&files).follow(std::iter::once(path).chain(others));
+        // One that panicked has said so.
+        let _ = spawn_blocking(follow).await;
     }
 
     fn cares_for(&self, upstream: &Arc<Upstream>) -> bool {

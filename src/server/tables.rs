@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::gateway::Gateway;
@@ -33,19 +34,30 @@ pub(super) async fn look_after(gateway: Arc<Gateway>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for look in (1..=SELDOM).cycle() {
         ticks.tick().await;
-        for limit in gateway.live().limiter.limits() {
-            let Some(table) = limit.table() else { continue };
-            if look == SELDOM {
-                table.drop_idle_predecessors(gateway.clock.now());
-            }
-            let seen = seen.entry(limit.rule().name.clone()).or_default();
-            if let Some(more) = seen.look(table.overflowed()) {
-                let (name, most) = (&limit.rule().name, table.capacity());
-                warn!(
-                    "limit {name:?}: {more} requests shared an overflow bucket, since it keeps {most} buckets and more \
-                     clients are in debt: raise its max_clients"
-                );
-            }
+        let gateway = gateway.clone();
+        let looked = spawn_blocking(move || {
+            self::look(&gateway, &mut seen, look == SELDOM);
+            seen
+        });
+        // A look that panicked has said so, and the next one begins anew.
+        seen = looked.await.unwrap_or_default();
+    }
+}
+
+/// Looks once. A table may be large, so this is not for a thread that serves anybody.
+fn look(gateway: &Gateway, seen: &mut HashMap<String, Seen>, drop_former: bool) {
+    for limit in gateway.live().limiter.limits() {
+        let Some(table) = limit.table() else { continue };
+        if drop_former {
+            table.drop_idle_predecessors(gateway.clock.now());
+        }
+        let seen = seen.entry(limit.rule().name.clone()).or_default();
+        if let Some(more) = seen.look(table.overflowed()) {
+            let (name, most) = (&limit.rule().name, table.capacity());
+            warn!(
+                "limit {name:?}: {more} requests shared an overflow bucket, since it keeps {most} buckets and more \
+                 clients are in debt: raise its max_clients"
+            );
         }
     }
 }

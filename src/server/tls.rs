@@ -14,11 +14,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::Serving;
-use super::quiet::Quiet;
 use super::tcp::Tcp;
 use super::until_draining;
 use crate::clock::wall_clock;
 use crate::metrics::{HandshakeError, Metrics};
+use crate::quiet::Quiet;
 use crate::tls::{Certificates, ServerTls};
 
 /// How long a handshake that has begun may still take when the gateway drains.

@@ -294,6 +294,13 @@ impl Gateway {
         assert!(status.success());
     }
 
+    /// Bounds the descriptors that it may have open.
+    pub(crate) fn limit_descriptors(&self, most: u32) {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &self.child.id().to_string(), &format!("--nofile={most}:{most}")]);
+        assert!(command.status().unwrap().success());
+    }
+
     /// Waits until it ends.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {

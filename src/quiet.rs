@@ -10,14 +10,14 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// Whether it is time for a line of one kind.
 #[derive(Debug, Default)]
-pub(super) struct Quiet {
+pub(crate) struct Quiet {
     /// The second in which there may be another, on the gateway's clock.
     until: AtomicU64,
 }
 
 impl Quiet {
     /// Whether a line may be logged now. If so, there is none for a minute.
-    pub(super) fn is_over(&self, gateway: &Gateway) -> bool {
+    pub(crate) fn is_over(&self, gateway: &Gateway) -> bool {
         let second = gateway.clock.now().since(gateway.started).as_secs();
         // Relaxed: one line more or less does no harm.
         let is_over = second >= self.until.load(Ordering::Relaxed);
