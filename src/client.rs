@@ -13,6 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
+use crate::networks::Networks;
+
 /// RFC 7239.
 pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 /// The customary field that RFC 7239 was to replace.
@@ -48,17 +50,17 @@ impl fmt::Display for ClientId {
 
 /// The peers whose word on where a request comes from is taken.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies(Networks);
 
 impl TrustedProxies {
     /// Trusts the peers in these networks.
-    pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+    pub fn new(networks: &[IpNet]) -> Self {
+        Self(Networks::new(networks))
     }
 
     /// Whether a peer at this address is trusted.
     pub fn contains(&self, peer: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&peer.to_canonical()))
+        self.0.contains(peer.to_canonical())
     }
 
     /// The client behind `peer`: the peer itself, or if that is trusted, who it says it speaks for.
@@ -158,7 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn trusting(networks: &[&str]) -> TrustedProxies {
-        TrustedProxies::new(networks.iter().map(|n| n.parse().unwrap()).collect())
+        TrustedProxies::new(&networks.iter().map(|n| n.parse().unwrap()).collect::<Vec<_>>())
     }
 
     fn headers(fields: &[(&HeaderName, &str)]) -> HeaderMap {

@@ -2,7 +2,7 @@
 //!
 //! Arrows point down only: `server` puts everything together; `proxy` and `admin` are what answers on its ports;
 //! below them, `route`, `limit`, `client`, `cors`, `compression`, `upstream`, `metrics`, `access_log` and `trace` know nothing of each other's
-//! work; at the bottom are `clock` and `crowd`. `config` turns what the user wrote into plain types that all of them take.
+//! work; at the bottom are `clock`, `crowd` and `networks`. `config` turns what the user wrote into plain types that all of them take.
 //! Only `server`, `proxy` and `upstream` know Pingora, so that policy is tested without sockets.
 
 pub mod access_log;
@@ -19,6 +19,7 @@ pub mod healthcheck;
 pub mod limit;
 pub mod logging;
 pub mod metrics;
+pub mod networks;
 pub mod proxy;
 mod quiet;
 pub mod route;

@@ -105,7 +105,7 @@ impl Live {
     ) -> Self {
         Self {
             routes: Table::new(&config.routes),
-            trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.clone()),
+            trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
             config,
             limiter,
             upstreams,

@@ -1,5 +1,6 @@
 //! One limit: a rule, and what it knows of its clients.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
@@ -17,11 +18,14 @@ use super::table::Table;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
 use crate::crowd::Crowd;
+use crate::networks::Networks;
 
 /// A limit: a rule, and what it knows of its clients.
 pub struct Limit {
     rule: Rule,
     count: Count,
+    /// The networks of the rule's `exempt`.
+    exempt: Networks,
     /// Those for whom something else holds, in the order of their fingerprints.
     overrides: Vec<(Fingerprint, Special)>,
     offenders: Arc<Offenders>,
@@ -53,7 +57,7 @@ impl Limit {
         };
         let special = |terms, _| Special::new(terms, None, Timestamp::default());
         let overrides = overrides(&rule, secret, special);
-        Self { rule, count, overrides, offenders: Arc::new(Offenders::new()) }
+        Self::made(rule, count, overrides, Arc::new(Offenders::new()))
     }
 
     /// A limit that remembers what was saved of one with its name.
@@ -64,15 +68,17 @@ impl Limit {
         }
         let table = Arc::new(saved.table);
         let count = Count::Rate(succeed(rate, &table, now), reserved(rate, None));
+        let saved_overrides: HashMap<Fingerprint, &SavedOverride> =
+            saved.overrides.iter().map(|saved| (saved.client, saved)).collect();
         let special = |terms, client| {
-            let before = saved.overrides.iter().find(|saved| saved.client == client).map(|saved| {
+            let before = saved_overrides.get(&client).map(|saved| {
                 let bucket = SoleBucket::new(Bucket::from_ticks(saved.full_at));
                 Special::Rate(saved.quota, Arc::new(bucket))
             });
             Special::new(terms, before.as_ref(), now)
         };
         let overrides = overrides(&rule, secret, special);
-        Self { rule, count, overrides, offenders: Arc::new(Offenders::new()) }
+        Self::made(rule, count, overrides, Arc::new(Offenders::new()))
     }
 
     /// A limit that takes the place of this one. It remembers the same clients if it goes by the same key.
@@ -91,7 +97,16 @@ impl Limit {
         };
         let special = |terms, client| Special::new(terms, self.special(client), now);
         let overrides = overrides(&rule, secret, special);
-        Self { rule, count, overrides, offenders: self.offenders.clone() }
+        Self::made(rule, count, overrides, self.offenders.clone())
+    }
+
+    fn made(
+        rule: Rule,
+        count: Count,
+        overrides: Vec<(Fingerprint, Special)>,
+        offenders: Arc<Offenders>,
+    ) -> Self {
+        Self { exempt: Networks::new(&rule.exempt), rule, count, overrides, offenders }
     }
 
     /// What makes it.
@@ -197,8 +212,7 @@ impl Limit {
     }
 
     pub(super) fn exempts(&self, client: &ClientId) -> bool {
-        !self.rule.exempt.is_empty()
-            && client.address().is_some_and(|client| self.rule.exempt.iter().any(|net| net.contains(&client)))
+        !self.exempt.is_empty() && client.address().is_some_and(|client| self.exempt.contains(client))
     }
 }
 
