@@ -43,7 +43,7 @@ const TYPES: [&str; 12] = [
 const SUFFIXES: [&str; 3] = ["+json", "+xml", "+yaml"];
 
 /// A content coding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
     /// RFC 8878.
     Zstd,

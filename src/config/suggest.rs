@@ -17,13 +17,29 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 pub(super) fn hint(word: &str, known: &[&str], all: &str) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("{all}: {}", known.join(", ")),
+        None => list(known, all),
+    }
+}
+
+/// A hint that names what is known; of much, the beginning.
+pub(super) fn list(known: &[&str], all: &str) -> String {
+    const MOST: usize = 40;
+    match known.len().checked_sub(MOST) {
+        Some(more @ 1..) => format!("{all}: {} and {more} more", known[..MOST].join(", ")),
+        _ => format!("{all}: {}", known.join(", ")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_list_is_cut() {
+        assert_eq!(list(&["a", "b"], "the keys are"), "the keys are: a, b");
+        let cut = list(&["name"; 100_000], "the keys are");
+        assert!(cut.len() < 300 && cut.ends_with("name and 99960 more"), "{cut}");
+    }
 
     #[test]
     fn the_nearest_word_is_found() {

@@ -3,6 +3,7 @@
 mod any_text;
 mod documents;
 mod fixtures;
+mod large;
 mod shipped;
 
 use std::fs;

@@ -37,6 +37,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
     let route_items = file.get("routes");
 
     let route_names = route_items.as_ref().map(routes::names).unwrap_or_default();
+    let route_names = Names::new("route", "[[routes]]", Ok(route_names));
     let limits = limits::all(
         &limit_items,
         limiter.as_ref().map_or_else(|_| limits::default_limiter(), Clone::clone).max_clients,

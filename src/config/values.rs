@@ -1,5 +1,8 @@
 //! The values of a list, as far as they can be read.
 
+use std::collections::HashSet;
+use std::hash::Hash;
+
 use super::item::Item;
 use super::problem::{Checked, Fault};
 
@@ -23,9 +26,18 @@ impl<'a, T> Values<'a, T> {
     }
 
     /// Reports each value that is there for the second time.
-    pub(super) fn each_once(mut self, same: impl Fn(&T, &T) -> bool) -> Self {
-        for (index, (value, item)) in self.list.iter().enumerate() {
-            if self.list[..index].iter().any(|(earlier, _)| same(earlier, value)) {
+    pub(super) fn each_once(self) -> Self
+    where
+        T: Clone + Eq + Hash,
+    {
+        self.each_once_by(T::clone)
+    }
+
+    /// Reports each value whose `essence` another one has before it. In a list of 100,000 nothing may be compared with all the others.
+    pub(super) fn each_once_by<K: Eq + Hash>(mut self, essence: impl Fn(&T) -> K) -> Self {
+        let mut known = HashSet::with_capacity(self.list.len());
+        for (value, item) in &self.list {
+            if !known.insert(essence(value)) {
                 let what = if item.is_table() { "this entry".to_owned() } else { item.shown() };
                 let message = format!("{what} is in this list twice");
                 self.complete = Err(item.report(Fault::new(message).hint("keep one of the two")));

@@ -28,7 +28,7 @@ pub struct Key {
 }
 
 /// A fact of a request that a key is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyPart {
     /// The client's address.
     ClientIp,

@@ -26,13 +26,19 @@ pub(super) struct Matcher {
 /// Reports each route that an earlier one cannot be told from.
 pub(super) fn check(routes: &[Matcher], sink: &Sink<'_>) -> Checked<()> {
     let mut result = Ok(());
-    // Only routes with the same paths can be alike, and there are few of those among thousands.
-    let mut with_the_same_paths: HashMap<_, Vec<&Matcher>> = HashMap::new();
-    for route in routes {
-        let alike = with_the_same_paths.entry(route.path.shape()).or_default();
-        let earlier = alike.iter().find_map(|earlier| Some((*earlier, in_common(earlier, route)?)));
-        alike.push(route);
-        if let Some((earlier, requests)) = earlier {
+    // Routes are alike if one host and one method of theirs are the same, or both take any; so each is looked up by those, and is
+    // compared with nobody.
+    let mut first_with: HashMap<_, usize> = HashMap::new();
+    for (index, route) in routes.iter().enumerate() {
+        let mut earliest = index;
+        for host in any_or_each(&route.hosts) {
+            for method in any_or_each(&route.methods) {
+                let first = *first_with.entry((route.path.shape(), host, method)).or_insert(index);
+                earliest = earliest.min(first);
+            }
+        }
+        let earlier = &routes[earliest];
+        if let (true, Some(requests)) = (earliest < index, in_common(earlier, route)) {
             let line = sink.line(earlier.place.start);
             let who = match &earlier.name {
                 Some(name) => format!("the route {} (line {line})", quoted(name)),
@@ -44,6 +50,11 @@ pub(super) fn check(routes: &[Matcher], sink: &Sink<'_>) -> Checked<()> {
         }
     }
     result
+}
+
+/// Each element of a list; of an empty list, which is any, that.
+fn any_or_each<T>(list: &[T]) -> impl Iterator<Item = Option<&T>> {
+    list.is_empty().then_some(None).into_iter().chain(list.iter().map(Some))
 }
 
 /// The requests for which neither of two routes with the same paths is the more specific one.

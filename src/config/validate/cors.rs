@@ -64,7 +64,7 @@ pub(super) fn cors(item: &Item<'_>, taken: &[Method]) -> Checked<Cors> {
 fn origins(item: &Item<'_>, credentials: bool) -> Checked<Origins> {
     let origins: Values<'_, HeaderValue> =
         Values::read(item.one_or_list(), |item| item.parse(ORIGIN, origin));
-    let origins = origins.each_once(PartialEq::eq);
+    let origins = origins.each_once();
     if let Some((_, any)) = origins.list.iter().find(|(origin, _)| origin == ANY) {
         if credentials {
             return Err(with_credentials(any));
@@ -135,7 +135,7 @@ fn words(
         let word = item.parse(expected, &parse)?;
         if credentials && word == ANY { Err(with_credentials(&item)) } else { Ok(word) }
     });
-    words.each_once(|one, other| one.eq_ignore_ascii_case(other)).all()
+    words.each_once_by(|word| word.to_ascii_lowercase()).all()
 }
 
 fn with_credentials(item: &Item<'_>) -> Reported {

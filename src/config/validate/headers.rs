@@ -1,5 +1,7 @@
 //! `request_headers` and `response_headers`: the fields that a route changes.
 
+use std::collections::HashSet;
+
 use http::{HeaderName, HeaderValue, header};
 
 use super::super::HeaderChanges;
@@ -36,12 +38,13 @@ pub(super) fn changes(item: Item<'_>, key: &'static str, sink: &Sink<'_>) -> Che
             }
             Ok(name)
         });
-        Ok(names.each_once(PartialEq::eq))
+        Ok(names.each_once())
     });
     section.finish();
     let (set, remove) = (set?, remove?.unwrap_or_else(Values::empty));
+    let is_set: HashSet<&HeaderName> = set.iter().map(|(name, _)| name).collect();
     for (name, item) in &remove.list {
-        if set.iter().any(|(other, _)| other == name) {
+        if is_set.contains(name) {
             let fault = Fault::new(format!("`{name}` is both set and removed"));
             return Err(
                 item.report(fault.hint("leave out `remove`: a field that is set replaces what was there"))
@@ -53,18 +56,16 @@ pub(super) fn changes(item: Item<'_>, key: &'static str, sink: &Sink<'_>) -> Che
 
 fn set(item: &Item<'_>, sink: &Sink<'_>) -> Checked<Vec<(HeaderName, HeaderValue)>> {
     let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
-    let mut complete = Ok(());
+    let (mut known, mut complete) = (HashSet::new(), Ok(()));
     for (name, item) in item.named("set = { X-Env = \"prod\" }")? {
         // Any field may be a credential, whatever it is called.
         let value = item.secret().parse("a string", header_value);
-        let name = header_name(name).and_then(touchable).and_then(|name| {
-            match fields.iter().any(|(other, _)| *other == name) {
-                true => Err(Fault::new(format!(
-                    "`{name}` is set twice: case does not count in the name of a field"
-                ))
-                .hint("keep one of the two")),
-                false => Ok(name),
+        let name = header_name(name).and_then(touchable).and_then(|name| match !known.insert(name.clone()) {
+            true => {
+                Err(Fault::new(format!("`{name}` is set twice: case does not count in the name of a field"))
+                    .hint("keep one of the two"))
             }
+            false => Ok(name),
         });
         match (name, value) {
             (Ok(name), Ok(value)) => fields.push((name, value)),

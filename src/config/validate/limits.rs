@@ -12,6 +12,7 @@ use super::super::problem::{Checked, Fault};
 use super::super::section::Section;
 use super::super::value::http::{header_name, method};
 use super::super::value::{key, quantity};
+use super::names::Names;
 use super::{overrides, server, together};
 use crate::limit::key::{Key, KeyPart, MissingKey};
 use crate::limit::quota::{MAX_TOKENS, Quota, QuotaError};
@@ -64,13 +65,13 @@ fn max_clients(item: Item<'_>) -> Checked<usize> {
 pub(super) fn all(
     items: &Checked<Vec<(&str, Item<'_>)>>,
     max_clients: usize,
-    routes: &[&str],
+    routes: &Names<'_>,
 ) -> Checked<Vec<Rule>> {
     let items = items.as_ref().map_err(|reported| *reported)?;
     together(items.iter().map(|(name, item)| limit(name, item, max_clients, routes)))
 }
 
-fn limit(name: &str, item: &Item<'_>, default_max_clients: usize, routes: &[&str]) -> Checked<Rule> {
+fn limit(name: &str, item: &Item<'_>, default_max_clients: usize, routes: &Names<'_>) -> Checked<Rule> {
     let title = format!("[limits.{}]", name.escape_debug());
     let example = "[limits.NAME] with a name of its own for each limit, and its keys below";
     let section = item.section(title, example)?;
@@ -162,7 +163,7 @@ fn charge(section: &Section<'_>) -> Checked<Charge> {
 }
 
 fn failures(item: Item<'_>) -> Checked<Vec<StatusCode>> {
-    let failures = item.values("statuses", |item| status(&item, 100, 599)).each_once(PartialEq::eq).all()?;
+    let failures = item.values("statuses", |item| status(&item, 100, 599)).each_once().all()?;
     match failures.is_empty() {
         true => Err(item.report(
             Fault::new("with an empty list no answer would ever be charged")
@@ -231,7 +232,7 @@ fn parts(item: Item<'_>) -> Checked<Vec<KeyPart>> {
     if !item.is_list() {
         return Ok(vec![item.parse(&format!("{KEY}, or a list of keys"), key::part)?]);
     }
-    let parts = item.values("keys", |item| item.parse(KEY, key::part)).each_once(PartialEq::eq);
+    let parts = item.values("keys", |item| item.parse(KEY, key::part)).each_once();
     let global = parts.list.iter().find(|(part, _)| *part == KeyPart::Global).map(|(_, item)| *item);
     let several = parts.list.len() > 1;
     let parts = parts.all()?;
@@ -250,9 +251,7 @@ fn parts(item: Item<'_>) -> Checked<Vec<KeyPart>> {
 
 /// A list of methods, each once.
 pub(super) fn methods(item: Item<'_>) -> Checked<Vec<Method>> {
-    item.values("methods", |item| item.parse("a method such as \"GET\"", method))
-        .each_once(PartialEq::eq)
-        .all()
+    item.values("methods", |item| item.parse("a method such as \"GET\"", method)).each_once().all()
 }
 
 /// A status in a range.

@@ -1,12 +1,13 @@
 //! `[limits.NAME.overrides]`: how single clients are limited, if otherwise than the rest.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, quoted};
-use super::super::suggest;
+use super::names::Names;
 use super::{limits, together};
 use crate::limit::key::{Key, KeyPart};
 use crate::limit::{Measure, Override, Terms};
@@ -16,7 +17,7 @@ pub(super) fn all(
     item: &Item<'_>,
     measure: &Checked<Measure>,
     key: &Checked<Key>,
-    routes: &[&str],
+    routes: &Names<'_>,
 ) -> Checked<Vec<Override>> {
     let items = item.named("\"203.0.113.7\" = \"unlimited\" below [limits.NAME.overrides]")?;
     let (measure, key) = (measure.as_ref().map_err(|e| *e)?, key.as_ref().map_err(|e| *e)?);
@@ -35,36 +36,33 @@ pub(super) fn all(
                 .hint("leave out `overrides`, or choose another `key`"),
         ));
     }
-    let mut known = Vec::new();
+    let mut known = HashSet::new();
     together(items.iter().map(|(value, item)| {
-        let value = client(value, part, key.ipv6_prefix, routes).map_err(|fault| item.report_key(fault));
+        let value = client(value, part, key.ipv6_prefix, routes)
+            .and_then(|value| value.map_err(|fault| item.report_key(fault)));
         let terms = terms(item, measure);
         let value = value?;
-        if known.contains(&value) {
+        if !known.insert(value.clone()) {
             let fault = match part.is_secret() {
                 true => Fault::new("another override is for the same value"),
                 false => Fault::new(format!("another override is for {} too", quoted(&value))),
             };
             return Err(item.report_key(fault.hint("keep one of the two")));
         }
-        known.push(value.clone());
         Ok(Override { value, terms: terms? })
     }))
 }
 
 /// The value of the key, in the form in which it is compared.
-fn client(text: &str, part: &KeyPart, ipv6_prefix: u8, routes: &[&str]) -> Result<String, Fault> {
-    match part {
+fn client(text: &str, part: &KeyPart, ipv6_prefix: u8, routes: &Names<'_>) -> Checked<Result<String, Fault>> {
+    Ok(match part {
         _ if text.is_empty() => Err(Fault::new("an override needs the value of the key")
             .hint("such as \"203.0.113.7\" = \"unlimited\"")),
         KeyPart::ClientIp => address(text, ipv6_prefix),
         KeyPart::Host => Ok(text.to_lowercase()),
-        KeyPart::Route if !routes.contains(&text) => {
-            let fault = Fault::new(format!("there is no route {}", quoted(text)));
-            Err(fault.hint(suggest::hint(text, routes, "the routes are")))
-        }
+        KeyPart::Route => routes.index(text)?.map(|_| text.to_owned()),
         _ => Ok(text.to_owned()),
-    }
+    })
 }
 
 /// An address; one of IPv6 stands for its network.

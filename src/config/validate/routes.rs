@@ -128,7 +128,7 @@ fn name<'a>(item: &Item<'a>, sink: &Sink<'_>, lines: &mut HashMap<&'a str, usize
 fn hosts(item: Item<'_>) -> Checked<Vec<HostPattern>> {
     let host =
         |item: Item<'_>| item.parse("a host such as \"api.example.com\"", |text| text.parse().map_err(odd));
-    let hosts = item.values("hosts", host).each_once(PartialEq::eq).all()?;
+    let hosts = item.values("hosts", host).each_once().all()?;
     match hosts.is_empty() {
         true => Err(item.report(matches_nothing("hosts").hint("leave out `hosts` for any host"))),
         false => Ok(hosts),
@@ -150,7 +150,7 @@ fn compression(item: &Item<'_>) -> Checked<Vec<Coding>> {
         return Ok(if switch { Coding::ALL.to_vec() } else { Vec::new() });
     }
     let words = Coding::ALL.map(|coding| (coding.name(), coding));
-    let codings = item.values("content codings", |item| item.word(&words)).each_once(PartialEq::eq).all()?;
+    let codings = item.values("content codings", |item| item.word(&words)).each_once().all()?;
     match codings.is_empty() {
         true => Err(item.report(
             Fault::new("with an empty list of codings nothing would be compressed")

@@ -203,7 +203,7 @@ pub(super) fn networks(item: Item<'_>) -> Checked<Vec<ipnet::IpNet>> {
 
 /// A list of the names of limits, each once: their indices.
 pub(super) fn limits(item: &Item<'_>, names: &Names<'_>) -> Checked<Vec<usize>> {
-    item.values("names of limits", |item| names.find(&item)).each_once(PartialEq::eq).all()
+    item.values("names of limits", |item| names.find(&item)).each_once().all()
 }
 
 /// What `[admin]` says.
@@ -239,7 +239,7 @@ pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
     let token = section.or("token", None, |item| item.parse("a string", token));
     let hosts = section.or("hosts", Vec::new(), |item| {
         let example = "a host such as \"gateway.example.com\"";
-        item.values("hosts", |item| item.parse(example, page_host)).each_once(PartialEq::eq).all()
+        item.values("hosts", |item| item.parse(example, page_host)).each_once().all()
     });
     section.finish();
     let listen = place.as_ref().ok().cloned().flatten();

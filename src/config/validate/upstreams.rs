@@ -143,7 +143,7 @@ fn balance(text: &str) -> Result<Balance, Fault> {
 
 fn servers(item: Item<'_>) -> Checked<Vec<UpstreamServer>> {
     let servers: Values<'_, UpstreamServer> = item.values("servers", server);
-    let servers = servers.each_once(|a, b| a.host == b.host && a.port == b.port).all()?;
+    let servers = servers.each_once_by(|server| (server.host.clone(), server.port)).all()?;
     if servers.is_empty() {
         return Err(item.report(
             Fault::new("an upstream without servers answers nobody")
