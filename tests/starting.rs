@@ -1,6 +1,6 @@
 //! Signals while the gateway is still starting: none is lost, and none kills it halfway.
 //!
-//! A configuration or a snapshot that is a pipe holds a start up for as long as a test likes, and says when it has come so far.
+//! A configuration that is a pipe holds a start up for as long as a test likes, and says when it has come so far.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -48,19 +48,17 @@ fn log_of(child: &mut Child) -> String {
 #[test]
 fn a_hang_up_during_the_start_leads_to_one_reload_after_it() {
     let folder = tempfile::tempdir().unwrap();
-    let snapshot = folder.path().join("buckets");
-    pipe(&snapshot);
-    fs::write(
-        folder.path().join("gateway.toml"),
-        format!("{CONFIG}[limiter]\nsnapshot = \"buckets\"\nsnapshot_interval = \"1h\"\n"),
-    )
-    .unwrap();
+    let config = folder.path().join("gateway.toml");
+    pipe(&config);
     let mut child = spawn(folder.path(), &[]);
-    let writing = when_it_is_read(&snapshot);
+    let mut writing = when_it_is_read(&config);
     for _ in 0..3 {
         signal(&child, "HUP");
     }
-    fs::remove_file(&snapshot).unwrap();
+    writing.write_all(CONFIG.as_bytes()).unwrap();
+    // What the reload will read.
+    fs::write(folder.path().join("kept"), CONFIG).unwrap();
+    fs::rename(folder.path().join("kept"), &config).unwrap();
     drop(writing);
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let until_reloaded: Vec<_> = lines.by_ref().take_while(|line| !line.contains("reloaded ")).collect();

@@ -8,7 +8,7 @@
 //!
 //! What is said through it is the business of `handover`.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -23,6 +23,9 @@ use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
 };
 use siphasher::sip128::SipHasher13;
+
+/// What whoever only looks says, before it leaves.
+const LOOK: u8 = b'l';
 
 /// How often a socket is knocked at whose queue is full, and the pause between.
 const KNOCKS: u32 = 20;
@@ -60,7 +63,11 @@ impl Door {
             Err(error) => return Err(error),
         };
         let holder = match knock(&address) {
-            Ok(_) => return Err(io::Error::new(error.kind(), "another one runs with this configuration")),
+            Ok(mut other) => {
+                // If it has gone meanwhile, nobody needs to know.
+                let _ = other.write_all(&[LOOK]);
+                return Err(io::Error::new(error.kind(), "another one runs with this configuration"));
+            }
             Err(holder) => holder,
         };
         let taken = format!("the name of the socket for that, @{name}, is taken by {holder}");
@@ -123,9 +130,11 @@ pub(super) fn check_peer(stream: impl AsFd) -> Result<(), Refusal> {
     }
 }
 
-/// Whether whoever has connected has left again, as one does that only looks whose socket it is.
-pub(super) fn has_left(stream: impl AsFd) -> bool {
-    matches!(recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT), Ok((_, 0)))
+/// Whether whoever has connected only wanted to know whose socket it is.
+pub(super) fn only_looks(stream: impl AsFd) -> bool {
+    let mut said = [0];
+    let received = recv(stream, &mut said, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    matches!(received, Ok((_, 1))) && said == [LOOK]
 }
 
 /// Why a socket is not that of a process to take over from.

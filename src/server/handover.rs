@@ -107,7 +107,7 @@ impl Successor {
             let Some(Waiting { door, .. }) = &self.door else { return pending().await };
             match door.accept().await {
                 Ok((stream, _)) => match door::check_peer(&stream) {
-                    Ok(()) if door::has_left(&stream) => {}
+                    Ok(()) if door::only_looks(&stream) => {}
                     Ok(()) => {
                         if let Ok(stream) = stream.into_std() {
                             return stream;
@@ -136,12 +136,18 @@ impl Successor {
     ) -> Option<UnixStream> {
         let door = self.door.as_ref().and_then(|waiting| waiting.to_give.as_ref()?.try_clone().ok());
         sockets.extend(door.map(|door| (Label::of_door(), door)));
-        let giving = spawn_blocking(move || give_sockets(&stream, &sockets).map(|()| stream)).await;
+        let giving = spawn_blocking(move || match give_sockets(&stream, &sockets) {
+            Ok(()) => Ok(Some(stream)),
+            Err(_) if door::only_looks(&stream) => Ok(None),
+            Err(error) => Err(error),
+        });
+        let giving = giving.await;
         match giving {
-            Ok(Ok(stream)) => {
+            Ok(Ok(Some(stream))) => {
                 self.door = None;
                 Some(stream)
             }
+            Ok(Ok(None)) => None,
             Ok(Err(error)) => {
                 warn!("a process was to take over, but has not: {error}");
                 None
@@ -171,10 +177,11 @@ fn give_sockets(mut to: &UnixStream, sockets: &[(Label, OwnedFd)]) -> io::Result
     let sent = rustix::net::sendmsg(to, &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL)?;
     to.write_all(&length[sent..])?;
     to.write_all(&labels)?;
+    // What it says instead is left in its place, for whoever asks.
     let mut answer = [0];
-    to.read_exact(&mut answer)?;
+    rustix::net::recv(to, &mut answer, RecvFlags::PEEK)?;
     match answer == [READY] {
-        true => Ok(()),
+        true => to.read_exact(&mut answer),
         false => Err(io::Error::other("the new process speaks another language")),
     }
 }
