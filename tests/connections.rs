@@ -82,3 +82,32 @@ fn over_http2_too() {
     assert_eq!(connection.get("/users").status, 200);
     assert_eq!(connection.closed(), None, "in an orderly way");
 }
+
+#[test]
+fn whoever_is_seen_off_still_has_a_connection() {
+    let (gateway, _backend) = forwarding("max_connections_per_client = 2");
+    let connections = format!(r#"gateway_connections{{listener="{}"}}"#, gateway.address());
+    let upload = "POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000000\r\n\r\n";
+    let mut lingering: Vec<_> = (0..2).map(|_| gateway.connect()).collect();
+    for connection in &mut lingering {
+        connection.send(upload);
+        connection.response_head();
+    }
+    gateway.metric_becomes(&connections, 2.0);
+    // They still send, so they are still there, and so many are all that this client may have.
+    assert!(gateway.connect().is_closed());
+    drop(lingering);
+    gateway.metric_becomes(&connections, 0.0);
+    assert_eq!(gateway.get("/users").status, 200);
+}
+
+#[test]
+fn an_early_answer_to_a_fast_upload_is_read() {
+    let (gateway, _backend) = forwarding("");
+    let size = 64 << 20;
+    let mut connection = gateway.connect();
+    connection.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n"));
+    // All of it is taken, and then the answer is there, which a reset would have taken away.
+    connection.send(vec![b'x'; size]);
+    connection.response().is_problem(413);
+}

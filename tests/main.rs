@@ -8,6 +8,7 @@
 
 mod support;
 
+mod abandoned;
 mod access_log;
 mod broken_answers;
 mod changes;
@@ -19,6 +20,7 @@ mod connections;
 mod cors;
 mod crowds;
 mod descriptors;
+mod endings;
 mod health;
 mod hostile_clients;
 mod http2;

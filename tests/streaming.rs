@@ -1,8 +1,9 @@
 //! Bodies that pass through piece by piece, and connections that become something else.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
@@ -121,4 +122,65 @@ fn an_upgrade_that_is_declined_is_an_answer_like_any() {
     let fields = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
     connection.send(request("GET", "/users", &fields, ""));
     assert_eq!(connection.response().status, 200);
+}
+
+/// A WebSocket's bytes after the head of the answer.
+#[track_caller]
+fn tunnel(gateway: &Gateway) -> crate::support::http::Connection {
+    let mut connection = gateway.connect();
+    let fields = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    connection.send(request("GET", "/", &fields, ""));
+    assert_eq!(connection.response_head().status, 101);
+    connection
+}
+
+/// A server that switches protocols, and sends back what it gets.
+fn echo() -> RawUpstream {
+    RawUpstream::start(|exchange| {
+        exchange.read_head();
+        exchange
+            .write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+        let mut piece = [0; 64];
+        while let Ok(count @ 1..) = exchange.socket.read(&mut piece) {
+            exchange.write(&piece[..count]);
+        }
+    })
+}
+
+#[test]
+fn a_route_s_timeout_ends_no_tunnel() {
+    let upstream = echo();
+    let gateway = Gateway::start(&to_upstream(
+        upstream.address(),
+        "---\nresponse_timeout = \"200ms\"\nread_timeout = \"200ms\"\n---\ntimeout = \"200ms\"",
+    ));
+    let mut connection = tunnel(&gateway);
+    assert!(!connection.has_something_within(Duration::from_secs(1)), "nothing of ours is written into it");
+    connection.send("hello");
+    assert_eq!(connection.take(5), b"hello");
+}
+
+#[test]
+fn a_tunnel_through_which_nothing_goes_is_closed() {
+    let upstream = echo();
+    let gateway = Gateway::start(&to_upstream(upstream.address(), "tunnel_timeout = \"300ms\""));
+    let mut connection = tunnel(&gateway);
+    for _ in 0..4 {
+        // What goes through keeps it open, all in all longer than the timeout.
+        std::thread::sleep(Duration::from_millis(100));
+        connection.send("hello");
+        assert_eq!(connection.take(5), b"hello");
+    }
+    assert_eq!(connection.rest(), b"");
+}
+
+#[test]
+fn whoever_has_closed_its_half_gets_its_answer() {
+    let (gateway, _backend) = forwarding("");
+    let mut socket = std::net::TcpStream::connect(gateway.address()).unwrap();
+    socket.write_all(request("GET", "/users?delay=200ms", &[], "").as_bytes()).unwrap();
+    socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
 use super::doorman::Doorman;
@@ -26,6 +28,12 @@ use crate::proxy::Proxy;
 use crate::proxy::admission::new_request_id;
 use crate::proxy::connection::{Connection, Ending};
 use crate::proxy::reply::Reply;
+
+/// A client that is gone without a word is noticed after two minutes, also at the end of a tunnel.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// What serving the connections of a listener takes.
 pub(super) struct Serving {
@@ -51,7 +59,11 @@ impl Serving {
     pub(super) async fn serve(self: &Arc<Self>, mut socket: TcpStream, peer: SocketAddr) {
         let _running = Running::start(&self.metrics.connections);
         // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
-        if socket.set_nodelay(true).is_err() {
+        if socket
+            .set_nodelay(true)
+            .and_then(|()| SockRef::from(&socket).set_tcp_keepalive(&KEEPALIVE))
+            .is_err()
+        {
             return;
         }
         let (peer, _entry) = if self.proxy_protocol {

@@ -1,5 +1,6 @@
 //! HTTP/2 clients, the h2 crate's and one that writes frames itself, also what no proper client would; and an upstream.
 
+use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -165,7 +166,11 @@ fn runtime() -> Runtime {
 }
 
 /// A connection whose frames the test writes itself.
-pub(crate) struct Frames(TcpStream);
+pub(crate) struct Frames {
+    socket: TcpStream,
+    /// What has been read and not been asked for yet.
+    ahead: VecDeque<Frame>,
+}
 
 /// A frame: its type, its stream, and what it carries.
 #[derive(Debug, PartialEq, Eq)]
@@ -181,9 +186,11 @@ pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
 
 pub(crate) const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
 impl Frames {
@@ -193,8 +200,8 @@ impl Frames {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        let mut frames = Self(socket);
-        frames.0.write_all(PREFACE).unwrap();
+        let mut frames = Self { socket, ahead: VecDeque::new() };
+        frames.socket.write_all(PREFACE).unwrap();
         frames.send(SETTINGS, 0, 0, &[]);
         frames
     }
@@ -205,7 +212,7 @@ impl Frames {
         let mut frame = vec![length[1], length[2], length[3], kind, flags];
         frame.extend_from_slice(&stream.to_be_bytes());
         frame.extend_from_slice(payload);
-        let _ = self.0.write_all(&frame);
+        let _ = self.socket.write_all(&frame);
     }
 
     /// Sends a request's fields, uncompressed and as they are.
@@ -222,14 +229,33 @@ impl Frames {
         self.send(HEADERS, flags, stream, &block);
     }
 
+    /// Waits until the gateway has read all that was sent so far.
+    #[track_caller]
+    pub(crate) fn round_trip(&mut self) {
+        let sent = *b"the last";
+        self.send(PING, 0, 0, &sent);
+        loop {
+            let frame = self.read_frame().expect("the connection goes on");
+            if frame.kind == PING {
+                assert_eq!((frame.flags, &frame.payload[..]), (ACK, &sent[..]));
+                return;
+            }
+            self.ahead.push_back(frame);
+        }
+    }
+
     /// The next frame; `None` when the connection is closed.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Option<Frame> {
+        self.ahead.pop_front().or_else(|| self.read_frame())
+    }
+
+    fn read_frame(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        self.0.read_exact(&mut head).ok()?;
+        self.socket.read_exact(&mut head).ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
-        self.0.read_exact(&mut payload).ok()?;
+        self.socket.read_exact(&mut payload).ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
