@@ -286,6 +286,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        if let (Some(attempt), None) = (&mut ctx.attempt, error) {
+            attempt.server.note_end();
+        }
         ctx.bytes_out = session.body_bytes_sent() as u64;
         ctx.tell(error.map(reason));
     }

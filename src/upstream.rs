@@ -6,6 +6,7 @@ mod cause;
 mod endpoint;
 mod health;
 mod hold;
+mod lanes;
 mod pool;
 mod reason;
 mod resolve;
@@ -26,9 +27,10 @@ use pingora::upstreams::peer::HttpPeer;
 
 use self::budget::Budget;
 use self::endpoint::Bounds;
+use self::lanes::Lanes;
 use self::pool::Pool;
 use self::tls::PeerTls;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{self, UpstreamServer};
 use crate::limit::key::{Fingerprint, Key};
 
@@ -71,6 +73,8 @@ pub struct Upstream {
     pool: ArcSwap<Pool>,
     /// Whoever replaces the pool holds it. Requests never do.
     changing: Mutex<()>,
+    /// The connections that there were before, by the identity of their endpoint, where HTTP/2 is spoken as it was then.
+    lanes: Vec<(u64, Arc<Lanes>)>,
     budget: Budget,
     last_warned: AtomicU64,
     /// The second from which on it may be said that the gateway cannot make its checks, on their clock.
@@ -80,9 +84,15 @@ pub struct Upstream {
 impl Upstream {
     /// An upstream as configured. Servers given by name are unusable until [`look_after`] has found them.
     pub fn new(config: config::Upstream) -> Self {
+        Self::with_lanes(config, Vec::new())
+    }
+
+    /// The same, with connections that there have been before.
+    fn with_lanes(config: config::Upstream, lanes: Vec<(u64, Arc<Lanes>)>) -> Self {
         let upstream = Self {
             pool: ArcSwap::from_pointee(Pool::new(Vec::new(), &config.balance)),
             changing: Mutex::new(()),
+            lanes,
             budget: Budget::default(),
             last_warned: AtomicU64::new(0),
             checks_warned: AtomicU64::new(0),
@@ -101,7 +111,9 @@ impl Upstream {
     /// that they have, and stand as they do.
     pub fn succeeded_by(&self, config: config::Upstream) -> Self {
         let pool = self.pool.load();
-        let next = Self::new(config);
+        let same = (self.config.http2, &self.config.tls) == (config.http2, &config.tls);
+        let lanes = pool.endpoints.iter().filter(|_| same).filter_map(|endpoint| endpoint.lanes());
+        let next = Self::with_lanes(config, lanes.collect());
         for (index, server) in next.config.servers.iter().enumerate() {
             let before =
                 self.config.servers.iter().position(|s| (&s.host, s.port) == (&server.host, server.port));
@@ -243,8 +255,8 @@ impl Upstream {
         self.last_warned.swap(second + 1, Ordering::Relaxed) != second + 1
     }
 
-    /// How to connect to a server of this upstream, within `connect_timeout`, for a request that has a body.
-    pub fn peer_for_body(&self, server: &Endpoint, connect_timeout: Duration) -> Box<HttpPeer> {
+    /// How a request that has a body connects to its server, within `connect_timeout`.
+    pub fn peer_for_body(&self, server: &Hold, connect_timeout: Duration) -> Box<HttpPeer> {
         let mut peer = self.peer(server, connect_timeout);
         if self.config.http2 {
             // The system does not see that a server takes nothing more of one request among others on a connection. When
@@ -256,8 +268,17 @@ impl Upstream {
         peer
     }
 
-    /// How to connect to a server of this upstream, within `connect_timeout`.
-    pub fn peer(&self, server: &Endpoint, connect_timeout: Duration) -> Box<HttpPeer> {
+    /// How a request connects to its server, within `connect_timeout`.
+    pub fn peer(&self, server: &Hold, connect_timeout: Duration) -> Box<HttpPeer> {
+        let mut peer = self.peer_of(server, connect_timeout);
+        if let Some(number) = server.connection_number() {
+            peer.group_key = number;
+        }
+        peer
+    }
+
+    /// How to connect to an endpoint of this upstream, within `connect_timeout`.
+    fn peer_of(&self, server: &Endpoint, connect_timeout: Duration) -> Box<HttpPeer> {
         let mut peer = Box::new(match &self.tls {
             None => HttpPeer::new(server.address, false, String::new()),
             Some(tls) => tls.peer(server.address, &self.config.servers[server.server].host),
@@ -284,6 +305,13 @@ impl Upstream {
         peer
     }
 
+    /// The connections of an endpoint with this identity, where HTTP/2 is spoken.
+    fn lanes(&self, identity: u64) -> Option<Arc<Lanes>> {
+        let before =
+            self.lanes.iter().find(|(before, _)| *before == identity).map(|(_, lanes)| lanes.clone());
+        self.config.http2.then(|| before.unwrap_or_else(|| Arc::new(Lanes::new(Clock::monotonic()))))
+    }
+
     /// What each of its endpoints may have at a time.
     fn bounds(&self) -> Bounds {
         Bounds { requests: self.config.max_connections, connects: self.config.max_pending_connects }
@@ -301,8 +329,10 @@ impl Upstream {
         for (index, config) in self.config.servers.iter().enumerate() {
             let of_server = if index == server { addresses.to_vec() } else { old.addresses(index).collect() };
             endpoints.extend(of_server.into_iter().map(|address| {
-                known(index, address)
-                    .unwrap_or_else(|| Arc::new(Endpoint::new(index, config, address, self.bounds())))
+                known(index, address).unwrap_or_else(|| {
+                    let lanes = |identity| self.lanes(identity);
+                    Arc::new(Endpoint::new(index, config, address, self.bounds(), lanes))
+                })
             }));
         }
         self.pool.store(Arc::new(Pool::new(endpoints, &self.config.balance)));
@@ -392,6 +422,26 @@ mod tests {
         let state = |ip: &str, label| (ip.to_owned(), label);
         let expected = [state("192.0.2.9", "up"), state("192.0.2.7", "up"), state("192.0.2.1", "refusing")];
         assert_eq!(states(&after), expected);
+    }
+
+    #[test]
+    fn connections_outlive_a_reload_that_does_not_change_how_they_are_made() {
+        let mut config = upstream(&["192.0.2.1"]).config;
+        config.http2 = true;
+        let before = Upstream::new(config.clone());
+        let number = |upstream: &Upstream| {
+            let mut hold = upstream.choose(None, &[], NOW).unwrap();
+            hold.connect(1);
+            hold.connection_number()
+        };
+        let after = before.succeeded_by(config.clone());
+        assert!(number(&before).is_some());
+        assert_eq!(number(&before), number(&after));
+        config.http2 = false;
+        let without = after.succeeded_by(config.clone());
+        assert_eq!(number(&without), None);
+        config.http2 = true;
+        assert_ne!(number(&without.succeeded_by(config)), number(&before));
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod reload;
 mod retries;
 mod routing;
 mod secrets;
+mod shared_connections;
 mod side_port;
 mod side_port_api;
 mod side_port_guard;

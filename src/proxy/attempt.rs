@@ -1,5 +1,7 @@
 //! One attempt after the other to have a request answered upstream.
 
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -13,6 +15,7 @@ use super::Proxy;
 use super::context::{Attempt, Context};
 use super::reply::{self, Reply};
 use super::retry::{Again, Failure};
+use crate::client::ClientId;
 use crate::config::Action;
 use crate::metrics::UpstreamError;
 use crate::upstream::{NoServer, story};
@@ -31,7 +34,7 @@ impl Proxy {
             Ok(server) => server,
             Err(none) => return Err(self.no_server(index, none, ctx)),
         };
-        server.note_reconnection();
+        server.connect(neighbourhood(ctx));
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
@@ -139,6 +142,18 @@ impl Proxy {
             UpstreamError::Local if !attempt.server.can_be_reached() => UpstreamError::Connect,
             kind => kind,
         };
+        if has_lost_connection(error)
+            && !over
+            && let Some(attempt) = ctx.attempt.take()
+        {
+            // It was to be used again, and was gone: nothing has been sent.
+            let address = attempt.server.address;
+            if ctx.tries.failed(address, LOST, 0) == Again::Here {
+                ctx.next = Some(attempt.server);
+                return self.count_retry(index, ctx);
+            }
+            ctx.attempt = Some(attempt);
+        }
         self.note_upstream_error(ctx, kind, error);
         let Some(attempt) = &ctx.attempt else { return false };
         if ctx.tries.not_connected(attempt.server.address) && !over {
@@ -164,8 +179,9 @@ impl Proxy {
             answered: attempt.took.is_some() || session.response_written().is_some(),
             hung_up: kind == UpstreamError::Closed,
             untouched: error.retry() || (*error.etype() == ErrorType::WriteError && !attempt.head_sent),
-            // A stream that was reset says nothing of its connection.
-            reused: reused && *error.etype() != ErrorType::H2Error,
+            // A stream that was reset says nothing of its connection. One that ended with all its streams says nothing of the
+            // server, whoever opened it.
+            reused: reused && *error.etype() != ErrorType::H2Error || has_lost_connection(error),
             idempotent: session.req_header().method.is_idempotent(),
             replayable: !session.as_ref().retry_buffer_truncated(),
         };
@@ -204,5 +220,30 @@ impl Context {
         self.upstream_error = Some(kind);
         self.live.traffic.count_upstream_error(attempt.upstream, kind);
         self.live.upstreams[attempt.upstream].note_failure(&mut attempt.server, self.gateway.clock.now());
+    }
+}
+
+/// A connection that others used as well was gone before anything was sent.
+const LOST: Failure = Failure {
+    answered: false,
+    hung_up: true,
+    untouched: true,
+    reused: true,
+    idempotent: false,
+    replayable: true,
+};
+
+/// Whether a connection of HTTP/2 has ended, with all that ran on it.
+fn has_lost_connection(error: &Error) -> bool {
+    let http2 = error.root_cause().downcast_ref::<h2::Error>();
+    *error.etype() == ErrorType::H2Error && http2.is_some_and(|error| error.is_go_away() || error.is_io())
+}
+
+/// Whom a client is taken for where its errors are kept from others: of an address of IPv6 its network, for whoever has one
+/// there has 2^64.
+fn neighbourhood(ctx: &Context) -> impl Hash + use<'_> {
+    match ctx.client.as_ref().and_then(ClientId::address) {
+        Some(IpAddr::V6(address)) => (Some(address.to_bits() >> 64), None),
+        _ => (None, ctx.client.as_ref()),
     }
 }

@@ -8,6 +8,7 @@ use siphasher::sip::SipHasher13;
 
 use super::cause::can_reach;
 use super::hold::Hold;
+use super::lanes::Lanes;
 use super::standing::{Standing, StandingCell};
 use crate::clock::Timestamp;
 use crate::config::{Health, UpstreamServer};
@@ -30,6 +31,8 @@ pub struct Endpoint {
     /// Its share of the requests, against those of the others.
     pub(super) weight: u32,
     bounds: Bounds,
+    /// Its connections, where HTTP/2 is spoken.
+    pub(super) lanes: Option<Arc<Lanes>>,
     /// What tells it from the others when a key decides: the same in every gateway.
     pub(super) identity: u64,
     pub(super) running: AtomicUsize,
@@ -48,13 +51,21 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// An address of a server, which is the one with this index.
-    pub(super) fn new(server: usize, config: &UpstreamServer, address: SocketAddr, bounds: Bounds) -> Self {
+    pub(super) fn new(
+        server: usize,
+        config: &UpstreamServer,
+        address: SocketAddr,
+        bounds: Bounds,
+        lanes: impl FnOnce(u64) -> Option<Arc<Lanes>>,
+    ) -> Self {
+        let identity = SipHasher13::new().hash(format!("{config} {address}").as_bytes());
         Self {
             server,
             address,
             weight: config.weight,
             bounds,
-            identity: SipHasher13::new().hash(format!("{config} {address}").as_bytes()),
+            lanes: lanes(identity),
+            identity,
             running: AtomicUsize::new(0),
             connecting: AtomicUsize::new(0),
             standing: StandingCell::new(Standing::Up),
@@ -62,6 +73,11 @@ impl Endpoint {
             failures: AtomicU32::new(0),
             contrary_checks: AtomicU32::new(0),
         }
+    }
+
+    /// Its identity and its connections, where HTTP/2 is spoken.
+    pub(super) fn lanes(&self) -> Option<(u64, Arc<Lanes>)> {
+        Some((self.identity, self.lanes.clone()?))
     }
 
     /// Takes over how another one stands. What its checks said counts only if it is checked.

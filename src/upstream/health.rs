@@ -83,7 +83,7 @@ impl Upstream {
         health: &Health,
     ) -> impl Future<Output = (Arc<Endpoint>, Result<StatusCode>)> + use<> {
         let (connector, endpoint, health) = (connector.clone(), endpoint.clone(), health.clone());
-        let mut peer = self.peer(&endpoint, health.timeout);
+        let mut peer = self.peer_of(&endpoint, health.timeout);
         // Each check has its connection to itself.
         peer.options.max_h2_streams = 1;
         let host = self.config.servers[endpoint.server].to_string();

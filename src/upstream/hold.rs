@@ -1,11 +1,14 @@
 //! A request that an endpoint has, and what its outcome says of the endpoint.
 
+use std::hash::Hash;
+use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
+use super::lanes::Lane;
 use super::standing::Standing;
 use crate::clock::Timestamp;
 use crate::config::Outlier;
@@ -21,26 +24,46 @@ pub struct Hold {
     trial: bool,
     /// Whether it has no connection yet.
     connecting: bool,
+    /// Which of the HTTP/2 connections carries it, where that is spoken.
+    lane: Option<Lane>,
 }
 
 impl Hold {
     /// A request that has been counted, also among those without a connection.
     pub(super) fn new(endpoint: Arc<Endpoint>, trial: bool) -> Self {
-        Self { endpoint, trial, connecting: true }
+        Self { endpoint, trial, connecting: true, lane: None }
     }
 
     /// Notes that it has a connection.
     pub(super) fn note_connection(&mut self) {
-        if std::mem::take(&mut self.connecting) {
+        self.lane.iter_mut().for_each(Lane::note_connection);
+        self.leave_queue();
+    }
+
+    /// It does not wait for a connection any more.
+    fn leave_queue(&mut self) {
+        if mem::take(&mut self.connecting) {
             self.endpoint.connecting.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Notes that it needs another connection, which it may wait for whatever the bound: it has its place.
-    pub fn note_reconnection(&mut self) {
-        if !std::mem::replace(&mut self.connecting, true) {
+    /// It needs a connection, also when it has had one: that may wait whatever the bound, for it has its place. Where HTTP/2 is
+    /// spoken, the client decides on whose connection it goes.
+    pub fn connect(&mut self, client: impl Hash) {
+        if !mem::replace(&mut self.connecting, true) {
             self.endpoint.connecting.fetch_add(1, Ordering::Relaxed);
         }
+        self.lane = self.endpoint.lanes.as_ref().map(|lanes| lanes.enter(client));
+    }
+
+    /// Notes that its answer has come to its end.
+    pub fn note_end(&mut self) {
+        self.lane.iter_mut().for_each(Lane::done);
+    }
+
+    /// The number of its connection, where there are several.
+    pub(super) fn connection_number(&self) -> Option<u64> {
+        self.lane.as_ref().map(Lane::number)
     }
 
     /// Notes that it was answered. Whether that ends a trial.
@@ -112,7 +135,7 @@ impl Deref for Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.note_connection();
+        self.leave_queue();
         self.endpoint.running.fetch_sub(1, Ordering::Relaxed);
         if self.trial {
             self.endpoint.trying.store(false, Ordering::Relaxed);

@@ -103,7 +103,13 @@ mod tests {
         let endpoint = |(index, weight): (usize, &u32)| {
             let address = SocketAddr::from(([192, 0, 2, u8::try_from(index).unwrap()], 80));
             let server = UpstreamServer { weight: *weight, ..UpstreamServer::at(address) };
-            Arc::new(Endpoint::new(index, &server, address, Bounds { requests: max_running, connects: None }))
+            Arc::new(Endpoint::new(
+                index,
+                &server,
+                address,
+                Bounds { requests: max_running, connects: None },
+                |_| None,
+            ))
         };
         weights.iter().enumerate().map(endpoint).collect()
     }
