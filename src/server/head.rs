@@ -65,6 +65,8 @@ pub(super) fn find_end(read: &[u8], seen: usize) -> Result<Option<usize>, Refusa
 /// # Errors
 /// When it is malformed, ambiguous, or has too many fields.
 pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
+    // An empty line before the request is skipped (RFC 9112, section 2.2), and no part of what is written anew.
+    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
@@ -205,7 +207,7 @@ fn framing(fields: &[httparse::Header<'_>], http11: bool) -> Result<Framing, Ref
     }
 }
 
-fn parse_length(text: &[u8]) -> Result<u64, Refusal> {
+pub(super) fn parse_length(text: &[u8]) -> Result<u64, Refusal> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let length = std::str::from_utf8(text).ok().filter(|_| digits).and_then(|digits| digits.parse().ok());
     length.ok_or(Refusal::bad("the Content-Length is no number that this server understands"))
@@ -262,6 +264,7 @@ mod tests {
             ("GET http://a/b?c HTTP/1.1", "GET /b?c HTTP/1.1"),
             ("GET HTTPS://A HTTP/1.1", "GET / HTTP/1.1"),
             ("GET http://a?b=://c HTTP/1.1", "GET /?b=://c HTTP/1.1"),
+            ("\r\nGET http://a/b HTTP/1.1", "GET /b HTTP/1.1"),
         ] {
             let rest = "\r\nX: 1\r\nHost: a\r\n\r\n";
             assert_eq!(origin_form_of(&format!("{line}{rest}")).unwrap(), format!("{path}{rest}"));

@@ -7,7 +7,7 @@
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use pingora::http::RequestHeader;
 
-use super::super::head::{MAX_FIELDS, Refusal};
+use super::super::head::{MAX_FIELDS, Refusal, parse_length};
 use crate::route::host_of;
 
 /// Checks a request, and gives it that form.
@@ -24,10 +24,19 @@ pub(super) fn prepare(request: &mut RequestHeader) -> Result<(), Refusal> {
     if request.headers.len() > MAX_FIELDS {
         return Err(Refusal::TOO_LARGE);
     }
+    check_names(request)?;
     check_length(request)?;
     set_host(request)?;
     set_target(request)?;
     join_cookies(request)
+}
+
+/// A name is a token, as HTTP/1 wants it (RFC 9110, section 5.1): the http crate has nothing against a quotation mark in one.
+fn check_names(request: &RequestHeader) -> Result<(), Refusal> {
+    match request.headers.keys().any(|name| name.as_str().contains('"')) {
+        true => Err(Refusal::bad("a field has a name that is none")),
+        false => Ok(()),
+    }
 }
 
 /// There is one length at most, and it is a number.
@@ -35,10 +44,8 @@ fn check_length(request: &RequestHeader) -> Result<(), Refusal> {
     let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
         (_, Some(_)) => Err(Refusal::bad("the request has more than one Content-Length field")),
-        (Some(length), _) if !length.as_bytes().iter().all(u8::is_ascii_digit) => {
-            Err(Refusal::bad("the Content-Length is no number that this server understands"))
-        }
-        _ => Ok(()),
+        (Some(length), _) => parse_length(length.as_bytes()).map(drop),
+        (None, _) => Ok(()),
     }
 }
 
@@ -144,7 +151,18 @@ mod tests {
             refused(request("POST", "https://a/", &[("content-length", "3"), ("content-length", "3")])),
             400
         );
-        assert_eq!(refused(request("POST", "https://a/", &[("content-length", "3, 3")])), 400);
+        for length in ["3, 3", "", "99999999999999999999"] {
+            assert_eq!(
+                refused(request("POST", "https://a/", &[("content-length", length)])),
+                400,
+                "{length}"
+            );
+        }
+        let mut quoted = http::Request::builder().uri("https://a/").body(()).unwrap();
+        // As the h2 crate reads names; read in any other way they have no quotation mark.
+        let name = http::HeaderName::from_lowercase(b"\"x\"").unwrap();
+        quoted.headers_mut().insert(name, HeaderValue::from_static("1"));
+        assert_eq!(refused(quoted.into_parts().0.into()), 400);
         assert_eq!(refused(request("CONNECT", "a:443", &[])), 405);
         assert_eq!(refused(request("GET", "https://a/", &[("x", "1"); 257])), 431);
     }
