@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page load bench-limiter bench-access-log docker clean cmake
+.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench-limiter bench-access-log docker clean cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ check-page: cmake ## Look at the pages of the side port in headless Chromium: sc
 	@scripts/install chromium
 	cargo build --locked --workspace
 	scripts/check-page
+
+fuzz: cmake ## Give the parsers that strangers reach whatever bytes there are, for FUZZ_SECONDS each (60)
+	scripts/fuzz
 
 load: build ## Load the gateway with wrk for 30 seconds, and check what it counted
 	@scripts/install curl

@@ -13,6 +13,8 @@ mod doorman;
 mod exchange;
 mod files;
 mod framing;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod handover;
 mod head;
 mod http1;

@@ -230,3 +230,9 @@ async fn until_silent(pings: &mut h2::PingPong) {
         }
     }
 }
+
+/// The check of a request, for the fuzz targets.
+#[cfg(any(fuzzing, test))]
+pub(super) fn prepare(request: &mut RequestHeader) -> Result<(), super::head::Refusal> {
+    request::prepare(request)
+}

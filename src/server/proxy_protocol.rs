@@ -86,3 +86,9 @@ async fn read(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+/// Whatever the bytes, they are a header or not, for the fuzz targets.
+#[cfg(any(fuzzing, test))]
+pub(super) fn any_bytes(bytes: &[u8]) {
+    let _ = (header::beginning(bytes), header::rest(bytes), header::address(bytes));
+}

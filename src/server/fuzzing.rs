@@ -1,0 +1,122 @@
+//! What the fuzz targets (`fuzz/`) call: parsers that are nobody else's business, each with what must hold of it whatever
+//! the bytes. It exists under `cfg(fuzzing)`, and in tests, which go through the targets' seeds.
+
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+
+use super::framing::{Framing, Malformed};
+use super::{head, http2, proxy_protocol};
+
+/// The head of an HTTP/1 request, whole and in two pieces, of which the first is as long as the first byte says. What passes
+/// passes again in the form in which it goes on.
+pub fn request_head(input: &[u8]) {
+    let Some((cut, read)) = input.split_first() else { return };
+    let cut = usize::from(*cut).min(read.len());
+    let whole = head::find_end(read, 0);
+    match head::find_end(&read[..cut], 0) {
+        Ok(None) => assert_eq!(head::find_end(read, cut), whole, "cut at {cut}"),
+        found => assert_eq!(found, whole, "cut at {cut}"),
+    }
+    let Ok(Some(end)) = whole else { return };
+    let Ok(first) = head::check(&read[..end]) else { return };
+    if let Some(rewritten) = first.in_origin_form {
+        let again = head::check(&rewritten).expect("what goes on is a head");
+        assert_eq!((again.framing, again.in_origin_form), (first.framing, None));
+    }
+}
+
+/// A chunked body, whole and a byte at a time: it has the same data, and the same end.
+pub fn chunked(bytes: &[u8]) {
+    let mut whole = Framing::chunked();
+    let body = take(&mut whole, bytes);
+    let mut piecemeal = Framing::chunked();
+    let one_by_one = bytes.iter().try_fold((0, Vec::new()), |(taken, mut data), byte| {
+        let (more, byte) = take(&mut piecemeal, &[*byte])?;
+        data.extend(byte);
+        Ok((taken + more, data))
+    });
+    assert_eq!(one_by_one, body);
+    assert_eq!(piecemeal, whole);
+}
+
+/// Takes a body as far as it goes: how many bytes belong to it, and its data.
+fn take(framing: &mut Framing, bytes: &[u8]) -> Result<(usize, Vec<u8>), Malformed> {
+    let (mut taken, mut data) = (0, Vec::new());
+    loop {
+        let (around, of_data) = framing.take(&bytes[taken..])?;
+        taken += around + of_data;
+        data.extend_from_slice(&bytes[taken - of_data..taken]);
+        if of_data == 0 {
+            return Ok((taken, data));
+        }
+    }
+}
+
+/// An HTTP/2 request: lines of method, URI, and `name:value`. What passes is an HTTP/1 request that passes too.
+pub fn http2_request(input: &[u8]) {
+    let Some(request) = read_http2(input) else { return };
+    let mut request = request.into_parts().0.into();
+    if http2::prepare(&mut request).is_err() {
+        return;
+    }
+    assert_eq!(request.headers.get_all(header::HOST).iter().count(), 1);
+    let mut text = Vec::new();
+    for piece in [request.method.as_str().as_bytes(), b" ", request.raw_path(), b" HTTP/1.1\r\n"] {
+        text.extend_from_slice(piece);
+    }
+    for (name, value) in &request.headers {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            text.extend_from_slice(piece);
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    if let Err(refusal) = head::check(&text) {
+        panic!("{refusal:?} of {}", text.escape_ascii());
+    }
+}
+
+/// A request as the h2 crate would hand it over.
+fn read_http2(input: &[u8]) -> Option<Request<()>> {
+    let mut lines = input.split(|&byte| byte == b'\n');
+    let mut request = Request::new(());
+    *request.version_mut() = Version::HTTP_2;
+    *request.method_mut() = Method::from_bytes(lines.next()?).ok()?;
+    *request.uri_mut() = Uri::try_from(lines.next()?).ok()?;
+    for line in lines {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let name = HeaderName::from_lowercase(&line[..colon]).ok()?;
+        // The h2 crate has refused these by then.
+        let of_a_connection = [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE];
+        if !of_a_connection.contains(&name) {
+            request.headers_mut().append(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);
+        }
+    }
+    Some(request)
+}
+
+/// A header of the PROXY protocol.
+pub fn proxy_header(bytes: &[u8]) {
+    proxy_protocol::any_bytes(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seeds_and_what_failed_once_pass() {
+        for (name, target) in [
+            ("request_head", request_head as fn(&[u8])),
+            ("chunked", chunked),
+            ("http2_request", http2_request),
+            ("proxy_header", proxy_header),
+        ] {
+            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+            let seeds: Vec<_> =
+                std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            assert!(!seeds.is_empty(), "{name}");
+            for seed in seeds {
+                target(&std::fs::read(seed).unwrap());
+            }
+        }
+    }
+}
