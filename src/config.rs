@@ -67,6 +67,17 @@ pub struct Config {
     pub shown: serde_json::Value,
 }
 
+/// How much memory the process may take before requests are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxMemory {
+    /// Nine tenths of what the container or the machine has.
+    OfWhatThereIs,
+    /// So many bytes.
+    Bytes(u64),
+    /// As much as it takes.
+    Unbounded,
+}
+
 /// `[server]`: where clients connect, and what is asked of them.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -82,6 +93,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How long a client may take to send a whole request head.
     pub header_timeout: Duration,
+    /// How much memory the process may take before requests are refused.
+    pub max_memory: MaxMemory,
     /// A tunnel, such as a WebSocket, through which nothing goes for so long is closed.
     pub tunnel_timeout: Duration,
     /// How long a connection may stay open between requests.

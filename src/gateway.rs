@@ -1,6 +1,7 @@
 //! What the ports of a running gateway share.
 
 mod live;
+mod pressure;
 mod reloads;
 
 use std::cell::RefCell;
@@ -11,6 +12,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 pub use self::live::{Live, Outputs};
+pub use self::pressure::{Pressure, Wait};
 pub use self::reloads::{History, Outcome, Reloads, Waiting};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -27,6 +29,8 @@ pub struct Gateway {
     pub started: Timestamp,
     /// Where a reload is asked for.
     pub reloads: Reloads,
+    /// How scarce memory is.
+    pub pressure: Arc<Pressure>,
     live: ArcSwap<Live>,
     draining: AtomicBool,
 }
@@ -54,6 +58,7 @@ impl Gateway {
             started: clock.now(),
             clock,
             reloads,
+            pressure: Arc::default(),
             draining: AtomicBool::new(false),
         };
         (gateway, asked)

@@ -44,6 +44,8 @@ pub struct Metrics {
     process: process::Process,
     access_log_dropped: IntCounter,
     dropped_spans: IntCounter,
+    memory_limit: IntGauge,
+    memory_scarce: IntGauge,
     limiter_clients: IntGauge,
     limiter_capacity: IntGauge,
     limiter_overflow: IntCounter,
@@ -93,6 +95,16 @@ impl Metrics {
                 "gateway_tracing_dropped_spans_total",
                 "Spans that were not sent because the collector could not keep up, or not be reached.",
             )?,
+            memory_limit: gauge(
+                &registry,
+                "gateway_memory_limit_bytes",
+                "Memory above which requests are refused; 0 is no bound.",
+            )?,
+            memory_scarce: gauge(
+                &registry,
+                "gateway_memory_scarce",
+                "1 while requests are refused because the process takes too much memory.",
+            )?,
             limiter_clients: gauge(&registry, "gateway_limiter_clients", "Buckets that are not full.")?,
             limiter_capacity: gauge(
                 &registry,
@@ -140,6 +152,12 @@ impl Metrics {
             let path = identity.path().to_string_lossy();
             self.families.certificates.with_label_values(&[path.as_ref()]).set(identity.expires());
         }
+    }
+
+    /// Notes how much memory the process may take, and whether it takes more.
+    pub fn show_memory(&self, most: Option<u64>, scarce: bool) {
+        self.memory_limit.set(i64::try_from(most.unwrap_or(0)).unwrap_or(i64::MAX));
+        self.memory_scarce.set(i64::from(scarce));
     }
 
     /// Notes that a configuration was loaded at this time.

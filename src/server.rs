@@ -257,6 +257,7 @@ impl Prepared {
         tokio::spawn(tables::look_after(gateway.clone()));
         reloader.ports.workers.each(memory::give_back);
         tokio::spawn(memory::give_back());
+        tokio::spawn(memory::watch(gateway.clone()));
         let snapshots = tokio::spawn(snapshot::keep(gateway.clone()));
         reloader.care_for(&gateway.live().upstreams);
         reloader.watch().await;

@@ -28,6 +28,7 @@ mod identity;
 mod inspection;
 mod kills;
 mod limits;
+mod memory;
 mod messages;
 mod metrics;
 mod pools;

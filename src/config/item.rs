@@ -273,6 +273,11 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Whether it is this word.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        matches!(&self.node.value, Value::Text { text, .. } if text == word)
+    }
+
     /// The items of a list; `of` says what of: `strings`.
     pub(super) fn list(&self, of: &str) -> Checked<Vec<Self>> {
         match &self.node.value {

@@ -1,6 +1,7 @@
 //! What becomes of a request before anything is sent upstream: who asks, which route, which limits.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -24,6 +25,9 @@ pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
 /// A request id of a trusted proxy is kept if it is no longer than this.
 const MAX_REQUEST_ID: usize = 128;
 
+/// When a request may be made again that came while memory was scarce.
+const MEMORY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Decides about a request. `Ok` means that it goes upstream.
 ///
 /// # Errors
@@ -31,6 +35,9 @@ const MAX_REQUEST_ID: usize = 128;
 pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) -> Result<(), Reply> {
     let live = ctx.live.clone();
     identify(&live, &request.headers, ctx);
+    if ctx.gateway.pressure.is_scarce() {
+        return Err(Reply::unavailable("the gateway has no memory for another request", MEMORY_PAUSE));
+    }
     let (path, query) = split_query(request.raw_path());
     let host = host(&request.headers)?;
     let path =

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::gateway::Pressure;
 
 /// No deadline: the end of time.
 const NEVER: u64 = u64::MAX;
@@ -20,6 +21,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// Whether it is encrypted.
     pub tls: bool,
+    /// How scarce memory is for what waits for its client.
+    pub pressure: Arc<Pressure>,
     /// Of its listener: connections close after the request that is running.
     closing: Arc<AtomicBool>,
     head_at: AtomicU64,
@@ -52,10 +55,11 @@ pub enum Ending {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(peer: SocketAddr, tls: bool, closing: Arc<AtomicBool>) -> Self {
+    pub fn new(peer: SocketAddr, tls: bool, closing: Arc<AtomicBool>, pressure: Arc<Pressure>) -> Self {
         Self {
             peer,
             tls,
+            pressure,
             closing,
             head_at: AtomicU64::new(0),
             deadline: AtomicU64::new(NEVER),

@@ -81,7 +81,12 @@ impl Serving {
             },
             None => Socket::Plain(socket),
         };
-        let connection = Arc::new(Connection::new(peer, self.tls.is_some(), self.closing.clone()));
+        let connection = Arc::new(Connection::new(
+            peer,
+            self.tls.is_some(),
+            self.closing.clone(),
+            self.gateway.pressure.clone(),
+        ));
         let live = self.gateway.live();
         let server = &live.config.server;
         let limits = HeadLimits {

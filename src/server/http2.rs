@@ -155,7 +155,12 @@ impl Serving {
     ) {
         let live = self.gateway.live();
         let clock = &self.gateway.clock;
-        let connection = Arc::new(Connection::new(connection.peer, connection.tls, self.closing.clone()));
+        let connection = Arc::new(Connection::new(
+            connection.peer,
+            connection.tls,
+            self.closing.clone(),
+            connection.pressure.clone(),
+        ));
         connection.set_head_at(clock.now());
         let (head, body) = request.into_parts();
         let idle_timeout = live.config.server.idle_timeout;

@@ -25,6 +25,7 @@ use super::head::{self, Refusal};
 use super::linger;
 use super::socket::Socket;
 use crate::clock::{Clock, Timestamp};
+use crate::gateway::Wait;
 use crate::proxy::connection::{Connection, Ending};
 
 /// What is read from the socket at a time.
@@ -67,6 +68,8 @@ pub(super) struct ClientStream {
     unflushed: bool,
     /// Since when the client has taken nothing of what is to be written.
     stalled: Option<Timestamp>,
+    /// Has the task woken when memory becomes scarce while the client takes nothing.
+    wait: Wait,
     /// Since when there has been nothing to write, as far as somebody has waited for that.
     silent: Option<Timestamp>,
     /// When something last went through a tunnel, in either direction.
@@ -123,6 +126,7 @@ impl ClientStream {
             overdue: false,
             unflushed: false,
             stalled: None,
+            wait: Wait::default(),
             silent: None,
             active: Timestamp::default(),
             limits,
@@ -377,7 +381,13 @@ impl ClientStream {
         let sent = self.poll_socket(cx, self.send_deadline(), poll);
         if sent.is_ready() {
             self.stalled = self.stalled.filter(|_| !proves_taking);
-        } else if self.stalled.is_none() {
+            if self.stalled.is_none() {
+                self.connection.pressure.forget(&mut self.wait);
+            }
+            return sent;
+        }
+        self.connection.pressure.wake_when_it_shrinks(&mut self.wait, cx);
+        if self.stalled.is_none() {
             self.stalled = Some(self.timer.clock().now());
             if self.timer.poll_passed(self.send_deadline(), cx) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -388,8 +398,9 @@ impl ClientStream {
 
     /// Until when the client must have taken something.
     fn send_deadline(&self) -> Option<Timestamp> {
-        let stalled = self.stalled.map(|stalled| stalled.after(self.limits.idle_timeout));
-        stalled.into_iter().chain(self.connection.deadline()).min()
+        let patience = self.stalled.map(|since| since.after(self.limits.idle_timeout));
+        let cut_off = self.stalled.and_then(|since| self.connection.pressure.cut_off(since));
+        patience.into_iter().chain(cut_off).chain(self.connection.deadline()).min()
     }
 
     /// Sends what is gathered when there is nothing to add to it: the exchange waits for something else. Without this the
@@ -488,6 +499,7 @@ impl ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
+        self.connection.pressure.forget(&mut self.wait);
         self.socket.say_goodbye();
     }
 }

@@ -47,6 +47,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "drain_timeout",
         "header_timeout",
         "tunnel_timeout",
+        "max_memory",
         "idle_timeout",
         "max_header_size",
         "max_body_size",

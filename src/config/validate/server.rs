@@ -12,7 +12,7 @@ use super::super::section::Section;
 use super::super::suggest;
 use super::super::value::{address, http::header_value};
 use super::super::values::Values;
-use super::super::{AccessLog, Admin, Listener, LogFormat, LogTarget, Server};
+use super::super::{AccessLog, Admin, Listener, LogFormat, LogTarget, MaxMemory, Server};
 use super::Names;
 use super::listen::Place;
 use super::routes::odd;
@@ -24,6 +24,8 @@ const DEFAULT_LISTENER: Listener =
     Listener::plain(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000));
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
 const DEFAULT_MAX_BODY_SIZE: u64 = 10 << 20;
+/// With less than this the gateway would refuse everything.
+const LEAST_MEMORY: u64 = 32 << 20;
 
 /// What `[server]` says.
 pub(super) struct ServerRead {
@@ -77,6 +79,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let header_timeout = section.or("header_timeout", default.header_timeout, |item| item.duration());
     let idle_timeout = section.or("idle_timeout", default.idle_timeout, |item| item.duration());
     let tunnel_timeout = section.or("tunnel_timeout", default.tunnel_timeout, |item| item.duration());
+    let max_memory = section.or("max_memory", default.max_memory, max_memory);
     let max_header_size = section.or("max_header_size", default.max_header_size, header_size);
     let max_body_size = section.or("max_body_size", DEFAULT_MAX_BODY_SIZE, |item| item.size());
     let max_connections = section.or("max_connections_per_client", 0, |item| item.integer(0..=1_000_000));
@@ -98,6 +101,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             drain_timeout: drain_timeout?,
             header_timeout: header_timeout?,
             tunnel_timeout: tunnel_timeout?,
+            max_memory: max_memory?,
             idle_timeout: idle_timeout?,
             max_header_size: max_header_size?,
             max_body_size: max_body_size?,
@@ -132,6 +136,7 @@ fn default_server() -> Server {
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
         tunnel_timeout: Duration::from_secs(3600),
+        max_memory: MaxMemory::OfWhatThereIs,
         max_header_size: 64 << 10,
         max_body_size: DEFAULT_MAX_BODY_SIZE,
         max_connections_per_client: None,
@@ -185,6 +190,19 @@ fn trusted_proxies(section: &Section<'_>, dependent: &[Item<'_>]) -> Checked<Vec
     match (networks.is_empty(), dependent) {
         (true, [_, ..]) => Err(section.sink.already_reported()),
         _ => Ok(networks),
+    }
+}
+
+fn max_memory(item: Item<'_>) -> Checked<MaxMemory> {
+    if item.is_word("auto") {
+        return Ok(MaxMemory::OfWhatThereIs);
+    }
+    match item.size()? {
+        0 => Ok(MaxMemory::Unbounded),
+        bytes if bytes < LEAST_MEMORY => {
+            Err(item.expected("at least \"32MiB\", or 0 for no bound, or \"auto\""))
+        }
+        bytes => Ok(MaxMemory::Bytes(bytes)),
     }
 }
 

@@ -20,6 +20,7 @@ use pingora::{Error, ErrorType, OrErr as _, Result};
 use super::super::deadline::Timer;
 use super::super::exchange::Wire;
 use crate::clock::{Clock, Timestamp};
+use crate::gateway::Wait;
 use crate::proxy::connection::{Connection, Ending};
 
 /// What is given to the connection of an answer at a time.
@@ -56,6 +57,8 @@ pub(super) struct Stream {
     connection: Arc<Connection>,
     /// How long the client may take nothing of its answer.
     idle_timeout: Duration,
+    /// Has the task woken when memory becomes scarce while the client takes nothing.
+    wait: Wait,
 }
 
 impl Stream {
@@ -75,6 +78,7 @@ impl Stream {
             timer: Timer::new(clock),
             connection,
             idle_timeout,
+            wait: Wait::default(),
         }
     }
 
@@ -165,7 +169,9 @@ impl Stream {
             answer.reserve_capacity(data.len().min(PIECE));
             match answer.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(room))) => {
-                    *stalled = None;
+                    if stalled.take().is_some() {
+                        self.connection.pressure.forget(&mut self.wait);
+                    }
                     let piece = data.split_to(room.min(data.len()));
                     let is_last = data.is_empty();
                     answer
@@ -182,8 +188,10 @@ impl Stream {
                 }
                 Poll::Pending => {
                     let since = *stalled.get_or_insert_with(|| self.timer.clock().now());
-                    let latest = since.after(self.idle_timeout);
-                    return match self.poll_passed(Some(latest), cx) {
+                    self.connection.pressure.wake_when_it_shrinks(&mut self.wait, cx);
+                    let cut_off = self.connection.pressure.cut_off(since);
+                    let latest = cut_off.into_iter().chain([since.after(self.idle_timeout)]).min();
+                    return match self.poll_passed(latest, cx) {
                         true => Poll::Ready(Err(late(ErrorType::WriteError))),
                         false => Poll::Pending,
                     };
@@ -256,6 +264,12 @@ impl Stream {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.pressure.forget(&mut self.wait);
     }
 }
 
