@@ -103,6 +103,8 @@ pub struct Server {
     pub max_header_size: usize,
     /// The largest request body, in bytes, where the route does not say.
     pub max_body_size: u64,
+    /// How many connections all clients together may have open at a time; `None` is what the system's descriptors allow for.
+    pub max_connections: Option<usize>,
     /// How many connections a client may have open at a time; `None` is no bound.
     pub max_connections_per_client: Option<u32>,
     /// How many requests a connection carries; `None` is no bound.

@@ -8,6 +8,7 @@
 mod connection;
 mod date;
 mod deadline;
+mod descriptors;
 mod door;
 mod doorman;
 mod exchange;
@@ -26,6 +27,7 @@ mod ports;
 mod proxy_protocol;
 mod reload;
 mod retry_buffer;
+mod room;
 mod signals;
 mod snapshot;
 mod socket;
@@ -50,6 +52,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use self::door::Door;
+use self::doorman::Doorman;
 use self::handover::{Inherited, Label, Successor};
 use self::listener::Listener;
 use self::ports::Ports;
@@ -227,6 +230,7 @@ impl Prepared {
             None => (self.saved, None),
         };
         let door = Door::open(path, door);
+        let most_connections = descriptors::raise();
         let (gateway, mut reloads) = Gateway::new(self.config, saved, self.metrics, self.outputs, clock);
         let gateway = Arc::new(gateway);
         let (alive, all_gone) = mpsc::channel::<()>(1);
@@ -240,7 +244,7 @@ impl Prepared {
                 workers: workers.dealer(),
                 tls: self.tls.map(Arc::new),
                 alive,
-                doorman: Arc::default(),
+                doorman: Arc::new(Doorman::new(most_connections)),
                 open: Vec::new(),
             },
             files: Arc::default(),

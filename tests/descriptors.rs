@@ -1,14 +1,18 @@
 //! A process that runs out of descriptors: nobody else is blamed for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::support::gateway::Gateway;
-use crate::support::http::Connection;
+use crate::support::http::{Connection, request};
 use crate::support::upstream::RawUpstream;
 use crate::support::{eventually, to_upstream};
 
 /// Few enough to be used up by a test.
 const DESCRIPTORS: usize = 64;
 
-const SETTINGS: &str = "---
+const SETTINGS: &str = "max_connections = 1000
+---
 outlier = { consecutive_failures = 1, eject_for = \"1h\" }
 health = { path = \"/health\", interval = \"20ms\", unhealthy_after = 1 }";
 
@@ -48,5 +52,80 @@ fn a_gateway_without_descriptors_blames_no_server() {
     let log = gateway.log();
     for blame in ["unhealthy", "gets no requests"] {
         assert!(!log.contains(blame), "{blame}");
+    }
+}
+
+#[test]
+fn clients_leave_descriptors_for_what_must_go_on() {
+    let upstream = upstream();
+    let settings = SETTINGS.replace("max_connections = 1000", "");
+    let gateway = Gateway::with_descriptors(128, &to_upstream(upstream.address(), &settings));
+    let idle: Vec<_> = (0..200).map(|_| Connection::open(gateway.address())).collect();
+    gateway.wait_for_log_line("those that wait longest for a request make room");
+    // Requests, health checks and the side port all get what they need.
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/").status, 200);
+    }
+    let most = (128 - 64) / 2;
+    let open = format!(r#"gateway_connections{{listener="{}"}}"#, gateway.address());
+    eventually("no more are open than may be", || (gateway.metric(&open) <= f64::from(most)).then_some(()));
+    let displaced = format!(r#"gateway_connections_displaced_total{{listener="{}"}}"#, gateway.address());
+    assert!(gateway.metric(&displaced) >= f64::from(200 - most));
+    let log = gateway.log();
+    for shortage in ["Too many open files", "accepts no connections", "cannot be checked", "unhealthy"] {
+        assert!(!log.contains(shortage), "{shortage}");
+    }
+    drop(idle);
+}
+
+#[test]
+fn the_bound_on_descriptors_is_raised() {
+    let upstream = upstream();
+    let gateway = Gateway::with_soft_descriptors(64, &to_upstream(upstream.address(), ""));
+    let clients: Vec<_> = (0..100).map(|_| gateway.connect()).collect();
+    assert_eq!(gateway.get("/").status, 200);
+    drop(clients);
+    assert!(!gateway.log().contains("make room"), "{}", gateway.log());
+}
+
+#[test]
+fn whoever_waits_for_a_request_makes_room_and_nobody_with_one() {
+    let over = Arc::new(AtomicBool::new(false));
+    let held = over.clone();
+    let upstream = RawUpstream::start(move |exchange| {
+        while let Some(head) = exchange.read_head_text() {
+            while head.starts_with("GET /slow") && !held.load(Ordering::SeqCst) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let gateway = Gateway::start(&to_upstream(upstream.address(), "max_connections = 3"));
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = gateway.connect();
+            assert_eq!(client.get("/").status, 200);
+            client
+        })
+        .collect();
+    // The oldest has a request. Of the others one makes room; which of them began to wait first, only the gateway knows.
+    clients[0].send(request("GET", "/slow", &[], ""));
+    gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 1.0);
+    assert_eq!(gateway.get("/").status, 200);
+    let tick = std::time::Duration::from_millis(10);
+    let left = eventually("one is closed", || (1..3).find(|&n| clients[n].has_something_within(tick)));
+    assert!(clients[left].is_closed());
+    let other = 3 - left;
+    assert_eq!(clients[other].get("/").status, 200);
+    clients[other].send(request("GET", "/slow", &[], ""));
+    let mut third = gateway.connect();
+    third.send(request("GET", "/slow", &[], ""));
+    gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 3.0);
+    let turned_away = format!(r#"gateway_connections_turned_away_total{{listener="{}"}}"#, gateway.address());
+    assert!(Connection::open(gateway.address()).is_closed());
+    gateway.metric_becomes(&turned_away, 1.0);
+    over.store(true, Ordering::SeqCst);
+    for client in [&mut clients[0], &mut third] {
+        assert_eq!(client.response().status, 200);
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Families {
     pub(super) upstream_server_up: IntGaugeVec,
     pub(super) connections: IntGaugeVec,
     pub(super) connections_refused: IntCounterVec,
+    pub(super) connections_displaced: IntCounterVec,
+    pub(super) connections_turned_away: IntCounterVec,
     pub(super) proxy_protocol_errors: IntCounterVec,
     pub(super) handshake_errors: IntCounterVec,
     pub(super) certificates: IntGaugeVec,
@@ -83,6 +85,16 @@ impl Families {
             connections_refused: counters(
                 "gateway_connections_refused_total",
                 "Connections of clients that had as many as they may.",
+                &["listener"],
+            )?,
+            connections_displaced: counters(
+                "gateway_connections_displaced_total",
+                "New connections for which one that waited for a request was closed, because there were as many as may be.",
+                &["listener"],
+            )?,
+            connections_turned_away: counters(
+                "gateway_connections_turned_away_total",
+                "New connections that were refused because there were as many as may be, all with requests.",
                 &["listener"],
             )?,
             proxy_protocol_errors: counters(

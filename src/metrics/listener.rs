@@ -78,6 +78,10 @@ pub struct ListenerMetrics {
     pub connections: IntGauge,
     /// `gateway_connections_refused_total`
     pub refused: IntCounter,
+    /// `gateway_connections_displaced_total`
+    pub displaced: IntCounter,
+    /// `gateway_connections_turned_away_total`
+    pub turned_away: IntCounter,
     /// Empty where no TLS is spoken.
     handshake_errors: Vec<IntCounter>,
     /// Empty where the PROXY protocol is not spoken.
@@ -96,6 +100,8 @@ impl ListenerMetrics {
         Self {
             connections: families.connections.with_label_values(&[address]),
             refused: families.connections_refused.with_label_values(&[address]),
+            displaced: families.connections_displaced.with_label_values(&[address]),
+            turned_away: families.connections_turned_away.with_label_values(&[address]),
             handshake_errors: HandshakeError::ALL.into_iter().filter(|_| tls).map(handshakes).collect(),
             proxy_protocol_errors: ProxyProtocolError::ALL
                 .into_iter()

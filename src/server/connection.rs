@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use super::doorman::Doorman;
 use super::exchange::watch;
+use super::room::Seat;
 use super::socket::Socket;
 use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest, Shared, lock};
 use super::tcp::Tcp;
@@ -56,7 +57,7 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Serves a connection until it closes.
-    pub(super) async fn serve(self: &Arc<Self>, mut socket: TcpStream, peer: SocketAddr) {
+    pub(super) async fn serve(self: &Arc<Self>, mut socket: TcpStream, peer: SocketAddr, seat: &Seat) {
         let _running = Running::start(&self.metrics.connections);
         // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
         if socket
@@ -100,9 +101,9 @@ impl Serving {
         let stream = ClientStream::new(socket, connection.clone(), clock, limits);
         if negotiated_http2 == Some(true) {
             connection.set_deadline(Some(self.gateway.clock.now().after(limits.header_timeout)));
-            return self.serve_http2(stream, &connection).await;
+            return self.serve_http2(stream, &connection, seat).await;
         }
-        self.serve_http1(stream, &connection, server.max_requests_per_connection).await;
+        self.serve_http1(stream, &connection, server.max_requests_per_connection, seat).await;
     }
 
     /// Serves one request after the other until the connection closes, or HTTP/2 begins on it.
@@ -111,6 +112,7 @@ impl Serving {
         stream: ClientStream,
         connection: &Arc<Connection>,
         mut left: Option<u64>,
+        seat: &Seat,
     ) {
         let mut http2_may_begin = self.tls.is_none();
         let drained = until_draining(self.draining.clone());
@@ -121,6 +123,7 @@ impl Serving {
         while let Some(stream) = Arc::get_mut(&mut shared) {
             let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
             let is_idle = stream.is_idle();
+            seat.idle(self.gateway.clock.now());
             let head = tokio::select! {
                 biased;
                 head = stream.next_head(http2_may_begin) => head,
@@ -133,6 +136,9 @@ impl Serving {
                     continue;
                 }
             };
+            if !seat.busy() {
+                return;
+            }
             let refused = |no_request| self.refuse(connection, no_request);
             let exchange = match head {
                 Ok(Beginning::Head(head)) => {
@@ -146,7 +152,7 @@ impl Serving {
                 }
                 Ok(Beginning::Http2) => {
                     let Some(stream) = alone(shared) else { return };
-                    return self.serve_http2(stream, connection).await;
+                    return self.serve_http2(stream, connection, seat).await;
                 }
                 Err(no_request) => Err(no_request),
             };

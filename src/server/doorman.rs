@@ -1,14 +1,17 @@
-//! Who may connect: a client that has as many connections as it may is turned away before a byte of it is read.
+//! Who may connect: a client that has as many connections as it may is turned away before a byte of it is read. When there are
+//! as many as there may be of all clients together, whoever waits longest for a request makes room, and if nobody waits, the new
+//! one is turned away.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::info;
+use log::{info, warn};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::connection::Serving;
+use super::room::{self, Room, Seat};
 use crate::crowd::{Crowd, Full, Slot};
 use crate::metrics::ProxyProtocolError;
 use crate::quiet::Quiet;
@@ -17,8 +20,12 @@ use crate::quiet::Quiet;
 const IPV6_NETWORK: u128 = !(u64::MAX as u128);
 
 /// Lets clients in, and knows how many connections each has on all listeners together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Doorman {
+    /// So many connections may there be of all clients, where the configuration does not say.
+    most: usize,
+    room: Arc<Room>,
+    full: Quiet,
     crowd: Arc<Crowd>,
     crowded: Quiet,
     /// Of the PROXY protocol.
@@ -32,14 +39,62 @@ pub(super) struct Entry {
 }
 
 impl Doorman {
+    /// One that lets in so many connections where the configuration does not say.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            room: Arc::default(),
+            full: Quiet::default(),
+            crowd: Arc::default(),
+            crowded: Quiet::default(),
+            unintroduced: Quiet::default(),
+        }
+    }
+
     /// Lets in a connection that was accepted, or resets it. Where the PROXY protocol is spoken, only trusted proxies get in.
-    pub(super) fn receive(&self, socket: &TcpStream, peer: SocketAddr, serving: &Serving) -> Option<Entry> {
+    pub(super) fn receive(
+        &self,
+        socket: &TcpStream,
+        peer: SocketAddr,
+        serving: &Serving,
+    ) -> Option<(Entry, Seat)> {
         if serving.proxy_protocol && !serving.gateway.live().trusted_proxies.contains(peer.ip()) {
             reset(socket);
             serving.count_proxy_protocol_error(ProxyProtocolError::Untrusted, peer);
             return None;
         }
-        self.admit(socket, peer, serving)
+        let entry = self.admit(socket, peer, serving)?;
+        Some((entry, self.seat(socket, serving)?))
+    }
+
+    /// Waits until those have closed who have made room: see [`Room::settle`].
+    pub(super) async fn settle(&self) {
+        self.room.settle().await;
+    }
+
+    /// A place among all connections, or none.
+    fn seat(&self, socket: &TcpStream, serving: &Serving) -> Option<Seat> {
+        let most = serving.gateway.live().config.server.max_connections.unwrap_or(self.most);
+        match self.room.enter(most, serving.gateway.clock.now()) {
+            Ok((seat, false)) => Some(seat),
+            Ok((seat, true)) => {
+                serving.metrics.displaced.inc();
+                if self.full.is_over(&serving.gateway) {
+                    warn!(
+                        "there are {most} connections: those that wait longest for a request make room for new ones"
+                    );
+                }
+                Some(seat)
+            }
+            Err(room::Full) => {
+                reset(socket);
+                serving.metrics.turned_away.inc();
+                if self.full.is_over(&serving.gateway) {
+                    warn!("there are {most} connections, all with requests: new ones are refused");
+                }
+                None
+            }
+        }
     }
 
     /// Lets in a connection of this client, or resets it. A trusted proxy may have as many as it likes: they are other

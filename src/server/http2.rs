@@ -26,6 +26,7 @@ use self::conduct::{Conduct, Misdeed};
 use self::stream::{Http2, Shared, Stream, lock};
 use super::connection::Serving;
 use super::exchange::{Exchange, watch};
+use super::room::Seat;
 use super::stream::ClientStream;
 use super::{date, until_draining};
 use crate::proxy::admission::new_request_id;
@@ -76,7 +77,12 @@ type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 impl Serving {
     /// Serves a connection until it closes. Its deadline is that of the preface.
-    pub(super) async fn serve_http2(self: &Arc<Self>, stream: ClientStream, connection: &Arc<Connection>) {
+    pub(super) async fn serve_http2(
+        self: &Arc<Self>,
+        stream: ClientStream,
+        connection: &Arc<Connection>,
+        seat: &Seat,
+    ) {
         let live = self.gateway.live();
         let config = &live.config.server;
         let clock = &self.gateway.clock;
@@ -103,6 +109,9 @@ impl Serving {
                 let goodbye = running.is_empty().then(|| clock.now().after(GOODBYE));
                 connection.set_deadline(goodbye);
             }
+            if running.is_empty() {
+                seat.idle(clock.now());
+            }
             let (is_idle, may_come) = (running.is_empty(), running.len() < MAX_STREAMS as usize);
             tokio::select! {
                 biased;
@@ -118,6 +127,9 @@ impl Serving {
                 }
                 next = next_request(&mut http2, may_come) => match next {
                     Some(request) => {
+                        if !seat.busy() {
+                            break;
+                        }
                         accepted += 1;
                         conduct.note_request(clock.now());
                         self.begin(request, connection, &mut running);

@@ -119,16 +119,21 @@ pub(super) async fn accept(
     alive: mpsc::Sender<()>,
 ) {
     let deal = |(socket, peer): (TcpStream, SocketAddr)| {
-        let Some(entry) = serving.doorman.receive(&socket, peer, &serving) else { return };
+        let Some((entry, seat)) = serving.doorman.receive(&socket, peer, &serving) else { return };
         let (serving, alive) = (serving.clone(), alive.clone());
         // It was registered with this thread's runtime; the worker's is to wake it. A socket that cannot be
         // moved is as good as closed.
         let Ok(socket) = socket.into_std() else { return };
         workers.spawn(async move {
             if let Ok(socket) = TcpStream::from_std(socket) {
-                serving.serve(socket, peer).await;
+                tokio::select! {
+                    biased;
+                    () = serving.serve(socket, peer, &seat) => {}
+                    // It waits for a request, and makes room for another.
+                    () = seat.closed() => {}
+                }
             }
-            drop(entry);
+            drop((entry, seat));
             drop(alive);
         });
     };
@@ -144,7 +149,10 @@ pub(super) async fn accept(
             biased;
             () = &mut drained => break,
             accepted = socket.accept() => match accepted {
-                Ok(accepted) => deal(accepted),
+                Ok(accepted) => {
+                    deal(accepted);
+                    serving.doorman.settle().await;
+                }
                 Err(error) => pause_after(&error, listener.address, &quiet, &serving).await,
             },
         }

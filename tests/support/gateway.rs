@@ -111,11 +111,23 @@ impl Gateway {
     /// The same as [`start`](Self::start), of one that may have no more than this many descriptors.
     #[track_caller]
     pub(crate) fn with_descriptors(most: usize, config: &str) -> Self {
+        Self::after(&format!("ulimit -n {most}"), config)
+    }
+
+    /// The same, of one that must raise that bound before it may have more.
+    #[track_caller]
+    pub(crate) fn with_soft_descriptors(most: usize, config: &str) -> Self {
+        Self::after(&format!("ulimit -S -n {most}"), config)
+    }
+
+    /// Starts a gateway with this configuration from a shell that has done this before.
+    #[track_caller]
+    fn after(preparation: &str, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = format!("[server]\nlisten = \"127.0.0.1:0\"\nthreads = 2\n{config}\n{PREAMBLE}");
         std::fs::write(folder.path().join("gateway.toml"), config).unwrap();
         let mut command = Command::new("sh");
-        let script = format!("ulimit -n {most} && exec {}", env!("CARGO_BIN_EXE_gateway"));
+        let script = format!("{preparation} && exec {}", env!("CARGO_BIN_EXE_gateway"));
         command.args(["-c", &script]);
         Self::run(command, Arc::new(folder))
     }

@@ -52,6 +52,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "max_header_size",
         "max_body_size",
         "proxy_protocol",
+        "max_connections",
         "max_connections_per_client",
         "max_requests_per_connection",
         "server_header",

@@ -82,7 +82,8 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let max_memory = section.or("max_memory", default.max_memory, max_memory);
     let max_header_size = section.or("max_header_size", default.max_header_size, header_size);
     let max_body_size = section.or("max_body_size", DEFAULT_MAX_BODY_SIZE, |item| item.size());
-    let max_connections = section.or("max_connections_per_client", 0, |item| item.integer(0..=1_000_000));
+    let max_connections = section.or("max_connections", 0, |item| item.integer(0..=100_000_000));
+    let max_per_client = section.or("max_connections_per_client", 0, |item| item.integer(0..=1_000_000));
     let max_requests = section.or("max_requests_per_connection", 0, |item| item.integer(0..=1_000_000_000));
     let server_header = section.or("server_header", default.server_header, |item| {
         item.parse("a string", |text| Ok(Some(header_value(text)?).filter(|value| !value.is_empty())))
@@ -105,7 +106,8 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             idle_timeout: idle_timeout?,
             max_header_size: max_header_size?,
             max_body_size: max_body_size?,
-            max_connections_per_client: u32::try_from(max_connections?).ok().filter(|&most| most > 0),
+            max_connections: usize::try_from(max_connections?).ok().filter(|&most| most > 0),
+            max_connections_per_client: u32::try_from(max_per_client?).ok().filter(|&most| most > 0),
             max_requests_per_connection: Some(max_requests?).filter(|&most| most > 0),
             watch: watch?,
             server_header: server_header?,
@@ -139,6 +141,7 @@ fn default_server() -> Server {
         max_memory: MaxMemory::OfWhatThereIs,
         max_header_size: 64 << 10,
         max_body_size: DEFAULT_MAX_BODY_SIZE,
+        max_connections: None,
         max_connections_per_client: None,
         max_requests_per_connection: None,
         watch: false,
