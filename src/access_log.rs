@@ -2,14 +2,17 @@
 //!
 //! A request never waits for the log. Each worker formats its lines into a buffer of its own, and the writer takes
 //! the buffers away from time to time, leaving empty ones. When a buffer is full because the log is written more
-//! slowly than requests are answered, lines are dropped and counted; so its memory is bounded as well. Lines of
-//! two workers may be out of order by as much as the writer's pause: each carries its time.
+//! slowly than requests are answered, lines are dropped and counted; so its memory is bounded as well. Clients that log more
+//! than their share of it lose lines first, so that nobody can hide what others do. Lines of two workers may be out of order by as much as the writer's pause: each carries its time.
 
+mod cut;
 mod entry;
 mod output;
+mod shares;
 mod writer;
 
 use std::cell::Cell;
+use std::hash::RandomState;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -22,10 +25,14 @@ use prometheus::IntCounter;
 
 pub use self::entry::{Entry, Names, Tokens};
 use self::output::Output;
+use self::shares::{Place, Shares};
 use crate::config::{self, LogFormat};
 
+/// A buffer that holds as much takes lines only of clients that have less than their share of it.
+const CROWDED: usize = 1 << 20;
+
 /// A buffer that holds as much takes no more lines.
-const BUFFER: usize = 1 << 20;
+const FULL: usize = 2 << 20;
 
 /// How long [`AccessLog::close`] waits for a log that takes nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,15 +52,23 @@ struct Shared {
     dropped: IntCounter,
     reopen: AtomicBool,
     closing: AtomicBool,
+    /// For `shares`.
+    secret: RandomState,
 }
 
 /// The lines of one worker. Buffers are apart from each other, so that workers do not meet at a cache line.
 #[repr(align(128))]
 #[derive(Default)]
-struct Buffer(Mutex<Vec<u8>>);
+struct Buffer(Mutex<Lines>);
+
+#[derive(Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    shares: Shares,
+}
 
 impl Buffer {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
         // The lines of a thread that panicked are as good as any.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,6 +86,7 @@ impl AccessLog {
             dropped,
             reopen: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            secret: RandomState::new(),
         });
         let (alive, ended) = mpsc::channel::<()>();
         let writing = shared.clone();
@@ -83,14 +99,18 @@ impl AccessLog {
 
     /// Logs a request, or drops the line if too many are waiting.
     pub fn write(&self, entry: &Entry<'_>) {
+        let client = Place::of(entry.client, &self.shared.secret);
         let mut lines = self.shared.buffers[worker() % self.shared.buffers.len()].lock();
-        if lines.len() >= BUFFER {
+        let waiting = lines.bytes.len();
+        if waiting >= FULL || waiting >= CROWDED && !lines.shares.has_room(client, CROWDED) {
             self.shared.dropped.inc();
             return;
         }
-        let first = lines.is_empty();
-        entry.format(self.format, &mut lines);
+        entry.format(self.format, &mut lines.bytes);
+        let taken = lines.bytes.len() - waiting;
+        lines.shares.count(client, taken);
         drop(lines);
+        let first = waiting == 0;
         // The writer does not sleep while there is something in a buffer.
         if first {
             self.writer.unpark();

@@ -2,7 +2,9 @@
 //!
 //! A line is ASCII whatever clients send, and has one end: in JSON everything else is escaped (also what some readers take
 //! for the end of a line, such as U+2028, and what some terminals obey), in the combined format it becomes `\xHH` as
-//! with nginx. So nobody can forge a line, or a field of one.
+//! with nginx. So nobody can forge a line, or a field of one. No field is longer than a bound, as it is written: what is cut off
+//! is said in JSON by `cut`, which names the fields, and in the combined format by `\...` at the field's end, which no client
+//! can send.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -17,6 +19,7 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use smallvec::SmallVec;
 
+use super::cut;
 use crate::config::LogFormat;
 
 /// Names of limits. More than these are unusual, and take memory of their own.
@@ -86,6 +89,9 @@ pub struct Entry<'a> {
     /// `User-Agent`.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub user_agent: Cow<'a, str>,
+    /// The fields whose ends are left out, since they are too long for a line.
+    #[serde(serialize_with = "names", skip_serializing_if = "SmallVec::is_empty")]
+    pub cut: Names<'a>,
 }
 
 /// Always with six digits, so that lines can be sorted by their text.
@@ -148,37 +154,107 @@ impl Entry<'_> {
             trace_id: None,
             referer: Cow::Borrowed(""),
             user_agent: Cow::Borrowed(""),
+            cut: Names::new(),
         }
     }
 
     /// Appends its line. Appending to a `Vec` cannot fail, and everything here has a form in JSON.
     pub(super) fn format(&self, format: LogFormat, line: &mut Vec<u8>) {
-        let _ = match format {
+        let client = cut::beginning_of(self.client, format);
+        let _ = match self.bounded(format, client.as_ref()) {
+            Some(entry) => entry.format_whole(format, line),
+            None => self.format_whole(format, line),
+        };
+        line.push(b'\n');
+    }
+
+    fn format_whole(&self, format: LogFormat, line: &mut Vec<u8>) -> io::Result<()> {
+        match format {
             LogFormat::Json => {
                 let mut json = serde_json::Serializer::with_formatter(&mut *line, Ascii);
                 self.serialize(&mut json).map_err(io::Error::from)
             }
             LogFormat::Combined => self.format_combined(line),
+        }
+    }
+
+    /// The same with what fits into a line of what somebody else has written, `client` if that does not fit; `None` if all of
+    /// it does.
+    fn bounded<'a>(&'a self, format: LogFormat, client: Option<&'a String>) -> Option<Entry<'a>> {
+        let mut cut = Names::new();
+        let mut fit = |name, text: &'a str| match cut::beginning(text, format) {
+            Some(beginning) => {
+                cut.push(name);
+                beginning
+            }
+            None => text,
         };
-        line.push(b'\n');
+        let (request_id, method) = (fit("request_id", self.request_id), fit("method", self.method));
+        let (host, path) = (fit("host", &self.host), fit("path", &self.path));
+        let error = self.error.as_ref().map(|error| fit("error", error));
+        let (referer, user_agent) = (fit("referer", &self.referer), fit("user_agent", &self.user_agent));
+        let client: &'a dyn Display = match client {
+            Some(client) => {
+                cut.insert(0, "client");
+                client
+            }
+            None if cut.is_empty() => return None,
+            None => self.client,
+        };
+        Some(Entry {
+            time: self.time,
+            client,
+            request_id,
+            method,
+            host: host.into(),
+            path: path.into(),
+            error: error.map(str::to_owned),
+            referer: referer.into(),
+            user_agent: user_agent.into(),
+            cut,
+            protocol: self.protocol,
+            route: self.route,
+            status: self.status,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            duration: self.duration,
+            upstream: self.upstream,
+            upstream_duration: self.upstream_duration,
+            trace_id: self.trace_id,
+            limits: self.limits.iter().copied().collect(),
+            refused_by: self.refused_by.iter().copied().collect(),
+            would_refuse: self.would_refuse.iter().copied().collect(),
+        })
     }
 
     fn format_combined(&self, line: &mut Vec<u8>) -> io::Result<()> {
         let time = self.time.to_zoned_datetime(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
         let dash = |text| if str::is_empty(text) { "-" } else { text };
+        let mark = |name| if self.cut.contains(&name) { CUT } else { b"" };
         // Without a space in it: the fields before the quotes are told apart by spaces.
         write!(Escaping { line, spaces: true }, "{}", self.client)?;
+        line.extend_from_slice(mark("client"));
         write!(line, " - - [{time}] \"")?;
         let mut quoted = Escaping { line, spaces: false };
-        write!(quoted, "{} {} {}", self.method, self.path, self.protocol)?;
+        quoted.write_all(self.method.as_bytes())?;
+        quoted.line.extend_from_slice(mark("method"));
+        quoted.line.push(b' ');
+        quoted.write_all(self.path.as_bytes())?;
+        quoted.line.extend_from_slice(mark("path"));
+        write!(quoted, " {}", self.protocol)?;
         write!(quoted.line, "\" {} {} \"", self.status, self.bytes_out)?;
         quoted.write_all(dash(&self.referer).as_bytes())?;
+        quoted.line.extend_from_slice(mark("referer"));
         quoted.line.extend_from_slice(b"\" \"");
         quoted.write_all(dash(&self.user_agent).as_bytes())?;
+        quoted.line.extend_from_slice(mark("user_agent"));
         quoted.line.push(b'"');
         Ok(())
     }
 }
+
+/// Ends a field in the combined format whose rest is left out. A backslash that a client sends is `\x5C`.
+const CUT: &[u8] = b"\\...";
 
 /// Writes text in the way of nginx: quotes, backslashes, and what is no printable ASCII become `\xHH`; so do spaces, if
 /// asked for.
@@ -279,6 +355,25 @@ mod tests {
             "192.0.2.1 - - [14/Nov/2023:22:13:20 +0000] \"GET /a?b HTTP/1.1\" 429 2 \"-\" \
              \"curl\\x22\\x5C\\x0A\\xC3\\xA9\"\n"
         );
+    }
+
+    #[test]
+    fn a_field_is_cut_by_what_it_takes_and_that_is_said() {
+        let (agent, path, client) =
+            ("\u{fffd}".repeat(60_000), format!("/{}", "a".repeat(5000)), "b".repeat(5000));
+        let entry =
+            Entry { path: (&*path).into(), user_agent: (&*agent).into(), client: &client, ..entry("") };
+        let json = line(&entry, LogFormat::Json);
+        assert!(json.len() < 13_000, "{}", json.len());
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["cut"], serde_json::json!(["client", "path", "user_agent"]));
+        assert_eq!(json["path"], path[..4096]);
+        assert_eq!(json["user_agent"].as_str().unwrap().chars().count(), 682);
+        let combined = line(&entry, LogFormat::Combined);
+        assert!(combined.len() < 13_000, "{}", combined.len());
+        assert!(combined.contains("b\\... - - ["), "{combined}");
+        assert!(combined.contains("a\\... HTTP/1.1\" 429 2 \"-\" \"\\xEF"), "{combined}");
+        assert!(combined.ends_with("\\xBD\\...\"\n"), "{combined}");
     }
 
     /// What `\xHH` stands for.

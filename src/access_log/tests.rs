@@ -188,13 +188,48 @@ fn a_reader_that_stalls_costs_lines_and_no_time_and_gets_whole_lines_when_it_rea
 }
 
 #[test]
+fn one_client_cannot_fill_a_buffer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fifo");
+    fifo(&path);
+    let dropped = counter();
+    let log = open(&path, &dropped);
+    let long = "a".repeat(1000);
+    // Until the pipe, what the writer holds, and this client's share are full, and the writer waits for the pipe.
+    let is_dropped = || {
+        let before = dropped.get();
+        log.write(&entry(&long));
+        dropped.get() > before
+    };
+    while !(is_dropped() && {
+        thread::sleep(Duration::from_millis(100));
+        is_dropped()
+    }) {}
+    let before = dropped.get();
+    let others: Vec<Ipv4Addr> = (1..=100).map(|n| Ipv4Addr::new(198, 51, 100, n)).collect();
+    for client in &others {
+        log.write(&Entry { client, ..entry(&long) });
+    }
+    assert_eq!(dropped.get(), before, "whoever logs little is logged");
+    log.write(&entry(&long));
+    assert_eq!(dropped.get(), before + 1, "whoever logs much loses lines first");
+    // The reader comes at last, so that the writer ends.
+    log.end();
+    let mut text = Vec::new();
+    File::open(&path).unwrap().take(5 << 20).read_to_end(&mut text).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    assert!(others.iter().all(|client| text.contains(&format!("{client} "))));
+}
+
+#[test]
 fn closing_does_not_wait_for_ever_for_a_reader_that_stalls() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fifo");
     fifo(&path);
     let log = open(&path, &counter());
-    let long = "a".repeat(100_000);
-    log.write(&entry(&long));
+    // More than a pipe holds.
+    let long = "a".repeat(4000);
+    (0..100).for_each(|_| log.write(&entry(&long)));
     log.close();
     // The reader comes at last, so that the writer ends.
     drop(log);

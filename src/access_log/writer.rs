@@ -31,7 +31,11 @@ pub(super) fn run(shared: &Shared, mut output: Output<Sink>) {
         let mut failure = None;
         for buffer in &shared.buffers {
             // The worker waits no longer than this swap takes.
-            std::mem::swap(&mut *buffer.lock(), &mut lines);
+            {
+                let mut buffer = buffer.lock();
+                std::mem::swap(&mut buffer.bytes, &mut lines);
+                buffer.shares.clear();
+            }
             if lines.is_empty() {
                 continue;
             }

@@ -51,5 +51,6 @@ pub(super) fn of<'a>(
         trace_id: ctx.trace.map(|trace| trace.id).or(asked.trace_id),
         referer: asked.referer(),
         user_agent: asked.user_agent(),
+        cut: Names::new(),
     }
 }

@@ -1,0 +1,118 @@
+//! How much of a buffer is whose, so that one client cannot fill it with its lines.
+//!
+//! Clients are told apart by a sketch of fixed size: two rows of counters, of which a client has one in each, under a hash that
+//! nobody outside knows. A client's bytes are at most what the smaller of its two says. So it takes no memory for a client,
+//! and whoever shares both with a busy one, one in 260,000, shares its fate until the buffer is written.
+
+use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Counters in a row; a power of two.
+const ROW: usize = 512;
+
+/// Bytes by client, since the buffer was last written.
+pub(super) struct Shares {
+    rows: [[u32; ROW]; 2],
+    /// How many counters of the first row are in use: about how many clients there are.
+    clients: usize,
+}
+
+/// The counters of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place([usize; 2]);
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { rows: [[0; ROW]; 2], clients: 0 }
+    }
+}
+
+impl Shares {
+    /// Whether a client has less than its share of `bytes`: as many as each of the clients here could have.
+    pub(super) fn has_room(&self, Place([one, other]): Place, bytes: usize) -> bool {
+        let of_client = self.rows[0][one].min(self.rows[1][other]) as usize;
+        of_client < bytes / self.clients.max(1)
+    }
+
+    /// Counts a line.
+    pub(super) fn count(&mut self, Place([one, other]): Place, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.clients += usize::from(self.rows[0][one] == 0);
+        let [first, second] = &mut self.rows;
+        for counter in [&mut first[one], &mut second[other]] {
+            *counter = counter.saturating_add(bytes);
+        }
+    }
+
+    /// The buffer is empty again.
+    pub(super) fn clear(&mut self) {
+        if self.clients > 0 {
+            *self = Self::default();
+        }
+    }
+}
+
+impl Place {
+    /// That of a client: of an IPv4 address, of the /64 of an IPv6 address, or of whatever else it is called.
+    pub(super) fn of(client: &dyn fmt::Display, secret: &RandomState) -> Self {
+        let mut name = Name { text: [0; LONGEST], length: 0 };
+        // A name that is longer is told apart by its beginning.
+        let _ = write!(name, "{client}");
+        let name = &name.text[..name.length];
+        let hash = match std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()) {
+            Some(IpAddr::V6(address)) => secret.hash_one(Ipv6Addr::to_bits(address) >> 64),
+            _ => secret.hash_one(name),
+        };
+        let place = |shift: u32| usize::try_from(hash >> shift).unwrap_or_default() % ROW;
+        Self([place(0), place(32)])
+    }
+}
+
+/// The longest name that is told apart from others to its end. An address takes at most 45.
+const LONGEST: usize = 64;
+
+/// The beginning of a text.
+struct Name {
+    text: [u8; LONGEST],
+    length: usize,
+}
+
+impl fmt::Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let taken = text.len().min(LONGEST - self.length);
+        self.text[self.length..self.length + taken].copy_from_slice(&text.as_bytes()[..taken]);
+        self.length += taken;
+        if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_what_each_of_the_clients_could_have() {
+        let secret = RandomState::new();
+        let place = |client: &str| Place::of(&client, &secret);
+        let mut shares = Shares::default();
+        let (one, other) = (place("192.0.2.1"), place("192.0.2.2"));
+        shares.count(one, 900);
+        assert!(shares.has_room(one, 1000), "alone it may have everything");
+        shares.count(other, 100);
+        assert!(!shares.has_room(one, 1000));
+        assert!(shares.has_room(other, 1000));
+        shares.clear();
+        assert!(shares.has_room(one, 1));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let secret = RandomState::new();
+        let place = |client: &str| Place::of(&client, &secret);
+        assert_eq!(place("2001:db8::1"), place("2001:db8::ffff:2"));
+        assert_ne!(place("2001:db8::1"), place("2001:db8:0:1::1"));
+        assert_ne!(place("192.0.2.1"), place("192.0.2.2"));
+        assert_eq!(place(&"a".repeat(64)), place(&"a".repeat(100_000)));
+    }
+}
