@@ -109,8 +109,8 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        self.begin_attempt(session, ctx)
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+        self.begin_attempt(ctx)
     }
 
     async fn connected_to_upstream(

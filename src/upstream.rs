@@ -255,19 +255,6 @@ impl Upstream {
         self.last_warned.swap(second + 1, Ordering::Relaxed) != second + 1
     }
 
-    /// How a request that has a body connects to its server, within `connect_timeout`.
-    pub fn peer_for_body(&self, server: &Hold, connect_timeout: Duration) -> Box<HttpPeer> {
-        let mut peer = self.peer(server, connect_timeout);
-        if self.config.http2 {
-            // The system does not see that a server takes nothing more of one request among others on a connection. When
-            // that has been noticed, the proxy still waits for an answer, without watching its client.
-            let response_timeout = self.config.response_timeout;
-            peer.options.write_timeout = Some(response_timeout);
-            peer.options.read_timeout = self.config.read_timeout.map(|timeout| timeout.max(response_timeout));
-        }
-        peer
-    }
-
     /// How a request connects to its server, within `connect_timeout`.
     pub fn peer(&self, server: &Hold, connect_timeout: Duration) -> Box<HttpPeer> {
         let mut peer = self.peer_of(server, connect_timeout);
@@ -297,8 +284,8 @@ impl Upstream {
             idle: KEEPALIVE_IDLE,
             interval: KEEPALIVE_INTERVAL,
             count: KEEPALIVE_PROBES,
-            // The deadline of an answer is kept where the client is watched, which the proxy does not do while it waits
-            // for the server to take more of the request. So the system keeps that one.
+            // A server that takes nothing more is late for its request, which is kept where the client is watched. Its connection
+            // is of no use to others either.
             #[cfg(target_os = "linux")]
             user_timeout: self.config.response_timeout,
         });

@@ -22,7 +22,7 @@ use crate::upstream::{NoServer, story};
 
 impl Proxy {
     /// Begins an attempt: where to connect to.
-    pub(super) fn begin_attempt(&self, session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    pub(super) fn begin_attempt(&self, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let Action::Proxy { upstream: index, .. } = self.route(ctx)?.action else {
             return Err(Error::explain(ErrorType::InternalError, "the route has no upstream"));
         };
@@ -38,10 +38,7 @@ impl Proxy {
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
-        let peer = match session.is_body_empty() {
-            true => upstream.peer(&server, connect_timeout),
-            false => upstream.peer_for_body(&server, connect_timeout),
-        };
+        let peer = upstream.peer(&server, connect_timeout);
         ctx.attempt = Some(Attempt { upstream: index, server, started: now, head_sent: false, took: None });
         Ok(peer)
     }
