@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use super::key::{Fingerprint, Key, Secret};
-use super::quota::Quota;
+use super::quota::{MAX_TICKS, Quota};
 use super::single::Limit;
 use super::table::{Saved as SavedTable, Table};
 use crate::clock::Timestamp;
@@ -147,11 +147,11 @@ struct Shift {
 }
 
 impl Shift {
-    /// When a bucket will be full, on the clock of today; zero if it is.
+    /// When a bucket will be full, on the clock of today; zero if it is. As in a table, a time beyond [`MAX_TICKS`] is that.
     fn full_at(self, full_at: u128, quota: &Quota) -> u128 {
         match full_at.saturating_sub(quota.ticks_at(self.then)) {
             0 => 0,
-            missing => quota.ticks_at(self.now) + missing,
+            missing => quota.ticks_at(self.now).saturating_add(missing).min(MAX_TICKS),
         }
     }
 }
