@@ -14,6 +14,8 @@ pub mod compression;
 pub mod config;
 pub mod cors;
 mod crowd;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod healthcheck;
 pub mod limit;

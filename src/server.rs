@@ -15,7 +15,7 @@ mod exchange;
 mod files;
 mod framing;
 #[cfg(any(fuzzing, test))]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod handover;
 mod head;
 mod http1;

@@ -1,4 +1,4 @@
 //! A header of the PROXY protocol.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gateway::server::fuzzing::proxy_header(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gateway::fuzzing::proxy_header(bytes));

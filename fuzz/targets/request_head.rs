@@ -1,4 +1,4 @@
 //! The head of an HTTP/1 request.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| gateway::server::fuzzing::request_head(input));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gateway::fuzzing::request_head(bytes));

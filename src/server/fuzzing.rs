@@ -1,5 +1,4 @@
-//! What the fuzz targets (`fuzz/`) call: parsers that are nobody else's business, each with what must hold of it whatever
-//! the bytes. It exists under `cfg(fuzzing)`, and in tests, which go through the targets' seeds.
+//! Parsers that are nobody else's business, for the fuzz targets (`src/fuzzing.rs`).
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
@@ -96,27 +95,4 @@ fn read_http2(input: &[u8]) -> Option<Request<()>> {
 /// A header of the PROXY protocol.
 pub fn proxy_header(bytes: &[u8]) {
     proxy_protocol::any_bytes(bytes);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_seeds_and_what_failed_once_pass() {
-        for (name, target) in [
-            ("request_head", request_head as fn(&[u8])),
-            ("chunked", chunked),
-            ("http2_request", http2_request),
-            ("proxy_header", proxy_header),
-        ] {
-            let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-            let seeds: Vec<_> =
-                std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-            assert!(!seeds.is_empty(), "{name}");
-            for seed in seeds {
-                target(&std::fs::read(seed).unwrap());
-            }
-        }
-    }
 }
