@@ -10,6 +10,7 @@ mod support;
 
 mod abandoned;
 mod access_log;
+mod answers;
 mod broken_answers;
 mod changes;
 mod charges;
