@@ -11,6 +11,7 @@ mod support;
 mod abandoned;
 mod access_log;
 mod answers;
+mod arrows;
 mod bodiless;
 mod broken_answers;
 mod changes;
