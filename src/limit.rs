@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 
 use self::account::{Account, Asked, Held};
 use self::bucket::Wait;
-use self::key::{Facts, Fingerprint, Secret};
+use self::key::{Facts, Fingerprint, Origin, Secret};
 pub use self::offenders::Offender;
 use self::report::Reserved;
 pub use self::report::{Outcome, Reading, Report, Standing, Tally};
@@ -36,6 +36,7 @@ pub use self::rule::{Charge, Measure, Mode, Override, Rate, Rule, Terms};
 pub use self::single::Limit;
 use self::snapshot::{Moment, SavedLimit, Snapshot};
 use self::table::{Answer, Place, Table};
+use crate::client::ClientId;
 use crate::clock::Timestamp;
 
 /// More limits than this on one request are unusual, and take memory of their own.
@@ -81,6 +82,8 @@ struct Claim<'a> {
     index: usize,
     limit: &'a Limit,
     client: Fingerprint,
+    /// Who sends it, and under what that is hashed.
+    sender: (&'a ClientId, &'a Secret),
     account: Account<'a>,
 }
 
@@ -207,7 +210,7 @@ impl Limiter {
 
     /// What a limit wants of a request.
     #[inline(always)]
-    fn claim(&self, index: usize, facts: &Facts<'_>) -> Result<Claimed<'_>, key::PartMissing> {
+    fn claim<'a>(&'a self, index: usize, facts: &Facts<'a>) -> Result<Claimed<'a>, key::PartMissing> {
         let limit = &self.limits[index];
         if !limit.counts(facts.method) {
             return Ok(Claimed::Nothing(None));
@@ -218,7 +221,10 @@ impl Limiter {
         }
         let client = limit.rule().key.fingerprint(facts, &self.secret)?;
         Ok(match limit.account(client) {
-            Some(account) => Claimed::Client(Claim { index, limit, client, account }),
+            Some(account) => {
+                let sender = (facts.client, &self.secret);
+                Claimed::Client(Claim { index, limit, client, sender, account })
+            }
             None => Claimed::Nothing(Some(exempt)),
         })
     }
@@ -268,7 +274,7 @@ impl Limiter {
         answer: Option<(StatusCode, &HeaderMap)>,
         now: impl Fn() -> Timestamp,
     ) {
-        for Reserved { limit: index, client, slot } in tally.reserved.drain(..) {
+        for Reserved { limit: index, client, origin, slot } in tally.reserved.drain(..) {
             let limit = &self.limits[index];
             let (Some(rate), Some(account @ Account::Held(Held::Reserved(home, _)))) =
                 (limit.rule().rate(), limit.account(client))
@@ -279,11 +285,11 @@ impl Limiter {
             // It is charged first, and set aside no more after that: so there is no moment in which it is neither.
             match rate.charge.settled(rate.cost, answer) {
                 0 => {}
-                cost => home.owe(client, cost, now),
+                cost => home.owe(client, cost, now, origin),
             }
             drop(slot);
             if let Some(report) = tally.reports.iter_mut().find(|report| report.limit == index) {
-                report.standing = Some(account.look(client, 0, now).standing);
+                report.standing = Some(account.look(client, 0, now, || origin).standing);
             }
         }
     }
@@ -321,7 +327,15 @@ fn give_back(claims: &[Claim<'_>], places: &[Option<Place>], reports: &mut [Repo
 
 impl Claim<'_> {
     fn look(&self, now: Timestamp) -> Asked {
-        self.account.look(self.client, self.limit.cost(), now)
+        self.account.look(self.client, self.limit.cost(), now, || self.origin())
+    }
+
+    /// Where the request comes from, if others could come from there under this limit.
+    #[cold]
+    #[inline(never)]
+    fn origin(&self) -> Option<Origin> {
+        let (client, secret) = self.sender;
+        self.limit.rule().key.origin(client, secret)
     }
 
     /// Takes what the request takes, notes what came of it, and says where tokens were taken.
@@ -329,7 +343,7 @@ impl Claim<'_> {
     fn take(&self, now: Timestamp, tally: &mut Tally) -> Option<Place> {
         match self.account {
             Account::Bucket(home) => {
-                let (quota, answer) = home.take(self.client, self.limit.cost(), now);
+                let (quota, answer) = home.take(self.client, self.limit.cost(), now, || self.origin());
                 let Answer { verdict, bucket, place } = answer;
                 tally.reports.push(self.report(Asked::bucket(verdict, *quota, bucket, now)));
                 verdict.is_ok().then_some(place)
@@ -344,7 +358,8 @@ impl Claim<'_> {
     /// Takes what the request holds as long as it runs, and notes what came of it.
     #[inline(never)]
     fn hold(&self, held: Held<'_>, now: Timestamp, tally: &mut Tally) {
-        let (asked, mut slot) = held.enter(self.client, self.limit.cost(), now);
+        let origin = self.origin();
+        let (asked, mut slot) = held.enter(self.client, self.limit.cost(), now, origin);
         let report = self.report(asked);
         if report.outcome == Outcome::WouldRefuse {
             slot = held.let_in(self.client);
@@ -354,7 +369,7 @@ impl Claim<'_> {
             (_, None) => {}
             (Held::InFlight(..), Some(slot)) => tally.slots.push(slot),
             (Held::Reserved(..), Some(slot)) => {
-                tally.reserved.push(Reserved { limit: self.index, client: self.client, slot });
+                tally.reserved.push(Reserved { limit: self.index, client: self.client, origin, slot });
             }
         }
     }

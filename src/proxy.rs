@@ -134,8 +134,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        let bodiless = session.is_body_empty();
-        forward::request(self.route(ctx)?, session.req_header(), bodiless, request, ctx)?;
+        forward::request(self.route(ctx)?, session.req_header(), request, ctx)?;
         self.await_response(ctx);
         Ok(())
     }

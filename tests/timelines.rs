@@ -101,7 +101,7 @@ fn replay(case: &Case) -> usize {
     for (index, (&arrival, &cost)) in case.arrivals.iter().zip(&case.cost).enumerate() {
         clock.advance(Timestamp::from_nanos(nanos(arrival)).since(clock.now()));
         let client = fingerprint(case.keys.as_ref().map_or("", |keys| &keys[index]));
-        let answer = table.take(client, cost, clock.now());
+        let answer = table.take(client, cost, clock.now(), || None);
         let level = answer.bucket.level(table.quota(), clock.now());
         assert_eq!(answer.verdict.is_ok(), case.expected[index], "{id}, request {index}");
         if let Some(remaining) = said(case.remaining_after.as_ref(), index) {

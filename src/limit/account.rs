@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bucket::{Bucket, Wait};
-use super::key::Fingerprint;
+use super::key::{Fingerprint, Origin};
 use super::quota::Quota;
 use super::report::{Reading, Standing};
 use super::sole::SoleBucket;
@@ -52,14 +52,21 @@ pub(super) struct Asked {
 const NOBODY_KNOWS: Wait = Wait(Duration::ZERO);
 
 impl Account<'_> {
-    /// Asks whether there is enough left for another request, and takes nothing.
-    pub(super) fn look(self, client: Fingerprint, cost: u32, now: Timestamp) -> Asked {
+    /// Asks whether there is enough left for another request, and takes nothing. `origin` says where it comes from, here and
+    /// below.
+    pub(super) fn look(
+        self,
+        client: Fingerprint,
+        cost: u32,
+        now: Timestamp,
+        origin: impl Fn() -> Option<Origin>,
+    ) -> Asked {
         match self {
             Self::Bucket(home) => {
-                let (quota, bucket) = home.look(client, now);
+                let (quota, bucket) = home.look(client, now, origin);
                 Asked::bucket(bucket.take(&quota, now, cost).map(drop), quota, bucket, now)
             }
-            Self::Held(held) => held.look(client, cost, now),
+            Self::Held(held) => held.look(client, cost, now, origin),
         }
     }
 
@@ -83,11 +90,17 @@ impl Account<'_> {
 }
 
 impl Held<'_> {
-    fn look(self, client: Fingerprint, cost: u32, now: Timestamp) -> Asked {
+    fn look(
+        self,
+        client: Fingerprint,
+        cost: u32,
+        now: Timestamp,
+        origin: impl Fn() -> Option<Origin>,
+    ) -> Asked {
         match self {
             Self::Reserved(home, running) => {
-                let (quota, aside, verdict) =
-                    set_aside(home, client, cost, running.running(client.bits()), now);
+                let (quota, bucket) = home.look(client, now, origin);
+                let (aside, verdict) = set_aside(&quota, bucket, cost, running.running(client.bits()), now);
                 Asked::bucket(verdict.map(drop), quota, aside, now)
             }
             Self::InFlight(running, max) => {
@@ -99,12 +112,19 @@ impl Held<'_> {
     }
 
     /// Takes what a request holds, if there is enough left.
-    pub(super) fn enter(self, client: Fingerprint, cost: u32, now: Timestamp) -> (Asked, Option<Slot>) {
+    pub(super) fn enter(
+        self,
+        client: Fingerprint,
+        cost: u32,
+        now: Timestamp,
+        origin: Option<Origin>,
+    ) -> (Asked, Option<Slot>) {
         match self {
             Self::Reserved(home, in_flight) => {
                 // The bucket is looked at while nobody else can enter or leave: whoever leaves has charged it before.
                 let entered = in_flight.enter(client.bits(), |running| {
-                    let (quota, aside, verdict) = set_aside(home, client, cost, running, now);
+                    let (quota, bucket) = home.look(client, now, || origin);
+                    let (aside, verdict) = set_aside(&quota, bucket, cost, running, now);
                     match verdict {
                         Ok(left) => Ok(Asked::bucket(Ok(()), quota, left, now)),
                         Err(wait) => Err(Asked::bucket(Err(wait), quota, aside, now)),
@@ -130,33 +150,43 @@ impl Held<'_> {
     }
 }
 
-/// The bucket without the costs that are set aside for `running` requests, and without that of another one, if it holds
+/// A bucket without the costs that are set aside for `running` requests, and without that of another one, if it holds
 /// as much.
 fn set_aside(
-    home: Home<'_>,
-    client: Fingerprint,
+    quota: &Quota,
+    bucket: Bucket,
     cost: u32,
     running: u32,
     now: Timestamp,
-) -> (Quota, Bucket, Result<Bucket, Wait>) {
-    let (quota, bucket) = home.look(client, now);
-    let aside = bucket.owe(&quota, now, cost.saturating_mul(running));
-    (quota, aside, aside.take(&quota, now, cost))
+) -> (Bucket, Result<Bucket, Wait>) {
+    let aside = bucket.owe(quota, now, cost.saturating_mul(running));
+    (aside, aside.take(quota, now, cost))
 }
 
 impl<'a> Home<'a> {
-    fn look(self, client: Fingerprint, now: Timestamp) -> (Quota, Bucket) {
+    fn look(
+        self,
+        client: Fingerprint,
+        now: Timestamp,
+        origin: impl FnOnce() -> Option<Origin>,
+    ) -> (Quota, Bucket) {
         match self {
-            Self::Table(table) => (*table.quota(), table.look(client, now)),
+            Self::Table(table) => (*table.quota(), table.look(client, now, origin)),
             Self::Sole(quota, bucket) => (*quota, bucket.look()),
         }
     }
 
     /// Takes what a request takes, if there is enough left, under this quota.
     #[inline(always)]
-    pub(super) fn take(self, client: Fingerprint, cost: u32, now: Timestamp) -> (&'a Quota, Answer) {
+    pub(super) fn take(
+        self,
+        client: Fingerprint,
+        cost: u32,
+        now: Timestamp,
+        origin: impl Fn() -> Option<Origin>,
+    ) -> (&'a Quota, Answer) {
         match self {
-            Self::Table(table) => (table.quota(), table.take(client, cost, now)),
+            Self::Table(table) => (table.quota(), table.take(client, cost, now, origin)),
             Self::Sole(quota, bucket) => {
                 let (bucket, verdict) = bucket.take(quota, now, cost);
                 (quota, Answer { verdict, bucket, place: Place::Own })
@@ -173,9 +203,9 @@ impl<'a> Home<'a> {
     }
 
     /// Takes tokens, whether there are as many or not.
-    pub(super) fn owe(self, client: Fingerprint, cost: u32, now: Timestamp) {
+    pub(super) fn owe(self, client: Fingerprint, cost: u32, now: Timestamp, origin: Option<Origin>) {
         match self {
-            Self::Table(table) => table.owe(client, cost, now),
+            Self::Table(table) => table.owe(client, cost, now, || origin),
             Self::Sole(quota, bucket) => drop(bucket.change(|bucket| bucket.owe(quota, now, cost))),
         }
     }

@@ -72,6 +72,12 @@ impl Bucket {
         Self { full_at: quota.ticks_at(now) + missing }
     }
 
+    /// This bucket, or another one under the same quota that holds less.
+    #[must_use]
+    pub(super) fn or_emptier(self, other: Self) -> Self {
+        Self { full_at: self.full_at.max(other.full_at) }
+    }
+
     /// The bucket when another quota takes the place of `old`: the share of tokens that it misses stays the same, and is
     /// refilled at the new rate from `now` on. Rounded so that it never holds more.
     #[must_use]

@@ -3,6 +3,7 @@
 //! A key is a list of parts, each a fact of the request. The hash is keyed with a random secret (SipHash-1-3,
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
 
+mod origin;
 mod sip;
 pub mod text;
 
@@ -14,6 +15,7 @@ use http::{HeaderMap, HeaderName, Method};
 use siphasher::sip128::SipHasher13;
 use smallvec::SmallVec;
 
+pub use self::origin::Origin;
 use crate::client::ClientId;
 
 /// Whose bucket: one bucket for each combination of these parts.

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::bucket::{Bucket, Level, Wait};
-use super::key::Fingerprint;
+use super::key::{Fingerprint, Origin};
 use super::quota::Quota;
 use crate::clock::Timestamp;
 use crate::crowd::Slot;
@@ -22,6 +22,8 @@ pub(super) struct Reserved {
     /// The limit's index.
     pub(super) limit: usize,
     pub(super) client: Fingerprint,
+    /// Where the request came from.
+    pub(super) origin: Option<Origin>,
     /// While it is held, the cost is set aside.
     pub(super) slot: Slot,
 }

@@ -149,7 +149,7 @@ impl Limit {
 
     /// How a client stands; `None` if it is never limited.
     pub fn standing(&self, client: Fingerprint, now: Timestamp) -> Option<Standing> {
-        Some(self.account(client)?.look(client, 0, now).standing)
+        Some(self.account(client)?.look(client, 0, now, || None).standing)
     }
 
     /// Fills a client's bucket; false if it has none.

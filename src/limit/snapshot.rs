@@ -326,7 +326,7 @@ mod tests {
         let limit = &limiter.limits()[0];
         let client = limit.rule().key.fingerprint_of(&[address], limiter.secret()).unwrap();
         let Some(Account::Bucket(home)) = limit.account(client) else { panic!("the limit has buckets") };
-        home.owe(client, cost, at.clock);
+        home.owe(client, cost, at.clock, None);
         limit.standing(client, at.clock).unwrap().left()
     }
 

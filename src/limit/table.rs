@@ -5,8 +5,10 @@
 //! never given up. A newcomer whose slots all hold debts of others shares an overflow bucket with others like it: so the
 //! limit is never exceeded, and nobody's debt is forgotten to make room.
 
+mod admission;
 mod claim;
 mod predecessor;
+mod sketch;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -17,12 +19,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use self::admission::Admission;
 use self::claim::{Charge, Search, Slots as _, Which};
 use self::predecessor::Predecessor;
 use self::slots::{GROUP, SharedSlots};
 use self::word::Word;
 use super::bucket::{Bucket, Wait};
-use super::key::Fingerprint;
+use super::key::{Fingerprint, Origin};
 use super::quota::Quota;
 use super::sole::SoleBucket;
 use crate::clock::Timestamp;
@@ -42,6 +45,7 @@ pub struct Table {
     overflow: Box<[SoleBucket]>,
     overflowed: AtomicU64,
     predecessor: Predecessor,
+    admission: Admission,
 }
 
 /// What came of asking a bucket for tokens.
@@ -73,6 +77,7 @@ impl Table {
             quota,
             max_clients,
             overflow: (0..overflow).map(|_| SoleBucket::default()).collect(),
+            admission: Admission::new(slots.ordinary(), max_clients, quota.time_to_fill()),
             slots,
             overflowed: AtomicU64::new(0),
             predecessor: Predecessor::default(),
@@ -100,17 +105,31 @@ impl Table {
         std::hint::black_box(self.slots.load(self.slots.group(client, Which::First) * GROUP));
     }
 
-    /// What a client's bucket holds: its own, or the one that it would share.
-    pub fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
-        match self.search(client, now).look() {
+    /// What a client's bucket holds: its own, or the one that it would share. `origin` says where it asks from, here and below;
+    /// only of one that has no bucket it is asked.
+    pub fn look(
+        &self,
+        client: Fingerprint,
+        now: Timestamp,
+        origin: impl FnOnce() -> Option<Origin>,
+    ) -> Bucket {
+        let admitted = || self.admission.admits(origin, now, || self.taken(client, now));
+        match self.search(client, now).look(admitted) {
             Some(full_at) => self.bucket(client, full_at, now),
-            None => self.overflow(client).look(),
+            // A debt of before a reload is a debt still.
+            None => self.overflow(client).look().or_emptier(self.bucket(client, 0, now)),
         }
     }
 
     /// Takes `cost` tokens from a bucket, if it holds as many.
     #[inline(always)]
-    pub fn take(&self, client: Fingerprint, cost: u32, now: Timestamp) -> Answer {
+    pub fn take(
+        &self,
+        client: Fingerprint,
+        cost: u32,
+        now: Timestamp,
+        origin: impl Fn() -> Option<Origin>,
+    ) -> Answer {
         // What nearly every request does, and nothing else.
         if !self.predecessor.is_there() {
             let pay = move |full_at| {
@@ -120,20 +139,31 @@ impl Table {
                 return Answer::own(Bucket::from_ticks(full_at), Ok(()));
             }
         }
-        self.take_wherever(client, cost, now)
+        self.take_wherever(client, cost, now, origin)
     }
 
     #[inline(never)]
-    fn take_wherever(&self, client: Fingerprint, cost: u32, now: Timestamp) -> Answer {
+    fn take_wherever(
+        &self,
+        client: Fingerprint,
+        cost: u32,
+        now: Timestamp,
+        origin: impl Fn() -> Option<Origin>,
+    ) -> Answer {
         let bucket = |full_at| self.bucket(client, full_at, now);
         let pay = |full_at| bucket(full_at).take(&self.quota, now, cost).map(Bucket::ticks);
-        match self.search(client, now).charge(number, pay) {
+        let admit = || self.admission.admit(&origin, now, || self.taken(client, now));
+        match self.search(client, now).charge(number, admit, pay) {
             Charge::Paid(full_at) => {
                 self.come_over(client, now);
                 Answer::own(Bucket::from_ticks(full_at), Ok(()))
             }
             Charge::Refused(full_at, wait) => Answer::own(bucket(full_at), Err(wait)),
             Charge::NoRoom => {
+                // A debt of before a reload is a debt still.
+                if let Err(wait) = pay(0) {
+                    return Answer::own(bucket(0), Err(wait));
+                }
                 self.overflowed.fetch_add(1, Ordering::Relaxed); // A count for people: it orders nothing.
                 let (bucket, verdict) = self.overflow(client).take(&self.quota, now, cost);
                 Answer { verdict, bucket, place: Place::Overflow }
@@ -142,10 +172,11 @@ impl Table {
     }
 
     /// Takes `cost` tokens from a bucket, whether it holds as many or not.
-    pub fn owe(&self, client: Fingerprint, cost: u32, now: Timestamp) {
+    pub fn owe(&self, client: Fingerprint, cost: u32, now: Timestamp, origin: impl Fn() -> Option<Origin>) {
         let owe = |bucket: Bucket| bucket.owe(&self.quota, now, cost);
         let pay = |full_at| Ok::<_, Infallible>(owe(self.bucket(client, full_at, now)).ticks());
-        match self.search(client, now).charge(number, pay) {
+        let admit = || self.admission.admit(&origin, now, || self.taken(client, now));
+        match self.search(client, now).charge(number, admit, pay) {
             Charge::NoRoom => drop(self.overflow(client).change(owe)),
             Charge::Paid(_) | Charge::Refused(..) => self.come_over(client, now),
         }
@@ -226,6 +257,12 @@ impl Table {
         if self.predecessor.is_there() {
             self.predecessor.leave(client, now);
         }
+    }
+
+    /// About how many slots are taken, as far as the part of them tells that is this client's.
+    fn taken(&self, client: Fingerprint, now: Timestamp) -> usize {
+        let bits = u32::try_from(client.bits() >> 96).unwrap_or(0);
+        self.slots.taken(bits, self.quota.ticks_at(now))
     }
 
     fn search(&self, client: Fingerprint, now: Timestamp) -> Search<'_, SharedSlots> {

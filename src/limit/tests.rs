@@ -1,5 +1,7 @@
 //! All limits of a request, decided together.
 
+mod floods;
+
 use super::bucket::Bucket;
 use super::key::{Key, KeyPart, MissingKey};
 use super::quota::Quota;
@@ -451,7 +453,8 @@ fn racing_requests_never_exceed_either_limit() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!(admitted, 300);
-    let left = limiter.limits()[0].table().unwrap().look(key::fingerprint_of(0), Timestamp::default());
+    let left =
+        limiter.limits()[0].table().unwrap().look(key::fingerprint_of(0), Timestamp::default(), || None);
     assert_eq!(left, Bucket::FULL, "another client's bucket is untouched");
     let mut tally = Tally::default();
     let client = ClientId::Address("192.0.2.1".parse().unwrap());

@@ -44,8 +44,13 @@ impl Acceptor {
         self.certificates.reload(tls)
     }
 
-    /// Shakes hands within `header_timeout`. What fails is counted.
-    pub(super) async fn accept(&self, socket: Tcp, peer: SocketAddr, serving: &Serving) -> Shaken {
+    /// Shakes hands within `header_timeout`; `None` if that fails, which is counted.
+    pub(super) async fn accept(
+        &self,
+        socket: Tcp,
+        peer: SocketAddr,
+        serving: &Serving,
+    ) -> Option<TlsStream<Tcp>> {
         let gateway = &serving.gateway;
         let patience = gateway.live().config.server.header_timeout;
         let acceptor = TlsAcceptor::from(self.certificates.current());
@@ -53,24 +58,14 @@ impl Acceptor {
             until_draining(serving.draining.clone()).await;
             sleep(LAST_CALL).await;
         };
-        let mut plain = None;
-        let shaking = async {
-            // A message of TLS never begins with a letter, and a request always does.
-            if socket.first_byte().await?.is_ascii_uppercase() {
-                plain = Some(socket);
-                return Ok(None);
-            }
-            acceptor.accept(socket).await.map(Some)
-        };
         let kind = tokio::select! {
             biased;
-            shaken = shaking => match shaken {
-                Ok(Some(stream)) => return Shaken::Hands(Box::new(stream)),
-                Ok(None) => HandshakeError::Malformed,
+            shaken = acceptor.accept(socket) => match shaken {
+                Ok(stream) => return Some(stream),
                 Err(error) => kind(&error),
             },
             () = sleep(patience) => HandshakeError::Timeout,
-            () = drained => return Shaken::Nothing,
+            () = drained => return None,
         };
         serving.metrics.count_handshake_error(kind);
         if self.quiet.is_over(gateway) {
@@ -79,18 +74,8 @@ impl Acceptor {
                 kind.label()
             );
         }
-        plain.map_or(Shaken::Nothing, Shaken::PlainHttp)
+        None
     }
-}
-
-/// What comes of a handshake.
-pub(super) enum Shaken {
-    /// It is done.
-    Hands(Box<TlsStream<Tcp>>),
-    /// The client speaks HTTP in the clear.
-    PlainHttp(Tcp),
-    /// Nothing that could be answered.
-    Nothing,
 }
 
 /// Says when the certificates expire, in the metrics, and which ones have, in the log.

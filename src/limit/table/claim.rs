@@ -73,7 +73,7 @@ pub(super) enum Charge<E> {
     Paid(u128),
     /// It did not, and will be full at this time.
     Refused(u128, E),
-    /// All slots of the client hold buckets of others that are not full.
+    /// All slots of the client hold buckets of others that are not full, or it was not admitted.
     NoRoom,
 }
 
@@ -114,21 +114,23 @@ enum Found {
 }
 
 impl<S: Slots> Search<'_, S> {
-    /// When the client's bucket will be full, or zero if it has none; `None` if there is no room for one. Changes
-    /// nothing.
-    pub(super) fn look(&self) -> Option<u128> {
+    /// When the client's bucket will be full, or zero if it has none; `None` if there is no room for one, or it would not be
+    /// admitted there. Changes nothing.
+    pub(super) fn look(&self, admitted: impl FnOnce() -> bool) -> Option<u128> {
         match self.find() {
             Found::Bucket(_, word) => Some(word.full_at()),
-            Found::Pending(..) | Found::Room(..) => Some(0),
+            Found::Pending(..) => Some(0),
+            Found::Room(..) => admitted().then_some(0),
             Found::NoRoom => None,
         }
     }
 
     /// Lets the client's bucket pay: `pay` gets the time at which it will be full, and says which time that becomes.
-    /// `number` gives a number that nobody else has.
+    /// A client without a bucket gets one if there is room, and it is admitted. `number` gives a number that nobody else has.
     pub(super) fn charge<E>(
         &self,
         number: impl Fn() -> u128,
+        admit: impl Fn() -> bool,
         pay: impl Fn(u128) -> Result<u128, E>,
     ) -> Charge<E> {
         let mut patience = S::PATIENCE;
@@ -146,6 +148,7 @@ impl<S: Slots> Search<'_, S> {
                 Found::Pending(at, word) => drop(self.slots.replace(at, word, Word::FREE)),
                 Found::Room(at, word) => match pay(0) {
                     Err(error) => return Charge::Refused(0, error),
+                    Ok(_) if !admit() => return Charge::NoRoom,
                     Ok(full_at) => {
                         if self.take(at, word, Word::pending(self.tag(), number()), full_at) {
                             return Charge::Paid(full_at);

@@ -42,7 +42,7 @@ impl Predecessor {
     #[cold]
     pub(super) fn bucket(&self, client: Fingerprint, quota: &Quota, now: Timestamp) -> Bucket {
         match &*self.table.load() {
-            Some(table) => table.look(client, now).under(table.quota(), quota, now),
+            Some(table) => table.look(client, now, || None).under(table.quota(), quota, now),
             None => Bucket::FULL,
         }
     }

@@ -71,7 +71,9 @@ fn pay<const GROUP: usize>(slots: &Model<GROUP>, client: u64, number: u128, toke
     };
     match charge_first(slots, client, |full_at| pay(full_at).ok()) {
         Some(full_at) => Charge::Paid(full_at),
-        None => Search { slots, client, now: NOW }.charge(|| attempts.replace(attempts.get() + 1), pay),
+        None => {
+            Search { slots, client, now: NOW }.charge(|| attempts.replace(attempts.get() + 1), || true, pay)
+        }
     }
 }
 

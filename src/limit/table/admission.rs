@@ -1,0 +1,224 @@
+//! Which newcomers get a slot when slots are scarce: those whose origin took few of late.
+//!
+//! Whoever may choose a key may send a new one with each request, and every one of them takes a slot until its debt is paid. As
+//! long as no more buckets are in debt than the table was made for, nobody is asked where it comes from. Beyond that there is
+//! still as much room again, of which no origin gets more than a share: an eighth of what is left, but for a quarter of all
+//! slots that is kept for origins with a handful. So one that floods stops at its share, also when many do; all others still find room.
+//! Who gets no slot shares an overflow bucket, as if there were none.
+//!
+//! How many buckets are in debt is measured by looking at a part of the slots now and then. Nothing of this is in the way of a
+//! client that has a bucket.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::sketch::Sketch;
+use crate::clock::Timestamp;
+use crate::limit::key::Origin;
+
+/// How many slots an origin may have taken of late, whatever is left. A table of few slots has fewer.
+const HANDFUL: usize = 64;
+
+/// One in so many slots, if that is less.
+const SLOTS_PER_HANDFUL: usize = 1024;
+
+/// The part of what is left that one origin may take: one in so many.
+const SHARE: usize = 8;
+
+/// The part of all slots that is kept for origins with a handful: one in so many.
+const KEPT: usize = 4;
+
+/// What is in debt is measured again after one in so many slots has been taken,
+const MEASURED_AFTER: usize = 64;
+
+/// and while slots are scarce after this time, since debts are paid by waiting.
+const MEASURED_EVERY: Duration = Duration::from_millis(100);
+
+/// Counts halve in no less time than this.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+
+/// Decides which newcomers get a slot.
+// Newcomers write to it: it shares no cache line with what those who have a bucket read.
+#[repr(align(64))]
+pub(super) struct Admission {
+    /// The slots that are no reserve.
+    slots: usize,
+    /// As many buckets in debt leave enough for all.
+    plenty: usize,
+    /// Nanoseconds in which a count halves: as long as a bucket is in debt at most, if it owes nothing.
+    window: u64,
+    in_debt: AtomicUsize,
+    /// When that was measured, in nanoseconds.
+    measured_at: AtomicU64,
+    /// The slots that have been taken since.
+    taken: AtomicU32,
+    /// The slots that each origin took while they were scarce. Most tables never need it.
+    counts: OnceLock<Sketch>,
+}
+
+impl Admission {
+    /// For a table of `slots` slots, the reserve not counted, that is made for `max_clients`, whose buckets take so long to fill.
+    pub(super) fn new(slots: usize, max_clients: usize, time_to_fill: Duration) -> Self {
+        let window = time_to_fill.max(SHORTEST_WINDOW).as_nanos();
+        Self {
+            slots,
+            plenty: max_clients,
+            window: u64::try_from(window).unwrap_or(u64::MAX),
+            in_debt: AtomicUsize::new(0),
+            measured_at: AtomicU64::new(0),
+            taken: AtomicU32::new(0),
+            counts: OnceLock::new(),
+        }
+    }
+
+    /// Whether a newcomer may have a slot; `None` is one whose key nobody can make up. `measure` counts the buckets in debt.
+    pub(super) fn admits(
+        &self,
+        origin: impl FnOnce() -> Option<Origin>,
+        now: Timestamp,
+        measure: impl FnOnce() -> usize,
+    ) -> bool {
+        self.measure_if_due(now, measure);
+        !self.is_scarce() || origin().is_none_or(|origin| self.has_a_share(origin, now))
+    }
+
+    /// The same, and notes that it takes one if it may.
+    pub(super) fn admit(
+        &self,
+        origin: impl FnOnce() -> Option<Origin>,
+        now: Timestamp,
+        measure: impl FnOnce() -> usize,
+    ) -> bool {
+        self.measure_if_due(now, measure);
+        if self.is_scarce()
+            && let Some(origin) = origin()
+        {
+            if !self.has_a_share(origin, now) {
+                return false;
+            }
+            self.counts.get_or_init(|| Sketch::new(self.slots)).add(origin, self.window_at(now));
+        }
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    // Relaxed, all of them: estimates, which order nothing.
+
+    fn is_scarce(&self) -> bool {
+        self.in_debt.load(Ordering::Relaxed) > self.plenty
+    }
+
+    fn has_a_share(&self, origin: Origin, now: Timestamp) -> bool {
+        let took = self.counts.get().map_or(0, |counts| counts.estimate(origin, self.window_at(now)));
+        let left = self.slots.saturating_sub(self.in_debt.load(Ordering::Relaxed) + self.slots / KEPT);
+        let handful = HANDFUL.min(self.slots / SLOTS_PER_HANDFUL).max(1);
+        usize::try_from(took).is_ok_and(|took| took < (left / SHARE).max(handful))
+    }
+
+    fn measure_if_due(&self, now: Timestamp, measure: impl FnOnce() -> usize) {
+        let measured_at = self.measured_at.load(Ordering::Relaxed);
+        let every = u64::try_from(MEASURED_EVERY.as_nanos()).unwrap_or(u64::MAX);
+        let is_old = || self.is_scarce() && now.nanos().saturating_sub(measured_at) >= every;
+        let taken = usize::try_from(self.taken.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        if taken.saturating_mul(MEASURED_AFTER) < self.slots && !is_old() {
+            return;
+        }
+        // Whoever is first does it, the others go on.
+        let next = now.nanos().max(measured_at.saturating_add(1));
+        if self.measured_at.compare_exchange(measured_at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.taken.store(0, Ordering::Relaxed);
+            self.in_debt.store(measure(), Ordering::Relaxed);
+        }
+    }
+
+    fn window_at(&self, now: Timestamp) -> u32 {
+        u32::try_from(now.nanos() / self.window).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MADE_FOR: usize = 100_000;
+    const SLOTS: usize = 175_000;
+
+    fn admission() -> Admission {
+        Admission::new(SLOTS, MADE_FOR, Duration::from_secs(60))
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// How many of `requests` newcomers of an origin get a slot, when so many buckets are in debt.
+    fn admitted(
+        admission: &Admission,
+        origin: u64,
+        requests: usize,
+        in_debt: usize,
+        now: Timestamp,
+    ) -> usize {
+        // It is measured as late as can be.
+        admission.taken.store(u32::MAX, Ordering::Relaxed);
+        (0..requests).filter(|_| admission.admit(|| Some(Origin::of(origin)), now, || in_debt)).count()
+    }
+
+    #[test]
+    fn while_there_is_plenty_nobody_is_asked() {
+        let admission = admission();
+        assert_eq!(admitted(&admission, 1, MADE_FOR, MADE_FOR, at(1)), MADE_FOR);
+        assert!(admission.counts.get().is_none());
+    }
+
+    #[test]
+    fn when_slots_are_scarce_an_origin_gets_a_share_of_what_is_left() {
+        let admission = admission();
+        // 30,000 are left, a quarter of all not counted.
+        let in_debt = SLOTS / 4 * 3 - 30_000;
+        assert_eq!(admitted(&admission, 1, MADE_FOR, in_debt, at(1)), 3750);
+        assert_eq!(admitted(&admission, 2, 1000, in_debt, at(1)), 1000);
+        // Nothing is left but what is kept for those that have a handful.
+        assert_eq!(admitted(&admission, 1, 1000, SLOTS / 4 * 3, at(1)), 0);
+        assert_eq!(admitted(&admission, 2, 1000, SLOTS, at(1)), 0);
+        assert_eq!(admitted(&admission, 3, 1000, SLOTS, at(1)), 64);
+        // What was long ago is forgotten.
+        assert_eq!(admitted(&admission, 1, 1000, SLOTS, at(100_000)), 64);
+    }
+
+    #[test]
+    fn a_key_that_nobody_can_make_up_is_always_admitted() {
+        let admission = admission();
+        assert!((0..1000).all(|_| admission.admit(|| None, at(1), || SLOTS)));
+    }
+
+    #[test]
+    fn looking_takes_nothing() {
+        let admission = admission();
+        admitted(&admission, 1, 1, SLOTS, at(1));
+        let origin = || Some(Origin::of(1));
+        assert!((0..1000).all(|_| admission.admits(origin, at(1), || SLOTS)));
+        admitted(&admission, 1, 63, SLOTS, at(1));
+        assert!(!admission.admits(origin, at(1), || SLOTS));
+    }
+
+    #[test]
+    fn it_is_noticed_when_debts_have_been_paid() {
+        let admission = admission();
+        admitted(&admission, 1, 1, SLOTS, at(1));
+        assert!(admission.is_scarce());
+        admission.admits(|| None, at(1), || 0);
+        assert!(admission.is_scarce(), "it is not measured again at once");
+        admission.admits(|| None, at(2), || 0);
+        assert!(!admission.is_scarce());
+    }
+
+    #[test]
+    fn a_table_of_few_slots_has_smaller_shares() {
+        let admission = Admission::new(112, 64, Duration::from_secs(3600));
+        assert_eq!(admitted(&admission, 1, 1000, 66, at(1)), 2);
+        assert_eq!(admitted(&admission, 2, 1000, 112, at(1)), 1);
+    }
+}
