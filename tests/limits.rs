@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::support::forwarding;
 use crate::support::gateway::Gateway;
 use crate::support::http::{Response, request};
+use crate::support::program::run;
 
 /// A gateway whose every route has these limits.
 fn limited(limits: &str, names: &[&str]) -> (Gateway, MockBackend) {
@@ -330,4 +331,16 @@ fn newcomers_share_a_bucket_when_all_are_in_debt() {
     assert_eq!(gateway.metric("gateway_limiter_overflow_total"), shared + 100.0);
     assert_eq!(gateway.metric("gateway_limiter_capacity"), 64.0);
     gateway.wait_for_log_line("requests shared an overflow bucket, since it keeps 64 buckets");
+}
+
+#[test]
+fn a_limit_by_what_clients_make_up_wants_one_by_address_beside_it() {
+    let route = "[[routes]]\nname = \"r\"\npath = \"/\"\nrespond = { body = \"\" }\n";
+    let limits = "[limits.k]\nrate = \"1/s\"\nkey = \"header:X-Key\"\n[limits.ip]\nrate = \"1/s\"\n";
+    let outcome = run(&format!("{route}limits = [\"k\"]\n{limits}"), &["check"]);
+    assert_eq!(outcome.code, Some(0));
+    let told = "warning: gateway.toml: the limit \"k\" goes by `header:x-key`, which clients make up, and the route \"r\" has no limit";
+    assert!(outcome.stderr.starts_with(told), "{}", outcome.stderr);
+    let outcome = run(&format!("{route}limits = [\"k\", \"ip\"]\n{limits}"), &["check"]);
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
 }

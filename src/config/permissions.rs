@@ -31,6 +31,8 @@ impl Config {
         for key in &self.keys {
             warn(readable(key));
         }
+        let of_limits = self.unguarded_limits().into_iter();
+        warnings.extend(of_limits.map(|told| format!("{}: {told}", path.display())));
         warnings
     }
 }
