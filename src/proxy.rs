@@ -10,6 +10,7 @@ pub mod context;
 mod cors;
 mod entry;
 mod forward;
+pub(crate) mod grpc;
 pub(crate) mod reply;
 mod retry;
 mod span;
@@ -24,6 +25,7 @@ use log::warn;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
+use pingora::protocols::http::HttpTask;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -68,11 +70,17 @@ impl Proxy {
         forward::add_own_fields(&mut head, ctx)?;
         let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
         ctx.status = Some(head.status);
+        let body =
+            if grpc::is_call(session.req_header()) { grpc::answer(reply, &mut head, body)? } else { body };
         ctx.bytes_out = body.len() as u64;
         // A client that takes no answer has left.
         let left = |error: Box<Error>| error.into_down();
-        session.write_response_header(Box::new(head), body.is_empty()).await.map_err(left)?;
-        session.write_response_body(Some(body), true).await.map_err(left)
+        // Both at once: written by itself, a head never ends a stream of HTTP/2, and callers of gRPC insist that it does.
+        let mut tasks = vec![HttpTask::Header(Box::new(head), body.is_empty())];
+        if !body.is_empty() {
+            tasks.push(HttpTask::Body(Some(body), true));
+        }
+        session.write_response_tasks(tasks).await.map(drop).map_err(left)
     }
 
     /// Settles what the request costs, now that its answer is known.

@@ -390,8 +390,8 @@ class Grpc(Peers):
             self.assertEqual(channel.unary_unary("/echo/Unary")(b"x", timeout=PATIENCE), b"x")
             with self.assertRaises(grpc.RpcError) as raised:
                 channel.unary_unary("/echo/Unary")(b"x", timeout=PATIENCE)
-            # What HTTP's 429 is to gRPC.
-            self.assertEqual(raised.exception.code(), grpc.StatusCode.UNAVAILABLE)
+            self.assertEqual(raised.exception.code(), grpc.StatusCode.RESOURCE_EXHAUSTED)
+            self.assertIn("too many requests", raised.exception.details())
 
 
 class WebSockets(Peers):

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use h2::Reason;
 
 use crate::support::gateway::Gateway;
+use crate::support::http::Response;
 use crate::support::http2::{Connection, Upstream, request};
 use crate::support::tls::{self, file};
-use crate::support::upstream::RawUpstream;
+use crate::support::upstream::{RawUpstream, dead_address};
 use crate::support::{eventually, program, to_upstream};
 
 /// A gateway in front of this upstream, with these settings of it.
@@ -224,6 +225,43 @@ fn a_unary_call() {
 }
 
 #[test]
+fn a_caller_is_told_in_its_own_words_what_is_wrong() {
+    let limit = "[limits.few]\nrate = \"1/h\"\nkey = \"client_ip\"";
+    let (address, _held) = dead_address();
+    let config = to_upstream(address, &format!("{limit}\n---\nhttp2 = true\n---\nlimits = [\"few\"]"));
+    let gateway = Gateway::start(&config);
+    let mut client = Connection::open(gateway.address());
+    let mut call = |fields: &[(&str, &str)]| client.send(request("POST", "/", fields), "message");
+    let told = |response: &Response| {
+        let field = |name| response.header(name).unwrap_or_default().to_owned();
+        (
+            response.status,
+            field("content-type"),
+            field("grpc-status"),
+            field("grpc-message"),
+            response.body.len(),
+        )
+    };
+    let told_by = |status: &str, message: &str| {
+        (200, "application/grpc".to_owned(), status.to_owned(), message.to_owned(), 0)
+    };
+    assert_eq!(told(&call(&GRPC)), told_by("14", "the upstream takes no connections"));
+    let refused = call(&GRPC);
+    assert_eq!(told(&refused), told_by("8", "too many requests: try again in 3600 seconds"));
+    assert_eq!(refused.header("retry-after"), Some("3600"));
+    assert!(refused.header("ratelimit").is_some());
+    call(&[]).is_problem(429);
+    // The head ends the stream: that is how a caller knows that there are no trailers to come.
+    let mut exchange = client.start(request("POST", "/", &GRPC), false);
+    exchange.body.send_data("message".into(), true).unwrap();
+    assert!(client.wait(exchange.response).unwrap().into_body().is_end_stream());
+    // Logs and metrics say what any other client would have got.
+    gateway.metric_becomes(r#"gateway_requests_total{code="429",method="POST",route="all"}"#, 3.0);
+    let log = gateway.access_log(3);
+    assert_eq!([&log[0]["status"], &log[1]["status"], &log[2]["status"]], [502, 429, 429]);
+}
+
+#[test]
 fn a_call_that_streams_both_ways() {
     let (_upstream, _gateway, mut client) = grpc("");
     let mut exchange = client.start(request("POST", "/echo", &GRPC), false);
@@ -270,7 +308,8 @@ fn an_upstream_that_breaks_off() {
     exchange.body.send_data(Bytes::new(), true).unwrap();
     let error = client.wait(body.data()).unwrap().unwrap_err();
     assert!(error.is_reset(), "{error}");
-    client.send(request("POST", "/wait", &GRPC), "x").is_problem(504);
+    let late = client.send(request("POST", "/wait", &GRPC), "x");
+    assert_eq!((late.status, late.header("grpc-status")), (200, Some("14")), "{late:?}");
     gateway.metric_becomes(&failed("response_timeout"), 1.0);
     assert_eq!(client.send(request("POST", "/echo", &GRPC), "x").text(), "x");
     let http1 = gateway.get("/echo");

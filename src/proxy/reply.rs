@@ -117,6 +117,16 @@ impl Reply {
         matches!(self.body, Body::Plain { .. })
     }
 
+    /// Whether it says what is wrong.
+    pub(super) fn is_problem(&self) -> bool {
+        matches!(self.body, Body::Problem { .. })
+    }
+
+    /// Whether limits have refused the request.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(&self.body, Body::Problem { violated, .. } if !violated.is_empty())
+    }
+
     /// Whether it answers a browser that asks for permission.
     pub(super) fn is_permission(&self) -> bool {
         self.body == Body::Permission

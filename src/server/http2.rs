@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, Reason, RecvStream};
-use http::{HeaderValue, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use pingora::apps::HttpServerApp as _;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -31,6 +31,7 @@ use super::stream::ClientStream;
 use super::{date, until_draining};
 use crate::proxy::admission::new_request_id;
 use crate::proxy::connection::{Connection, Ending};
+use crate::proxy::grpc;
 use crate::proxy::reply::Reply;
 
 /// Requests that a client may have running on a connection. There are never more tasks than that for one.
@@ -74,6 +75,12 @@ fn options(max_header_size: usize) -> Builder {
 
 /// A request as the h2 crate gives it, with the way to answer it.
 type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
+
+/// What decides in which form a client gets an answer of the gateway's own.
+struct Caller {
+    method: Method,
+    grpc: bool,
+}
 
 impl Serving {
     /// Serves a connection until it closes. Its deadline is that of the preface.
@@ -190,12 +197,12 @@ impl Serving {
         stream: Shared,
         connection: Arc<Connection>,
     ) -> Option<Misdeed> {
-        let method = request.method.clone();
+        let caller = Caller { method: request.method.clone(), grpc: grpc::is_call(&request) };
         if let Err(refusal) = request::prepare(&mut request) {
             let reply = Reply::problem(refusal.status, refusal.detail);
             let request_id = new_request_id();
             self.log(&connection, &reply, &request_id);
-            self.reply(&stream, &method, &reply, request_id);
+            self.reply(&stream, &caller, &reply, request_id);
             return Some(Misdeed::Malformed);
         }
         request.extensions_mut().insert(connection.clone());
@@ -203,13 +210,13 @@ impl Serving {
         let exchange = self.proxy.process_new_http(session, &self.draining);
         let ending = watch(exchange, &connection, |cx| lock(&stream).poll_end(cx)).await;
         if ending == Some(Ending::Late) && !lock(&stream).has_answered() {
-            self.reply(&stream, &method, &Reply::late(), new_request_id());
+            self.reply(&stream, &caller, &Reply::late(), new_request_id());
         }
         lock(&stream).was_taken_back().then_some(Misdeed::TakenBack)
     }
 
     /// Writes an answer of the gateway's own to a request that never became one, or is one no more.
-    fn reply(&self, stream: &Shared, method: &http::Method, reply: &Reply, request_id: HeaderValue) {
+    fn reply(&self, stream: &Shared, caller: &Caller, reply: &Reply, request_id: HeaderValue) {
         let write = || -> pingora::Result<()> {
             let (mut head, body) = reply.build(Some(&request_id))?;
             head.insert_header("X-Request-Id", request_id)?;
@@ -217,7 +224,8 @@ impl Serving {
             if let Some(name) = &self.gateway.live().config.server.server_header {
                 head.insert_header(header::SERVER, name.clone())?;
             }
-            lock(stream).write_reply(method, &mut head, body)
+            let body = if caller.grpc { grpc::answer(reply, &mut head, body)? } else { body };
+            lock(stream).write_reply(&caller.method, &mut head, body)
         };
         // A client that is gone needs no answer.
         let _ = write();
