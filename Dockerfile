@@ -37,5 +37,6 @@ COPY --from=build /src/target/release/gateway /usr/local/bin/gateway
 COPY config/gateway.toml /etc/gateway/gateway.toml
 ENV GATEWAY_CONFIG=/etc/gateway/gateway.toml
 EXPOSE 8000 8001
+# Whether it lives: one that is well with a dead upstream, or with a file that it has refused to load, is not to be replaced.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=10s --retries=3 CMD ["gateway", "healthcheck"]
 ENTRYPOINT ["gateway"]

@@ -42,8 +42,12 @@ pub struct Args {
 pub enum Command {
     /// Check the configuration: print a line of summary, or every problem with its place in the file.
     Check,
-    /// Ask the running gateway whether it is ready: exit status 0 if it is.
-    Healthcheck,
+    /// Ask the running gateway whether it lives: exit status 0 if it does.
+    Healthcheck {
+        /// Ask whether it is ready: whether each upstream has a usable server, and it does not drain.
+        #[arg(long)]
+        ready: bool,
+    },
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod advice;
 mod document;
 mod env;
 mod item;
+mod lenient;
 mod load;
 mod permissions;
 mod problem;
@@ -31,6 +32,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 
 pub use env::Env;
+pub use lenient::admin_listen;
 pub use load::LoadError;
 pub use problem::{Position, Problem, Problems, Span};
 

@@ -17,30 +17,29 @@ const BAD_CONFIG: u8 = 64;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if args.command.is_none() && !args.check {
-        return serve(&args);
-    }
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
-        Err(problems) => {
-            return bad(&problems);
-        }
-    };
     match args.command {
-        None | Some(Command::Check) => {
-            for warning in config.warnings(&args.config) {
-                eprintln!("warning: {warning}");
-            }
-            println!("{}: ok: {}", args.config.display(), config.summary());
-            ExitCode::SUCCESS
-        }
-        Some(Command::Healthcheck) => match healthcheck::ask(&config) {
+        None if !args.check => serve(&args),
+        None | Some(Command::Check) => check(&args),
+        Some(Command::Healthcheck { ready }) => match healthcheck::ask(&args.config, ready) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {
                 eprintln!("gateway: {reason}");
                 ExitCode::FAILURE
             }
         },
+    }
+}
+
+fn check(args: &Args) -> ExitCode {
+    match Config::load(&args.config) {
+        Ok(config) => {
+            for warning in config.warnings(&args.config) {
+                eprintln!("warning: {warning}");
+            }
+            println!("{}: ok: {}", args.config.display(), config.summary());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => bad(&problems),
     }
 }
 

@@ -150,6 +150,14 @@ pub fn run(path: &Path, upgrade: bool) -> Result<(), StartError> {
 /// What has served, and is to be closed.
 type Served = (Workers, Arc<Gateway>);
 
+/// Where the side port of the process is that runs with the configuration at `path`; `None` if it has none. Blocks.
+///
+/// # Errors
+/// When there is no process of this user, or root, that could be asked.
+pub fn side_port(path: &Path) -> io::Result<Option<SocketAddr>> {
+    door::side_port(path)
+}
+
 /// Starts, unless a signal says to stop before that is done, and serves.
 async fn start(path: &Path, upgrade: bool, mut signals: Signals) -> Result<Option<Served>, StartError> {
     let of = path.to_owned();
@@ -316,7 +324,8 @@ async fn serve(
     admin_socket: Option<&(config::Listener, TcpListener)>,
     door: Option<Door>,
 ) -> Leaving {
-    let mut successor = Successor::wait(door);
+    let side_port = admin_socket.and_then(|(_, socket)| socket.local_addr().ok());
+    let mut successor = Successor::wait(door, side_port, &reloader.gateway);
     let mut changed = files::watch(reloader.files.clone(), reloader.gateway.clone());
     loop {
         let waiting = tokio::select! {
@@ -330,7 +339,7 @@ async fn serve(
                 }
             },
             Some(waiting) = reloads.recv() => Some(waiting),
-            stream = successor.comes(&reloader.gateway) => {
+            stream = successor.comes() => {
                 let mut sockets: Vec<(Label, OwnedFd)> =
                     reloader.ports.sockets().map(|(listener, socket)| (Label::of(listener), socket.into())).collect();
                 if let Some((listener, socket)) = admin_socket

@@ -126,12 +126,14 @@ fn an_access_log_that_cannot_be_written_is_an_error_at_start() {
 }
 
 #[test]
-fn the_healthcheck_tells_whether_the_gateway_is_ready() {
+fn the_healthcheck_asks_where_the_file_says_if_no_process_runs_with_it() {
     let gateway =
         Gateway::start(GOOD.split_once("[[").map(|(_, routes)| format!("[[{routes}")).unwrap().as_str());
     let asking = GOOD.replace("off", &gateway.admin().to_string());
-    let outcome = run(&asking, &["healthcheck"]);
-    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    for arguments in [&["healthcheck"][..], &["healthcheck", "--ready"]] {
+        let outcome = run(&asking, arguments);
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    }
     drop(gateway);
     let outcome = run(&asking, &["healthcheck"]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
@@ -139,4 +141,34 @@ fn the_healthcheck_tells_whether_the_gateway_is_ready() {
     let outcome = run(GOOD, &["healthcheck"]);
     assert_eq!(outcome.code, Some(1));
     assert!(outcome.stderr.contains("admin.listen"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_gateway_that_has_refused_a_broken_file_is_well() {
+    let upstream = "[upstreams.u]\nservers = [\"127.0.0.1:9\"]\nhealth = { path = \"/\", interval = \"100ms\", unhealthy_after = 1 }\n";
+    let route = "[[routes]]\nname = \"a\"\npath = \"/\"\nupstream = \"u\"\n";
+    let gateway = Gateway::start_with_admin(&format!("{upstream}{route}"), "token = \"t\"");
+    gateway.write_file("[server\nlisten = 5 and [admin]");
+    gateway.signal("HUP");
+    gateway.wait_for_log_line("is not reloaded");
+    let ask = |arguments: &[&str]| run_in(&gateway.folder(), arguments, &[]);
+    let outcome = ask(&["healthcheck"]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    // That it cannot do its work is another question.
+    crate::support::eventually("the server is unhealthy", || {
+        (gateway.admin_get("/ready").status == 503).then_some(())
+    });
+    assert_eq!(ask(&["healthcheck"]).code, Some(0));
+    let outcome = ask(&["healthcheck", "--ready"]);
+    assert_eq!(outcome.code, Some(1));
+    assert!(outcome.stderr.contains("upstream \"u\" has no usable server"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_gateway_without_a_side_port_is_alive() {
+    let config = format!("[server]\nlisten = \"127.0.0.1:0\"\n[access_log]\npath = \"off\"\n{GOOD}");
+    let gateway = Gateway::with_file(&config);
+    let outcome = run_in(&gateway.folder(), &["healthcheck"], &[]);
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""));
+    assert_eq!(run_in(&gateway.folder(), &["healthcheck", "--ready"], &[]).code, Some(1));
 }

@@ -41,6 +41,12 @@ impl std::error::Error for LoadError {
     }
 }
 
+/// A variable of the process's environment. A value that is not Unicode is better complained about where it is used than taken
+/// to be unset.
+pub(super) fn variable(name: &str) -> Option<String> {
+    env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 impl Config {
     /// Reads the file at `path`, with the variables of the process's environment.
     ///
@@ -53,9 +59,7 @@ impl Config {
             let line = bytes.iter().take(error.valid_up_to()).filter(|&&byte| byte == b'\n').count() + 1;
             unreadable(io::Error::other(format!("it is not UTF-8 text (line {line})")))
         })?;
-        // A value that is not Unicode is better complained about where it is used than taken to be unset.
-        let env = |name: &str| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        Self::parse(&path.display().to_string(), text, &env).map_err(LoadError::Invalid)
+        Self::parse(&path.display().to_string(), text, &variable).map_err(LoadError::Invalid)
     }
 
     /// Reads the config file `text`, which is called `name` in messages.

@@ -23,6 +23,8 @@ use super::problem::{Checked, Sink};
 use super::section::Section;
 use names::Names;
 
+pub(super) use self::server::DEFAULT_ADMIN;
+
 /// Reads the whole file.
 pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
     let file = Section::root(root, sink);

@@ -6,26 +6,42 @@
 //! directory that only this user can write to takes its place. A process that has taken over goes on with the very socket of
 //! the one before it, so that from one to the next the name is never free to be taken.
 //!
-//! What is said through it is the business of `handover`.
+//! Whoever comes in says what for. Where the side port is, is told here; what is said by one that takes over is the business
+//! of `handover`.
 
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
 use std::time::Duration;
-use std::{env, fmt, fs, thread};
+use std::{env, fmt, fs, net, thread};
 
 use log::warn;
 use rustix::net::sockopt::socket_peercred;
-use rustix::net::{
-    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
-};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use siphasher::sip128::SipHasher13;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
-/// What whoever only looks says, before it leaves.
-const LOOK: u8 = b'l';
+use crate::gateway::Gateway;
+use crate::quiet::Quiet;
+
+/// What whoever comes in says first: that it takes over, or asks where the side port is.
+const TAKE_OVER: u8 = b't';
+const WHERE: u8 = b'w';
+
+/// How long either side waits for a word of the other.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest answer.
+const MOST: u64 = 256;
+
+/// How long nobody is let in after that has failed.
+const REST: Duration = Duration::from_secs(1);
 
 /// How often a socket is knocked at whose queue is full, and the pause between.
 const KNOCKS: u32 = 20;
@@ -63,11 +79,7 @@ impl Door {
             Err(error) => return Err(error),
         };
         let holder = match knock(&address) {
-            Ok(mut other) => {
-                // If it has gone meanwhile, nobody needs to know.
-                let _ = other.write_all(&[LOOK]);
-                return Err(io::Error::new(error.kind(), "another one runs with this configuration"));
-            }
+            Ok(_) => return Err(io::Error::new(error.kind(), "another one runs with this configuration")),
             Err(holder) => holder,
         };
         let taken = format!("the name of the socket for that, @{name}, is taken by {holder}");
@@ -95,11 +107,85 @@ impl Door {
     }
 }
 
-/// Connects to the process that runs with this configuration.
+/// Waits for whoever comes in: tells where the side port is, and sends on whoever takes over. For ever, or until nobody
+/// receives any more.
+pub(super) async fn wait(
+    door: tokio::net::UnixListener,
+    side_port: Option<net::SocketAddr>,
+    gateway: Arc<Gateway>,
+    successors: mpsc::Sender<UnixStream>,
+) {
+    let quiet = Quiet::default();
+    while !successors.is_closed() {
+        match door.accept().await {
+            Ok((stream, _)) => match check_peer(&stream) {
+                Ok(()) => drop(tokio::spawn(talk(stream, side_port, successors.clone()))),
+                // Anybody can cause this line.
+                Err(refusal) if quiet.is_over(&gateway) => warn!("{refusal} has tried to take over"),
+                Err(_) => {}
+            },
+            Err(error) => {
+                if quiet.is_over(&gateway) {
+                    warn!("no process can take over for a moment: {error}");
+                }
+                sleep(REST).await;
+            }
+        }
+    }
+}
+
+/// Does what one asks for. Whoever leaves, or says nothing, only wanted to know whose socket it is.
+async fn talk(
+    mut stream: tokio::net::UnixStream,
+    side_port: Option<net::SocketAddr>,
+    successors: mpsc::Sender<UnixStream>,
+) {
+    match timeout(PATIENCE, stream.read_u8()).await {
+        Ok(Ok(TAKE_OVER)) => {
+            if let Ok(stream) = stream.into_std() {
+                // One that comes while another takes over waits; when that is done, there is nothing more to take.
+                let _ = successors.send(stream).await;
+            }
+        }
+        Ok(Ok(WHERE)) => {
+            let answer = side_port.map_or_else(String::new, |address| address.to_string());
+            let _ = timeout(PATIENCE, stream.write_all(answer.as_bytes())).await;
+        }
+        _ => {}
+    }
+}
+
+/// Asks the process that runs with this configuration where its side port is; `None` if it has none.
+///
+/// # Errors
+/// When there is no process that may be asked, or it does not answer.
+pub(super) fn side_port(config: &Path) -> io::Result<Option<net::SocketAddr>> {
+    let mut stream = find(config)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&[WHERE])?;
+    let mut answer = String::new();
+    stream.take(MOST).read_to_string(&mut answer)?;
+    match &*answer {
+        "" => Ok(None),
+        address => address.parse().map(Some).map_err(io::Error::other),
+    }
+}
+
+/// Tells the process that runs with this configuration that this one takes over.
 ///
 /// # Errors
 /// When there is none that this user may take over from: says why.
-pub(super) fn find(config: &Path) -> io::Result<UnixStream> {
+pub(super) fn take_over(config: &Path) -> io::Result<UnixStream> {
+    let mut stream = find(config)?;
+    stream.write_all(&[TAKE_OVER])?;
+    Ok(stream)
+}
+
+/// Connects to the process that runs with this configuration.
+///
+/// # Errors
+/// When there is none of this user or root: says why.
+fn find(config: &Path) -> io::Result<UnixStream> {
     let name = name(config)?;
     let refusal = match knock(&SocketAddr::from_abstract_name(&name)?) {
         Ok(stream) => return Ok(stream),
@@ -122,7 +208,7 @@ pub(super) fn find(config: &Path) -> io::Result<UnixStream> {
 ///
 /// # Errors
 /// The user that it is, or what the kernel says.
-pub(super) fn check_peer(stream: impl AsFd) -> Result<(), Refusal> {
+fn check_peer(stream: impl AsFd) -> Result<(), Refusal> {
     let peer = socket_peercred(stream).map_err(|error| Refusal::Silent(error.into()))?;
     match peer.uid == rustix::process::geteuid() || peer.uid.is_root() {
         true => Ok(()),
@@ -130,16 +216,9 @@ pub(super) fn check_peer(stream: impl AsFd) -> Result<(), Refusal> {
     }
 }
 
-/// Whether whoever has connected only wanted to know whose socket it is.
-pub(super) fn only_looks(stream: impl AsFd) -> bool {
-    let mut said = [0];
-    let received = recv(stream, &mut said, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-    matches!(received, Ok((_, 1))) && said == [LOOK]
-}
-
 /// Why a socket is not that of a process to take over from.
 #[derive(Debug)]
-pub(super) enum Refusal {
+enum Refusal {
     /// Nobody has a socket there, or nobody listens at it.
     Nobody(io::Error),
     /// It is another user's.

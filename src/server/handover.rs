@@ -9,10 +9,11 @@
 use std::future::pending;
 use std::io::{self, BufWriter, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
@@ -21,8 +22,8 @@ use rustix::net::{
     SendFlags,
 };
 use serde::{Deserialize, Serialize};
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, spawn_blocking};
 
 use super::door::{self, Door};
 use super::snapshot::moment;
@@ -30,13 +31,9 @@ use crate::clock::Clock;
 use crate::config;
 use crate::gateway::Gateway;
 use crate::limit::snapshot::{self, Snapshot};
-use crate::quiet::Quiet;
 
 /// How long the new process may take to get ready, and the old one to write its buckets.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long nobody is let in after that has failed.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What the new process says when it is ready.
 const READY: u8 = b'r';
@@ -47,7 +44,7 @@ const MOST: usize = 253;
 /// What a socket is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Label {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     tls: bool,
     proxy_protocol: bool,
     side_port: bool,
@@ -75,55 +72,34 @@ impl Label {
     }
 }
 
-/// The process that is to take over, once there is one.
+/// The process that is to take over, once there is one. Dropping it closes the door.
 pub(super) struct Successor {
-    /// `None` if nobody can come.
-    door: Option<Waiting>,
-    quiet: Quiet,
-}
-
-/// A door at which this process waits.
-struct Waiting {
-    door: tokio::net::UnixListener,
-    /// The same, to be given away; `None` if the system did not give another descriptor.
+    coming: mpsc::Receiver<UnixStream>,
+    /// Whoever waits at the door.
+    waiting: Option<AbortHandle>,
+    /// The door, to be given away; `None` if the system did not give another descriptor.
     to_give: Option<OwnedFd>,
 }
 
 impl Successor {
-    /// Waits at this door. Needs a runtime.
-    pub(super) fn wait(door: Option<Door>) -> Self {
-        let wait = |door: Door| {
-            let to_give = door.try_clone().ok();
-            let door =
-                door.into_tokio().map_err(|error| warn!("no process can take over from this one: {error}"));
-            Some(Waiting { door: door.ok()?, to_give })
-        };
-        Self { door: door.and_then(wait), quiet: Quiet::default() }
+    /// Waits at this door, and tells where the side port is. Needs a runtime.
+    pub(super) fn wait(door: Option<Door>, side_port: Option<SocketAddr>, gateway: &Arc<Gateway>) -> Self {
+        let (successors, coming) = mpsc::channel(1);
+        let to_give = door.as_ref().and_then(|door| door.try_clone().ok());
+        let door = door.map(Door::into_tokio).transpose().unwrap_or_else(|error| {
+            warn!("no process can take over from this one: {error}");
+            None
+        });
+        let wait =
+            |door| tokio::spawn(door::wait(door, side_port, gateway.clone(), successors)).abort_handle();
+        Self { coming, waiting: door.map(wait), to_give }
     }
 
     /// Waits until one comes that may take over.
-    pub(super) async fn comes(&self, gateway: &Gateway) -> UnixStream {
-        loop {
-            let Some(Waiting { door, .. }) = &self.door else { return pending().await };
-            match door.accept().await {
-                Ok((stream, _)) => match door::check_peer(&stream) {
-                    Ok(()) if door::only_looks(&stream) => {}
-                    Ok(()) => {
-                        if let Ok(stream) = stream.into_std() {
-                            return stream;
-                        }
-                    }
-                    // Anybody can cause this line.
-                    Err(refusal) if self.quiet.is_over(gateway) => warn!("{refusal} has tried to take over"),
-                    Err(_) => {}
-                },
-                Err(error) => {
-                    if self.quiet.is_over(gateway) {
-                        warn!("no process can take over for a moment: {error}");
-                    }
-                    sleep(PAUSE).await;
-                }
-            }
+    pub(super) async fn comes(&mut self) -> UnixStream {
+        match self.coming.recv().await {
+            Some(stream) => stream,
+            None => pending().await,
         }
     }
 
@@ -134,26 +110,33 @@ impl Successor {
         stream: UnixStream,
         mut sockets: Vec<(Label, OwnedFd)>,
     ) -> Option<UnixStream> {
-        let door = self.door.as_ref().and_then(|waiting| waiting.to_give.as_ref()?.try_clone().ok());
+        let door = self.to_give.as_ref().and_then(|door| door.try_clone().ok());
         sockets.extend(door.map(|door| (Label::of_door(), door)));
-        let giving = spawn_blocking(move || match give_sockets(&stream, &sockets) {
-            Ok(()) => Ok(Some(stream)),
-            Err(_) if door::only_looks(&stream) => Ok(None),
-            Err(error) => Err(error),
-        });
-        let giving = giving.await;
+        let giving = spawn_blocking(move || give_sockets(&stream, &sockets).map(|()| stream)).await;
         match giving {
-            Ok(Ok(Some(stream))) => {
-                self.door = None;
+            Ok(Ok(stream)) => {
+                self.close();
                 Some(stream)
             }
-            Ok(Ok(None)) => None,
             Ok(Err(error)) => {
                 warn!("a process was to take over, but has not: {error}");
                 None
             }
             Err(_) => None, // A task that panicked has said so already.
         }
+    }
+
+    fn close(&mut self) {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.abort();
+        }
+        self.to_give = None;
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -177,11 +160,10 @@ fn give_sockets(mut to: &UnixStream, sockets: &[(Label, OwnedFd)]) -> io::Result
     let sent = rustix::net::sendmsg(to, &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL)?;
     to.write_all(&length[sent..])?;
     to.write_all(&labels)?;
-    // What it says instead is left in its place, for whoever asks.
     let mut answer = [0];
-    rustix::net::recv(to, &mut answer, RecvFlags::PEEK)?;
+    to.read_exact(&mut answer)?;
     match answer == [READY] {
-        true => to.read_exact(&mut answer),
+        true => Ok(()),
         false => Err(io::Error::other("the new process speaks another language")),
     }
 }
@@ -206,7 +188,7 @@ impl Inherited {
     /// # Errors
     /// When there is none, or it is on its way out, or it is another user's.
     pub(super) fn take(config: &Path) -> io::Result<Self> {
-        let mut stream = door::find(config)?;
+        let mut stream = door::take_over(config)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut length = [0; 4];

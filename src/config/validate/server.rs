@@ -22,7 +22,8 @@ use crate::route::pattern::HostPattern;
 const LISTEN: &str = "an address such as \"0.0.0.0:8000\"";
 const DEFAULT_LISTENER: Listener =
     Listener::plain(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 8000));
-const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
+pub(in super::super) const DEFAULT_ADMIN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
 const DEFAULT_MAX_BODY_SIZE: u64 = 10 << 20;
 /// With less than this the gateway would refuse everything.
 const LEAST_MEMORY: u64 = 32 << 20;
