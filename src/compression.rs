@@ -96,6 +96,27 @@ pub fn weak(etag: &HeaderValue) -> Option<HeaderValue> {
     }
 }
 
+/// Whether a 304 stands for an answer that may have been compressed: it carries the fields of that (RFC 9110, section 15.4.5).
+/// It need not say of which type that was.
+pub fn may_stand_for_compressed(answer: &HeaderMap) -> bool {
+    answer.get(header::CONTENT_TYPE).is_none_or(shrinks)
+        && !answer.contains_key(header::CONTENT_ENCODING)
+        && !answer.get_all(header::CACHE_CONTROL).iter().any(forbids_transforming)
+}
+
+/// The validator of a 304 for a client that asked with these fields: that of the answer which it has. One that was compressed has
+/// a weak one, as [`weak`] makes it.
+pub fn validator_of_kept(etag: &HeaderValue, request: &HeaderMap) -> HeaderValue {
+    let Some(weak) = weak(etag).filter(|weak| weak != etag) else { return etag.clone() };
+    let asked = |wanted: &HeaderValue| {
+        let fields = request.get_all(header::IF_NONE_MATCH).iter();
+        fields
+            .flat_map(|field| field.as_bytes().split(|&byte| byte == b','))
+            .any(|tag| tag.trim_ascii() == wanted)
+    };
+    if asked(&weak) && !asked(etag) { weak } else { etag.clone() }
+}
+
 fn is_eligible(status: StatusCode, answer: &HeaderMap) -> bool {
     let is_whole = !status.is_informational()
         && !matches!(
@@ -195,6 +216,32 @@ mod tests {
             Plan::KeepForThis,
             "a cache is to know"
         );
+    }
+
+    #[test]
+    fn a_304_has_the_validator_of_what_its_client_has() {
+        let strong = HeaderValue::from_static("\"a\"");
+        for (asked, etag) in [
+            (vec![("if-none-match", "W/\"a\"")], "W/\"a\""),
+            (vec![("if-none-match", "\"b\" , W/\"a\"")], "W/\"a\""),
+            (vec![("if-none-match", "\"b\""), ("if-none-match", "W/\"a\"")], "W/\"a\""),
+            (vec![("if-none-match", "\"a\"")], "\"a\""),
+            (vec![("if-none-match", "\"a\", W/\"a\"")], "\"a\""),
+            (vec![("if-none-match", "*")], "\"a\""),
+            (vec![], "\"a\""),
+        ] {
+            assert_eq!(validator_of_kept(&strong, &headers(&asked)), etag, "{asked:?}");
+        }
+        let html = ("content-type", "text/html");
+        assert!(may_stand_for_compressed(&headers(&[])));
+        assert!(may_stand_for_compressed(&headers(&[html])));
+        for fields in [
+            vec![("content-type", "image/png")],
+            vec![html, ("content-encoding", "br")],
+            vec![html, ("cache-control", "no-transform")],
+        ] {
+            assert!(!may_stand_for_compressed(&headers(&fields)), "{fields:?}");
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ use crate::cors::Cors;
 use crate::limit::Rule;
 use crate::limit::key::Key;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
+use crate::route::{Conditions, Rewrite};
 use crate::tls::{ClientTls, ServerTls};
 
 /// A whole configuration.
@@ -331,6 +332,13 @@ pub struct Route {
     pub cors: Option<Cors>,
 }
 
+impl Route {
+    /// Which requests it takes.
+    pub fn conditions(&self) -> Conditions<'_> {
+        Conditions { hosts: &self.hosts, path: &self.path, methods: &self.methods }
+    }
+}
+
 /// What a route does with a request.
 #[derive(Clone, Debug)]
 pub enum Action {
@@ -357,17 +365,6 @@ pub enum Action {
         /// The `Content-Type` of the body.
         content_type: HeaderValue,
     },
-}
-
-/// What happens to the path on its way upstream. The query is always carried over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rewrite {
-    /// The normalised path as it is.
-    Keep,
-    /// Without this many leading literal characters (`strip_prefix`); what is left starts with `/`.
-    StripPrefix(String),
-    /// Built from what the route's pattern matched (`rewrite`).
-    Template(Template),
 }
 
 /// Header fields to change: first `remove`, then `set`.

@@ -75,6 +75,11 @@ impl Gateway {
         self.metrics.retire(&before.traffic, &self.live().traffic);
     }
 
+    /// Does not put in force what was prepared: nothing is left of it.
+    pub fn discard(&self, next: &Live) {
+        self.metrics.retire(&next.traffic, &self.live().traffic);
+    }
+
     /// The configuration in force, and what was made of it. Whoever holds it goes on by it after a reload.
     pub fn live(&self) -> Current {
         thread_local!(static LAST: RefCell<Option<Current>> = const { RefCell::new(None) });

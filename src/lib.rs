@@ -1,8 +1,18 @@
 //! `gateway`: a reverse proxy that reads its routes and token-bucket limits from a TOML file.
 //!
-//! Arrows point down only: `server` puts everything together; `proxy` and `admin` are what answers on its ports;
-//! below them, `route`, `limit`, `client`, `cors`, `compression`, `upstream`, `metrics`, `access_log` and `trace` know nothing of each other's
-//! work; at the bottom are `clock`, `crowd` and `networks`. `config` turns what the user wrote into plain types that all of them take.
+//! Each module uses only modules below it here (`tests/arrows.rs` checks that):
+//!
+//! | level | modules |
+//! | --- | --- |
+//! | programs | `cli`, `healthcheck`, `fuzzing` |
+//! | puts everything together | `server` |
+//! | answer on the ports | `proxy`, `admin` |
+//! | what the ports share | `quiet`, `gateway` |
+//! | tell of requests, and forward them | `metrics`, `access_log`, `trace`, `upstream` |
+//! | what the user wrote, as plain values | `config` |
+//! | policy, without input or output | `route`, `limit`, `client`, `cors`, `compression`, `tls` |
+//! | tools | `clock`, `crowd`, `networks`, `logging` |
+//!
 //! Only `server`, `proxy` and `upstream` know Pingora, so that policy is tested without sockets.
 
 pub mod access_log;

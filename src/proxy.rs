@@ -142,7 +142,8 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        forward::request(self.route(ctx)?, session.req_header(), request, ctx)?;
+        let bodiless = session.is_body_empty();
+        forward::request(self.route(ctx)?, session.req_header(), bodiless, request, ctx)?;
         self.await_response(ctx);
         Ok(())
     }

@@ -19,5 +19,5 @@ mod trie;
 pub use self::captures::Captures;
 pub use self::host::host_of;
 pub use self::path::{Unsafe, normalise};
-pub use self::rewrite::rewrite;
-pub use self::table::{Allow, Match, RouteId, Table};
+pub use self::rewrite::{Rewrite, rewrite};
+pub use self::table::{Allow, Conditions, Match, RouteId, Table};

@@ -272,13 +272,15 @@ impl Prepared {
         tokio::spawn(memory::watch(gateway.clone()));
         let snapshots = tokio::spawn(snapshot::keep(gateway.clone()));
         reloader.care_for(&gateway.live().upstreams);
-        reloader.watch().await;
+        reloader.watch(Vec::new()).await;
         for listener in self.listeners {
             reloader.ports.open(listener);
         }
         info!("ready");
         let leaving = serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref(), door).await;
         gateway.drain();
+        // Whoever asks for a reload from here on, or has asked and waits, is told that it is too late.
+        drop(reloads);
         info!("draining");
         match leaving {
             Leaving::Stopped => {

@@ -178,3 +178,14 @@ fn a_websocket_passes() {
     ];
     assert_eq!(gateway.get_with("/ws", &fields).status, 101);
 }
+
+#[test]
+fn a_304_carries_what_the_answer_carried_that_it_stands_for() {
+    let upstream = answering("HTTP/1.1 304 Not Modified\r\nETag: \"a\"", b"");
+    let gateway = gateway(&upstream);
+    for (asked, etag) in [("W/\"a\"", "W/\"a\""), ("\"a\"", "\"a\"")] {
+        let response = gateway.get_with("/", &[GZIP, ("If-None-Match", asked)]);
+        assert_eq!(response.status, 304);
+        assert_eq!((response.header("etag"), response.header("vary")), (Some(etag), Some("Accept-Encoding")));
+    }
+}

@@ -10,6 +10,9 @@ mod support;
 
 mod abandoned;
 mod access_log;
+mod answers;
+mod arrows;
+mod bodiless;
 mod broken_answers;
 mod changes;
 mod charges;

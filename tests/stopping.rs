@@ -55,6 +55,19 @@ fn new_connections_are_refused_while_draining() {
 }
 
 #[test]
+fn a_reload_that_comes_too_late_is_told_so() {
+    let backend = mock_backend::MockBackend::start_blocking().unwrap();
+    let config = crate::support::to_upstream(backend.addr(), "");
+    let mut gateway = Gateway::start_with_admin(&config, "token = \"t\"");
+    let mut running = with_a_request_running(&gateway, "/users?delay=1s");
+    gateway.signal("TERM");
+    gateway.wait_for_log("draining");
+    assert_eq!(gateway.post_reload(&crate::support::gateway::TOKEN).status, 503);
+    assert_eq!(running.response().status, 200);
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
+#[test]
 fn a_drain_waits_no_longer_than_the_config_says() {
     let (mut gateway, _backend) = forwarding("drain_timeout = \"200ms\"");
     let mut running = with_a_request_running(&gateway, "/sse?interval=10ms");

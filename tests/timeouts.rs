@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
+use crate::support::http2::{DATA, Frames, GOAWAY, RST_STREAM, WINDOW_UPDATE};
 use crate::support::upstream::{Exchange, RawUpstream, full_address};
 use crate::support::{PATIENCE, backends, before_servers, http2, quoted, to_upstream};
 
@@ -205,4 +206,25 @@ fn a_client_that_takes_nothing_is_cut_off_long_before_its_route_s_timeout() {
     client.response_head();
     gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 0.0);
     assert_eq!(gateway.metric(r#"gateway_upstream_errors_total{kind="timeout",upstream="main"}"#), 0.0);
+}
+
+#[test]
+fn a_slow_client_that_takes_something_now_and_then_is_not_cut_off() {
+    let (gateway, _backend) = crate::support::forwarding("idle_timeout = \"2s\"");
+    let mut frames = Frames::open(gateway.address());
+    let target = [(":method", "GET"), (":scheme", "http"), (":path", "/bytes/2000000"), (":authority", "a")];
+    frames.send_headers(1, &target, true);
+    // All in all it takes longer than the timeout, and a piece each time.
+    for _ in 0..12 {
+        std::thread::sleep(Duration::from_millis(400));
+        for stream in [0, 1] {
+            frames.send(WINDOW_UPDATE, 0, stream, &16_384_u32.to_be_bytes());
+        }
+    }
+    let mut taken = 0;
+    while taken < 65_535 + 12 * 16_384 {
+        let frame = frames.next_of(&[DATA, RST_STREAM, GOAWAY]).unwrap();
+        assert_eq!(frame.kind, DATA, "after {taken} bytes");
+        taken += frame.payload.len();
+    }
 }

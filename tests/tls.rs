@@ -152,8 +152,15 @@ fn what_is_not_tls_is_refused() {
     let (gateway, _backend) = encrypted(&certificates(&["localhost"]), "");
     let mut connection = gateway.connect();
     connection.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(!connection.rest().starts_with(b"HTTP"));
+    let response = connection.response();
+    response.is_problem(400);
+    assert_eq!(response.json()["detail"], "this port speaks HTTPS, and the request came in the clear");
+    assert!(connection.is_closed());
     gateway.metric_becomes(&failures("malformed", &gateway), 1.0);
+    let mut connection = gateway.connect();
+    connection.send(b"\x05\x01\x00 no handshake either");
+    assert!(!connection.rest().starts_with(b"HTTP"));
+    gateway.metric_becomes(&failures("malformed", &gateway), 2.0);
     drop(gateway.connect());
     gateway.metric_becomes(&failures("closed", &gateway), 1.0);
     assert_eq!(try_get(&gateway, Client::new("localhost")).unwrap().status, 200);

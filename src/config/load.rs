@@ -32,6 +32,16 @@ impl fmt::Display for LoadError {
     }
 }
 
+impl LoadError {
+    /// The other files that the configuration is made of, as far as they are known.
+    pub fn files(&self) -> &[PathBuf] {
+        match self {
+            Self::Io { .. } => &[],
+            Self::Invalid(problems) => problems.files(),
+        }
+    }
+}
+
 impl std::error::Error for LoadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

@@ -40,12 +40,18 @@ pub struct Position {
 pub struct Problems {
     file: String,
     list: Vec<(Position, Problem)>,
+    files: Vec<PathBuf>,
 }
 
 impl Problems {
     /// The problems, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (Position, &Problem)> {
         self.list.iter().map(|(position, problem)| (*position, problem))
+    }
+
+    /// The other files that it names, as far as they could be read out of it.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// The name of the file.
@@ -216,7 +222,7 @@ impl<'a> Sink<'a> {
             _ => problems.sort_by_key(|problem| problem.span.start),
         }
         let list = problems.into_iter().map(|problem| (self.position(problem.span.start), problem)).collect();
-        Err(Problems { file: file.to_owned(), list })
+        Err(Problems { file: file.to_owned(), list, files: self.files.into_inner() })
     }
 }
 

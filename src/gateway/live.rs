@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::access_log::AccessLog;
 use crate::client::TrustedProxies;
 use crate::clock::Timestamp;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Route};
 use crate::limit::Limiter;
 use crate::limit::key::Secret;
 use crate::limit::snapshot::Snapshot;
@@ -104,7 +104,7 @@ impl Live {
         outputs: Outputs,
     ) -> Self {
         Self {
-            routes: Table::new(&config.routes),
+            routes: Table::new(config.routes.iter().map(Route::conditions)),
             trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
             config,
             limiter,

@@ -1,11 +1,13 @@
 //! Compression on the way back: the head says so, and pieces of the body go through an encoder.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
-use crate::compression::{Coding, Encoder, OF_THE_BYTES, Plan, plan, weak};
+use crate::compression::{
+    Coding, Encoder, OF_THE_BYTES, Plan, may_stand_for_compressed, plan, validator_of_kept, weak,
+};
 
 /// Changes the head of an answer that is to be compressed. The encoder is for its body, if it has one.
 pub(super) fn head(
@@ -13,6 +15,14 @@ pub(super) fn head(
     request: &RequestHeader,
     response: &mut ResponseHeader,
 ) -> Result<Option<Encoder>> {
+    if response.status == StatusCode::NOT_MODIFIED && may_stand_for_compressed(&response.headers) {
+        response.append_header(header::VARY, HeaderValue::from_static("Accept-Encoding"))?;
+        if let Some(etag) = response.headers.get(header::ETAG) {
+            let etag = validator_of_kept(etag, &request.headers);
+            response.insert_header(header::ETAG, etag)?;
+        }
+        return Ok(None);
+    }
     let coding = match plan(offered, &request.headers, response.status, &response.headers) {
         Plan::Keep => return Ok(None),
         Plan::Compress(coding) if can_be_streamed_to(request) => Some(coding),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
@@ -33,14 +33,18 @@ const STAYS: [HeaderName; 4] =
 /// A length with more digits than this is none that a body has.
 const MAX_LENGTH_DIGITS: usize = 18;
 
-/// Makes the client's request the one that the upstream receives. Hop-by-hop fields are gone by now.
+/// Makes the client's request, which may have no body, the one that the upstream receives. Hop-by-hop fields are gone by now.
 pub(super) fn request(
     route: &Route,
     from_client: &RequestHeader,
+    bodiless: bool,
     request: &mut RequestHeader,
     ctx: &Context,
 ) -> Result<()> {
     set_target(route, request, ctx)?;
+    if bodiless {
+        say_that_there_is_no_body(request)?;
+    }
     set_te(from_client, request)?;
     set_forwarded(request, ctx)?;
     if let Some(id) = &ctx.request_id {
@@ -65,6 +69,19 @@ pub(super) fn request(
         request.insert_header(name.clone(), value.clone())?;
     }
     Ok(())
+}
+
+/// Says so where a body is to be expected (RFC 9110, section 8.6): servers of HTTP/1 answer 411 otherwise. A request over HTTP/2
+/// without one has not to say it, for its head ends the stream.
+fn say_that_there_is_no_body(request: &mut RequestHeader) -> Result<()> {
+    let expected = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
+    let said = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
+        .iter()
+        .any(|name| request.headers.contains_key(name));
+    match expected && !said && request.version != Version::HTTP_2 {
+        true => request.insert_header(header::CONTENT_LENGTH, HeaderValue::from_static("0")),
+        false => Ok(()),
+    }
 }
 
 /// Trailers of the answer are asked for where they find their way to a client that takes them: over HTTP/2 all along.
@@ -178,6 +195,10 @@ pub(super) fn response(
     ctx: &mut Context,
 ) -> Result<()> {
     remove_hop_by_hop(response);
+    if request.version != Version::HTTP_2 || response.version != Version::HTTP_2 {
+        // No trailers reach this client: see `set_te`.
+        response.remove_header(&header::TRAILER);
+    }
     if let Some(route) = ctx.route.map(|route| &ctx.live.config.routes[route]) {
         if route.cors.is_some() {
             cors::silence(response);
@@ -194,7 +215,8 @@ pub(super) fn response(
 }
 
 /// Takes away the fields that concern the connection to the upstream, those among them that it names itself
-/// (RFC 9110, section 7.6.1). What delimits the body stays, whatever the upstream says of it.
+/// (RFC 9110, section 7.6.1). What delimits the body stays, whatever the upstream says of it. `Upgrade` stays where it means
+/// something to the client: the protocol that is spoken from here on, or the one that it would have to speak.
 fn remove_hop_by_hop(response: &mut ResponseHeader) {
     let named: Vec<HeaderName> = response
         .headers
@@ -206,6 +228,9 @@ fn remove_hop_by_hop(response: &mut ResponseHeader) {
         .collect();
     for name in HOP_BY_HOP.iter().chain(&named) {
         response.remove_header(name);
+    }
+    if !matches!(response.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED) {
+        response.remove_header(&header::UPGRADE);
     }
 }
 

@@ -6,7 +6,18 @@
 use std::borrow::Cow;
 
 use super::captures::Captures;
-use crate::config::Rewrite;
+use super::pattern::Template;
+
+/// What happens to the path on its way upstream. The query is always carried over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// The normalised path as it is.
+    Keep,
+    /// Without this many leading literal characters (`strip_prefix`); what is left starts with `/`.
+    StripPrefix(String),
+    /// Built from what the route's pattern matched (`rewrite`).
+    Template(Template),
+}
 
 /// The path that goes upstream, for a normalised path and what the route's pattern captured of it.
 ///

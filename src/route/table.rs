@@ -17,16 +17,15 @@ use http::Method;
 
 use super::captures::Captures;
 use super::hash::NameMap;
-use super::pattern::HostPattern;
+use super::pattern::{HostPattern, PathPattern};
 use super::trie::Trie;
-use crate::config::Route;
 
 /// A route: its place in the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteId(pub(super) u32);
 
 impl RouteId {
-    /// The index of the route in [`Config::routes`](crate::config::Config::routes).
+    /// The index of the route among those that the table was made of.
     pub fn index(self) -> usize {
         self.0 as usize
     }
@@ -74,6 +73,17 @@ impl fmt::Display for Allow {
     }
 }
 
+/// Which requests a route takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'a> {
+    /// The hosts; empty is any.
+    pub hosts: &'a [HostPattern],
+    /// The paths.
+    pub path: &'a PathPattern,
+    /// The methods; empty is any.
+    pub methods: &'a [Method],
+}
+
 /// The routes of a config, ready to be asked.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
@@ -87,13 +97,13 @@ pub struct Table {
 
 impl Table {
     /// The table of these routes, which are numbered in this order.
-    pub fn new(routes: &[Route]) -> Self {
+    pub fn new<'a>(routes: impl IntoIterator<Item = Conditions<'a>>) -> Self {
         let mut table = Self::default();
-        for (route, id) in routes.iter().zip((0..).map(RouteId)) {
+        for (route, id) in routes.into_iter().zip((0..).map(RouteId)) {
             if route.hosts.is_empty() {
-                table.any.insert(&route.path, &route.methods, id);
+                table.any.insert(route.path, route.methods, id);
             }
-            for host in &route.hosts {
+            for host in route.hosts {
                 let trie = match host {
                     HostPattern::Exact(host) => table.exact.entry(host.as_str().into()),
                     HostPattern::Wildcard(suffix) => {
@@ -101,7 +111,7 @@ impl Table {
                         table.wildcards.entry(suffix.as_str().into())
                     }
                 };
-                trie.or_default().insert(&route.path, &route.methods, id);
+                trie.or_default().insert(route.path, route.methods, id);
             }
         }
         table

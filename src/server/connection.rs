@@ -1,5 +1,6 @@
 //! A client's connection, from accepting to closing: one request after the other.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,14 +13,16 @@ use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 
 use super::doorman::Doorman;
 use super::exchange::watch;
+use super::head::Refusal;
 use super::room::Seat;
 use super::socket::Socket;
 use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest, Shared, lock};
 use super::tcp::Tcp;
-use super::tls::Acceptor;
+use super::tls::{Acceptor, Shaken};
 use super::{date, http1, until_draining};
 use crate::access_log::Entry;
 use crate::clock::wall_clock;
@@ -35,6 +38,10 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
+
+/// What the kernel takes of an answer beyond what is on its way, in bytes.
+#[cfg(target_os = "linux")]
+const MOST_UNSENT: u32 = 128 << 10;
 
 /// What serving the connections of a listener takes.
 pub(super) struct Serving {
@@ -59,12 +66,8 @@ impl Serving {
     /// Serves a connection until it closes.
     pub(super) async fn serve(self: &Arc<Self>, mut socket: TcpStream, peer: SocketAddr, seat: &Seat) {
         let _running = Running::start(&self.metrics.connections);
-        // Small answers are not to wait for the client's acknowledgement. A socket that cannot be set is dead.
-        if socket
-            .set_nodelay(true)
-            .and_then(|()| SockRef::from(&socket).set_tcp_keepalive(&KEEPALIVE))
-            .is_err()
-        {
+        // A socket that cannot be set up is dead.
+        if set_up(&socket).is_err() {
             return;
         }
         let (peer, _entry) = if self.proxy_protocol {
@@ -75,12 +78,13 @@ impl Serving {
             (peer, None)
         };
         let socket = Tcp::new(socket);
-        let socket = match &self.tls {
+        let (socket, mistaken) = match &self.tls {
             Some(acceptor) => match acceptor.accept(socket, peer, self).await {
-                Some(stream) => Socket::Tls(Box::new(stream)),
-                None => return,
+                Shaken::Hands(stream) => (Socket::Tls(stream), false),
+                Shaken::PlainHttp(socket) => (Socket::Plain(socket), true),
+                Shaken::Nothing => return,
             },
-            None => Socket::Plain(socket),
+            None => (Socket::Plain(socket), false),
         };
         let connection = Arc::new(Connection::new(
             peer,
@@ -99,6 +103,13 @@ impl Serving {
         let clock = self.gateway.clock.clone();
         let negotiated_http2 = socket.negotiated_http2();
         let stream = ClientStream::new(socket, connection.clone(), clock, limits);
+        if mistaken {
+            let refusal = Refusal::bad("this port speaks HTTPS, and the request came in the clear");
+            if let Some(answer) = self.refuse(&connection, NoRequest::Refused(refusal)) {
+                stream.answer_and_close(&answer).await;
+            }
+            return;
+        }
         if negotiated_http2 == Some(true) {
             connection.set_deadline(Some(self.gateway.clock.now().after(limits.header_timeout)));
             return self.serve_http2(stream, &connection, seat).await;
@@ -172,7 +183,12 @@ impl Serving {
             let Some(stream) = Arc::get_mut(&mut shared) else { return };
             let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
             match ending {
-                None if connection.may_go_on() && (stream.is_body_done() || stream.drain_body().await) => {}
+                None if connection.may_go_on() && (stream.is_body_done() || stream.drain_body().await) => {
+                    if !stream.is_idle() {
+                        // The next request is there already. Others on this worker come first.
+                        yield_now().await;
+                    }
+                }
                 None => break,
                 Some(Ending::Late) if !connection.has_begun_answer() => {
                     let answer = self.text_of(&Reply::late(), &new_request_id());
@@ -225,6 +241,17 @@ impl Serving {
             });
         }
     }
+}
+
+/// Sets up a socket. Small answers are not to wait for the client's acknowledgement, and it is to be seen that a slow client takes
+/// something, which it is not while the kernel has megabytes in store for it.
+fn set_up(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_keepalive(&KEEPALIVE)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
+    Ok(())
 }
 
 /// A connection that nobody else holds.

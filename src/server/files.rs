@@ -14,10 +14,14 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock::wall_clock;
 use crate::gateway::Gateway;
 
 /// How often files are looked at.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// How far the clock of a file system may be behind, in nanoseconds: it moves on with the kernel's ticks.
+const TICK: i128 = 10_000_000;
 
 /// What tells a file from another, and from itself after a change; `None` if it cannot be looked at.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
@@ -57,21 +61,27 @@ pub(super) fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
 pub(super) struct Files {
     loaded: Vec<(PathBuf, Stamp)>,
     last: Vec<Stamp>,
+    /// When the configuration was last about to be read, in nanoseconds.
+    began: Option<i128>,
 }
 
 impl Files {
     /// The configuration is about to be read again: what changes from now on is a change.
     pub(super) fn begin(&mut self) {
+        self.began = Some(wall_clock().as_nanosecond() - TICK);
         self.loaded.iter_mut().for_each(|(path, loaded)| *loaded = stamp(path));
         self.last = self.loaded.iter().map(|(_, stamp)| *stamp).collect();
     }
 
-    /// The configuration has been read from these files. Those that are new here are taken to be as they were then.
+    /// The configuration has been read from these files. One that is new here and has changed since it was about to be read
+    /// may have come too late to be read: that is a change.
     pub(super) fn follow(&mut self, paths: impl Iterator<Item = PathBuf>) {
         let known = |path: &PathBuf| self.loaded.iter().find(|(known, _)| known == path);
         let loaded = paths.map(|path| match known(&path) {
             Some(known) => known.clone(),
-            None => (path.clone(), stamp(&path)),
+            None => {
+                (path.clone(), stamp(&path).filter(|_| self.began.is_none_or(|began| changed(&path) < began)))
+            }
         });
         self.loaded = loaded.collect();
         self.last = self.loaded.iter().map(|(_, stamp)| *stamp).collect();
@@ -94,6 +104,12 @@ impl Files {
 fn stamp(path: &Path) -> Stamp {
     let of = |data: Metadata| (data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec());
     path.metadata().ok().map(of)
+}
+
+/// When a file, or its place, was last changed, in nanoseconds.
+fn changed(path: &Path) -> i128 {
+    let at = |data: Metadata| i128::from(data.ctime()) * 1_000_000_000 + i128::from(data.ctime_nsec());
+    path.metadata().map_or(i128::MIN, at)
 }
 
 #[cfg(test)]
@@ -135,6 +151,27 @@ mod tests {
         files.begin();
         files.follow([one, two].into_iter());
         assert_eq!([files.have_changed(), files.have_changed()], [false, false]);
+    }
+
+    #[test]
+    fn a_file_that_comes_while_the_configuration_is_read_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new, late) =
+            (folder.path().join("old"), folder.path().join("new"), folder.path().join("late"));
+        fs::write(&old, "1").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let mut files = Files::default();
+        files.begin();
+        files.follow([old.clone(), late].into_iter());
+        assert_eq!(
+            [files.have_changed(), files.have_changed()],
+            [false, false],
+            "one that was there is none"
+        );
+        files.begin();
+        fs::write(&new, "1").unwrap();
+        files.follow([old, new].into_iter());
+        assert_eq!([files.have_changed(), files.have_changed(), files.have_changed()], [false, true, false]);
     }
 
     #[test]

@@ -37,8 +37,9 @@ use crate::proxy::reply::Reply;
 /// Requests that a client may have running on a connection. There are never more tasks than that for one.
 const MAX_STREAMS: u32 = 128;
 
-/// What a client may send of a body before somebody has read it.
-const STREAM_WINDOW: u32 = 64 << 10;
+/// What a client may send of a body before somebody has read it. With half of it, a client that does not set TCP_NODELAY waits
+/// for an acknowledgement with every half of that.
+const STREAM_WINDOW: u32 = 128 << 10;
 
 /// The same of all bodies on a connection: one that nobody reads is not to hold up the others.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS * STREAM_WINDOW;
@@ -59,6 +60,10 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// How often a client with requests is asked whether it is still there, and how long it may take to say so.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a client gets that begins with anything but the preface: empty settings, and to go away for a protocol error (RFC 9113,
+/// sections 3.4 and 6.8).
+const NOT_HTTP2: &[u8] = b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01";
 
 fn options(max_header_size: usize) -> Builder {
     let mut options = Builder::new();
@@ -93,6 +98,15 @@ impl Serving {
         let live = self.gateway.live();
         let config = &live.config.server;
         let clock = &self.gateway.clock;
+        let stream = match stream.expect_preface().await {
+            Ok(stream) => stream,
+            Err(stream) => {
+                if let Some(stream) = stream {
+                    stream.answer_and_close(NOT_HTTP2).await;
+                }
+                return;
+            }
+        };
         let Ok(mut http2) = options(config.max_header_size).handshake::<_, Bytes>(stream).await else {
             return;
         };
@@ -209,6 +223,9 @@ impl Serving {
         let session = ServerSession::new_custom(Box::new(Exchange::new(Http2::new(stream.clone()), request)));
         let exchange = self.proxy.process_new_http(session, &self.draining);
         let ending = watch(exchange, &connection, |cx| lock(&stream).poll_end(cx)).await;
+        if ending.is_none() {
+            stream::see_off(&stream).await;
+        }
         if ending == Some(Ending::Late) && !lock(&stream).has_answered() {
             self.reply(&stream, &caller, &Reply::late(), new_request_id());
         }

@@ -36,6 +36,13 @@ struct Prepared {
     listeners: Vec<Listener>,
 }
 
+/// Why a configuration cannot be put in force.
+struct NotLoaded {
+    problems: Vec<String>,
+    /// The files that it is made of, beside its own, as far as they are known.
+    files: Vec<PathBuf>,
+}
+
 impl Reloader {
     /// Reads the configuration again and puts it in force. It may be dropped before it is done: then nothing has changed.
     pub(super) async fn reload(&mut self) -> Outcome {
@@ -65,31 +72,28 @@ impl Reloader {
         });
         let prepared = prepared.await;
         let Prepared { live, listeners } =
-            prepared.map_err(|panic| vec![format!("the reload has failed: {panic}")])??;
+            match prepared.map_err(|panic| vec![format!("the reload has failed: {panic}")])? {
+                Ok(prepared) => prepared,
+                Err(NotLoaded { problems, files }) => {
+                    self.watch(files).await;
+                    return Err(problems);
+                }
+            };
         // A server that is given by name is of no use before it has an address.
         for upstream in live.upstreams.iter().filter(|upstream| !self.cares_for(upstream)) {
             upstream.find_servers().await;
         }
         let summary = live.config.summary();
         self.put_in_force(live, listeners)?;
-        self.watch().await;
+        self.watch(Vec::new()).await;
         Ok(summary)
     }
 
     /// From here on nothing waits.
     fn put_in_force(&mut self, live: Live, listeners: Vec<Listener>) -> Result<(), Vec<String>> {
-        if let Some(tls) = &live.config.server.tls {
-            let failed = |error| vec![format!("server.tls: {error}")];
-            match &self.ports.tls {
-                Some(acceptor) => {
-                    acceptor.reload(tls).map_err(failed)?;
-                    tell_of(tls, &self.gateway.metrics);
-                }
-                None => {
-                    let acceptor = acceptor(tls, &self.gateway.metrics).map_err(|e| vec![e.to_string()])?;
-                    self.ports.tls = Some(Arc::new(acceptor));
-                }
-            }
+        if let Err(problems) = self.speak_tls(&live) {
+            self.gateway.discard(&live);
+            return Err(problems);
         }
         let (configured, upstreams) = (live.config.server.listen.clone(), live.upstreams.clone());
         self.gateway.put_in_force(live);
@@ -106,11 +110,30 @@ impl Reloader {
         Ok(())
     }
 
-    /// Follows the files that the configuration in force is made of.
-    pub(super) async fn watch(&self) {
+    /// Has new connections speak TLS as this says.
+    fn speak_tls(&mut self, live: &Live) -> Result<(), Vec<String>> {
+        let Some(tls) = &live.config.server.tls else { return Ok(()) };
+        let failed = |error| vec![format!("server.tls: {error}")];
+        match &self.ports.tls {
+            Some(acceptor) => {
+                acceptor.reload(tls).map_err(failed)?;
+                tell_of(tls, &self.gateway.metrics);
+            }
+            None => {
+                let acceptor = acceptor(tls, &self.gateway.metrics).map_err(|e| vec![e.to_string()])?;
+                self.ports.tls = Some(Arc::new(acceptor));
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the files that the configuration in force is made of, and those of one that could not be loaded: what it lacks
+    /// may still come.
+    pub(super) async fn watch(&self, of_another: Vec<PathBuf>) {
         let others = self.gateway.live().config.files.clone();
         let (path, files) = (self.path.clone(), self.files.clone());
-        let follow = move || files::lock(&files).follow(std::iter::once(path).chain(others));
+        let paths = std::iter::once(path).chain(others).chain(of_another);
+        let follow = move || files::lock(&files).follow(paths);
         // One that panicked has said so.
         let _ = spawn_blocking(follow).await;
     }
@@ -143,15 +166,18 @@ fn prepare(
     gateway: &Gateway,
     threads: usize,
     open: &[config::Listener],
-) -> Result<Prepared, Vec<String>> {
-    let config = Config::load(path).map_err(|error| lines(&error))?;
+) -> Result<Prepared, NotLoaded> {
+    let config = Config::load(path)
+        .map_err(|error| NotLoaded { problems: lines(&error), files: error.files().to_vec() })?;
     config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
     let current = gateway.live();
-    refuse_what_needs_a_restart(path, &current.config, &config)?;
+    let not_loaded = |problems| NotLoaded { problems, files: config.files.clone() };
+    refuse_what_needs_a_restart(path, &current.config, &config).map_err(not_loaded)?;
     let wanted = |listener: &config::Listener| !open.contains(listener);
-    let listeners = listener::bind_all(&config.server.listen, wanted).map_err(|error| lines(&error))?;
+    let listeners =
+        listener::bind_all(&config.server.listen, wanted).map_err(|error| not_loaded(lines(&error)))?;
     let outputs = open_outputs(&config, threads, &gateway.metrics, Some(&current));
-    let outputs = outputs.map_err(|error| lines(&error))?;
+    let outputs = outputs.map_err(|error| not_loaded(lines(&error)))?;
     Ok(Prepared { live: gateway.prepare(config, outputs), listeners })
 }
 

@@ -99,6 +99,9 @@ pub(super) enum Beginning {
     Http2,
 }
 
+/// What a client of HTTP/2 begins with (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// The part of HTTP/2's preface that looks like a request (RFC 9113, section 3.4).
 const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
@@ -210,6 +213,25 @@ impl ClientStream {
         // A head that came in one piece is dated by the clock that was read for it.
         self.connection.set_head_at(if seen == 0 { started } else { clock.now() });
         Ok(Beginning::Head(head.in_origin_form.unwrap_or(bytes)))
+    }
+
+    /// Waits for the preface of HTTP/2, which is still to be read then.
+    ///
+    /// # Errors
+    /// When something else comes: the connection, if there is anybody to tell.
+    pub(super) async fn expect_preface(mut self) -> Result<Self, Option<Self>> {
+        loop {
+            let seen = self.surplus.len().min(PREFACE.len());
+            if self.surplus[..seen] != PREFACE[..seen] {
+                return Err(Some(self));
+            }
+            if seen == PREFACE.len() {
+                return Ok(self);
+            }
+            if self.more().await.is_err() {
+                return Err(None);
+            }
+        }
     }
 
     /// Reads at least one byte more into the surplus.

@@ -28,6 +28,15 @@ impl Tcp {
         Self { stream: Arc::new(stream), broken: None, is_broken: false }
     }
 
+    /// Waits for the first byte, which is still to be read. An end instead of it is an error.
+    pub(super) async fn first_byte(&self) -> io::Result<u8> {
+        let mut first = [0];
+        match self.stream.peek(&mut first).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(first[0]),
+        }
+    }
+
     /// Waits until the peer has reset the connection, or the network has given it up.
     pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_broken {

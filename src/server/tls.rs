@@ -44,13 +44,8 @@ impl Acceptor {
         self.certificates.reload(tls)
     }
 
-    /// Shakes hands within `header_timeout`; `None` if that fails, which is counted.
-    pub(super) async fn accept(
-        &self,
-        socket: Tcp,
-        peer: SocketAddr,
-        serving: &Serving,
-    ) -> Option<TlsStream<Tcp>> {
+    /// Shakes hands within `header_timeout`. What fails is counted.
+    pub(super) async fn accept(&self, socket: Tcp, peer: SocketAddr, serving: &Serving) -> Shaken {
         let gateway = &serving.gateway;
         let patience = gateway.live().config.server.header_timeout;
         let acceptor = TlsAcceptor::from(self.certificates.current());
@@ -58,14 +53,24 @@ impl Acceptor {
             until_draining(serving.draining.clone()).await;
             sleep(LAST_CALL).await;
         };
+        let mut plain = None;
+        let shaking = async {
+            // A message of TLS never begins with a letter, and a request always does.
+            if socket.first_byte().await?.is_ascii_uppercase() {
+                plain = Some(socket);
+                return Ok(None);
+            }
+            acceptor.accept(socket).await.map(Some)
+        };
         let kind = tokio::select! {
             biased;
-            shaken = acceptor.accept(socket) => match shaken {
-                Ok(stream) => return Some(stream),
+            shaken = shaking => match shaken {
+                Ok(Some(stream)) => return Shaken::Hands(Box::new(stream)),
+                Ok(None) => HandshakeError::Malformed,
                 Err(error) => kind(&error),
             },
             () = sleep(patience) => HandshakeError::Timeout,
-            () = drained => return None,
+            () = drained => return Shaken::Nothing,
         };
         serving.metrics.count_handshake_error(kind);
         if self.quiet.is_over(gateway) {
@@ -74,8 +79,18 @@ impl Acceptor {
                 kind.label()
             );
         }
-        None
+        plain.map_or(Shaken::Nothing, Shaken::PlainHttp)
     }
+}
+
+/// What comes of a handshake.
+pub(super) enum Shaken {
+    /// It is done.
+    Hands(Box<TlsStream<Tcp>>),
+    /// The client speaks HTTP in the clear.
+    PlainHttp(Tcp),
+    /// Nothing that could be answered.
+    Nothing,
 }
 
 /// Says when the certificates expire, in the metrics, and which ones have, in the log.

@@ -2,13 +2,14 @@
 
 use http::{HeaderValue, StatusCode};
 
+use super::super::Action;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, quoted};
 use super::super::section::Section;
 use super::super::value::http::header_value;
-use super::super::{Action, Rewrite};
 use super::routes::odd;
 use super::{Names, limits};
+use crate::route::Rewrite;
 use crate::route::pattern::{PathPattern, Segment, Template};
 
 /// Reads the action of a route.

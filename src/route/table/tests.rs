@@ -1,9 +1,20 @@
 mod model;
 
-use http::{HeaderValue, StatusCode};
-
 use super::*;
-use crate::config::{Action, HeaderChanges};
+
+/// A route and its name.
+#[derive(Clone, Debug)]
+struct Route {
+    name: String,
+    hosts: Vec<HostPattern>,
+    path: PathPattern,
+    methods: Vec<Method>,
+}
+
+/// The table of these routes.
+fn table(routes: &[Route]) -> Table {
+    Table::new(routes.iter().map(|Route { hosts, path, methods, .. }| Conditions { hosts, path, methods }))
+}
 
 /// `GET,POST api.example.com,*.example.org/users/*`; the methods and the hosts may be left out.
 fn route(text: &str) -> Route {
@@ -16,24 +27,12 @@ fn route(text: &str) -> Route {
         hosts: listed(hosts).iter().map(|host| host.parse().unwrap()).collect(),
         path: path.parse().unwrap(),
         methods: listed(methods).iter().map(|method| method.parse().unwrap()).collect(),
-        limits: Vec::new(),
-        action: Action::Respond {
-            status: StatusCode::OK,
-            body: String::new(),
-            content_type: HeaderValue::from_static("text/plain"),
-        },
-        timeout: None,
-        max_body_size: 0,
-        request_headers: HeaderChanges::default(),
-        response_headers: HeaderChanges::default(),
-        compression: Vec::new(),
-        cors: None,
     }
 }
 
 /// What a request finds, by name: a route's, the methods after `405 `, or `404`.
 fn find(routes: &[Route], host: &str, path: &str, method: &Method) -> String {
-    match Table::new(routes).find(host, path, method) {
+    match table(routes).find(host, path, method) {
         Match::Found { route, .. } => routes[route.index()].name.clone(),
         Match::MethodNotAllowed { allow } => format!("405 {allow}"),
         Match::NotFound => "404".to_owned(),
@@ -176,7 +175,7 @@ fn a_method_that_the_best_path_does_not_take_may_be_taken_by_the_next() {
 #[test]
 fn captures_are_those_of_the_route_that_won() {
     let routes = ["/{a}/{b}/x", "/{a}/{b}/*", "/u/{b}/{c}/y", "/{a}/v/{c}/z"].map(route);
-    let table = Table::new(&routes);
+    let table = table(&routes);
     for (path, winner, parameters, rest) in [
         ("/u/v/x", 0, vec!["u", "v"], None),
         ("/u/v/w", 1, vec!["u", "v"], Some("w")),

@@ -58,7 +58,15 @@ pub(super) fn set_framing(
         set(answer, header::TRANSFER_ENCODING, "chunked");
     }
     if !answer.status.is_informational() {
-        set(answer, header::CONNECTION, if keep_alive { "keep-alive" } else { "close" });
+        // RFC 9110, section 7.8: whoever sends `Upgrade` says that it is for this connection.
+        let upgrade = answer.headers.contains_key(header::UPGRADE);
+        let connection = match (keep_alive, upgrade) {
+            (true, false) => "keep-alive",
+            (true, true) => "keep-alive, upgrade",
+            (false, false) => "close",
+            (false, true) => "close, upgrade",
+        };
+        set(answer, header::CONNECTION, connection);
     }
 }
 
@@ -130,6 +138,11 @@ mod tests {
             let (got, by) = written(request, status, &fields);
             assert_eq!((got, by), (format!("{text}{alive}|"), delimiting), "{status} {fields:?}");
         }
+        let (required, _) = written(&new, 426, &[("Upgrade", "h2c"), ("Content-Length", "0")]);
+        assert_eq!(
+            required,
+            "HTTP/1.1 426 Upgrade Required|Upgrade: h2c|Content-Length: 0|Connection: keep-alive, upgrade||"
+        );
         let (interim, _) = written(&new, 103, &[("Link", "</a>")]);
         assert_eq!(interim, "HTTP/1.1 103 Early Hints|Link: </a>||");
     }

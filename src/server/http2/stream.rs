@@ -19,6 +19,7 @@ use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use super::super::deadline::Timer;
 use super::super::exchange::Wire;
+use super::super::linger;
 use crate::clock::{Clock, Timestamp};
 use crate::gateway::Wait;
 use crate::proxy::connection::{Connection, Ending};
@@ -265,6 +266,19 @@ impl Stream {
             _ => Ok(()),
         }
     }
+}
+
+/// Takes the rest of a body that nobody wants, for a while, when its request has been answered: a client whose stream is reset
+/// while it sends may not look at the answer.
+pub(super) async fn see_off(stream: &Shared) {
+    let unread = {
+        let stream = lock(stream);
+        let deadline = stream.timer.clock().now().after(linger::PATIENCE);
+        stream.connection.set_deadline(Some(deadline));
+        stream.ended && !stream.left && !stream.body.is_end_stream()
+    };
+    // The end of the body, or of patience.
+    while unread && matches!(poll_fn(|cx| lock(stream).poll_body(cx)).await, Ok(Some(_))) {}
 }
 
 impl Drop for Stream {

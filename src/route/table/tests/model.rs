@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
-use crate::route::pattern::{PathPattern, Segment};
+use crate::route::pattern::Segment;
 
 type Score = ((u8, usize), Vec<u8>, u8);
 
@@ -141,7 +141,7 @@ proptest! {
         (routes, _) in any_routes(),
         path in any_path(),
     ) {
-        if let Match::Found { route, captures } = Table::new(&routes).find("x.y.z", &path, &Method::GET) {
+        if let Match::Found { route, captures } = table(&routes).find("x.y.z", &path, &Method::GET) {
             let pattern = &routes[route.index()].path;
             let mut index = 0..;
             let mut built = String::new();

@@ -1,0 +1,69 @@
+//! Which module uses which: only those on a lower line of the table in `lib.rs`, or further right on its own line.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules of the table in `lib.rs`, each with its place from the top.
+fn places() -> BTreeMap<String, usize> {
+    let text = fs::read_to_string(source().join("lib.rs")).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("//! | ")).skip(2);
+    let names =
+        lines.flat_map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>());
+    names.zip(0..).collect()
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// All source files of a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The modules of the crate that a text names, as `crate::name`.
+fn named(text: &str) -> impl Iterator<Item = &str> {
+    text.split("crate::").skip(1).filter_map(|rest| {
+        rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().filter(|name| !name.is_empty())
+    })
+}
+
+#[test]
+fn modules_use_only_what_is_below_them() {
+    let places = places();
+    assert!(places.len() > 15, "{places:?}");
+    let mut wrong = Vec::new();
+    for file in files(&source()).into_iter().filter(|file| file.extension().is_some_and(|it| it == "rs")) {
+        let path = file.strip_prefix(source()).unwrap();
+        let module = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if ["lib", "main"].contains(&module.as_str()) {
+            continue;
+        }
+        let place =
+            *places.get(&module).unwrap_or_else(|| panic!("lib.rs does not say where {module} stands"));
+        let text = fs::read_to_string(&file).unwrap();
+        for used in named(&text).filter(|used| *used != module) {
+            if places.get(used).is_some_and(|below| *below < place) {
+                wrong.push(format!("{} uses {used}, which stands above {module}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_three_modules_know_pingora() {
+    for file in files(&source()).into_iter().filter(|file| file.extension().is_some_and(|it| it == "rs")) {
+        let path = file.strip_prefix(source()).unwrap();
+        let module = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        let text = fs::read_to_string(&file).unwrap();
+        let knows = ["use pingora::", "use pingora_proxy::"].iter().any(|used| text.contains(used));
+        assert!(
+            !knows || ["server", "proxy", "upstream"].contains(&module),
+            "{} knows Pingora",
+            path.display()
+        );
+    }
+}
