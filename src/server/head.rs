@@ -90,6 +90,10 @@ pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
     let authority = check_target(method, target)?;
     let http11 = request.version == Some(1);
     let host = check_host(request.headers, http11)?;
+    // A host that is added is one field more.
+    if authority.is_some() && host.is_none() && request.headers.len() == MAX_FIELDS {
+        return Err(Refusal::TOO_LARGE);
+    }
     let in_origin_form = match authority {
         Some(authority) => Some(origin_form(head, method, target, authority, host)?),
         None => None,
@@ -338,6 +342,8 @@ mod tests {
     fn too_many_fields_and_tunnels_have_their_own_status() {
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(MAX_FIELDS));
         assert_eq!(read(many.as_bytes()), Err(Refusal::TOO_LARGE));
+        let room_for_no_host = format!("GET http://a/ HTTP/1.0\r\n{}\r\n", "X: 1\r\n".repeat(MAX_FIELDS));
+        assert_eq!(read(room_for_no_host.as_bytes()), Err(Refusal::TOO_LARGE));
         let tunnel = read(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err();
         assert_eq!(tunnel.status, StatusCode::METHOD_NOT_ALLOWED);
     }
