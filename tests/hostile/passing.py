@@ -189,6 +189,8 @@ def secrets(table):
     table.row("check warns of a config that all may write", "yes" if warned else "no", "yes", warned)
     said = lab.check(text.replace("[admin]", "[admin]\ntoken2 = 1"))[0]
     table.row("check shows the token beside a mistake", "yes" if "hunter2" in said else "no", "no", "hunter2" not in said)
+    token = b"POST /reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer hunter2\r\nContent-Length: 0\r\n\r\n"
+    wire.exchange(gateway.side, token, source="127.0.0.9")
     guess = b"POST /reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %d\r\nContent-Length: 0\r\n\r\n"
     answers, until = {}, time.monotonic() + 2
     while time.monotonic() < until:
@@ -201,10 +203,8 @@ def secrets(table):
                     break
     compared = sum(count for code, count in answers.items() if code in (401, 403))
     table.row("guesses of the token that are compared, a second", compared // 2, "at most 50", compared // 2 <= 50)
-    token = b"POST /reload HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer hunter2\r\nContent-Length: 0\r\n\r\n"
-    time.sleep(1)
-    after = wire.status(wire.exchange(gateway.side, token))
-    table.row("the right token a second later", after, "200 or 422", after in (200, 422))
+    after = wire.status(wire.exchange(gateway.side, token, source="127.0.0.9"))
+    table.row("the right token then, from an address that has shown it before", after, "200 or 422", after in (200, 422))
 
 
 def named_costs(table):
