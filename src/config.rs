@@ -242,6 +242,14 @@ pub struct Upstream {
 pub struct Health {
     /// What they are asked for: a path, with a query if need be.
     pub path: String,
+    /// By which method.
+    pub method: Method,
+    /// Of which host; `None` is the server as it is configured.
+    pub host: Option<String>,
+    /// The statuses with which a check passes; empty is 200 to 399.
+    pub statuses: Vec<StatusCode>,
+    /// What must be in the body for a check to pass; empty is anything.
+    pub body: String,
     /// How often.
     pub interval: Duration,
     /// How long an answer may take.

@@ -8,6 +8,7 @@ mod health;
 mod hold;
 mod lanes;
 mod pool;
+mod probe;
 mod reason;
 mod resolve;
 mod rotation;
@@ -435,8 +436,17 @@ mod tests {
     fn nobody_stays_unhealthy_who_is_not_checked_any_more() {
         let before = upstream(&["192.0.2.1"]);
         let time = Duration::from_secs(1);
-        let (path, unhealthy_after, healthy_after) = ("/".to_owned(), 1, 1);
-        let health = config::Health { path, interval: time, timeout: time, unhealthy_after, healthy_after };
+        let health = config::Health {
+            path: "/".to_owned(),
+            method: http::Method::GET,
+            host: None,
+            statuses: Vec::new(),
+            body: String::new(),
+            interval: time,
+            timeout: time,
+            unhealthy_after: 1,
+            healthy_after: 1,
+        };
         before.pool.load().endpoints[0].checked(false, &health);
         assert!(!before.is_usable(NOW));
         let mut config = before.config.clone();

@@ -200,3 +200,59 @@ fn answers_that_say_that_a_server_is_broken_eject_it_and_others_do_not() {
         assert_eq!(gateway.get("/users").status, if ejects { 503 } else { 200 }, "after {status}");
     }
 }
+
+/// Whether a server that gives these answers to a check passes it with these keys.
+#[track_caller]
+fn passes(answer: &'static str, keys: &str) -> bool {
+    let upstream = RawUpstream::start(move |exchange| {
+        if exchange.read_head() {
+            exchange.write(answer);
+        }
+    });
+    let check = format!(
+        "health = {{ path = \"/health\", interval = \"20ms\", unhealthy_after = 1, healthy_after = 1, {keys} }}"
+    );
+    let gateway = Gateway::start(&to_upstream(upstream.address(), &format!("---\n{check}")));
+    // The second check has come: the first has been judged.
+    eventually("it is checked", || (upstream.received().len() > 2).then_some(()));
+    !gateway.log().contains("unhealthy")
+}
+
+#[test]
+fn a_check_passes_with_the_answer_that_is_wanted() {
+    const EARLY: &str =
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    const LATE: &str = "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
+    const MISSING: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+    const HEAD_OF_TEXT: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+    const CHUNKED: &str =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nall o\r\n6\r\nk here\r\n0\r\n\r\n";
+    for (answer, keys, passed) in [
+        (OK, "", true),
+        (EARLY, "", true),
+        (LATE, "", false),
+        (MISSING, "", false),
+        (MISSING, "statuses = [404]", true),
+        (OK, "statuses = [204, 301]", false),
+        (OK, "body = \"ok\"", true),
+        (EARLY, "body = \"ok\"", true),
+        (CHUNKED, "body = \"ok\"", true),
+        (OK, "body = \"fine\"", false),
+        (MISSING, "body = \"ok\", statuses = [404]", false),
+        (HEAD_OF_TEXT, "method = \"HEAD\"", true),
+    ] {
+        assert_eq!(passes(answer, keys), passed, "{answer:?} with {keys}");
+    }
+}
+
+#[test]
+fn a_check_asks_what_it_is_told_to() {
+    let upstream = RawUpstream::answering(OK);
+    let check = "health = { path = \"/up?a=b\", method = \"POST\", host = \"api.example.com:80\", interval = \"20ms\" }";
+    let _gateway = Gateway::start(&to_upstream(upstream.address(), &format!("---\n{check}")));
+    let head = eventually("it is checked", || upstream.received().first().cloned());
+    assert!(head.starts_with("POST /up?a=b HTTP/1.1\r\n"), "{head}");
+    for field in ["host: api.example.com:80\r\n", "content-length: 0\r\n"] {
+        assert!(head.to_ascii_lowercase().contains(field), "{head}");
+    }
+}

@@ -1,27 +1,24 @@
 //! Health checks: every address is asked again and again, whether or not there are requests for it.
 //!
-//! A check goes the way that requests go, on a connection of its own, and passes when it is answered in time with a
-//! status from 200 to 399.
+//! A check (`probe.rs`) goes the way that requests go, on a connection of its own, and passes when it is answered in time as the
+//! configuration wants it.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{StatusCode, Uri, header};
 use log::{info, warn};
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::Connector;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::client::HttpSession;
-use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, OrErr as _, Result};
+use pingora::{Error, ErrorType, Result};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Upstream;
 use super::cause::is_local;
 use super::endpoint::Endpoint;
+use super::probe::{self, Answer};
 use super::reason::reason;
 use super::tls::NO_AUTHORITIES;
 use super::turns::Turns;
@@ -36,9 +33,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often it is said that the gateway cannot make its checks, in seconds.
 const CHECKS_WARNED_EVERY: u64 = 60;
-
-/// What the checks call themselves.
-const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"), " (health check)");
 
 impl Upstream {
     /// Checks its servers for ever, if that is wanted: each in its turn, which [`Turns`] spread over the interval.
@@ -81,14 +75,14 @@ impl Upstream {
         connector: &Arc<Connector>,
         endpoint: &Arc<Endpoint>,
         health: &Health,
-    ) -> impl Future<Output = (Arc<Endpoint>, Result<StatusCode>)> + use<> {
+    ) -> impl Future<Output = (Arc<Endpoint>, Result<Answer>)> + use<> {
         let (connector, endpoint, health) = (connector.clone(), endpoint.clone(), health.clone());
         let mut peer = self.peer_of(&endpoint, health.timeout);
         // Each check has its connection to itself.
         peer.options.max_h2_streams = 1;
-        let host = self.config.servers[endpoint.server].to_string();
+        let host = health.host.clone().unwrap_or_else(|| self.config.servers[endpoint.server].to_string());
         async move {
-            let check = ask(&connector, &peer, &host, &health.path);
+            let check = probe::ask(&connector, &peer, &host, &health);
             let outcome = timeout(health.timeout, check)
                 .await
                 .unwrap_or_else(|_| Err(Error::explain(ErrorType::ReadTimedout, "no answer in time")));
@@ -96,10 +90,9 @@ impl Upstream {
         }
     }
 
-    fn note_check(&self, endpoint: &Endpoint, outcome: Result<StatusCode>, health: &Health, now: Timestamp) {
+    fn note_check(&self, endpoint: &Endpoint, outcome: Result<Answer>, health: &Health, now: Timestamp) {
         let fault = match outcome {
-            Ok(status) if status.is_success() || status.is_redirection() => None,
-            Ok(status) => Some(format!("status {}", status.as_u16())),
+            Ok(answer) => answer.fault(health),
             // The check did not take place: it says nothing of the server, neither good nor bad.
             Err(error) if is_local(&error) && endpoint.can_be_reached() => {
                 let second = now.nanos() / 1_000_000_000;
@@ -121,26 +114,4 @@ impl Upstream {
             }
         }
     }
-}
-
-/// Asks a server, and says what status it answers with.
-async fn ask(connector: &Connector, peer: &HttpPeer, host: &str, path: &str) -> Result<StatusCode> {
-    let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
-    request.insert_header(header::HOST, host)?;
-    request.insert_header(header::USER_AGENT, USER_AGENT)?;
-    let (mut session, _) = connector.get_http_session(peer).await?;
-    match session {
-        HttpSession::H2(_) => {
-            let scheme = if peer.is_tls() { "https" } else { "http" };
-            let uri = Uri::try_from(format!("{scheme}://{host}{path}"));
-            request.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "not the URI of a server")?);
-        }
-        _ => request.insert_header(header::CONNECTION, "close")?,
-    }
-    session.write_request_header(Box::new(request)).await?;
-    session.finish_request_body().await?;
-    session.read_response_header().await?;
-    let response = session.response_header();
-    let status = response.map(|response| response.status);
-    status.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "an answer without a head"))
 }

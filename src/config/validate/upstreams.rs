@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use http::Method;
+use http::uri::Authority;
+
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, any_of, quoted};
 use super::super::section::Section;
 use super::super::suggest;
+use super::super::value::http::method;
 use super::super::value::{address, key};
 use super::super::values::Values;
 use super::super::{Balance, Health, Outlier, Upstream, UpstreamServer};
+use super::limits::status;
 use super::{tls, together};
 use crate::limit::key::Key;
 
@@ -20,6 +25,8 @@ const MAX_RETRIES: u64 = 10;
 const DEFAULT_PENDING_CONNECTS: u64 = 1024;
 
 const PATH: &str = "a path such as \"/health\"";
+const HOST: &str = "a host such as \"api.example.com\"";
+const BODY: &str = "a text such as \"ok\"";
 const BALANCE: &str = "a way to balance such as \"round_robin\"";
 const SERVER: &str = "a server such as \"127.0.0.1:9000\"";
 
@@ -73,6 +80,18 @@ fn bound(most: u64) -> Option<usize> {
 fn health(name: &str, item: &Item<'_>) -> Checked<Health> {
     let section = subsection(name, "health", item)?;
     let path = section.required("path", "path = \"/health\"", |item| item.parse(PATH, path));
+    let method = section.or("method", Method::GET, |item| item.parse("a method such as \"GET\"", method));
+    let host = section.or("host", None, |item| item.parse(HOST, host));
+    let statuses = section.or("statuses", Vec::new(), |item| {
+        item.values("statuses", |item| status(&item, 200, 599)).each_once().all()
+    });
+    let body = section.or("body", String::new(), |item| item.parse(BODY, |text| Ok(text.to_owned())));
+    if let (Ok(Method::HEAD), Ok(text), Some(item)) = (&method, &body, section.get("body"))
+        && !text.is_empty()
+    {
+        let fault = Fault::new("an answer to HEAD has no body");
+        return Err(item.report(fault.hint("ask with another method, or leave `body` out")));
+    }
     let interval = section.or("interval", Duration::from_secs(5), |item| item.duration());
     let timeout = section.or("timeout", Duration::from_secs(2), |item| item.duration());
     let unhealthy_after = section.or("unhealthy_after", 3, times);
@@ -80,6 +99,10 @@ fn health(name: &str, item: &Item<'_>) -> Checked<Health> {
     section.finish();
     Ok(Health {
         path: path?,
+        method: method?,
+        host: host?,
+        statuses: statuses?,
+        body: body?,
         interval: interval?,
         timeout: timeout?,
         unhealthy_after: unhealthy_after?,
@@ -105,6 +128,16 @@ fn subsection<'a>(name: &str, key: &str, item: &Item<'a>) -> Checked<Section<'a>
 /// A number of times in a row.
 fn times(item: Item<'_>) -> Checked<u32> {
     Ok(u32::try_from(item.integer(1..=1000)?).unwrap_or(1))
+}
+
+/// Whom a health check asks: a host, with a port if need be; empty is the server.
+fn host(text: &str) -> Result<Option<String>, Fault> {
+    let is_host = |authority: &Authority| !authority.as_str().contains('@');
+    match text.is_empty() || text.parse().is_ok_and(|authority| is_host(&authority)) {
+        true => Ok(Some(text.to_owned()).filter(|host| !host.is_empty())),
+        false => Err(Fault::new(format!("{} is not a host", quoted(text)))
+            .hint("write a name, with a port if need be, such as \"api.example.com\"")),
+    }
 }
 
 /// What a health check asks for.

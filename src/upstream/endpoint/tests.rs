@@ -128,7 +128,17 @@ fn who_was_asked_before_an_ejection_does_not_end_it() {
 fn checks_in_a_row_decide_on_health() {
     let path = "/".to_owned();
     let time = Duration::from_secs(1);
-    let health = Health { path, interval: time, timeout: time, unhealthy_after: 3, healthy_after: 2 };
+    let health = Health {
+        path,
+        method: http::Method::GET,
+        host: None,
+        statuses: Vec::new(),
+        body: String::new(),
+        interval: time,
+        timeout: time,
+        unhealthy_after: 3,
+        healthy_after: 2,
+    };
     let endpoint = endpoint(10);
     let check = |passed: &[bool]| passed.iter().map(|&p| endpoint.checked(p, &health)).collect::<Vec<_>>();
     assert_eq!(check(&[true, false, false, true, false, false]), [false; 6]);
