@@ -32,6 +32,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod stream;
+mod supervisor;
 mod tables;
 mod tcp;
 mod tls;
@@ -58,6 +59,7 @@ use self::listener::Listener;
 use self::ports::Ports;
 use self::reload::Reloader;
 use self::signals::{Asked, Signals};
+use self::supervisor::{State, Supervisor};
 use self::tls::Acceptor;
 use self::workers::Workers;
 use crate::access_log::AccessLog;
@@ -277,8 +279,13 @@ impl Prepared {
             reloader.ports.open(listener);
         }
         info!("ready");
-        let leaving = serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref(), door).await;
+        let supervisor = Arc::new(Supervisor::from_environment());
+        supervisor.tell(State::Ready);
+        tokio::spawn(supervisor.clone().assure(workers.dealer()));
+        let leaving =
+            serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref(), door, &supervisor).await;
         gateway.drain();
+        supervisor.tell(State::Stopping);
         // Whoever asks for a reload from here on, or has asked and waits, is told that it is too late.
         drop(reloads);
         info!("draining");
@@ -325,6 +332,7 @@ async fn serve(
     reloads: &mut mpsc::Receiver<Waiting>,
     admin_socket: Option<&(config::Listener, TcpListener)>,
     door: Option<Door>,
+    supervisor: &Supervisor,
 ) -> Leaving {
     let side_port = admin_socket.and_then(|(_, socket)| socket.local_addr().ok());
     let mut successor = Successor::wait(door, side_port, &reloader.gateway);
@@ -359,10 +367,13 @@ async fn serve(
             }
             Some(()) = changed.recv() => None,
         };
+        supervisor.tell(State::Reloading);
         let outcome = tokio::select! {
             outcome = reloader.reload() => outcome,
             () = signals.stop() => return Leaving::Stopped,
         };
+        // Also when it has failed: what was in force still is.
+        supervisor.tell(State::Ready);
         if let Some(waiting) = waiting {
             // Whoever asked may have gone.
             let _ = waiting.send(outcome);

@@ -51,6 +51,7 @@ mod stack;
 mod starting;
 mod stopping;
 mod streaming;
+mod supervisor;
 mod timelines;
 mod timeouts;
 mod tls;
