@@ -9,6 +9,7 @@ pub mod bucket;
 pub mod fields;
 pub mod key;
 mod offenders;
+mod own;
 pub mod quota;
 mod report;
 mod rule;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::bucket::{Bucket, Wait};
 use super::key::{Fingerprint, Origin};
+use super::own::OwnBucket;
 use super::quota::Quota;
 use super::report::{Reading, Standing};
-use super::sole::SoleBucket;
 use super::table::{Answer, Place, Table};
 use crate::clock::Timestamp;
 use crate::crowd::{Crowd, Full, Slot};
@@ -36,7 +36,7 @@ pub(super) enum Home<'a> {
     /// Among those of all clients.
     Table(&'a Table),
     /// By itself, under a quota of its own.
-    Sole(&'a Quota, &'a SoleBucket),
+    Sole(&'a Quota, &'a OwnBucket),
 }
 
 /// What came of asking.
@@ -83,7 +83,7 @@ impl Account<'_> {
         let (Self::Bucket(home) | Self::Held(Held::Reserved(home, _))) = self else { return false };
         match home {
             Home::Table(table) => table.reset(client, now),
-            Home::Sole(_, bucket) => drop(bucket.change(|_| Bucket::FULL)),
+            Home::Sole(quota, bucket) => bucket.reset(quota, now),
         }
         true
     }
@@ -172,7 +172,7 @@ impl<'a> Home<'a> {
     ) -> (Quota, Bucket) {
         match self {
             Self::Table(table) => (*table.quota(), table.look(client, now, origin)),
-            Self::Sole(quota, bucket) => (*quota, bucket.look()),
+            Self::Sole(quota, bucket) => (*quota, bucket.look(quota, now)),
         }
     }
 
@@ -198,7 +198,7 @@ impl<'a> Home<'a> {
     pub(super) fn give_back(self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
         match self {
             Self::Table(table) => table.give_back(client, cost, now, place),
-            Self::Sole(quota, bucket) => drop(bucket.change(|bucket| bucket.give_back(quota, cost))),
+            Self::Sole(quota, bucket) => bucket.give_back(quota, cost),
         }
     }
 
@@ -206,7 +206,7 @@ impl<'a> Home<'a> {
     pub(super) fn owe(self, client: Fingerprint, cost: u32, now: Timestamp, origin: Option<Origin>) {
         match self {
             Self::Table(table) => table.owe(client, cost, now, || origin),
-            Self::Sole(quota, bucket) => drop(bucket.change(|bucket| bucket.owe(quota, now, cost))),
+            Self::Sole(quota, bucket) => bucket.owe(quota, now, cost),
         }
     }
 }

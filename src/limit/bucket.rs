@@ -72,6 +72,13 @@ impl Bucket {
         Self { full_at: quota.ticks_at(now) + missing }
     }
 
+    /// This bucket without what is missing in another one under the same quota.
+    #[must_use]
+    pub(super) fn without(self, other: Self, quota: &Quota, now: Timestamp) -> Self {
+        let missing = (self.missing(quota, now) + other.missing(quota, now)).min(quota.most_owed());
+        Self { full_at: quota.ticks_at(now) + missing }
+    }
+
     /// This bucket, or another one under the same quota that holds less.
     #[must_use]
     pub(super) fn or_emptier(self, other: Self) -> Self {

@@ -9,11 +9,11 @@ use super::account::{Account, Held, Home};
 use super::bucket::Bucket;
 use super::key::{Fingerprint, Secret};
 use super::offenders::{Offender, Offenders};
+use super::own::OwnBucket;
 use super::quota::Quota;
 use super::report::Standing;
 use super::rule::{Charge, Measure, Rate, Rule, Terms};
 use super::snapshot::{SavedLimit, SavedOverride, describe};
-use super::sole::SoleBucket;
 use super::table::Table;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
@@ -42,7 +42,7 @@ enum Count {
 /// What a limit keeps of a client for whom something else holds.
 enum Special {
     Unlimited,
-    Rate(Quota, Arc<SoleBucket>),
+    Rate(Quota, Arc<OwnBucket>),
     InFlight(u32),
 }
 
@@ -72,7 +72,7 @@ impl Limit {
             saved.overrides.iter().map(|saved| (saved.client, saved)).collect();
         let special = |terms, client| {
             let before = saved_overrides.get(&client).map(|saved| {
-                let bucket = SoleBucket::new(Bucket::from_ticks(saved.full_at));
+                let bucket = OwnBucket::new(Bucket::from_ticks(saved.full_at));
                 Special::Rate(saved.quota, Arc::new(bucket))
             });
             Special::new(terms, before.as_ref(), now)
@@ -192,11 +192,13 @@ impl Limit {
     }
 
     /// The buckets of those that have one of their own.
-    pub(super) fn saved_overrides(&self) -> Vec<SavedOverride> {
+    pub(super) fn saved_overrides(&self, now: Timestamp) -> Vec<SavedOverride> {
         let saved = |(client, special): &(Fingerprint, Special)| match special {
-            Special::Rate(quota, bucket) => {
-                Some(SavedOverride { client: *client, quota: *quota, full_at: bucket.look().ticks() })
-            }
+            Special::Rate(quota, bucket) => Some(SavedOverride {
+                client: *client,
+                quota: *quota,
+                full_at: bucket.look(quota, now).ticks(),
+            }),
             Special::Unlimited | Special::InFlight(_) => None,
         };
         self.overrides.iter().filter_map(saved).collect()
@@ -257,7 +259,7 @@ impl Special {
             (Terms::Rate(quota), Some(Self::Rate(old, bucket))) => {
                 let bucket = match old == &quota {
                     true => bucket.clone(),
-                    false => Arc::new(SoleBucket::new(bucket.look().under(old, &quota, now))),
+                    false => Arc::new(OwnBucket::succeeding(*old, bucket, now)),
                 };
                 Self::Rate(quota, bucket)
             }
@@ -266,6 +268,6 @@ impl Special {
     }
 
     fn is_in_debt(&self, now: Timestamp) -> bool {
-        matches!(self, Self::Rate(quota, bucket) if !bucket.look().is_full(quota, now))
+        matches!(self, Self::Rate(quota, bucket) if !bucket.look(quota, now).is_full(quota, now))
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
     for (limit, table) in saved {
         out.text(&limit.rule().name)?;
         out.text(&describe(&limit.rule().key))?;
-        let overrides = limit.saved_overrides();
+        let overrides = limit.saved_overrides(at.clock);
         out.length(overrides.len())?;
         for saved in overrides {
             out.word(saved.client.bits())?;

@@ -40,6 +40,11 @@ impl SoleBucket {
         bucket
     }
 
+    /// Has it hold this. Returns what it held before.
+    pub(super) fn replace(&self, bucket: Bucket) -> Bucket {
+        Bucket::from_ticks(self.full_at.swap(bucket.ticks(), Ordering::SeqCst))
+    }
+
     fn try_change<E>(&self, change: impl Fn(Bucket) -> Result<Bucket, E>) -> (Bucket, Result<(), E>) {
         let mut old = self.full_at.load(Ordering::SeqCst);
         loop {
