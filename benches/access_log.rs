@@ -16,6 +16,7 @@ use std::time::Duration;
 use gateway::access_log::{AccessLog, Entry, Names, Tokens};
 use gateway::clock::{Clock, wall_clock};
 use gateway::config::{self, LogFormat, LogTarget};
+use gateway::upstream::Address;
 use prometheus::IntCounter;
 
 #[global_allocator]
@@ -26,6 +27,7 @@ const LINES: u32 = 1000;
 
 fn main() {
     let client = Ipv4Addr::new(203, 0, 113, 7);
+    let upstream = Address::from(SocketAddr::from(([10, 0, 0, 1], 9000)));
     let entry = |refused| Entry {
         request_id: "24cacd763f77051875f0bc375c06c9a5",
         client: &client,
@@ -37,7 +39,7 @@ fn main() {
         status: if refused { 429 } else { 200 },
         bytes_out: 1234,
         duration: Duration::from_micros(1234),
-        upstream: (!refused).then(|| SocketAddr::from(([10, 0, 0, 1], 9000))),
+        upstream: (!refused).then_some(&upstream),
         upstream_duration: (!refused).then(|| Duration::from_micros(1200)),
         limits: Tokens::from_iter([
             ("per_client", Some(if refused { 0 } else { 19 })),

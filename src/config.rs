@@ -26,6 +26,7 @@ mod values;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -285,20 +286,43 @@ pub enum Balance {
 /// A server of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// A host name or an IP address (IPv6 without its brackets).
-    pub host: String,
-    /// The port.
-    pub port: u16,
+    /// Where it is.
+    pub address: ServerAddress,
     /// Its share of the requests, against the weights of the others; 1 to 1000.
     pub weight: u32,
+}
+
+/// Where a server is, as the file says it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// A port of a machine.
+    Network {
+        /// A host name or an IP address (IPv6 without its brackets).
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// The path of a Unix socket.
+    Socket(Arc<str>),
+}
+
+impl UpstreamServer {
+    /// What it is called where its name matters: the host, and this machine's for a socket of it.
+    pub fn host(&self) -> &str {
+        match &self.address {
+            ServerAddress::Network { host, .. } => host,
+            ServerAddress::Socket(_) => "localhost",
+        }
+    }
 }
 
 impl fmt::Display for UpstreamServer {
     /// The address as the file has it: an IPv6 address with its brackets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        match &self.address {
+            ServerAddress::Network { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            ServerAddress::Network { host, port } => write!(f, "{host}:{port}"),
+            ServerAddress::Socket(path) => write!(f, "unix:{path}"),
         }
     }
 }
@@ -307,7 +331,12 @@ impl fmt::Display for UpstreamServer {
 impl UpstreamServer {
     /// A server at an address, with the weight that servers have when nobody says otherwise.
     pub(crate) fn at(address: SocketAddr) -> Self {
-        Self { host: address.ip().to_string(), port: address.port(), weight: 1 }
+        Self::named(&address.ip().to_string(), address.port())
+    }
+
+    /// The same, at a port of a host.
+    pub(crate) fn named(host: &str, port: u16) -> Self {
+        Self { address: ServerAddress::Network { host: host.to_owned(), port }, weight: 1 }
     }
 }
 

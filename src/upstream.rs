@@ -1,5 +1,6 @@
 //! Upstreams: the servers that do the work, and whose turn it is.
 
+mod address;
 mod balance;
 mod budget;
 mod cause;
@@ -16,13 +17,13 @@ mod standing;
 mod tls;
 mod turns;
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use log::{info, warn};
+use pingora::Result;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
@@ -35,6 +36,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{self, UpstreamServer};
 use crate::limit::key::{Fingerprint, Key};
 
+pub use self::address::Address;
 pub use self::cause::{io_error, is_local};
 pub use self::endpoint::Endpoint;
 pub use self::hold::Hold;
@@ -101,8 +103,8 @@ impl Upstream {
             config,
         };
         for (index, server) in upstream.config.servers.iter().enumerate() {
-            if let Ok(ip) = server.host.parse::<IpAddr>() {
-                upstream.set_addresses(index, &[SocketAddr::new(ip, server.port)]);
+            if let Some(address) = resolve::known(server) {
+                upstream.set_addresses(index, &[address]);
             }
         }
         upstream
@@ -116,8 +118,7 @@ impl Upstream {
         let lanes = pool.endpoints.iter().filter(|_| same).filter_map(|endpoint| endpoint.lanes());
         let next = Self::with_lanes(config, lanes.collect());
         for (index, server) in next.config.servers.iter().enumerate() {
-            let before =
-                self.config.servers.iter().position(|s| (&s.host, s.port) == (&server.host, server.port));
+            let before = self.config.servers.iter().position(|s| s.address == server.address);
             let addresses: Vec<_> = before.into_iter().flat_map(|before| pool.addresses(before)).collect();
             if !addresses.is_empty() {
                 next.set_addresses(index, &addresses);
@@ -170,9 +171,9 @@ impl Upstream {
     pub fn choose(
         &self,
         key: Option<Fingerprint>,
-        tried: &[SocketAddr],
+        tried: &[Address],
         now: Timestamp,
-    ) -> Result<Hold, NoServer> {
+    ) -> std::result::Result<Hold, NoServer> {
         self.pool.load().choose(key, tried, now)
     }
 
@@ -180,7 +181,11 @@ impl Upstream {
     ///
     /// # Errors
     /// When there is none: [`NoServer`].
-    pub fn choose_first(&self, key: Option<Fingerprint>, now: Timestamp) -> Result<Hold, NoServer> {
+    pub fn choose_first(
+        &self,
+        key: Option<Fingerprint>,
+        now: Timestamp,
+    ) -> std::result::Result<Hold, NoServer> {
         self.budget.earn();
         self.choose(key, &[], now)
     }
@@ -222,7 +227,7 @@ impl Upstream {
         if let Some(outlier) = &self.config.outlier
             && server.failed(outlier, now)
         {
-            let (name, address, time) = (self.name(), server.address, outlier.eject_for);
+            let (name, address, time) = (self.name(), &server.address, outlier.eject_for);
             warn!("upstream {name:?}, server {address}: it fails, and gets no requests for {time:?}");
         }
     }
@@ -257,19 +262,22 @@ impl Upstream {
     }
 
     /// How a request connects to its server, within `connect_timeout`.
-    pub fn peer(&self, server: &Hold, connect_timeout: Duration) -> Box<HttpPeer> {
-        let mut peer = self.peer_of(server, connect_timeout);
+    ///
+    /// # Errors
+    /// When its address is none that can be connected to: see [`Address::peer`].
+    pub fn peer(&self, server: &Hold, connect_timeout: Duration) -> Result<Box<HttpPeer>> {
+        let mut peer = self.peer_of(server, connect_timeout)?;
         if let Some(number) = server.connection_number() {
             peer.group_key = number;
         }
-        peer
+        Ok(peer)
     }
 
     /// How to connect to an endpoint of this upstream, within `connect_timeout`.
-    fn peer_of(&self, server: &Endpoint, connect_timeout: Duration) -> Box<HttpPeer> {
+    fn peer_of(&self, server: &Endpoint, connect_timeout: Duration) -> Result<Box<HttpPeer>> {
         let mut peer = Box::new(match &self.tls {
-            None => HttpPeer::new(server.address, false, String::new()),
-            Some(tls) => tls.peer(server.address, &self.config.servers[server.server].host),
+            None => server.address.peer(false, String::new())?,
+            Some(tls) => tls.peer(&server.address, self.config.servers[server.server].host())?,
         });
         if self.config.http2 {
             // A server that speaks TLS may choose HTTP/1.1 instead.
@@ -290,7 +298,7 @@ impl Upstream {
             #[cfg(target_os = "linux")]
             user_timeout: self.config.response_timeout,
         });
-        peer
+        Ok(peer)
     }
 
     /// The connections of an endpoint with this identity, where HTTP/2 is spoken.
@@ -307,17 +315,17 @@ impl Upstream {
 
     /// Notes the addresses of the server with this index. Requests that look for a server meanwhile see the old
     /// addresses or the new ones.
-    fn set_addresses(&self, server: usize, addresses: &[SocketAddr]) {
+    fn set_addresses(&self, server: usize, addresses: &[Address]) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.pool.load();
-        let known = |server: usize, address| {
-            old.endpoints.iter().find(|known| known.server == server && known.address == address).cloned()
+        let known = |server: usize, address: &Address| {
+            old.endpoints.iter().find(|known| known.server == server && known.address == *address).cloned()
         };
         let mut endpoints = Vec::new();
         for (index, config) in self.config.servers.iter().enumerate() {
             let of_server = if index == server { addresses.to_vec() } else { old.addresses(index).collect() };
             endpoints.extend(of_server.into_iter().map(|address| {
-                known(index, address).unwrap_or_else(|| {
+                known(index, &address).unwrap_or_else(|| {
                     let lanes = |identity| self.lanes(identity);
                     Arc::new(Endpoint::new(index, config, address, self.bounds(), lanes))
                 })
@@ -331,11 +339,12 @@ impl Upstream {
 mod tests {
     use super::*;
     use crate::config::Balance;
+    use std::net::SocketAddr;
 
     const NOW: Timestamp = Timestamp::from_nanos(0);
 
     fn upstream(hosts: &[&str]) -> Upstream {
-        let server = |host: &&str| UpstreamServer { host: (*host).to_owned(), port: 80, weight: 1 };
+        let server = |host: &&str| UpstreamServer::named(host, 80);
         Upstream::new(config::Upstream {
             name: "u".to_owned(),
             servers: hosts.iter().map(server).collect(),
@@ -354,12 +363,19 @@ mod tests {
     }
 
     fn turns(upstream: &Upstream, count: usize) -> Vec<String> {
-        let turn = |_| upstream.choose(None, &[], NOW).unwrap().address.ip().to_string();
+        let turn = |_| ip(&upstream.choose(None, &[], NOW).unwrap().address);
         (0..count).map(turn).collect()
     }
 
-    fn addresses(ips: &[&str]) -> Vec<SocketAddr> {
-        ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 80)).collect()
+    fn addresses(ips: &[&str]) -> Vec<Address> {
+        ips.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), 80).into()).collect()
+    }
+
+    fn ip(address: &Address) -> String {
+        match address {
+            Address::Network(address) => address.ip().to_string(),
+            Address::Socket(path) => panic!("{path}"),
+        }
     }
 
     #[test]
@@ -389,7 +405,7 @@ mod tests {
         assert_eq!(turns(&upstream, 2), ["192.0.2.2", "192.0.2.3"]);
         let running = || upstream.pool.load().endpoints.iter().map(|e| e.running()).collect::<Vec<_>>();
         assert_eq!(running(), [1, 0]);
-        assert_eq!(first.address.ip().to_string(), "192.0.2.1", "what runs there goes on");
+        assert_eq!(ip(&first.address), "192.0.2.1", "what runs there goes on");
         drop(second);
         assert_eq!(running(), [0, 0]);
     }
@@ -404,7 +420,7 @@ mod tests {
         let after = before.succeeded_by(config);
         let states = |upstream: &Upstream| {
             let pool = upstream.pool.load();
-            let state = |e: &Arc<Endpoint>| (e.address.ip().to_string(), e.standing(NOW).label());
+            let state = |e: &Arc<Endpoint>| (ip(&e.address), e.standing(NOW).label());
             pool.endpoints.iter().map(state).collect::<Vec<_>>()
         };
         let state = |ip: &str, label| (ip.to_owned(), label);

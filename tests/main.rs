@@ -56,6 +56,7 @@ mod timelines;
 mod timeouts;
 mod tls;
 mod tracing;
+mod unix_sockets;
 mod upgrade;
 mod upgrade_door;
 mod upstream_failures;

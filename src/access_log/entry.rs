@@ -9,7 +9,6 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,6 +20,7 @@ use smallvec::SmallVec;
 
 use super::cut;
 use crate::config::LogFormat;
+use crate::upstream::Address;
 
 /// Names of limits. More than these are unusual, and take memory of their own.
 pub type Names<'a> = SmallVec<[&'a str; 4]>;
@@ -60,7 +60,7 @@ pub struct Entry<'a> {
     pub duration: Duration,
     /// The server that was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream: Option<SocketAddr>,
+    pub upstream: Option<&'a Address>,
     /// How long its response head took.
     #[serde(
         rename = "upstream_ms",

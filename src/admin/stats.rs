@@ -1,7 +1,6 @@
 //! `GET /stats`: the numbers behind the metrics, added up.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,6 +14,7 @@ use crate::gateway::Gateway;
 use crate::limit::table::Table;
 use crate::metrics::RouteMetrics;
 use crate::metrics::latency::{Latency, Summary};
+use crate::upstream::Address;
 
 /// All of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,7 +81,7 @@ struct Server {
     server: String,
     /// `None` while its name has none.
     #[schema(value_type = Option<String>)]
-    address: Option<SocketAddr>,
+    address: Option<Address>,
     state: &'static str,
     in_flight: usize,
 }
@@ -167,7 +167,7 @@ fn servers(upstream: &crate::upstream::Upstream, now: Timestamp) -> Vec<Server> 
         }
         servers.extend(endpoints.iter().map(|endpoint| Server {
             server: server.clone(),
-            address: Some(endpoint.address),
+            address: Some(endpoint.address.clone()),
             state: endpoint.standing(now).label(),
             in_flight: endpoint.running(),
         }));

@@ -77,7 +77,7 @@ fn defaults_are_filled_in() {
         (StatusCode::TOO_MANY_REQUESTS, true, false)
     );
     let upstream = &config.upstreams[0];
-    assert_eq!(upstream.servers, [UpstreamServer { host: "a".into(), port: 1, weight: 1 }]);
+    assert_eq!(upstream.servers, [UpstreamServer::named("a", 1)]);
     assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(upstream.response_timeout, Duration::from_secs(30));
     assert_eq!((&upstream.balance, upstream.max_connections), (&Balance::RoundRobin, None));
@@ -145,7 +145,7 @@ fn sections_keep_the_order_of_the_file_and_references_are_indices() {
     assert_eq!(config.routes[0].limits, [0, 1, 2]);
     assert!(matches!(config.routes[0].action, Action::Proxy { upstream: 1, rewrite: Rewrite::Keep }));
     assert_eq!(config.routes[0].timeout, None);
-    assert_eq!(config.upstreams[1].servers[0].host, "::1");
+    assert_eq!(config.upstreams[1].servers[0].host(), "::1");
     assert_eq!(config.upstreams[1].servers[1].weight, 3);
     assert_eq!(config.summary(), "1 route, 3 limits, 2 upstreams");
 }

@@ -38,7 +38,7 @@ impl Proxy {
         let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
-        let peer = upstream.peer(&server, connect_timeout);
+        let peer = upstream.peer(&server, connect_timeout)?;
         ctx.attempt = Some(Attempt { upstream: index, server, started: now, head_sent: false, took: None });
         Ok(peer)
     }
@@ -104,7 +104,7 @@ impl Proxy {
             _ => upstream.note_failure(&mut attempt.server, now),
         }
         if upstream.may_warn(now.since(self.gateway.started).as_secs()) {
-            let (name, address, kind) = (upstream.name(), attempt.server.address, kind.label());
+            let (name, address, kind) = (upstream.name(), &attempt.server.address, kind.label());
             warn!("upstream {name:?}, server {address}: {kind}: {}", story(error));
         }
     }
@@ -144,8 +144,7 @@ impl Proxy {
             && let Some(attempt) = ctx.attempt.take()
         {
             // It was to be used again, and was gone: nothing has been sent.
-            let address = attempt.server.address;
-            if ctx.tries.failed(address, LOST, 0) == Again::Here {
+            if ctx.tries.failed(&attempt.server.address, LOST, 0) == Again::Here {
                 ctx.next = Some(attempt.server);
                 return self.count_retry(index, ctx);
             }
@@ -153,7 +152,7 @@ impl Proxy {
         }
         self.note_upstream_error(ctx, kind, error);
         let Some(attempt) = &ctx.attempt else { return false };
-        if ctx.tries.not_connected(attempt.server.address) && !over {
+        if ctx.tries.not_connected(&attempt.server.address) && !over {
             ctx.next = ctx.live.upstreams[index].choose(ctx.key, &ctx.tries.servers, now).ok();
         }
         self.count_retry(index, ctx)
@@ -183,7 +182,7 @@ impl Proxy {
             replayable: !session.as_ref().retry_buffer_truncated(),
         };
         let upstream = &ctx.live.upstreams[index];
-        match ctx.tries.failed(attempt.server.address, failure, upstream.retries()) {
+        match ctx.tries.failed(&attempt.server.address, failure, upstream.retries()) {
             _ if ctx.is_over(now) => {}
             Again::No => {}
             Again::Here if failure.untouched || upstream.spend_retry(now) => {

@@ -41,7 +41,7 @@ pub(super) fn of<'a>(
         bytes_in: ctx.body_bytes,
         bytes_out: ctx.bytes_out,
         duration,
-        upstream: ctx.attempt.as_ref().map(|attempt| attempt.server.address),
+        upstream: ctx.attempt.as_ref().map(|attempt| &attempt.server.address),
         upstream_duration: ctx.attempt.as_ref().and_then(|attempt| attempt.took),
         limits,
         refused_by,

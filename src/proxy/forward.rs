@@ -60,7 +60,7 @@ pub(super) fn request(
         && let Some(attempt) = &ctx.attempt
     {
         // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
-        request.insert_header(header::HOST, attempt.server.address.to_string())?;
+        request.insert_header(header::HOST, attempt.server.address.host())?;
     }
     for name in &route.request_headers.remove {
         request.remove_header(name);

@@ -3,9 +3,9 @@
 //! Here is decided what is safe and how often; the upstream decides whether there is another server, and whether the
 //! traffic has earned a retry.
 
-use std::net::SocketAddr;
-
 use smallvec::SmallVec;
+
+use crate::upstream::Address;
 
 /// At most so many connections are tried in vain for a request.
 const MAX_CONNECTS: u32 = 3;
@@ -45,7 +45,7 @@ pub(super) enum Again {
 #[derive(Debug, Default)]
 pub(super) struct Tries {
     /// The servers that failed.
-    pub(super) servers: SmallVec<[SocketAddr; 2]>,
+    pub(super) servers: SmallVec<[Address; 2]>,
     connects: u32,
     reconnects: u32,
     retries: u32,
@@ -53,14 +53,14 @@ pub(super) struct Tries {
 
 impl Tries {
     /// Notes that a server took no connection. Whether another one may be asked: nothing has been sent yet.
-    pub(super) fn not_connected(&mut self, server: SocketAddr) -> bool {
-        self.servers.push(server);
+    pub(super) fn not_connected(&mut self, server: &Address) -> bool {
+        self.servers.push(server.clone());
         self.connects += 1;
         self.connects < MAX_CONNECTS
     }
 
     /// What to do about a failure, where a request may be sent again so many times.
-    pub(super) fn failed(&mut self, server: SocketAddr, failure: Failure, retries: u32) -> Again {
+    pub(super) fn failed(&mut self, server: &Address, failure: Failure, retries: u32) -> Again {
         let safe = failure.untouched || (failure.hung_up && failure.idempotent);
         if failure.answered || !failure.replayable || !safe {
             return Again::No;
@@ -71,7 +71,7 @@ impl Tries {
         }
         if self.retries < retries {
             self.retries += 1;
-            self.servers.push(server);
+            self.servers.push(server.clone());
             return Again::Elsewhere;
         }
         Again::No
@@ -81,6 +81,7 @@ impl Tries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::SocketAddr;
 
     /// A `GET` whose new connection was closed instead of an answer.
     const HUNG_UP: Failure = Failure {
@@ -92,12 +93,12 @@ mod tests {
         replayable: true,
     };
 
-    fn server(last: u8) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, last], 80))
+    fn server(last: u8) -> Address {
+        SocketAddr::from(([192, 0, 2, last], 80)).into()
     }
 
     fn first(failure: Failure) -> Again {
-        Tries::default().failed(server(1), failure, 1)
+        Tries::default().failed(&server(1), failure, 1)
     }
 
     #[test]
@@ -124,27 +125,27 @@ mod tests {
     #[test]
     fn retries_are_counted_and_go_to_other_servers() {
         let mut tries = Tries::default();
-        let fail = |tries: &mut Tries, last| tries.failed(server(last), HUNG_UP, 2);
+        let fail = |tries: &mut Tries, last| tries.failed(&server(last), HUNG_UP, 2);
         assert_eq!(
             [1, 2, 3].map(|last| fail(&mut tries, last)),
             [Again::Elsewhere, Again::Elsewhere, Again::No]
         );
         assert_eq!(*tries.servers, [server(1), server(2)]);
-        assert_eq!(Tries::default().failed(server(1), HUNG_UP, 0), Again::No);
+        assert_eq!(Tries::default().failed(&server(1), HUNG_UP, 0), Again::No);
     }
 
     #[test]
     fn connections_that_had_been_closed_cost_no_retry() {
         let mut tries = Tries::default();
         let reused = Failure { reused: true, ..HUNG_UP };
-        let outcomes = [1, 2, 3, 4].map(|_| tries.failed(server(1), reused, 1));
+        let outcomes = [1, 2, 3, 4].map(|_| tries.failed(&server(1), reused, 1));
         assert_eq!(outcomes, [Again::Here, Again::Here, Again::Elsewhere, Again::No]);
     }
 
     #[test]
     fn three_connections_are_tried() {
         let mut tries = Tries::default();
-        assert_eq!([1, 2, 3].map(|last| tries.not_connected(server(last))), [true, true, false]);
+        assert_eq!([1, 2, 3].map(|last| tries.not_connected(&server(last))), [true, true, false]);
         assert_eq!(tries.servers.len(), 3);
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn of<'a>(asked: &'a Asked, ctx: &'a Context, status: StatusCode, too
         refused_by: fields::violated(&ctx.live.limiter, ctx.tally.reports()).collect(),
         asked: ctx.attempt.as_ref().map(|attempt| trace::Asked {
             upstream: ctx.live.upstreams[attempt.upstream].name(),
-            server: attempt.server.address,
+            server: &attempt.server.address,
             after: attempt.started.since(ctx.started),
             error: ctx.upstream_error.map(UpstreamError::label),
         }),

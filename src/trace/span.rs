@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
@@ -15,6 +14,7 @@ use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::Trace;
+use crate::upstream::Address;
 
 /// So many bytes of each text are kept.
 const MAX_TEXT: usize = 1024;
@@ -59,7 +59,7 @@ pub struct Asked<'a> {
     /// Its name.
     pub upstream: &'a str,
     /// The server.
-    pub server: SocketAddr,
+    pub server: &'a Address,
     /// How long after the whole head it was asked.
     pub after: Duration,
     /// What went wrong.
@@ -175,10 +175,15 @@ fn of_server(answered: &Answered<'_>) -> Vec<KeyValue> {
 fn of_client(answered: &Answered<'_>, asked: &Asked<'_>) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new("http.request.method", method(answered.method)),
-        KeyValue::new("server.address", asked.server.ip().to_string()),
-        KeyValue::new("server.port", i64::from(asked.server.port())),
         KeyValue::new("gateway.upstream", asked.upstream.to_owned()),
     ];
+    match asked.server {
+        Address::Network(address) => attributes.extend([
+            KeyValue::new("server.address", address.ip().to_string()),
+            KeyValue::new("server.port", i64::from(address.port())),
+        ]),
+        Address::Socket(path) => attributes.push(KeyValue::new("server.address", path.to_string())),
+    }
     if let Some(error) = asked.error {
         attributes.push(KeyValue::new("error.type", error));
     }

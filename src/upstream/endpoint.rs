@@ -1,12 +1,11 @@
 //! One address of a server: the requests that it has just now, and how it stands.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use siphasher::sip::SipHasher13;
 
-use super::cause::can_reach;
+use super::address::Address;
 use super::hold::Hold;
 use super::lanes::Lanes;
 use super::standing::{Standing, StandingCell};
@@ -27,7 +26,7 @@ pub struct Endpoint {
     /// The index of the server in the configuration.
     pub(super) server: usize,
     /// Where it is.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Its share of the requests, against those of the others.
     pub(super) weight: u32,
     bounds: Bounds,
@@ -54,7 +53,7 @@ impl Endpoint {
     pub(super) fn new(
         server: usize,
         config: &UpstreamServer,
-        address: SocketAddr,
+        address: Address,
         bounds: Bounds,
         lanes: impl FnOnce(u64) -> Option<Arc<Lanes>>,
     ) -> Self {
@@ -93,9 +92,9 @@ impl Endpoint {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Whether this machine can send anything there at all: see [`can_reach`].
+    /// Whether this machine can send anything there at all: see [`Address::can_be_reached`].
     pub fn can_be_reached(&self) -> bool {
-        can_reach(self.address)
+        self.address.can_be_reached()
     }
 
     /// How it stands.

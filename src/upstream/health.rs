@@ -23,7 +23,7 @@ use super::reason::reason;
 use super::tls::NO_AUTHORITIES;
 use super::turns::Turns;
 use crate::clock::{Clock, Timestamp};
-use crate::config::Health;
+use crate::config::{Health, ServerAddress};
 
 /// Connections that a connector would keep for other checks, of which there are none.
 const SPARE: usize = 1;
@@ -77,12 +77,19 @@ impl Upstream {
         health: &Health,
     ) -> impl Future<Output = (Arc<Endpoint>, Result<Answer>)> + use<> {
         let (connector, endpoint, health) = (connector.clone(), endpoint.clone(), health.clone());
-        let mut peer = self.peer_of(&endpoint, health.timeout);
-        // Each check has its connection to itself.
-        peer.options.max_h2_streams = 1;
-        let host = health.host.clone().unwrap_or_else(|| self.config.servers[endpoint.server].to_string());
+        let peer = self.peer_of(&endpoint, health.timeout);
+        let server = &self.config.servers[endpoint.server];
+        let host = health.host.clone().unwrap_or_else(|| match &server.address {
+            ServerAddress::Network { .. } => server.to_string(),
+            ServerAddress::Socket(_) => server.host().to_owned(),
+        });
         async move {
-            let check = probe::ask(&connector, &peer, &host, &health);
+            let check = async {
+                let mut peer = peer?;
+                // Each check has its connection to itself.
+                peer.options.max_h2_streams = 1;
+                probe::ask(&connector, &peer, &host, &health).await
+            };
             let outcome = timeout(health.timeout, check)
                 .await
                 .unwrap_or_else(|_| Err(Error::explain(ErrorType::ReadTimedout, "no answer in time")));
@@ -107,7 +114,7 @@ impl Upstream {
             Err(error) => Some(reason(&error)),
         };
         if endpoint.checked(fault.is_none(), health) {
-            let (name, address) = (self.name(), endpoint.address);
+            let (name, address) = (self.name(), &endpoint.address);
             match fault {
                 Some(fault) => warn!("upstream {name:?}, server {address}: unhealthy: {fault}"),
                 None => info!("upstream {name:?}, server {address}: healthy again, to be tried"),

@@ -3,10 +3,10 @@
 //! A pool does not change: when a name has other addresses, a new pool takes the place of the old one, and an
 //! endpoint that is in both is the same in both.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::address::Address;
 use super::balance::Balancer;
 use super::endpoint::Endpoint;
 use super::hold::Hold;
@@ -43,7 +43,7 @@ impl Pool {
     pub(super) fn choose(
         &self,
         key: Option<Fingerprint>,
-        tried: &[SocketAddr],
+        tried: &[Address],
         now: Timestamp,
     ) -> Result<Hold, NoServer> {
         let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address);
@@ -83,9 +83,9 @@ impl Pool {
     }
 
     /// The addresses of the server with this index.
-    pub(super) fn addresses(&self, server: usize) -> impl Iterator<Item = SocketAddr> {
+    pub(super) fn addresses(&self, server: usize) -> impl Iterator<Item = Address> {
         let of_server = self.endpoints.iter().filter(move |endpoint| endpoint.server == server);
-        of_server.map(|endpoint| endpoint.address)
+        of_server.map(|endpoint| endpoint.address.clone())
     }
 }
 
@@ -95,9 +95,10 @@ mod tests {
     use super::*;
     use crate::limit::key::{Key, KeyPart, fingerprint_of};
     use config::{Balance, UpstreamServer};
+    use std::net::SocketAddr;
 
     const NOW: Timestamp = Timestamp::from_nanos(0);
-    const NOBODY: &[SocketAddr] = &[];
+    const NOBODY: &[Address] = &[];
 
     fn endpoints(weights: &[u32], max_running: Option<usize>) -> Vec<Arc<Endpoint>> {
         let endpoint = |(index, weight): (usize, &u32)| {
@@ -106,7 +107,7 @@ mod tests {
             Arc::new(Endpoint::new(
                 index,
                 &server,
-                address,
+                address.into(),
                 Bounds { requests: max_running, connects: None },
                 |_| None,
             ))
@@ -122,12 +123,12 @@ mod tests {
         Balance::Hash(Key::of(vec![KeyPart::Path]))
     }
 
-    fn server_for(pool: &Pool, key: u64, tried: &[SocketAddr]) -> usize {
+    fn server_for(pool: &Pool, key: u64, tried: &[Address]) -> usize {
         pool.choose(Some(fingerprint_of(key)), tried, NOW).unwrap().server
     }
 
     /// How many of `count` requests each endpoint gets when one ends before the next begins.
-    fn counts(pool: &Pool, count: u64, tried: &[SocketAddr]) -> Vec<u64> {
+    fn counts(pool: &Pool, count: u64, tried: &[Address]) -> Vec<u64> {
         let mut counts = vec![0; pool.endpoints.len()];
         (0..count).for_each(|key| counts[server_for(pool, key, tried)] += 1);
         counts
@@ -143,7 +144,7 @@ mod tests {
     fn in_turn_each_gets_exactly_its_share() {
         let pool = pool(&Balance::RoundRobin, &[5, 3, 2]);
         assert_eq!(counts(&pool, 1000, NOBODY), [500, 300, 200]);
-        assert_eq!(counts(&pool, 1000, &[pool.endpoints[0].address]), [0, 600, 400]);
+        assert_eq!(counts(&pool, 1000, &[pool.endpoints[0].address.clone()]), [0, 600, 400]);
     }
 
     #[test]
@@ -168,7 +169,7 @@ mod tests {
         let pool = pool(&Balance::Random, &[3, 1, 1]);
         // So many that what is allowed here is eight standard deviations.
         about(&counts(&pool, 100_000, NOBODY), &[60_000, 20_000, 20_000]);
-        about(&counts(&pool, 100_000, &[pool.endpoints[0].address]), &[0, 50_000, 50_000]);
+        about(&counts(&pool, 100_000, &[pool.endpoints[0].address.clone()]), &[0, 50_000, 50_000]);
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
                 1 => moved[is] += 1,
                 _ => assert_eq!(was, is),
             }
-            let tried = [all[1].address];
+            let tried = [all[1].address.clone()];
             assert_eq!(server_for(&before, key, &tried), is, "out of use for a moment is the same as gone");
         }
         about(&moved, &[1333, 0, 1333, 1333]);
@@ -247,6 +248,6 @@ mod tests {
         assert_eq!(counts(&pool, 10, NOBODY), [0, 10]);
         pool.endpoints[1].hold(NOW).unwrap().refused(NOW);
         assert_eq!(counts(&pool, 10, NOBODY), [5, 5]);
-        assert_eq!(counts(&pool, 10, &[pool.endpoints[0].address]), [0, 10]);
+        assert_eq!(counts(&pool, 10, &[pool.endpoints[0].address.clone()]), [0, 10]);
     }
 }

@@ -10,8 +10,8 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::Upstream;
-use crate::config::UpstreamServer;
+use super::{Address, Upstream};
+use crate::config::{ServerAddress, UpstreamServer};
 
 /// How often a name is looked up. The system's resolver does not tell how long an answer holds.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ impl Upstream {
     pub async fn find_servers(self: &Arc<Self>) {
         let mut names = JoinSet::new();
         for (index, server) in self.config.servers.iter().enumerate() {
-            if server.host.parse::<IpAddr>().is_err() {
+            if known(server).is_none() {
                 let upstream = self.clone();
                 names.spawn(async move {
                     if let Ok(found) = look_up(&upstream.config.servers[index]).await {
@@ -45,7 +45,7 @@ impl Upstream {
     pub(super) async fn keep_resolved(self: &Arc<Self>) {
         let mut names = JoinSet::new();
         for (server, config) in self.config.servers.iter().enumerate() {
-            if config.host.parse::<IpAddr>().is_err() {
+            if known(config).is_none() {
                 let upstream = self.clone();
                 names.spawn(async move { upstream.keep_server_resolved(server).await });
             }
@@ -64,7 +64,7 @@ impl Upstream {
                 }
                 Err(error) => {
                     if !failing {
-                        warn!("upstream {:?}: cannot resolve {:?}: {error}", self.name(), server.host);
+                        warn!("upstream {:?}: cannot resolve {:?}: {error}", self.name(), server.host());
                     }
                     failing = true;
                 }
@@ -74,21 +74,36 @@ impl Upstream {
         }
     }
 
-    fn note_addresses(&self, index: usize, found: &[SocketAddr]) {
-        if !self.pool.load().addresses(index).eq(found.iter().copied()) {
-            info!("upstream {:?}: {} is at {found:?}", self.name(), self.config.servers[index]);
+    fn note_addresses(&self, index: usize, found: &[Address]) {
+        if !self.pool.load().addresses(index).eq(found.iter().cloned()) {
+            let addresses = found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            info!("upstream {:?}: {} is at [{addresses}]", self.name(), self.config.servers[index]);
             self.set_addresses(index, found);
         }
     }
 }
 
+/// The address of a server that is not given by name.
+pub(super) fn known(server: &UpstreamServer) -> Option<Address> {
+    match &server.address {
+        ServerAddress::Network { host, port } => {
+            Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, *port).into())
+        }
+        ServerAddress::Socket(path) => Some(Address::Socket(path.clone())),
+    }
+}
+
 /// The addresses of a server, at least one.
-async fn look_up(server: &UpstreamServer) -> io::Result<Vec<SocketAddr>> {
-    let mut found: Vec<_> = timeout(PATIENCE, lookup_host((&*server.host, server.port))).await??.collect();
+async fn look_up(server: &UpstreamServer) -> io::Result<Vec<Address>> {
+    if let Some(address) = known(server) {
+        return Ok(vec![address]);
+    }
+    let ServerAddress::Network { host, port } = &server.address else { return Ok(Vec::new()) };
+    let mut found: Vec<_> = timeout(PATIENCE, lookup_host((&**host, *port))).await??.collect();
     found.sort_unstable();
     found.dedup();
     match found.is_empty() {
         true => Err(io::Error::other("the name has no address")),
-        false => Ok(found),
+        false => Ok(found.into_iter().map(Address::from).collect()),
     }
 }

@@ -3,14 +3,15 @@
 //! Whom to trust is said with each connection: what a connector would trust by itself is fixed when it is made, and
 //! reading that makes it panic where a system has nothing to read.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use pingora::Result;
 use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
+use super::address::Address;
 use crate::tls::{ClientTls, Identity};
 
 /// A file that holds no authorities, for connectors: they trust nobody by themselves.
@@ -45,16 +46,16 @@ impl PeerTls {
     }
 
     /// A server that is known by the name `host`.
-    pub(super) fn peer(&self, address: SocketAddr, host: &str) -> HttpPeer {
+    pub(super) fn peer(&self, address: &Address, host: &str) -> Result<HttpPeer> {
         // Pingora verifies nothing for a peer without a name.
         let name = self.server_name.as_deref().unwrap_or(host);
-        let mut peer = HttpPeer::new(address, true, name.to_owned());
+        let mut peer = address.peer(true, name.to_owned())?;
         peer.group_key = self.group;
         peer.client_cert_key = self.identity.clone();
         peer.options.ca = Some(self.authorities.clone());
         peer.options.verify_cert = self.verify;
         peer.options.verify_hostname = self.verify;
-        peer
+        Ok(peer)
     }
 }
 

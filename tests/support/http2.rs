@@ -322,6 +322,20 @@ impl Upstream {
         Self { address, connections, _runtime: runtime }
     }
 
+    /// Starts one at a Unix socket, in the clear. It ends with the runtime that is given along.
+    #[track_caller]
+    pub(crate) fn at_socket(path: &std::path::Path) -> Runtime {
+        let runtime = runtime();
+        let listener = runtime.block_on(async { tokio::net::UnixListener::bind(path) }).unwrap();
+        runtime.spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                drop(tokio::spawn(serve(socket, Arc::new(AtomicBool::new(true)))));
+            }
+        });
+        runtime
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -17,7 +17,7 @@ fn the_shipped_config_is_valid() {
     let admin = config.admin.unwrap();
     assert_eq!((admin.listen, admin.token), ("127.0.0.1:8001".parse().unwrap(), None));
     let servers = |config: &Config| config.upstreams[0].servers.clone();
-    let server = |host: &str| UpstreamServer { host: host.into(), port: 9000, weight: 1 };
+    let server = |host: &str| UpstreamServer::named(host, 9000);
     assert_eq!(config.upstreams[0].servers, [server("127.0.0.1")]);
     let in_compose = Config::parse("gateway.toml", &text, &env).unwrap();
     assert_eq!(servers(&in_compose), [server("backend")]);

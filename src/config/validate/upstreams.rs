@@ -176,7 +176,7 @@ fn balance(text: &str) -> Result<Balance, Fault> {
 
 fn servers(item: Item<'_>) -> Checked<Vec<UpstreamServer>> {
     let servers: Values<'_, UpstreamServer> = item.values("servers", server);
-    let servers = servers.each_once_by(|server| (server.host.clone(), server.port)).all()?;
+    let servers = servers.each_once_by(|server| server.address.clone()).all()?;
     if servers.is_empty() {
         return Err(item.report(
             Fault::new("an upstream without servers answers nobody")
@@ -198,6 +198,5 @@ fn server(item: Item<'_>) -> Checked<UpstreamServer> {
     } else {
         (item.parse(SERVER, address::server)?, 1)
     };
-    let (host, port) = address;
-    Ok(UpstreamServer { host, port, weight: u32::try_from(weight).unwrap_or(1) })
+    Ok(UpstreamServer { address, weight: u32::try_from(weight).unwrap_or(1) })
 }

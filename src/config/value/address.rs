@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use super::super::ServerAddress;
 use super::super::problem::{Fault, quoted};
 
 /// Parses an address to listen on: `0.0.0.0:8000`, `[::]:8000`.
@@ -42,20 +43,49 @@ fn without_url(text: &str) -> Option<&str> {
     rest.split(['/', '?', '#']).next()
 }
 
-/// Parses the address of a server: a name or an IP address, and a port. An IPv6 address loses its brackets, a
-/// name becomes lower case.
-pub(in super::super) fn server(text: &str) -> Result<(String, u16), Fault> {
+/// A longer path fits into no address of a socket, whose 108 bytes end with a zero.
+const LONGEST_PATH: usize = 107;
+
+/// Parses the address of a server: a name or an IP address, and a port; or `unix:` and the path of a socket.
+pub(in super::super) fn server(text: &str) -> Result<ServerAddress, Fault> {
+    match text.strip_prefix("unix:") {
+        Some(path) => socket(path).map(|path| ServerAddress::Socket(path.into())),
+        None => host_and_port(text).map(|(host, port)| ServerAddress::Network { host, port }),
+    }
+}
+
+/// The path of a socket. Where the gateway runs is not to change what it means, so it begins at the root.
+fn socket(path: &str) -> Result<&str, Fault> {
+    let text = format!("unix:{path}");
+    let fault = Fault::new(format!("{} is not the address of a socket", quoted(&text)));
+    match path {
+        _ if path.starts_with("//") => {
+            let meant = format!("unix:/{}", path.trim_start_matches('/'));
+            Err(fault.hint(format!("write {}", quoted(&meant))))
+        }
+        _ if !path.starts_with('/') => {
+            Err(fault.hint("its path begins with a slash, such as \"unix:/run/app.sock\""))
+        }
+        _ if path.contains('\0') => Err(fault.hint("no path has a zero in it")),
+        _ if path.len() > LONGEST_PATH => Err(fault
+            .hint(format!("the path of a socket has {LONGEST_PATH} bytes at most, this one {}", path.len()))),
+        _ => Ok(path),
+    }
+}
+
+/// A name or an IP address, and a port. An IPv6 address loses its brackets, a name becomes lower case.
+fn host_and_port(text: &str) -> Result<(String, u16), Fault> {
     const EXAMPLES: &str =
         "write a host and a port, such as \"127.0.0.1:9000\", \"users.internal:80\" or \"[::1]:9000\"";
     let fault = || Fault::new(format!("{} is not the address of a server", quoted(text)));
     if let Some(authority) = without_url(text) {
         let default_port = if text.starts_with("https") { 443 } else { 80 };
-        let meant = match server(authority) {
+        let meant = match host_and_port(authority) {
             Ok(_) => authority.to_owned(),
             Err(_) => format!("{authority}:{default_port}"),
         };
         let fault = Fault::new(format!("{} is a URL, and an upstream's server is not", quoted(text)));
-        return Err(match server(&meant) {
+        return Err(match host_and_port(&meant) {
             Ok(_) => fault.hint(format!("write {}", quoted(&meant))),
             Err(_) => fault.hint(EXAMPLES),
         });
@@ -172,7 +202,8 @@ mod tests {
             ("[0:0::1]:9000", "::1", 9000),
             ("a.example.:1", "a.example.", 1),
         ] {
-            assert_eq!(server(text), Ok((host.to_owned(), port)), "{text}");
+            let address = ServerAddress::Network { host: host.to_owned(), port };
+            assert_eq!(server(text), Ok(address), "{text}");
         }
         for (text, part) in [
             ("http://x:80", "write \"x:80\""),
@@ -189,9 +220,21 @@ mod tests {
             ("a b:80", "such as"),
             ("300.1.1.1:80", "such as"),
             ("-x:80", "such as"),
+            ("unix:", "begins with a slash"),
+            ("unix:app.sock", "begins with a slash"),
+            ("unix:///run/app.sock", "write \"unix:/run/app.sock\""),
+            ("unix:/a\0b", "zero"),
         ] {
             assert!(hint(server(text)).contains(part), "{text}: {}", hint(server(text)));
         }
+    }
+
+    #[test]
+    fn sockets() {
+        assert_eq!(server("unix:/run/app.sock"), Ok(ServerAddress::Socket("/run/app.sock".into())));
+        let path = |length: usize| format!("unix:/{}", "x".repeat(length - 1));
+        assert!(server(&path(LONGEST_PATH)).is_ok());
+        assert!(hint(server(&path(LONGEST_PATH + 1))).contains("107 bytes at most, this one 108"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Places, ejections and trials, with threads that race for them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
@@ -11,7 +12,7 @@ const OUTLIER: Outlier = Outlier { consecutive_failures: 3, eject_for: Duration:
 fn endpoint(max_running: usize) -> Arc<Endpoint> {
     let address = SocketAddr::from(([192, 0, 2, 1], 80));
     let bounds = Bounds { requests: Some(max_running), connects: None };
-    Arc::new(Endpoint::new(0, &UpstreamServer::at(address), address, bounds, |_| None))
+    Arc::new(Endpoint::new(0, &UpstreamServer::at(address), address.into(), bounds, |_| None))
 }
 
 fn seconds(seconds: u64) -> Timestamp {
@@ -40,7 +41,7 @@ fn an_endpoint_has_no_more_requests_than_it_may() {
 fn no_more_requests_wait_for_a_connection_than_may() {
     let address = SocketAddr::from(([192, 0, 2, 1], 80));
     let bounds = Bounds { requests: None, connects: Some(1) };
-    let endpoint = Arc::new(Endpoint::new(0, &UpstreamServer::at(address), address, bounds, |_| None));
+    let endpoint = Arc::new(Endpoint::new(0, &UpstreamServer::at(address), address.into(), bounds, |_| None));
     let mut first = endpoint.hold(NOW).unwrap();
     assert!(!endpoint.has_room());
     assert!(endpoint.hold(NOW).is_none());
