@@ -46,13 +46,9 @@ def tunnels(table):
     table.row("a WebSocket on a route with timeout = 2 s, for 4 s", shown, "101, then 0 bytes", ok)
 
     # It is a newer key: without it the gateway has no such bound.
-    route = 'tunnel_timeout = "3s"\n'
-    bounded = lab.check('[server]\nlisten = "127.0.0.1:0"\n' + lab.to(mock.port, route=route))[1] == 0
-    upstream = ""
-    if not bounded:
-        bounded = lab.check('[server]\nlisten = "127.0.0.1:0"\n' + lab.to(mock.port, route))[1] == 0
-        route, upstream = "", route if bounded else ""
-    gateway = lab.Gateway(lab.to(mock.port, upstream, route if bounded else ""))
+    bound = 'tunnel_timeout = "3s"'
+    bounded = lab.check(f'[server]\nlisten = "127.0.0.1:0"\n{bound}\n{lab.to(mock.port)}')[1] == 0
+    gateway = lab.Gateway(lab.to(mock.port), server=bound if bounded else "")
     client = wire.connect(gateway.port)
     client.sendall(UPGRADE)
     wire.read(client, 3, lambda data: b"\r\n\r\n" in data)
