@@ -65,10 +65,18 @@ impl AsyncRead for Tcp {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buf) {
-                Ok(_) => return Poll::Ready(Ok(())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let room = buf.remaining();
+            let mut read = None;
+            let tried = self.stream.try_io(Interest::READABLE, || {
+                let count = self.stream.try_read_buf(buf)?;
+                read = Some(count);
+                // A read that leaves room has taken all there was: the next one waits, and does not ask the kernel to hear that.
+                if (1..room).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (read, tried) {
+                (Some(_), _) | (None, Ok(())) => return Poll::Ready(Ok(())),
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (None, Err(error)) => return Poll::Ready(Err(error)),
             }
         }
     }
