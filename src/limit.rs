@@ -33,7 +33,7 @@ use self::key::{Facts, Fingerprint, Origin, Secret};
 pub use self::offenders::Offender;
 use self::report::Reserved;
 pub use self::report::{Outcome, Reading, Report, Standing, Tally};
-pub use self::rule::{Charge, Measure, Mode, Override, Rate, Rule, Terms};
+pub use self::rule::{Charge, CostFault, Measure, Mode, Override, Rate, Rule, Terms};
 pub use self::single::Limit;
 use self::snapshot::{Moment, SavedLimit, Snapshot};
 use self::table::{Answer, Place, Table};
@@ -252,15 +252,16 @@ impl Limiter {
     }
 
     /// Settles what an admitted request costs where that depends on its answer, now that this is known. The bucket may
-    /// come to owe it. What time it is by then is asked only if there is something to settle.
+    /// come to owe it. What time it is by then is asked only if there is something to settle. Returns what is wrong with the
+    /// costs that the answer names, with the index of the limit.
     pub fn settle(
         &self,
         tally: &mut Tally,
         status: StatusCode,
         answer: &HeaderMap,
         now: impl Fn() -> Timestamp,
-    ) {
-        self.settle_as(tally, Some((status, answer)), now);
+    ) -> Vec<(usize, CostFault)> {
+        self.settle_as(tally, Some((status, answer)), now)
     }
 
     /// The request is over. What is not settled yet never will be, since it was not answered; and it does not run any more.
@@ -274,7 +275,8 @@ impl Limiter {
         tally: &mut Tally,
         answer: Option<(StatusCode, &HeaderMap)>,
         now: impl Fn() -> Timestamp,
-    ) {
+    ) -> Vec<(usize, CostFault)> {
+        let mut faults = Vec::new();
         for Reserved { limit: index, client, origin, slot } in tally.reserved.drain(..) {
             let limit = &self.limits[index];
             let (Some(rate), Some(account @ Account::Held(Held::Reserved(home, _)))) =
@@ -284,15 +286,17 @@ impl Limiter {
             };
             let now = now();
             // It is charged first, and set aside no more after that: so there is no moment in which it is neither.
-            match rate.charge.settled(rate.cost, answer) {
-                0 => {}
-                cost => home.owe(client, cost, now, origin),
+            let (cost, fault) = rate.charge.settled(rate.cost, answer);
+            faults.extend(fault.map(|fault| (index, fault)));
+            if cost > 0 {
+                home.owe(client, cost, now, origin);
             }
             drop(slot);
             if let Some(report) = tally.reports.iter_mut().find(|report| report.limit == index) {
                 report.standing = Some(account.look(client, 0, now, || origin).standing);
             }
         }
+        faults
     }
 }
 

@@ -35,17 +35,20 @@ use self::context::Context;
 use self::reply::Reply;
 use crate::config::Route;
 use crate::gateway::Gateway;
+use crate::limit::CostFault;
+use crate::quiet::Quiet;
 use crate::upstream::reason;
 
 /// The proxy of a gateway.
 pub struct Proxy {
     gateway: Arc<Gateway>,
+    mispriced: Quiet,
 }
 
 impl Proxy {
     /// The proxy of this gateway.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway }
+        Self { gateway, mispriced: Quiet::default() }
     }
 
     fn route<'a>(&self, ctx: &'a Context) -> Result<&'a Route> {
@@ -86,7 +89,22 @@ impl Proxy {
     /// Settles what the request costs, now that its answer is known.
     fn settle(&self, answer: &ResponseHeader, ctx: &mut Context) {
         let now = || self.gateway.clock.now();
-        ctx.live.limiter.settle(&mut ctx.tally, answer.status, &answer.headers, now);
+        let faults = ctx.live.limiter.settle(&mut ctx.tally, answer.status, &answer.headers, now);
+        for (limit, fault) in faults {
+            ctx.live.traffic.count_cost_error(limit, fault);
+            if self.mispriced.is_over(&self.gateway) {
+                let rule = ctx.live.limiter.limits()[limit].rule();
+                warn!(
+                    "limit {:?}: an answer on the route {:?} names a cost that is {}; for a minute, others are only counted",
+                    rule.name,
+                    ctx.live.traffic.route(ctx.route).name,
+                    match fault {
+                        CostFault::Malformed => "no single whole number, and costs what the limit says",
+                        CostFault::TooLarge => "more than max_cost, and costs that",
+                    }
+                );
+            }
+        }
     }
 }
 

@@ -103,6 +103,42 @@ fn a_cost_beyond_what_is_left_becomes_a_debt() {
 }
 
 #[test]
+fn an_upstream_cannot_price_a_client_out() {
+    for (cost, tokens, kind) in [
+        // The most is ten times the burst, unless the limit says otherwise.
+        ("4294967295", -92, Some("too_large")),
+        ("4294967296", -92, Some("too_large")),
+        ("99999999999999999999999999", -92, Some("too_large")),
+        ("100", -92, None),
+        ("1\r\nX-Cost: 1", 6, Some("malformed")),
+        ("-1", 6, Some("malformed")),
+        ("+1", 6, Some("malformed")),
+        ("", 6, Some("malformed")),
+        ("1 1", 6, Some("malformed")),
+    ] {
+        let (gateway, _upstream) = costing(cost);
+        assert_eq!(gateway.get("/").status, 200);
+        let next = gateway.get("/");
+        match tokens {
+            6 => assert_eq!((next.status, left(&next)), (200, r#""l";r=6;t=3600"#), "{cost:?}"),
+            _ => {
+                let wait: u64 = next.header("retry-after").unwrap().parse().unwrap();
+                assert_eq!((next.status, wait), (429, 3600 * 92), "{cost:?}");
+            }
+        }
+        let of = |kind: &str| format!(r#"gateway_limit_cost_errors_total{{kind="{kind}",limit="l"}}"#);
+        for other in ["malformed", "too_large"] {
+            let requests = if other == "malformed" { 2.0 } else { 1.0 };
+            gateway.metric_becomes(&of(other), if kind == Some(other) { requests } else { 0.0 });
+        }
+        if kind.is_some() {
+            gateway.wait_for_log_line("names a cost that is");
+            assert_eq!(gateway.log().matches("names a cost").count(), 1);
+        }
+    }
+}
+
+#[test]
 fn who_leaves_before_the_cost_is_known_pays_that_of_the_limit() {
     let limits = "[limits.l]\nrate = \"1/h\"\nburst = 10\ncost = 4\ncost_header = \"X-Cost\"";
     let (gateway, backend) = forwarding(&format!("{limits}\n---\n---\nlimits = [\"l\"]"));

@@ -92,7 +92,7 @@ pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Descrip
                     charge: match rate.charge {
                         Charge::Always => "always",
                         Charge::OnFailure(_) => "on_failure",
-                        Charge::Header(_) => "cost_header",
+                        Charge::Header { .. } => "cost_header",
                     },
                     max_clients: rate.max_clients,
                     overflowed: limit.table().map_or(0, crate::limit::table::Table::overflowed),

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 
 use super::key::Key;
-use super::quota::{MAX_TOKENS, Quota};
+use super::quota::Quota;
 
 /// What makes a limit.
 #[derive(Clone, Debug)]
@@ -63,7 +63,34 @@ pub enum Charge {
     /// That, if the answer has one of these statuses; otherwise nothing.
     OnFailure(Vec<StatusCode>),
     /// What this field of the answer says; without one, the cost of the limit.
-    Header(HeaderName),
+    Header {
+        /// The name of the field.
+        name: HeaderName,
+        /// The most that it is believed, in tokens; at least the cost of the limit.
+        max: u32,
+    },
+}
+
+/// What is wrong with the cost that an answer names: the `kind` of `gateway_limit_cost_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CostFault {
+    /// It is no whole number, or there are two: the cost of the limit is taken.
+    Malformed,
+    /// It is more than the most: that is taken.
+    TooLarge,
+}
+
+impl CostFault {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Malformed, Self::TooLarge];
+
+    /// Its label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+        }
+    }
 }
 
 /// How one client is limited, if otherwise than the rest.
@@ -125,20 +152,75 @@ impl Rule {
 
 impl Charge {
     /// What a request costs, now that it is answered, or has ended without an answer; `cost` is that of the limit.
-    pub(super) fn settled(&self, cost: u32, answer: Option<(StatusCode, &HeaderMap)>) -> u32 {
-        match (self, answer) {
+    pub(super) fn settled(
+        &self,
+        cost: u32,
+        answer: Option<(StatusCode, &HeaderMap)>,
+    ) -> (u32, Option<CostFault>) {
+        let settled = match (self, answer) {
             (Self::Always, _) => cost,
             // Who left before the answer learnt nothing by it.
             (Self::OnFailure(failures), answer) => match answer {
                 Some((status, _)) if failures.contains(&status) => cost,
                 _ => 0,
             },
-            // The upstream may have done the work, and what is no number says nothing.
-            (Self::Header(name), answer) => {
-                let said =
-                    answer.and_then(|(_, fields)| fields.get(name)?.to_str().ok()?.trim().parse().ok());
-                said.unwrap_or(cost).min(MAX_TOKENS)
+            // The upstream may have done the work.
+            (Self::Header { .. }, None) => cost,
+            (Self::Header { name, max }, Some((_, fields))) => return named(fields, name, cost, *max),
+        };
+        (settled, None)
+    }
+}
+
+/// The cost that a field of an answer names. What says nothing costs what the limit says, which is never nothing.
+fn named(fields: &HeaderMap, name: &HeaderName, cost: u32, max: u32) -> (u32, Option<CostFault>) {
+    let mut values = fields.get_all(name).iter();
+    let value = match (values.next(), values.next()) {
+        (None, _) => return (cost, None),
+        (Some(value), None) => value.as_bytes().trim_ascii(),
+        (Some(_), Some(_)) => return (cost, Some(CostFault::Malformed)),
+    };
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return (cost, Some(CostFault::Malformed));
+    }
+    // Digits that are too many for the type are more than the most, too.
+    let said = value
+        .iter()
+        .fold(0_u64, |said, digit| said.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+    match u32::try_from(said).ok().filter(|said| *said <= max) {
+        Some(said) => (said, None),
+        None => (max, Some(CostFault::TooLarge)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn a_cost_is_one_number_that_is_not_too_large() {
+        let name = HeaderName::from_static("x-cost");
+        let charge = Charge::Header { name: name.clone(), max: 50 };
+        let settled = |values: &[&str]| {
+            let mut fields = HeaderMap::new();
+            for value in values {
+                fields.append(&name, HeaderValue::from_str(value).unwrap());
             }
+            charge.settled(3, Some((StatusCode::OK, &fields)))
+        };
+        assert_eq!(charge.settled(3, None), (3, None));
+        assert_eq!(settled(&[]), (3, None));
+        for (value, cost) in [("0", 0), ("7", 7), (" 50 ", 50), ("007", 7)] {
+            assert_eq!(settled(&[value]), (cost, None), "{value}");
+        }
+        for value in ["51", "4294967295", "4294967296", "99999999999999999999999"] {
+            assert_eq!(settled(&[value]), (50, Some(CostFault::TooLarge)), "{value}");
+        }
+        for values in
+            [&["1", "1"][..], &["1", "2"], &["1, 2"], &[""], &["-1"], &["+1"], &["2.5"], &["1e3"], &["0x1"]]
+        {
+            assert_eq!(settled(values), (3, Some(CostFault::Malformed)), "{values:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) struct Families {
     pub(super) request_duration: HistogramVec,
     pub(super) in_flight: IntGaugeVec,
     pub(super) limit_decisions: IntCounterVec,
+    pub(super) limit_cost_errors: IntCounterVec,
     pub(super) upstream_duration: HistogramVec,
     pub(super) upstream_errors: IntCounterVec,
     pub(super) upstream_retries: IntCounterVec,
@@ -60,6 +61,11 @@ impl Families {
                 "gateway_limit_decisions_total",
                 "What limits made of requests.",
                 &["limit", "route", "decision"],
+            )?,
+            limit_cost_errors: counters(
+                "gateway_limit_cost_errors_total",
+                "Costs in answers of upstreams that were not taken as they stood, by kind.",
+                &["limit", "kind"],
             )?,
             upstream_duration: histograms(
                 "gateway_upstream_duration_seconds",

@@ -14,13 +14,15 @@ use super::outcomes::Outcomes;
 use super::requests::RequestCounters;
 use super::upstream_error::UpstreamError;
 use crate::config::{Config, Upstream, UpstreamServer};
-use crate::limit::{Outcome, Report};
+use crate::limit::{Charge, CostFault, Outcome, Report, Rule};
 
 /// The metrics of what one configuration names.
 pub struct Traffic {
     /// One for each route of the configuration, in its order, and the last for requests without a route.
     routes: Vec<RouteMetrics>,
     upstreams: Vec<UpstreamMetrics>,
+    /// `gateway_limit_cost_errors_total`, of each limit that goes by costs in answers, with its index and name.
+    cost_errors: Vec<(usize, String, [IntCounter; 2])>,
 }
 
 /// The metrics of a route.
@@ -82,7 +84,15 @@ impl Traffic {
         routes.push(route("", &[]));
         let upstreams =
             config.upstreams.iter().map(|upstream| UpstreamMetrics::new(families, upstream)).collect();
-        Self { routes, upstreams }
+        let cost_errors = config.limits.iter().enumerate().filter(|(_, rule)| goes_by_answers(rule));
+        let cost_errors = cost_errors.map(|(index, rule)| {
+            let counter = |fault: CostFault| {
+                families.limit_cost_errors.with_label_values(&[rule.name.as_str(), fault.label()])
+            };
+            (index, rule.name.clone(), CostFault::ALL.map(counter))
+        });
+        let cost_errors = cost_errors.collect();
+        Self { routes, upstreams, cost_errors }
     }
 
     /// Ends the series of what `now` does not name any more. Requests that still run count for nobody.
@@ -108,6 +118,13 @@ impl Traffic {
             now.upstreams.iter().map(|u| (u.name.as_str(), u)).collect();
         for upstream in &self.upstreams {
             upstream.retire(families, upstreams.get(upstream.name.as_str()).copied());
+        }
+        for (_, limit, _) in &self.cost_errors {
+            if !now.cost_errors.iter().any(|(_, other, _)| other == limit) {
+                for fault in CostFault::ALL {
+                    let _ = families.limit_cost_errors.remove_label_values(&[limit.as_str(), fault.label()]);
+                }
+            }
         }
     }
 
@@ -145,6 +162,13 @@ impl Traffic {
         sums
     }
 
+    /// Counts a cost in an answer that this limit did not take as it stood.
+    pub fn count_cost_error(&self, limit: usize, fault: CostFault) {
+        if let Some((_, _, counters)) = self.cost_errors.iter().find(|(of, ..)| *of == limit) {
+            counters[fault as usize].inc();
+        }
+    }
+
     /// Counts a failure of an upstream.
     pub fn count_upstream_error(&self, upstream: usize, error: UpstreamError) {
         self.upstreams[upstream].errors[error as usize].inc();
@@ -175,6 +199,11 @@ impl Traffic {
     pub fn set_servers_up(&self, upstream: usize, up: impl Iterator<Item = bool>) {
         self.upstreams[upstream].servers_up.iter().zip(up).for_each(|((_, gauge), up)| gauge.set(up.into()));
     }
+}
+
+/// Whether a limit takes what answers say that requests cost.
+fn goes_by_answers(rule: &Rule) -> bool {
+    rule.rate().is_some_and(|rate| matches!(rate.charge, Charge::Header { .. }))
 }
 
 impl Decisions {

@@ -104,7 +104,12 @@ fn limit(name: &str, item: &Item<'_>, default_max_clients: usize, routes: &Names
 }
 
 /// What goes with `rate`.
-const WITH_RATE: [&str; 6] = ["burst", "cost", "charge", "failures", "cost_header", "max_clients"];
+const WITH_RATE: [&str; 7] =
+    ["burst", "cost", "charge", "failures", "cost_header", "max_cost", "max_clients"];
+
+/// How many times the burst an answer may cost where the file does not say: so a client waits no longer than it takes to fill so
+/// many buckets.
+const DEFAULT_MAX_COST: u32 = 10;
 
 /// Reads what the limit counts: `rate` and what goes with it, or `max_in_flight`.
 fn measure(section: &Section<'_>, default_max_clients: usize) -> Checked<Measure> {
@@ -139,13 +144,13 @@ pub(super) fn in_flight(item: &Item<'_>) -> Checked<u32> {
 fn rate(section: &Section<'_>, default_max_clients: usize) -> Checked<Rate> {
     let quota = quota(section);
     let cost = section.or("cost", 1, |item| cost(&item, quota));
-    let charge = charge(section);
+    let charge = charge(section, quota, cost);
     let max_clients = section.or("max_clients", default_max_clients, max_clients);
     Ok(Rate { quota: quota?, cost: cost?, charge: charge?, max_clients: max_clients? })
 }
 
-/// Reads `charge`, `failures` and `cost_header`.
-fn charge(section: &Section<'_>) -> Checked<Charge> {
+/// Reads `charge`, `failures`, `cost_header` and `max_cost`.
+fn charge(section: &Section<'_>, quota: Checked<Quota>, cost: Checked<u32>) -> Checked<Charge> {
     let on_failure =
         section.or("charge", false, |item| item.word(&[("always", false), ("on_failure", true)]));
     let header = section.optional("cost_header", |item| {
@@ -153,13 +158,33 @@ fn charge(section: &Section<'_>) -> Checked<Charge> {
     });
     if on_failure? {
         let hint = "a limit that counts failures counts each as its `cost`: leave it out";
-        let useless = section.useless(&["cost_header"], "with `charge = \"on_failure\"`", hint);
+        let useless = section.useless(&["cost_header", "max_cost"], "with `charge = \"on_failure\"`", hint);
         let failures = section.or("failures", DEFAULT_FAILURES.to_vec(), failures);
         useless?;
         return Ok(Charge::OnFailure(failures?));
     }
     section.useless(&["failures"], "without `charge = \"on_failure\"`", "add that, or leave it out")?;
-    Ok(header?.map_or(Charge::Always, Charge::Header))
+    if section.get("cost_header").is_none() {
+        section.useless(&["max_cost"], "without `cost_header`", "add that, or leave it out")?;
+        return Ok(Charge::Always);
+    }
+    let max = section.optional("max_cost", |item| max_cost(&item, cost));
+    let (header, max) = (header?, max?);
+    let default = || quota.map(|quota| quota.burst().saturating_mul(DEFAULT_MAX_COST).min(MAX_TOKENS));
+    let max = max.map_or_else(default, Ok)?;
+    Ok(header.map_or(Charge::Always, |name| Charge::Header { name, max }))
+}
+
+/// Reads `max_cost`, which is no less than what a request costs anyway.
+fn max_cost(item: &Item<'_>, cost: Checked<u32>) -> Checked<u32> {
+    let max = u32::try_from(item.integer(1..=u64::from(MAX_TOKENS))?).unwrap_or(u32::MAX);
+    match cost {
+        Ok(cost) if max < cost => Err(item.report(
+            Fault::new(format!("a request costs {cost} before it is answered, which is more than this"))
+                .hint("raise `max_cost`, or lower `cost`"),
+        )),
+        _ => Ok(max),
+    }
 }
 
 fn failures(item: Item<'_>) -> Checked<Vec<StatusCode>> {
