@@ -5,6 +5,17 @@
 //! somebody nobody vouches for. A proxy that says something that is no address ("unknown", an obfuscated
 //! name) gives its client an identity of its own, which is never taken for an address: it is not trusted, not
 //! exempt from anything, and shares no bucket with a client that has an address.
+//!
+//! A proxy is its own client only when it speaks for nobody: it says nothing at all of a client (its health checks, a service
+//! inside a trusted network). Whatever else leaves the client unknown never ends with the proxy's address, because that may be
+//! trusted, exempt or overridden, and a client could bring it about:
+//!
+//! | what is said | who it is |
+//! | --- | --- |
+//! | both fields, with different clients | nobody: 400. An identity of its own would be of the client's choosing, new for each request |
+//! | a field that names nobody (empty, an element without `for`) | "unknown" |
+//! | something that is no address | that name, without a port, which would make another of each connection |
+//! | `UNKNOWN` in the PROXY protocol | unknown behind that proxy, and not believed in its fields either |
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,7 +40,20 @@ pub enum ClientId {
     Opaque(String),
 }
 
+/// The fields of a request name different clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict;
+
+/// What a proxy says that does not know.
+const UNKNOWN: &str = "unknown";
+
 impl ClientId {
+    /// Whoever it is that the proxy at this address speaks for without knowing. They share a bucket with one another, but with
+    /// nobody who is known.
+    pub fn unknown_behind(proxy: IpAddr) -> Self {
+        Self::Opaque(format!("{UNKNOWN} behind {}", proxy.to_canonical()))
+    }
+
     /// The address, if there is one.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
@@ -65,20 +89,25 @@ impl TrustedProxies {
 
     /// The client behind `peer`: the peer itself, or if that is trusted, who it says it speaks for.
     ///
-    /// `X-Forwarded-For` and `Forwarded` are both read. When a request has both and they name different
-    /// clients, one of them came through from the client untouched, and nothing tells which: neither is
-    /// believed, and the peer is the client.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientId {
+    /// # Errors
+    /// `X-Forwarded-For` and `Forwarded` are both read. When a request has both and they name different clients, one of them
+    /// came through from the client untouched, and nothing tells which.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<ClientId, Conflict> {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
-            return ClientId::Address(peer);
+            return Ok(ClientId::Address(peer));
         }
-        let x_forwarded_for = self.nearest_untrusted(&x_forwarded_for(headers));
-        let forwarded = self.nearest_untrusted(&forwarded_for(headers));
+        let named = |name, entries: Vec<Cow<'_, str>>| {
+            let unknown = headers.contains_key(name).then(|| ClientId::Opaque(UNKNOWN.to_owned()));
+            self.nearest_untrusted(&entries).or(unknown)
+        };
+        let x_forwarded_for = named(X_FORWARDED_FOR, x_forwarded_for(headers));
+        let forwarded = named(FORWARDED, forwarded_for(headers));
         match (x_forwarded_for, forwarded) {
-            (Some(client), None) | (None, Some(client)) => client,
-            (Some(one), Some(other)) if one == other => one,
-            _ => ClientId::Address(peer),
+            (None, None) => Ok(ClientId::Address(peer)),
+            (Some(client), None) | (None, Some(client)) => Ok(client),
+            (Some(one), Some(other)) if one == other => Ok(one),
+            (Some(_), Some(_)) => Err(Conflict),
         }
     }
 
@@ -124,7 +153,7 @@ fn forwarded_for(headers: &HeaderMap) -> Vec<Cow<'_, str>> {
                     let (name, value) = pair.split_at_checked(4)?;
                     name.eq_ignore_ascii_case(b"for=").then(|| String::from_utf8_lossy(value))
                 })
-                .unwrap_or(Cow::Borrowed("unknown"))
+                .unwrap_or(Cow::Borrowed(UNKNOWN))
         })
         .collect()
 }
@@ -150,7 +179,19 @@ fn parse_node(text: &str) -> ClientId {
     let node = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
     let bare = node.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(node);
     let address = bare.parse::<IpAddr>().ok().or_else(|| node.parse::<SocketAddr>().ok().map(|a| a.ip()));
-    address.map_or_else(|| ClientId::Opaque(node.to_owned()), |a| ClientId::Address(a.to_canonical()))
+    address.map_or_else(|| ClientId::Opaque(name_of(node)), |a| ClientId::Address(a.to_canonical()))
+}
+
+/// What is no address, without a port (RFC 7239, section 6): a client has another with each connection.
+fn name_of(node: &str) -> String {
+    let name = match node.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') && !port.is_empty() => name,
+        _ => node,
+    };
+    match name.is_empty() || name.eq_ignore_ascii_case(UNKNOWN) {
+        true => UNKNOWN.to_owned(),
+        false => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -172,7 +213,7 @@ mod tests {
     }
 
     fn client(trusted: &[&str], peer: &str, fields: &[(&HeaderName, &str)]) -> String {
-        trusting(trusted).client(peer.parse().unwrap(), &headers(fields)).to_string()
+        trusting(trusted).client(peer.parse().unwrap(), &headers(fields)).unwrap().to_string()
     }
 
     #[test]
@@ -194,7 +235,9 @@ mod tests {
             (vec![(&X_FORWARDED_FOR, "203.0.113.9:4711")], "203.0.113.9"),
             (vec![(&X_FORWARDED_FOR, "[2001:db8::1]:4711")], "2001:db8::1"),
             (vec![(&X_FORWARDED_FOR, "::ffff:203.0.113.9")], "203.0.113.9"),
-            (vec![(&X_FORWARDED_FOR, " , ,")], "10.0.0.1"),
+            (vec![(&X_FORWARDED_FOR, " , ,")], "unknown"),
+            (vec![(&X_FORWARDED_FOR, "")], "unknown"),
+            (vec![(&FORWARDED, "")], "unknown"),
             (vec![(&FORWARDED, "for=6.6.6.6, For=\"[2001:db8::1]:80\";proto=https")], "2001:db8::1"),
             (vec![(&FORWARDED, "by=x;for=203.0.113.9, for=10.0.0.2")], "203.0.113.9"),
         ] {
@@ -218,19 +261,35 @@ mod tests {
             (vec![(&FORWARDED, "for=6.6.6.6, for=\"_a,b\"")], "_a,b"),
             (vec![(&FORWARDED, "for=6.6.6.6, proto=http")], "unknown"),
             (vec![(&X_FORWARDED_FOR, "6.6.6.6, 300.1.1.1")], "300.1.1.1"),
+            (vec![(&FORWARDED, "for=\"_hidden:4711\"")], "_hidden"),
+            (vec![(&FORWARDED, "for=\"Unknown:_x\"")], "unknown"),
+            (vec![(&X_FORWARDED_FOR, "Unknown:1")], "unknown"),
+            (vec![(&X_FORWARDED_FOR, "a:b:1")], "a:b:1"),
         ] {
-            let found = trusted.client("10.0.0.1".parse().unwrap(), &headers(&fields));
+            let found = trusted.client("10.0.0.1".parse().unwrap(), &headers(&fields)).unwrap();
             assert_eq!(found, ClientId::Opaque(expected.to_owned()));
             assert_eq!(found.address(), None);
         }
     }
 
     #[test]
-    fn two_fields_that_disagree_are_not_believed() {
-        let fields = [(&X_FORWARDED_FOR, "203.0.113.9"), (&FORWARDED, "for=6.6.6.6")];
-        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &fields), "10.0.0.1");
-        let fields = [(&X_FORWARDED_FOR, "203.0.113.9"), (&FORWARDED, "for=203.0.113.9")];
-        assert_eq!(client(&["10.0.0.0/8"], "10.0.0.1", &fields), "203.0.113.9");
+    fn two_fields_that_disagree_name_nobody() {
+        let trusted = trusting(&["10.0.0.0/8"]);
+        let asked = |x_forwarded_for: &str, forwarded: &str| {
+            let fields = [(&X_FORWARDED_FOR, x_forwarded_for), (&FORWARDED, forwarded)];
+            trusted.client("10.0.0.1".parse().unwrap(), &headers(&fields))
+        };
+        for (x_forwarded_for, forwarded) in [
+            ("203.0.113.9", "for=6.6.6.6"),
+            ("203.0.113.9", "for=10.0.0.1"),
+            ("203.0.113.9", "for=unknown"),
+            ("203.0.113.9", ""),
+            ("", "for=203.0.113.9"),
+        ] {
+            assert_eq!(asked(x_forwarded_for, forwarded), Err(Conflict), "{x_forwarded_for} {forwarded}");
+        }
+        let agreed = asked("203.0.113.9", "for=203.0.113.9").unwrap();
+        assert_eq!(agreed, ClientId::Address("203.0.113.9".parse().unwrap()));
     }
 
     #[test]
@@ -250,8 +309,8 @@ mod tests {
             }
             fields.append(X_FORWARDED_FOR, HeaderValue::from_str(&x_forwarded_for).unwrap());
             let peer: IpAddr = "192.0.2.1".parse().unwrap();
-            prop_assert_eq!(trusting(&[]).client(peer, &fields), ClientId::Address(peer));
-            trusting(&["0.0.0.0/0"]).client(peer, &fields);
+            prop_assert_eq!(trusting(&[]).client(peer, &fields), Ok(ClientId::Address(peer)));
+            let _ = trusting(&["0.0.0.0/0"]).client(peer, &fields);
         }
     }
 }

@@ -52,6 +52,39 @@ fn a_trusted_proxy_names_the_client() {
 }
 
 #[test]
+fn a_client_cannot_become_its_proxy() {
+    let limit = "[limits.l]\nrate = \"1/h\"\nexempt = [\"127.0.0.0/8\"]\n[limits.l.overrides]\n\
+                 \"127.0.0.1\" = \"unlimited\"\n---\n---\nlimits = [\"l\"]";
+    let (gateway, backend) = forwarding(&format!("trusted_proxies = [\"127.0.0.1\"]\n{limit}"));
+    let ask = |fields: &[(&str, &str)]| gateway.get_with("/users", fields);
+    let own = ("X-Forwarded-For", "203.0.113.9");
+    assert_eq!(ask(&[own]).status, 200);
+    assert_eq!(ask(&[own]).status, 429);
+    for forwarded in ["for=1.2.3.4", "for=127.0.0.1", "for=unknown", "proto=https", ""] {
+        let answer = ask(&[own, ("Forwarded", forwarded)]);
+        answer.is_problem(400);
+        assert!(answer.text().contains("different clients"), "{}", answer.text());
+    }
+    assert_eq!(ask(&[own, ("Forwarded", "for=203.0.113.9")]).status, 429);
+    assert_eq!(backend.count(), 1);
+    // Who is not named is unknown, whatever the number of its port.
+    assert_eq!(ask(&[("X-Forwarded-For", "")]).status, 200);
+    for fields in [
+        [("X-Forwarded-For", " , ")],
+        [("X-Forwarded-For", "unknown")],
+        [("Forwarded", "for=\"unknown:4711\"")],
+        [("Forwarded", "proto=https")],
+    ] {
+        assert_eq!(ask(&fields).status, 429, "{fields:?}");
+    }
+    // The proxy itself, of which nobody says anything, is who it is.
+    assert_eq!([ask(&[]).status, ask(&[]).status], [200, 200]);
+    gateway.metric_becomes(r#"gateway_requests_total{code="400",method="GET",route=""}"#, 5.0);
+    let refused = &gateway.access_log(15)[2];
+    assert_eq!((&refused["status"], &refused["client"]), (&400.into(), &"127.0.0.1".into()));
+}
+
+#[test]
 fn an_ipv6_client_is_its_network() {
     let (gateway, _backend) = behind_a_proxy();
     let ask = |client: &str| gateway.get_with("/users", &[("X-Forwarded-For", client)]).status;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::support::gateway::Gateway;
 use crate::support::http::{Connection, request};
+use crate::support::http2::Frames;
 use crate::support::tls::{Client, certificates};
 use crate::support::to_upstream;
 
@@ -40,7 +41,8 @@ fn the_client_is_whom_the_proxy_names() {
     for (header, client) in [
         (LINE.as_bytes().to_vec(), "192.0.2.1"),
         (binary(), "2001:db8::1"),
-        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "unknown"),
+        ([&SIGNATURE[..], &[0x21, 0, 0, 0]].concat(), "unknown"),
         ([&SIGNATURE[..], &[0x20, 0, 0, 0]].concat(), "127.0.0.1"),
     ] {
         // In one piece with the request, and byte by byte.
@@ -53,7 +55,7 @@ fn the_client_is_whom_the_proxy_names() {
             assert_eq!(forwarded_for(&connection.get("/echo").json()), client, "it is so for all requests");
         }
     }
-    let log = gateway.access_log(16);
+    let log = gateway.access_log(20);
     assert_eq!(log.iter().filter(|line| line["client"] == "192.0.2.1").count(), 4);
     assert_eq!(log.iter().filter(|line| line["client"] == "2001:db8::1").count(), 4);
 }
@@ -73,6 +75,41 @@ fn limits_and_forwarding_fields_go_by_that_client() {
     assert_eq!(ask("192.0.2.1", &forged).status, 429);
     assert_eq!(forwarded_for(&ask("192.0.2.2", &forged).json()), "192.0.2.2");
     assert_eq!(forwarded_for(&ask("127.0.0.9", &forged).json()), "6.6.6.6, 127.0.0.9");
+}
+
+#[test]
+fn a_client_that_the_proxy_cannot_name_is_not_the_proxy() {
+    let limit = "max_connections_per_client = 2\n[limits.one]\nrate = \"1/h\"\nexempt = [\"127.0.0.0/8\"]\n---\n---\n\
+                 limits = [\"one\"]";
+    let (gateway, _backend) = start("proxy_protocol = true", &format!("{TRUSTING}\n{limit}"));
+    let ask = |fields: &[(&str, &str)]| {
+        gateway.raw("PROXY UNKNOWN\r\n".to_owned() + &request("GET", "/echo", fields, ""))
+    };
+    // It is not exempt, and what it says of itself is not believed.
+    let first = ask(&[("X-Forwarded-For", "6.6.6.6"), ("X-Request-Id", "forged")]);
+    assert_eq!((first.status, forwarded_for(&first.json())), (200, "unknown"));
+    assert_ne!(first.header("x-request-id"), Some("forged"));
+    assert_eq!(ask(&[("X-Forwarded-For", "7.7.7.7")]).status, 429);
+    // The same over HTTP/2, whose requests are no connections of their own.
+    let mut frames = Frames::open_behind(gateway.address(), b"PROXY UNKNOWN\r\n");
+    let target = [(":method", "GET"), (":scheme", "http"), (":path", "/echo"), (":authority", "a")];
+    frames.send_headers(1, &target, true);
+    let log = gateway.access_log(3);
+    assert!(log.iter().all(|line| line["client"] == "unknown behind 127.0.0.1"), "{log:?}");
+    assert_eq!(log[2]["status"], 429);
+    // They are counted together; the proxy, which has as many as it likes, is not.
+    let mut held = gateway.connect();
+    held.send("PROXY UNKNOWN\r\n".to_owned() + &request("GET", "/echo", &[], ""));
+    assert_eq!(held.response().status, 429);
+    let mut third = gateway.connect();
+    third.send("PROXY UNKNOWN\r\n");
+    assert!(third.is_closed());
+    let local = [&SIGNATURE[..], &[0x20, 0, 0, 0]].concat();
+    let mut own: Vec<_> = (0..3).map(|_| gateway.connect()).collect();
+    for connection in &mut own {
+        connection.send([&local[..], request("GET", "/echo", &[], "").as_bytes()].concat());
+        assert_eq!(connection.response().status, 200, "it is exempt");
+    }
 }
 
 #[test]

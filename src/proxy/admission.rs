@@ -9,7 +9,7 @@ use pingora::http::RequestHeader;
 
 use super::context::Context;
 use super::reply::Reply;
-use crate::client::ClientId;
+use crate::client::{ClientId, Conflict};
 use crate::clock::Timestamp;
 use crate::config::{Action, Route};
 use crate::cors;
@@ -34,7 +34,7 @@ const MEMORY_PAUSE: Duration = Duration::from_secs(1);
 /// The answer that it gets instead.
 pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) -> Result<(), Reply> {
     let live = ctx.live.clone();
-    identify(&live, &request.headers, ctx);
+    identify(&request.headers, ctx)?;
     if ctx.gateway.pressure.is_scarce() {
         return Err(Reply::unavailable("the gateway has no memory for another request", MEMORY_PAUSE));
     }
@@ -95,11 +95,20 @@ pub(super) fn body_too_large(route: &Route) -> Reply {
 }
 
 /// Notes who asks, and names the request.
-fn identify(live: &Live, headers: &HeaderMap, ctx: &mut Context) {
-    let Some(connection) = &ctx.connection else { return };
-    let peer = connection.peer.ip();
-    ctx.peer_trusted = live.trusted_proxies.contains(peer);
-    ctx.client = Some(live.trusted_proxies.client(peer, headers));
+///
+/// # Errors
+/// When nobody can tell who asks.
+fn identify(headers: &HeaderMap, ctx: &mut Context) -> Result<(), Reply> {
+    let live = ctx.live.clone();
+    let Some(connection) = &ctx.connection else { return Ok(()) };
+    let peer = connection.peer.address.ip();
+    ctx.peer_trusted = !connection.peer.is_unknown && live.trusted_proxies.contains(peer);
+    let client = match connection.peer.is_unknown {
+        true => Ok(ClientId::unknown_behind(peer)),
+        false => live.trusted_proxies.client(peer, headers),
+    };
+    // The log names the proxy of a request that is refused for that; nothing is decided by it.
+    ctx.client = Some(client.clone().unwrap_or(ClientId::Address(peer.to_canonical())));
     ctx.trace = live.outputs.tracer.as_ref().map(|tracer| tracer.place(headers, ctx.peer_trusted));
     let given = headers.get(X_REQUEST_ID).filter(|id| {
         ctx.peer_trusted
@@ -108,6 +117,7 @@ fn identify(live: &Live, headers: &HeaderMap, ctx: &mut Context) {
             && id.as_bytes().iter().all(u8::is_ascii_graphic)
     });
     ctx.request_id = Some(given.cloned().unwrap_or_else(new_request_id));
+    client.map(drop).map_err(|Conflict| bad_request("X-Forwarded-For and Forwarded name different clients"))
 }
 
 /// A random request id.

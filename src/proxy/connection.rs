@@ -11,14 +11,35 @@ use crate::gateway::Pressure;
 /// No deadline: the end of time.
 const NEVER: u64 = u64::MAX;
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address, or that of the proxy before it.
+    pub address: SocketAddr,
+    /// Whether the address is that of a proxy that speaks for somebody whom it cannot name.
+    pub is_unknown: bool,
+}
+
+impl Peer {
+    /// Whoever is at this address.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, is_unknown: false }
+    }
+
+    /// Somebody whom the proxy at this address cannot name.
+    pub fn unknown_behind(proxy: SocketAddr) -> Self {
+        Self { address: proxy, is_unknown: true }
+    }
+}
+
 /// What is known of a client's connection, and what the proxy asks of it.
 ///
 /// One task at a time works on a connection, so its atomics order nothing: they are there because the two
 /// sides hold it together.
 #[derive(Debug)]
 pub struct Connection {
-    /// The peer's address.
-    pub peer: SocketAddr,
+    /// Who is at the other end.
+    pub peer: Peer,
     /// Whether it is encrypted.
     pub tls: bool,
     /// How scarce memory is for what waits for its client.
@@ -55,7 +76,7 @@ pub enum Ending {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(peer: SocketAddr, tls: bool, closing: Arc<AtomicBool>, pressure: Arc<Pressure>) -> Self {
+    pub fn new(peer: Peer, tls: bool, closing: Arc<AtomicBool>, pressure: Arc<Pressure>) -> Self {
         Self {
             peer,
             tls,

@@ -7,6 +7,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
 use super::admission::{X_REQUEST_ID, split_query};
+use super::connection::Peer;
 use super::context::Context;
 use super::{compress, cors};
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
@@ -125,10 +126,15 @@ fn set_forwarded(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
             request.remove_header(name);
         }
     }
-    let peer = connection.peer.ip().to_canonical();
-    let chain = chain_before(request, ctx, &ClientId::Address(peer));
+    let chain = match connection.peer {
+        Peer { is_unknown: true, .. } => "unknown".to_owned(),
+        Peer { address, .. } => {
+            let peer = address.ip().to_canonical();
+            chain_before(request, ctx, &ClientId::Address(peer)) + &peer.to_string()
+        }
+    };
     request.remove_header(&FORWARDED);
-    request.insert_header("X-Forwarded-For", chain + &peer.to_string())?;
+    request.insert_header("X-Forwarded-For", chain)?;
     if !request.headers.contains_key(X_FORWARDED_PROTO) {
         let scheme = if connection.tls { "https" } else { "http" };
         request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;

@@ -30,7 +30,7 @@ use crate::gateway::Gateway;
 use crate::metrics::{ListenerMetrics, Running};
 use crate::proxy::Proxy;
 use crate::proxy::admission::new_request_id;
-use crate::proxy::connection::{Connection, Ending};
+use crate::proxy::connection::{Connection, Ending, Peer};
 use crate::proxy::reply::Reply;
 
 /// A client that is gone without a word is noticed after two minutes, also at the end of a tunnel.
@@ -75,11 +75,11 @@ impl Serving {
             let Some(entry) = self.doorman.admit(&socket, client, self) else { return };
             (client, Some(entry))
         } else {
-            (peer, None)
+            (Peer::at(peer), None)
         };
         let socket = Tcp::new(socket);
         let (socket, mistaken) = match &self.tls {
-            Some(acceptor) => match acceptor.accept(socket, peer, self).await {
+            Some(acceptor) => match acceptor.accept(socket, peer.address, self).await {
                 Shaken::Hands(stream) => (Socket::Tls(stream), false),
                 Shaken::PlainHttp(socket) => (Socket::Plain(socket), true),
                 Shaken::Nothing => return,
@@ -234,7 +234,7 @@ impl Serving {
         if let Some(log) = &live.outputs.access_log {
             log.write(&Entry {
                 request_id: request_id.to_str().unwrap_or_default(),
-                client: &connection.peer.ip().to_canonical(),
+                client: &connection.peer.address.ip().to_canonical(),
                 status: reply.status().as_u16(),
                 error: Some(reply.detail().to_owned()),
                 ..Entry::unread(wall_clock())

@@ -14,6 +14,7 @@ use super::connection::Serving;
 use super::room::{self, Room, Seat};
 use crate::crowd::{Crowd, Full, Slot};
 use crate::metrics::ProxyProtocolError;
+use crate::proxy::connection::Peer;
 use crate::quiet::Quiet;
 
 /// What is left of an IPv6 address: its first 64 bits.
@@ -63,7 +64,7 @@ impl Doorman {
             serving.count_proxy_protocol_error(ProxyProtocolError::Untrusted, peer);
             return None;
         }
-        let entry = self.admit(socket, peer, serving)?;
+        let entry = self.admit(socket, Peer::at(peer), serving)?;
         Some((entry, self.seat(socket, serving)?))
     }
 
@@ -98,13 +99,14 @@ impl Doorman {
     }
 
     /// Lets in a connection of this client, or resets it. A trusted proxy may have as many as it likes: they are other
-    /// people's.
-    pub(super) fn admit(&self, socket: &TcpStream, client: SocketAddr, serving: &Serving) -> Option<Entry> {
+    /// people's. Those whom one cannot name share what a client may have: else nobody would count them.
+    pub(super) fn admit(&self, socket: &TcpStream, client: Peer, serving: &Serving) -> Option<Entry> {
         let live = serving.gateway.live();
         let Some(most) = live.config.server.max_connections_per_client else {
             return Some(Entry { _place: None });
         };
-        if live.trusted_proxies.contains(client.ip()) {
+        let Peer { address: client, is_unknown } = client;
+        if !is_unknown && live.trusted_proxies.contains(client.ip()) {
             return Some(Entry { _place: None });
         }
         match self.crowd.enter_below(number(client.ip()), most) {

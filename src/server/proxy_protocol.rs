@@ -13,21 +13,23 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use self::header::{Beginning, MAX_LINE};
+use self::header::{Beginning, Client, MAX_LINE};
 use super::connection::Serving;
 use super::until_draining;
 use crate::metrics::ProxyProtocolError;
+use crate::proxy::connection::Peer;
 
 impl Serving {
-    /// The address that a trusted proxy speaks for; its own, if it speaks for itself or does not know. `None` if what it says
-    /// cannot be read, which is counted.
-    pub(super) async fn introduce(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<SocketAddr> {
+    /// Whom a trusted proxy speaks for. `None` if what it says cannot be read, which is counted.
+    pub(super) async fn introduce(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<Peer> {
         let patience = self.gateway.live().config.server.header_timeout;
         let error = tokio::select! {
             biased;
             read = read(socket) => match read {
-                Ok(header) => match header::address(&header) {
-                    Ok(client) => return Some(client.unwrap_or(peer)),
+                Ok(header) => match header::client(&header) {
+                    Ok(Client::At(address)) => return Some(Peer::at(address)),
+                    Ok(Client::Proxy) => return Some(Peer::at(peer)),
+                    Ok(Client::Unknown) => return Some(Peer::unknown_behind(peer)),
                     Err(header::Malformed) => ProxyProtocolError::Malformed,
                 },
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => ProxyProtocolError::Malformed,
@@ -90,5 +92,5 @@ async fn read(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
 /// Whatever the bytes, they are a header or not, for the fuzz targets.
 #[cfg(any(fuzzing, test))]
 pub(super) fn any_bytes(bytes: &[u8]) {
-    let _ = (header::beginning(bytes), header::rest(bytes), header::address(bytes));
+    let _ = (header::beginning(bytes), header::rest(bytes), header::client(bytes));
 }

@@ -198,11 +198,17 @@ impl Frames {
     /// Connects, and sends the preface and empty settings.
     #[track_caller]
     pub(crate) fn open(address: SocketAddr) -> Self {
+        Self::open_behind(address, b"")
+    }
+
+    /// The same, after what a proxy sends before.
+    #[track_caller]
+    pub(crate) fn open_behind(address: SocketAddr, before: &[u8]) -> Self {
         let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         let mut frames = Self { socket, ahead: VecDeque::new() };
-        frames.socket.write_all(PREFACE).unwrap();
+        frames.socket.write_all(&[before, PREFACE].concat()).unwrap();
         frames.send(SETTINGS, 0, 0, &[]);
         frames
     }

@@ -30,6 +30,17 @@ pub(super) enum Beginning {
     Binary,
 }
 
+/// Whom a proxy speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// Whoever is at this address.
+    At(SocketAddr),
+    /// Itself: `LOCAL`, such as a health check.
+    Proxy,
+    /// Somebody, and it cannot say whom: `UNKNOWN`, or a family that is no address of the Internet's.
+    Unknown,
+}
+
 /// A header that does not mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
@@ -49,32 +60,32 @@ pub(super) fn rest(fixed: &[u8]) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes([length[0], length[1]]))).filter(|&length| length <= MAX_REST)
 }
 
-/// The address of the client, if a whole header names one.
+/// Whom a whole header speaks for.
 ///
 /// # Errors
 /// When it is not one header, all of it, or names no stream of bytes.
-pub(super) fn address(header: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
+pub(super) fn client(header: &[u8]) -> Result<Client, Malformed> {
     if !header.starts_with(v2::PROTOCOL_PREFIX) {
         let parsed = v1::Header::try_from(header).map_err(|_| Malformed)?;
         return match parsed.addresses {
             _ if parsed.header.len() != header.len() => Err(Malformed),
-            v1::Addresses::Tcp4(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
-            v1::Addresses::Tcp6(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
-            v1::Addresses::Unknown => Ok(None),
+            v1::Addresses::Tcp4(ip) => Ok(Client::At((ip.source_address, ip.source_port).into())),
+            v1::Addresses::Tcp6(ip) => Ok(Client::At((ip.source_address, ip.source_port).into())),
+            v1::Addresses::Unknown => Ok(Client::Unknown),
         };
     }
     // Whatever it says of addresses then is to be ignored.
     if header.get(BEGINNING) == Some(&LOCAL) {
-        return Ok(None);
+        return Ok(Client::Proxy);
     }
     let parsed = v2::Header::try_from(header).map_err(|_| Malformed)?;
     match parsed.addresses {
         _ if parsed.header.len() != header.len() || parsed.protocol == v2::Protocol::Datagram => {
             Err(Malformed)
         }
-        v2::Addresses::IPv4(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
-        v2::Addresses::IPv6(ip) => Ok(Some((ip.source_address, ip.source_port).into())),
-        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => Ok(None),
+        v2::Addresses::IPv4(ip) => Ok(Client::At((ip.source_address, ip.source_port).into())),
+        v2::Addresses::IPv6(ip) => Ok(Client::At((ip.source_address, ip.source_port).into())),
+        v2::Addresses::Unspecified | v2::Addresses::Unix(_) => Ok(Client::Unknown),
     }
 }
 
@@ -88,17 +99,21 @@ mod tests {
         [v2::PROTOCOL_PREFIX, &[command, family], &length, rest].concat()
     }
 
+    fn at(address: &str) -> Client {
+        Client::At(address.parse().unwrap())
+    }
+
     const IPV4: [u8; 12] = [192, 0, 2, 1, 127, 0, 0, 1, 0x12, 0x34, 0, 80];
 
     #[test]
     fn a_line_names_the_client() {
         for (line, client) in [
-            ("PROXY TCP4 192.0.2.1 127.0.0.1 4660 80\r\n", Some("192.0.2.1:4660")),
-            ("PROXY TCP6 2001:db8::1 ::1 1 80\r\n", Some("[2001:db8::1]:1")),
-            ("PROXY UNKNOWN\r\n", None),
-            ("PROXY UNKNOWN anything at all\r\n", None),
+            ("PROXY TCP4 192.0.2.1 127.0.0.1 4660 80\r\n", at("192.0.2.1:4660")),
+            ("PROXY TCP6 2001:db8::1 ::1 1 80\r\n", at("[2001:db8::1]:1")),
+            ("PROXY UNKNOWN\r\n", Client::Unknown),
+            ("PROXY UNKNOWN anything at all\r\n", Client::Unknown),
         ] {
-            assert_eq!(address(line.as_bytes()), Ok(client.map(|client| client.parse().unwrap())), "{line}");
+            assert_eq!(super::client(line.as_bytes()), Ok(client), "{line}");
         }
     }
 
@@ -121,24 +136,24 @@ mod tests {
             "PROXY\r\n",
             "",
         ] {
-            assert_eq!(address(line.as_bytes()), Err(Malformed), "{line:?}");
+            assert_eq!(client(line.as_bytes()), Err(Malformed), "{line:?}");
         }
     }
 
     #[test]
     fn a_binary_header_names_the_client() {
-        let client = Ok(Some("192.0.2.1:4660".parse().unwrap()));
-        assert_eq!(address(&binary(0x21, 0x11, &IPV4)), client);
+        let named = Ok(at("192.0.2.1:4660"));
+        assert_eq!(client(&binary(0x21, 0x11, &IPV4)), named);
         let with_more = [&IPV4[..], &[4, 0, 1, 0]].concat();
-        assert_eq!(address(&binary(0x21, 0x11, &with_more)), client);
+        assert_eq!(client(&binary(0x21, 0x11, &with_more)), named);
         let ipv6 = [[0x20; 16], [0x30; 16]].concat();
         let ipv6 = binary(0x21, 0x21, &[&ipv6[..], &[0, 1, 0, 80]].concat());
-        assert_eq!(address(&ipv6), Ok(Some("[2020:2020:2020:2020:2020:2020:2020:2020]:1".parse().unwrap())));
-        // The proxy itself, and one that does not know.
-        for nobody in
-            [binary(0x20, 0, &[]), binary(0x20, 0x11, &IPV4), binary(0x21, 0, &[]), binary(0x20, 0xff, &[])]
-        {
-            assert_eq!(address(&nobody), Ok(None), "{nobody:?}");
+        assert_eq!(client(&ipv6), Ok(at("[2020:2020:2020:2020:2020:2020:2020:2020]:1")));
+        for local in [binary(0x20, 0, &[]), binary(0x20, 0x11, &IPV4), binary(0x20, 0xff, &[])] {
+            assert_eq!(client(&local), Ok(Client::Proxy), "{local:?}");
+        }
+        for unknown in [binary(0x21, 0, &[]), binary(0x21, 0x31, &[0; 216])] {
+            assert_eq!(client(&unknown), Ok(Client::Unknown), "{unknown:?}");
         }
     }
 
@@ -156,7 +171,7 @@ mod tests {
             binary(0x21, 0x11, &IPV4)[..27].to_vec(),
             v2::PROTOCOL_PREFIX.to_vec(),
         ] {
-            assert_eq!(address(&header), Err(Malformed), "{header:?}");
+            assert_eq!(client(&header), Err(Malformed), "{header:?}");
         }
         assert_eq!(rest(&binary(0x21, 0, &[0; MAX_REST])), Some(MAX_REST));
         assert_eq!(rest(&binary(0x21, 0, &[0; MAX_REST + 1])), None);
@@ -173,9 +188,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
-            let _ = (address(&bytes), rest(&bytes), beginning(&bytes));
-            let _ = address(&[b"PROXY TCP4 ", &bytes[..]].concat());
-            let _ = address(&binary(0x21, bytes.first().copied().unwrap_or(0), &bytes));
+            let _ = (client(&bytes), rest(&bytes), beginning(&bytes));
+            let _ = client(&[b"PROXY TCP4 ", &bytes[..]].concat());
+            let _ = client(&binary(0x21, bytes.first().copied().unwrap_or(0), &bytes));
         }
 
         #[test]
@@ -183,7 +198,7 @@ mod tests {
             let family = if ip.is_ipv4() { "TCP4" } else { "TCP6" };
             let line = format!("PROXY {family} {ip} {ip} {port} 80\r\n");
             prop_assert!(line.len() <= MAX_LINE);
-            prop_assert_eq!(address(line.as_bytes()), Ok(Some(SocketAddr::new(ip, port))));
+            prop_assert_eq!(client(line.as_bytes()), Ok(Client::At(SocketAddr::new(ip, port))));
         }
     }
 }
