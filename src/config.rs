@@ -94,6 +94,8 @@ pub struct Server {
     pub threads: Option<usize>,
     /// The peers whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether fields pass whose names have other characters than letters, digits and `-`.
+    pub underscores_in_headers: bool,
     /// How long a drain waits for running requests.
     pub drain_timeout: Duration,
     /// How long a client may take to send a whole request head.

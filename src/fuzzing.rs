@@ -38,8 +38,8 @@ pub fn keys(input: &[u8]) {
 
     let Some((query, headers)) = read_request(input) else { return };
     let trusted = TrustedProxies::new(&["10.0.0.0/8".parse().expect("it is a network")]);
-    assert_eq!(trusted.client(STRANGER, &headers), ClientId::Address(STRANGER));
-    let client = trusted.client(PROXY, &headers);
+    assert_eq!(trusted.client(STRANGER, &headers), Ok(ClientId::Address(STRANGER)));
+    let Ok(client) = trusted.client(PROXY, &headers) else { return };
     let facts = Facts {
         client: &client,
         method: &Method::GET,

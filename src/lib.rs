@@ -11,7 +11,7 @@
 //! | tell of requests, and forward them | `metrics`, `access_log`, `trace`, `upstream` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `cors`, `compression`, `tls` |
-//! | tools | `clock`, `crowd`, `networks`, `logging` |
+//! | tools | `clock`, `crowd`, `field_names`, `networks`, `logging` |
 //!
 //! Only `server`, `proxy` and `upstream` know Pingora, so that policy is tested without sockets.
 
@@ -24,6 +24,7 @@ pub mod compression;
 pub mod config;
 pub mod cors;
 mod crowd;
+pub mod field_names;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod gateway;

@@ -29,7 +29,7 @@ use smallvec::SmallVec;
 
 use self::account::{Account, Asked, Held};
 use self::bucket::Wait;
-use self::key::{Facts, Fingerprint, Origin, Secret};
+use self::key::{Facts, Fingerprint, NoValue, Origin, Secret};
 pub use self::offenders::Offender;
 use self::report::Reserved;
 pub use self::report::{Outcome, Reading, Report, Standing, Tally};
@@ -63,10 +63,12 @@ pub enum Decision {
         /// How long until every bucket holds enough, if nobody else takes from them.
         wait: Duration,
     },
-    /// The request lacks a part of this limit's key, and the limit does not allow that.
-    KeyMissing {
+    /// The request has no value of this limit's key, and the limit does not allow that.
+    NoKey {
         /// The limit's index.
         limit: usize,
+        /// Why not.
+        why: NoValue,
     },
 }
 
@@ -173,7 +175,7 @@ impl Limiter {
                 tally.reports.extend(report);
                 Decision::Admitted
             }
-            Err(key::PartMissing) => Decision::KeyMissing { limit: index },
+            Err(why) => Decision::NoKey { limit: index, why },
         }
     }
 
@@ -189,9 +191,9 @@ impl Limiter {
             match self.claim(index, facts) {
                 Ok(Claimed::Client(claim)) => claims.push(claim),
                 Ok(Claimed::Nothing(report)) => tally.reports.extend(report),
-                Err(key::PartMissing) => {
+                Err(why) => {
                     tally.reports.clear();
-                    return Decision::KeyMissing { limit: index };
+                    return Decision::NoKey { limit: index, why };
                 }
             }
         }
@@ -211,7 +213,7 @@ impl Limiter {
 
     /// What a limit wants of a request.
     #[inline(always)]
-    fn claim<'a>(&'a self, index: usize, facts: &Facts<'a>) -> Result<Claimed<'a>, key::PartMissing> {
+    fn claim<'a>(&'a self, index: usize, facts: &Facts<'a>) -> Result<Claimed<'a>, NoValue> {
         let limit = &self.limits[index];
         if !limit.counts(facts.method) {
             return Ok(Claimed::Nothing(None));

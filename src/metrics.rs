@@ -46,6 +46,7 @@ pub struct Metrics {
     dropped_spans: IntCounter,
     memory_limit: IntGauge,
     memory_scarce: IntGauge,
+    dropped_fields: IntCounter,
     limiter_clients: IntGauge,
     limiter_capacity: IntGauge,
     limiter_overflow: IntCounter,
@@ -104,6 +105,11 @@ impl Metrics {
                 &registry,
                 "gateway_memory_scarce",
                 "1 while requests are refused because the process takes too much memory.",
+            )?,
+            dropped_fields: counter(
+                &registry,
+                "gateway_request_fields_dropped_total",
+                "Header fields of requests that were dropped because servers might take their names for others.",
             )?,
             limiter_clients: gauge(&registry, "gateway_limiter_clients", "Buckets that are not full.")?,
             limiter_capacity: gauge(
@@ -178,6 +184,11 @@ impl Metrics {
     /// `gateway_tracing_dropped_spans_total`
     pub fn dropped_spans(&self) -> &IntCounter {
         &self.dropped_spans
+    }
+
+    /// `gateway_request_fields_dropped_total`
+    pub fn dropped_fields(&self) -> &IntCounter {
+        &self.dropped_fields
     }
 
     /// All metrics in Prometheus' text format.

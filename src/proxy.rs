@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
-use log::warn;
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use log::{info, warn};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -42,13 +42,17 @@ use crate::upstream::reason;
 /// The proxy of a gateway.
 pub struct Proxy {
     gateway: Arc<Gateway>,
+    dropping: Quiet,
     mispriced: Quiet,
 }
+
+/// The name of a field is shown in the log as far as this.
+const MAX_NAME_SHOWN: usize = 64;
 
 impl Proxy {
     /// The proxy of this gateway.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, mispriced: Quiet::default() }
+        Self { gateway, dropping: Quiet::default(), mispriced: Quiet::default() }
     }
 
     fn route<'a>(&self, ctx: &'a Context) -> Result<&'a Route> {
@@ -84,6 +88,32 @@ impl Proxy {
             tasks.push(HttpTask::Body(Some(body), true));
         }
         session.write_response_tasks(tasks).await.map(drop).map_err(left)
+    }
+
+    /// Decides about a request by what is sent on of it. `Ok` means that it goes upstream.
+    fn decide(&self, request: &mut RequestHeader, ctx: &mut Context) -> Result<(), Reply> {
+        admission::identify(&request.headers, ctx)?;
+        let dropped = admission::strip(request, ctx).inspect_err(|_| {
+            // Where such a request ends is as doubtful as the rest of it.
+            if let Some(connection) = &ctx.connection {
+                connection.close_after_this();
+            }
+        })?;
+        self.note_dropped(&dropped);
+        admission::admit(request, ctx.started, ctx)
+    }
+
+    /// Counts the fields that were dropped for their names, and tells of one now and then.
+    fn note_dropped(&self, names: &[HeaderName]) {
+        let Some(name) = names.first() else { return };
+        self.gateway.metrics.dropped_fields().inc_by(names.len() as u64);
+        if self.dropping.is_over(&self.gateway) {
+            let name: String = name.as_str().chars().take(MAX_NAME_SHOWN).collect();
+            info!(
+                "dropped the field {name:?} of a request, since servers may take it for another \
+                 (server.underscores_in_headers lets such names pass); for a minute, others are only counted"
+            );
+        }
     }
 
     /// Settles what the request costs, now that its answer is known.
@@ -126,7 +156,7 @@ impl ProxyHttp for Proxy {
             return Err(Error::explain(ErrorType::InternalError, "a request without a connection"));
         };
         ctx.begin(session.req_header(), connection);
-        match admission::admit(session.req_header(), ctx.started, ctx) {
+        match self.decide(session.req_header_mut(), ctx) {
             Ok(()) => Ok(false),
             Err(reply) => {
                 self.send(session, &reply, ctx).await?;

@@ -52,9 +52,9 @@ fn what_the_upstream_receives() {
     assert_eq!(
         upstream.received(),
         [format!(
-            "POST /b?c=d HTTP/1.1\r\ncookie: a=1; b=2\r\nHost: localhost\r\nx-request-id: {id}\r\nx-a: b\r\n\
+            "POST /b?c=d HTTP/1.1\r\ncookie: a=1; b=2\r\nx-a: b\r\nHost: localhost\r\n\
              x-forwarded-for: 127.0.0.1\r\nx-forwarded-proto: http\r\nx-forwarded-host: localhost\r\n\
-             Transfer-Encoding: chunked\r\n\r\n"
+             x-request-id: {id}\r\nTransfer-Encoding: chunked\r\n\r\n"
         )]
     );
 }

@@ -24,6 +24,7 @@ mod cors;
 mod crowds;
 mod descriptors;
 mod endings;
+mod fields;
 mod health;
 mod hostile_clients;
 mod http2;

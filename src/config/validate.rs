@@ -40,13 +40,16 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
 
     let route_names = route_items.as_ref().map(routes::names).unwrap_or_default();
     let route_names = Names::new("route", "[[routes]]", Ok(route_names));
+    let server = server::server(server, &limit_names);
+    // Which names pass is not known of a section that cannot be read.
+    let underscores = server.server.as_ref().map_or(true, |server| server.underscores_in_headers);
     let limits = limits::all(
         &limit_items,
         limiter.as_ref().map_or_else(|_| limits::default_limiter(), Clone::clone).max_clients,
         &route_names,
+        underscores,
     );
-    let upstreams = upstreams::all(&upstream_items);
-    let server = server::server(server, &limit_names);
+    let upstreams = upstreams::all(&upstream_items, underscores);
     let admin = server::admin(admin);
     let places = listen::distinct(&server.listen, &admin.listen, sink);
     let everywhere = routes::Everywhere { limits: server.limits, max_body_size: server.max_body_size };

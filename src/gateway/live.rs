@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use crate::access_log::AccessLog;
 use crate::client::TrustedProxies;
 use crate::clock::Timestamp;
-use crate::config::{self, Config, Route};
+use crate::config::{self, Balance, Config, Route};
+use crate::field_names::FieldNames;
 use crate::limit::Limiter;
-use crate::limit::key::Secret;
+use crate::limit::key::{KeyPart, Secret};
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::{Metrics, Traffic};
 use crate::route::Table;
@@ -26,6 +29,8 @@ pub struct Live {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Whose word on the client's address is taken.
     pub trusted_proxies: TrustedProxies,
+    /// Which fields of requests go any further.
+    pub field_names: FieldNames,
     /// The metrics of all that it names.
     pub traffic: Traffic,
     /// Who is told of requests.
@@ -106,6 +111,7 @@ impl Live {
         Self {
             routes: Table::new(config.routes.iter().map(Route::conditions)),
             trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
+            field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
             config,
             limiter,
             upstreams,
@@ -113,4 +119,17 @@ impl Live {
             outputs,
         }
     }
+}
+
+/// The fields by which limits count and upstreams choose a server.
+fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
+    let limits = config.limits.iter().map(|rule| &rule.key);
+    let upstreams = config.upstreams.iter().filter_map(|upstream| match &upstream.balance {
+        Balance::Hash(key) => Some(key),
+        _ => None,
+    });
+    limits.chain(upstreams).flat_map(|key| &key.parts).filter_map(|part| match part {
+        KeyPart::Header(name) => Some(name),
+        _ => None,
+    })
 }

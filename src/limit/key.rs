@@ -4,10 +4,10 @@
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
 
 mod origin;
+mod reading;
 mod sip;
 pub mod text;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -133,9 +133,15 @@ impl Secret {
     }
 }
 
-/// A part of the key is not there, and the limit says to reject the request.
+/// Why a request has no value of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartMissing;
+pub enum NoValue {
+    /// A part of the key is not there, and the limit says to reject the request.
+    Missing,
+    /// A part is there more than once, with different values. The upstream may go by either, so whichever was counted a
+    /// client could have the other.
+    Ambiguous,
+}
 
 /// A key's value as bytes, different for different values. Few are longer than this.
 type Encoded = SmallVec<[u8; 64]>;
@@ -177,9 +183,9 @@ impl Key {
     /// The fingerprint of this key's value in a request.
     ///
     /// # Errors
-    /// [`PartMissing`] when a part is not there and [`MissingKey::Reject`] is set.
+    /// [`NoValue`] when a part is not there and [`MissingKey::Reject`] is set, or has several values.
     #[inline(always)]
-    pub fn fingerprint(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, PartMissing> {
+    pub fn fingerprint(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, NoValue> {
         // What nearly all limits go by gets no further than it must.
         if let ([KeyPart::ClientIp], ClientId::Address(IpAddr::V4(address))) = (&*self.parts, facts.client) {
             return Ok(secret.hash_word(encoded_v4(*address)));
@@ -188,7 +194,7 @@ impl Key {
     }
 
     #[inline(never)]
-    fn fingerprint_of_parts(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, PartMissing> {
+    fn fingerprint_of_parts(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, NoValue> {
         let mut value = Encoded::new();
         for part in &self.parts {
             self.add_part(part, facts, &mut value)?;
@@ -196,8 +202,8 @@ impl Key {
         Ok(secret.hash(&value))
     }
 
-    fn add_part(&self, part: &KeyPart, facts: &Facts<'_>, to: &mut Encoded) -> Result<(), PartMissing> {
-        match (part, value_of(part, facts)) {
+    fn add_part(&self, part: &KeyPart, facts: &Facts<'_>, to: &mut Encoded) -> Result<(), NoValue> {
+        match (part, reading::value_of(part, facts)?) {
             (KeyPart::ClientIp, _) => self.add_client(facts.client, to),
             (KeyPart::Global, _) => to.push(GLOBAL),
             (_, Some(value)) => add_text(TEXT, &value, to),
@@ -206,7 +212,7 @@ impl Key {
                 match self.missing {
                     MissingKey::ClientIp => self.add_client(facts.client, to),
                     MissingKey::Shared => {}
-                    MissingKey::Reject => return Err(PartMissing),
+                    MissingKey::Reject => return Err(NoValue::Missing),
                 }
             }
         }
@@ -229,25 +235,6 @@ impl Key {
     }
 }
 
-/// The text of a part in a request, where it is one. A value that is there but empty identifies nobody.
-fn value_of<'a>(part: &KeyPart, facts: &Facts<'a>) -> Option<Cow<'a, [u8]>> {
-    let value = match part {
-        KeyPart::ClientIp | KeyPart::Global => None,
-        KeyPart::Route => Some(Cow::Borrowed(facts.route.as_bytes())),
-        KeyPart::Host => Some(Cow::Borrowed(facts.host.as_bytes())),
-        KeyPart::Path => Some(Cow::Borrowed(facts.path.as_bytes())),
-        KeyPart::Header(name) => {
-            only(facts.headers.get_all(name).into_iter()).map(|value| Cow::Borrowed(value.as_bytes()))
-        }
-        KeyPart::Cookie(name) => cookie(facts.headers, name).map(Cow::Borrowed),
-        KeyPart::Query(name) => query_parameter(facts.query, name).map(|value| match value {
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        }),
-    };
-    value.filter(|value| !value.is_empty())
-}
-
 /// Eight bytes, which the hash takes in one step.
 fn encoded_v4(address: Ipv4Addr) -> [u8; 8] {
     (u64::from(IPV4) | u64::from(address.to_bits()) << 32).to_le_bytes()
@@ -258,27 +245,6 @@ fn add_text(kind: u8, text: &[u8], to: &mut Encoded) {
     to.push(kind);
     to.extend_from_slice(&text.len().to_le_bytes());
     to.extend_from_slice(text);
-}
-
-/// The one item of a sequence. A fact that is given twice is as good as missing: the upstream might go by the
-/// other one, and whoever may choose freely which one counts has a fresh bucket for each request.
-fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
-    items.next().filter(|_| items.next().is_none())
-}
-
-/// The value of the cookie called `name` (RFC 6265, section 4.2.1).
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    let pairs = headers
-        .get_all(http::header::COOKIE)
-        .into_iter()
-        .flat_map(|value| value.as_bytes().split(|&b| b == b';'))
-        .map(<[u8]>::trim_ascii);
-    only(pairs.filter_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")))
-}
-
-/// The decoded value of the query parameter called `name`.
-fn query_parameter<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
-    only(form_urlencoded::parse(query?.as_bytes()).filter(|(key, _)| key == name)).map(|(_, value)| value)
 }
 
 /// A fingerprint for tests that need no key: well spread, and different for different numbers.
@@ -378,20 +344,36 @@ mod tests {
         let shared = Key { missing: MissingKey::Shared, ..by_key.clone() };
         assert!(same(&shared, &one, &two));
         let reject = Key { missing: MissingKey::Reject, ..by_key.clone() };
-        assert_eq!(reject.fingerprint(&one.facts(), &secret), Err(PartMissing));
+        assert_eq!(reject.fingerprint(&one.facts(), &secret), Err(NoValue::Missing));
         let empty = Request::from("192.0.2.1").header("x-api-key", "");
         assert!(same(&by_key, &empty, &one), "an empty value is a missing one");
     }
 
     #[test]
-    fn a_part_that_is_given_twice_is_missing() {
-        let plain = Request::from("192.0.2.1");
-        for (part, doubled) in [
-            (api_key(), Request::from("192.0.2.1").header("x-api-key", "a").header("x-api-key", "b")),
-            (KeyPart::Cookie("sid".into()), Request::from("192.0.2.1").header("cookie", "sid=a; sid=b")),
-            (KeyPart::Query("user".into()), Request::from("192.0.2.1").query("user=a&us%65r=b")),
+    fn a_part_that_is_given_twice_has_one_value_or_none() {
+        for (part, same_twice, doubled) in [
+            (
+                api_key(),
+                Request::from("192.0.2.1").header("x-api-key", "a").header("x-api-key", "a"),
+                Request::from("192.0.2.1").header("x-api-key", "a").header("x-api-key", "b"),
+            ),
+            (
+                KeyPart::Cookie("sid".into()),
+                Request::from("192.0.2.1").header("cookie", "sid=a; sid= \"a\""),
+                Request::from("192.0.2.1").header("cookie", "sid=a; sid=b"),
+            ),
+            (
+                KeyPart::Query("user".into()),
+                Request::from("192.0.2.1").query("user=a&us%65r=%61"),
+                Request::from("192.0.2.1").query("user=a&us%65r=b"),
+            ),
         ] {
-            assert!(same(&key(&[part]), &doubled, &plain));
+            for missing in [MissingKey::ClientIp, MissingKey::Shared, MissingKey::Reject] {
+                let key = Key { missing, ..key(std::slice::from_ref(&part)) };
+                let of = |request: &Request| key.fingerprint(&request.facts(), &Secret([7; 16]));
+                assert_eq!(of(&doubled), Err(NoValue::Ambiguous));
+                assert_eq!(of(&same_twice).unwrap(), key.fingerprint_of(&["a"], &Secret([7; 16])).unwrap());
+            }
         }
     }
 

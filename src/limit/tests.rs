@@ -192,7 +192,7 @@ fn a_request_without_its_key_is_rejected_and_takes_nothing() {
         ..rule("keyed", 1, 1)
     };
     let mut bench = Bench::new(vec![rule("first", 1, 1), keyed]);
-    assert_eq!(bench.request(), Decision::KeyMissing { limit: 1 });
+    assert_eq!(bench.request(), Decision::NoKey { limit: 1, why: NoValue::Missing });
     bench.all = vec![0];
     assert_eq!(bench.request(), Decision::Admitted);
 }

@@ -13,8 +13,9 @@ use crate::client::{ClientId, Conflict};
 use crate::clock::Timestamp;
 use crate::config::{Action, Route};
 use crate::cors;
+use crate::field_names::{self, Names};
 use crate::gateway::Live;
-use crate::limit::key::{Facts, Secret};
+use crate::limit::key::{Facts, NoValue, Secret};
 use crate::limit::{Decision, fields};
 use crate::metrics::Running;
 use crate::route::{Match, host_of, normalise};
@@ -34,7 +35,6 @@ const MEMORY_PAUSE: Duration = Duration::from_secs(1);
 /// The answer that it gets instead.
 pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) -> Result<(), Reply> {
     let live = ctx.live.clone();
-    identify(&request.headers, ctx)?;
     if ctx.gateway.pressure.is_scarce() {
         return Err(Reply::unavailable("the gateway has no memory for another request", MEMORY_PAUSE));
     }
@@ -98,7 +98,7 @@ pub(super) fn body_too_large(route: &Route) -> Reply {
 ///
 /// # Errors
 /// When nobody can tell who asks.
-fn identify(headers: &HeaderMap, ctx: &mut Context) -> Result<(), Reply> {
+pub(super) fn identify(headers: &HeaderMap, ctx: &mut Context) -> Result<(), Reply> {
     let live = ctx.live.clone();
     let Some(connection) = &ctx.connection else { return Ok(()) };
     let peer = connection.peer.address.ip();
@@ -118,6 +118,22 @@ fn identify(headers: &HeaderMap, ctx: &mut Context) -> Result<(), Reply> {
     });
     ctx.request_id = Some(given.cloned().unwrap_or_else(new_request_id));
     client.map(drop).map_err(|Conflict| bad_request("X-Forwarded-For and Forwarded name different clients"))
+}
+
+/// Takes away the fields that are not sent on, so that nothing is decided by them: which were dropped for their names.
+///
+/// # Errors
+/// When one of them is what the request is read by.
+pub(super) fn strip(request: &mut RequestHeader, ctx: &Context) -> Result<Names, Reply> {
+    let mut gone = field_names::named_in_connection(&request.headers).map_err(bad_request)?;
+    if !ctx.peer_trusted {
+        gone.extend(field_names::claims(&request.headers));
+    }
+    let dropped = ctx.live.field_names.dropped(&request.headers);
+    for name in gone.iter().chain(&dropped) {
+        request.remove_header(name);
+    }
+    Ok(dropped)
 }
 
 /// A random request id.
@@ -186,9 +202,16 @@ fn limit(
             let violated = fields::violated(&live.limiter, ctx.tally.reports()).map(str::to_owned).collect();
             Err(Reply::refused(rule(limit).status, wait, violated))
         }
-        Decision::KeyMissing { limit } => {
+        Decision::NoKey { limit, why } => {
             let key = &rule(limit).key;
-            Err(bad_request(&format!("the request must carry {key}, by which its limit is kept")))
+            Err(bad_request(&match why {
+                NoValue::Missing => format!("the request must carry {key}, by which its limit is kept"),
+                NoValue::Ambiguous => {
+                    format!(
+                        "the request must carry {key}, by which its limit is kept, and not two that differ"
+                    )
+                }
+            }))
         }
     }
 }

@@ -12,13 +12,13 @@ use super::context::Context;
 use super::{compress, cors};
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::{Action, HeaderChanges, Route};
+use crate::field_names::{alike, is_plain};
 use crate::limit::fields::{self, Fields};
 use crate::route::rewrite;
 use crate::trace::{TRACEPARENT, TRACESTATE};
 
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
 const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Fields that concern one connection alone, in a response (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 3] = [
@@ -63,10 +63,12 @@ pub(super) fn request(
         // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
         request.insert_header(header::HOST, attempt.server.address.host())?;
     }
+    let underscores = ctx.live.config.server.underscores_in_headers;
     for name in &route.request_headers.remove {
-        request.remove_header(name);
+        remove(name, underscores, request);
     }
     for (name, value) in &route.request_headers.set {
+        remove(name, underscores, request);
         request.insert_header(name.clone(), value.clone())?;
     }
     Ok(())
@@ -82,6 +84,18 @@ fn say_that_there_is_no_body(request: &mut RequestHeader) -> Result<()> {
     match expected && !said && request.version != Version::HTTP_2 {
         true => request.insert_header(header::CONTENT_LENGTH, HeaderValue::from_static("0")),
         false => Ok(()),
+    }
+}
+
+/// Takes a field away, and those that a server might take for it.
+fn remove(name: &HeaderName, underscores: bool, request: &mut RequestHeader) {
+    // Where neither this name nor another has characters that fold, there is one of it at most.
+    if !underscores && is_plain(name) {
+        request.remove_header(name);
+        return;
+    }
+    for name in &alike(&request.headers, name) {
+        request.remove_header(name);
     }
 }
 
@@ -112,20 +126,9 @@ fn set_target(route: &Route, request: &mut RequestHeader, ctx: &Context) -> Resu
     request.set_raw_path(&target)
 }
 
-/// Says who asks. What an untrusted peer says of that is dropped.
+/// Says who asks. What an untrusted peer says of that is gone by now.
 fn set_forwarded(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
     let Some(connection) = &ctx.connection else { return Ok(()) };
-    if !ctx.peer_trusted {
-        let claims: Vec<_> = request
-            .headers
-            .keys()
-            .filter(|name| name.as_str().starts_with("x-forwarded-"))
-            .cloned()
-            .collect();
-        for name in claims.iter().chain([&X_REAL_IP]) {
-            request.remove_header(name);
-        }
-    }
     let chain = match connection.peer {
         Peer { is_unknown: true, .. } => "unknown".to_owned(),
         Peer { address, .. } => {

@@ -66,17 +66,24 @@ pub(super) fn all(
     items: &Checked<Vec<(&str, Item<'_>)>>,
     max_clients: usize,
     routes: &Names<'_>,
+    underscores: bool,
 ) -> Checked<Vec<Rule>> {
     let items = items.as_ref().map_err(|reported| *reported)?;
-    together(items.iter().map(|(name, item)| limit(name, item, max_clients, routes)))
+    together(items.iter().map(|(name, item)| limit(name, item, max_clients, routes, underscores)))
 }
 
-fn limit(name: &str, item: &Item<'_>, default_max_clients: usize, routes: &Names<'_>) -> Checked<Rule> {
+fn limit(
+    name: &str,
+    item: &Item<'_>,
+    default_max_clients: usize,
+    routes: &Names<'_>,
+    underscores: bool,
+) -> Checked<Rule> {
     let title = format!("[limits.{}]", name.escape_debug());
     let example = "[limits.NAME] with a name of its own for each limit, and its keys below";
     let section = item.section(title, example)?;
     let measure = measure(&section, default_max_clients);
-    let key = key(&section);
+    let key = key(&section, underscores);
     let overrides = section.optional("overrides", |item| overrides::all(&item, &measure, &key, routes));
     let methods = section.or("methods", Vec::new(), methods);
     let exempt = section.or("exempt", Vec::new(), server::networks);
@@ -238,8 +245,8 @@ fn cost(item: &Item<'_>, quota: Checked<Quota>) -> Checked<u32> {
 }
 
 /// Reads `key`, `missing_key` and `ipv6_prefix`.
-fn key(section: &Section<'_>) -> Checked<Key> {
-    let parts = section.or("key", vec![KeyPart::ClientIp], parts);
+fn key(section: &Section<'_>, underscores: bool) -> Checked<Key> {
+    let parts = section.or("key", vec![KeyPart::ClientIp], |item| parts(item, underscores));
     let missing = section.or("missing_key", MissingKey::ClientIp, |item| {
         item.word(&[
             ("client_ip", MissingKey::ClientIp),
@@ -252,12 +259,14 @@ fn key(section: &Section<'_>) -> Checked<Key> {
     Ok(Key { parts, missing, ipv6_prefix: u8::try_from(ipv6_prefix).unwrap_or(u8::MAX) })
 }
 
-fn parts(item: Item<'_>) -> Checked<Vec<KeyPart>> {
+fn parts(item: Item<'_>, underscores: bool) -> Checked<Vec<KeyPart>> {
     const KEY: &str = "a key such as \"client_ip\"";
     if !item.is_list() {
-        return Ok(vec![item.parse(&format!("{KEY}, or a list of keys"), key::part)?]);
+        return Ok(vec![
+            item.parse(&format!("{KEY}, or a list of keys"), |text| key::part(text, underscores))?,
+        ]);
     }
-    let parts = item.values("keys", |item| item.parse(KEY, key::part)).each_once();
+    let parts = item.values("keys", |item| item.parse(KEY, |text| key::part(text, underscores))).each_once();
     let global = parts.list.iter().find(|(part, _)| *part == KeyPart::Global).map(|(_, item)| *item);
     let several = parts.list.len() > 1;
     let parts = parts.all()?;

@@ -76,6 +76,8 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let tls = tls::server(&section, &on.tls, listen_complete);
     let threads = section.or("threads", 0, |item| item.integer(0..=1024));
     let trusted_proxies = trusted_proxies(&section, &on.proxy_protocol);
+    let underscores =
+        section.or("underscores_in_headers", default.underscores_in_headers, |item| item.boolean());
     let drain_timeout = section.or("drain_timeout", default.drain_timeout, |item| item.duration_or_zero());
     let header_timeout = section.or("header_timeout", default.header_timeout, |item| item.duration());
     let idle_timeout = section.or("idle_timeout", default.idle_timeout, |item| item.duration());
@@ -100,6 +102,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             tls: tls?,
             threads: usize::try_from(threads?).ok().filter(|&threads| threads > 0),
             trusted_proxies: trusted_proxies?,
+            underscores_in_headers: underscores?,
             drain_timeout: drain_timeout?,
             header_timeout: header_timeout?,
             tunnel_timeout: tunnel_timeout?,
@@ -135,6 +138,7 @@ fn default_server() -> Server {
         tls: None,
         threads: None,
         trusted_proxies: Vec::new(),
+        underscores_in_headers: false,
         drain_timeout: Duration::from_secs(30),
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),

@@ -31,17 +31,18 @@ const BALANCE: &str = "a way to balance such as \"round_robin\"";
 const SERVER: &str = "a server such as \"127.0.0.1:9000\"";
 
 /// Reads `[upstreams.*]`.
-pub(super) fn all(items: &Checked<Vec<(&str, Item<'_>)>>) -> Checked<Vec<Upstream>> {
+pub(super) fn all(items: &Checked<Vec<(&str, Item<'_>)>>, underscores: bool) -> Checked<Vec<Upstream>> {
     let items = items.as_ref().map_err(|reported| *reported)?;
-    together(items.iter().map(|(name, item)| upstream(name, item)))
+    together(items.iter().map(|(name, item)| upstream(name, item, underscores)))
 }
 
-fn upstream(name: &str, item: &Item<'_>) -> Checked<Upstream> {
+fn upstream(name: &str, item: &Item<'_>, underscores: bool) -> Checked<Upstream> {
     let title = format!("[upstreams.{}]", name.escape_debug());
     let example = "[upstreams.NAME] with a name of its own for each upstream, and its keys below";
     let section = item.section(title, example)?;
     let servers = section.required("servers", "servers = [\"127.0.0.1:9000\"]", servers);
-    let balance = section.or("balance", Balance::RoundRobin, |item| item.parse(BALANCE, balance));
+    let balance = section
+        .or("balance", Balance::RoundRobin, |item| item.parse(BALANCE, |text| balance(text, underscores)));
     let tls = section.or("tls", None, |item| tls::client(name, &item));
     let http2 = section.or("http2", false, |item| item.boolean());
     let connect_timeout = section.or("connect_timeout", Duration::from_secs(2), |item| item.duration());
@@ -153,7 +154,7 @@ fn path(text: &str) -> Result<String, Fault> {
 }
 
 /// A way to balance: `round_robin`, `hash:header:X-User`.
-fn balance(text: &str) -> Result<Balance, Fault> {
+fn balance(text: &str, underscores: bool) -> Result<Balance, Fault> {
     const WAYS: [&str; 4] = ["round_robin", "least_requests", "random", "hash:KEY"];
     match text {
         "round_robin" => Ok(Balance::RoundRobin),
@@ -162,7 +163,7 @@ fn balance(text: &str) -> Result<Balance, Fault> {
         "hash" => Err(Fault::new("\"hash\" does not say by which key")
             .hint("write \"hash:\" and a key as limits have, such as \"hash:client_ip\"")),
         _ => match text.strip_prefix("hash:") {
-            Some(part) => key::part(part).map(|part| Balance::Hash(Key::of(vec![part]))),
+            Some(part) => key::part(part, underscores).map(|part| Balance::Hash(Key::of(vec![part]))),
             None => {
                 let fault = Fault::new(format!("{} is not a way to balance", quoted(text)));
                 Err(match suggest::nearest(text, WAYS) {

@@ -1,15 +1,18 @@
 //! The parts of a limit's key: `client_ip`, `header:X-Api-Key`.
 
+use http::HeaderName;
+
 use super::super::problem::{Fault, quoted};
 use super::super::suggest;
 use super::http::header_name;
+use crate::field_names::{is_plain, never_goes_upstream};
 use crate::limit::key::KeyPart;
 
 const KINDS: [&str; 8] =
     ["client_ip", "header:NAME", "cookie:NAME", "query:NAME", "route", "host", "path", "global"];
 
-/// Parses a part of a key.
-pub(in super::super) fn part(text: &str) -> Result<KeyPart, Fault> {
+/// Parses a part of a key. Names of fields with other characters than letters, digits and `-` arrive if `underscores` do.
+pub(in super::super) fn part(text: &str, underscores: bool) -> Result<KeyPart, Fault> {
     let (kind, name) = match text.split_once(':') {
         Some((kind, name)) => (kind, Some(name)),
         None => (text, None),
@@ -20,7 +23,7 @@ pub(in super::super) fn part(text: &str) -> Result<KeyPart, Fault> {
         ("host", None) => Ok(KeyPart::Host),
         ("path", None) => Ok(KeyPart::Path),
         ("global", None) => Ok(KeyPart::Global),
-        ("header", Some(name)) => header_name(name).map(KeyPart::Header),
+        ("header", Some(name)) => field(name, underscores).map(KeyPart::Header),
         ("cookie", Some(name)) if is_token(name) => Ok(KeyPart::Cookie(name.to_owned())),
         ("query", Some(name)) if !name.is_empty() => Ok(KeyPart::Query(name.to_owned())),
         ("cookie", Some(name)) => Err(Fault::new(format!("{} is not the name of a cookie", quoted(name)))
@@ -35,6 +38,22 @@ pub(in super::super) fn part(text: &str) -> Result<KeyPart, Fault> {
         }
         _ => Err(unknown(text, kind)),
     }
+}
+
+/// A field that a request can have by then, and that goes upstream.
+fn field(text: &str, underscores: bool) -> Result<HeaderName, Fault> {
+    let name = header_name(text)?;
+    if never_goes_upstream(&name) {
+        return Err(Fault::new(format!("`{name}` does not go upstream, so nobody can be told by it"))
+            .hint("choose a field that the upstream goes by too"));
+    }
+    if !underscores && !is_plain(&name) {
+        let fault = Fault::new(format!(
+            "`{name}` never arrives: names with anything but letters, digits and - are dropped"
+        ));
+        return Err(fault.hint("write it with -, or set underscores_in_headers = true in [server]"));
+    }
+    Ok(name)
 }
 
 fn unknown(text: &str, kind: &str) -> Fault {
@@ -75,7 +94,7 @@ mod tests {
             ("path", KeyPart::Path),
             ("global", KeyPart::Global),
         ] {
-            assert_eq!(part(text), Ok(expected));
+            assert_eq!(part(text, false), Ok(expected));
         }
         for (text, part_of_hint) in [
             ("ip", "\"client_ip\""),
@@ -83,6 +102,8 @@ mod tests {
             ("headers:X", "\"header:NAME\""),
             ("header", "\"header:NAME\""),
             ("header:X Y", "X-Api-Key"),
+            ("header:X_Api_Key", "underscores_in_headers"),
+            ("header:TE", "the upstream goes by"),
             ("cookie:", "cookie:session"),
             ("cookie:a=b", "cookie:session"),
             ("query:", "\"query:NAME\""),
@@ -90,7 +111,7 @@ mod tests {
             ("tenant", "one of client_ip"),
             ("", "one of client_ip"),
         ] {
-            let hint = part(text).unwrap_err().hint.unwrap();
+            let hint = part(text, false).unwrap_err().hint.unwrap();
             assert!(hint.contains(part_of_hint), "{text}: {hint}");
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{
-    Encoded, Facts, Fingerprint, GLOBAL, Key, KeyPart, MISSING, MissingKey, Secret, TEXT, add_text, value_of,
+    Encoded, Facts, Fingerprint, GLOBAL, Key, KeyPart, MISSING, MissingKey, Secret, TEXT, add_text, reading,
 };
 use crate::client::ClientId;
 
@@ -60,7 +60,7 @@ impl Key {
                 (KeyPart::Global, "global") => encoded.push(GLOBAL),
                 (KeyPart::Global, _) => return Err(TextError::NotGlobal),
                 (KeyPart::Host, host) => add_text(TEXT, host.to_lowercase().as_bytes(), &mut encoded),
-                (_, text) => add_text(TEXT, text.as_bytes(), &mut encoded),
+                (part, text) => add_text(TEXT, &reading::canonical(part, text.as_bytes()), &mut encoded),
             }
         }
         Ok(secret.hash(&encoded))
@@ -91,14 +91,14 @@ impl Key {
     /// The same of values that were given as text.
     pub fn shown_texts<T: AsRef<str>>(&self, values: &[T], secret: &Secret, plainly: bool) -> Vec<String> {
         let shown = |(part, value): (&KeyPart, &T)| match part.is_secret() && !plainly {
-            true => hash(value.as_ref().as_bytes(), secret),
+            true => hash(&reading::canonical(part, value.as_ref().as_bytes()), secret),
             false => shorten(value.as_ref()),
         };
         self.parts.iter().zip(values).map(shown).collect()
     }
 
     fn show_part(&self, part: &KeyPart, facts: &Facts<'_>, secret: &Secret, plainly: bool) -> String {
-        match (part, value_of(part, facts)) {
+        match (part, reading::value_of(part, facts).ok().flatten()) {
             (KeyPart::ClientIp, _) => self.show_client(facts.client),
             (KeyPart::Global, _) => "global".to_owned(),
             (part, Some(value)) if part.is_secret() && !plainly => hash(&value, secret),

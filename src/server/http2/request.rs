@@ -27,6 +27,7 @@ pub(super) fn prepare(request: &mut RequestHeader) -> Result<(), Refusal> {
         return Err(Refusal::TOO_LARGE);
     }
     check_names(request)?;
+    check_values(request)?;
     check_length(request)?;
     set_host(request)?;
     set_target(request)?;
@@ -37,6 +38,16 @@ pub(super) fn prepare(request: &mut RequestHeader) -> Result<(), Refusal> {
 fn check_names(request: &RequestHeader) -> Result<(), Refusal> {
     match request.headers.keys().any(|name| name.as_str().contains('"')) {
         true => Err(Refusal::bad("a field has a name that is none")),
+        false => Ok(()),
+    }
+}
+
+/// No value begins or ends with a space or tab (RFC 9113, section 8.2.1): on its way upstream it would lose that, and so be
+/// another value than was counted.
+fn check_values(request: &RequestHeader) -> Result<(), Refusal> {
+    let outer_space = |value: &HeaderValue| value.as_bytes().trim_ascii().len() < value.len();
+    match request.headers.values().any(outer_space) {
+        true => Err(Refusal::bad("the value of a field begins or ends with a space")),
         false => Ok(()),
     }
 }
@@ -165,6 +176,9 @@ mod tests {
         let name = http::HeaderName::from_lowercase(b"\"x\"").unwrap();
         quoted.headers_mut().insert(name, HeaderValue::from_static("1"));
         assert_eq!(refused(quoted.into_parts().0.into()), 400);
+        for value in [" a", "a\t", " "] {
+            assert_eq!(refused(request("GET", "https://a/", &[("x", value)])), 400);
+        }
         assert_eq!(refused(request("CONNECT", "a:443", &[])), 405);
         assert_eq!(refused(request("GET", "https://a/", &[("x", "1"); MAX_FIELDS])), 431);
         assert!(prepare(&mut request("GET", "https://a/", &[("x", "1"); MAX_FIELDS - 1])).is_ok());
