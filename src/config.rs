@@ -10,6 +10,7 @@ mod document;
 mod env;
 mod item;
 mod lenient;
+mod listener;
 mod load;
 mod permissions;
 mod problem;
@@ -34,6 +35,7 @@ use ipnet::IpNet;
 
 pub use env::Env;
 pub use lenient::admin_listen;
+pub use listener::{Address, Listener};
 pub use load::LoadError;
 pub use problem::{Position, Problem, Problems, Span};
 
@@ -120,24 +122,6 @@ pub struct Server {
     pub watch: bool,
     /// The `Server` field of every answer; `None` sends none.
     pub server_header: Option<HeaderValue>,
-}
-
-/// An entry of `server.listen`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Whether clients speak TLS there.
-    pub tls: bool,
-    /// Whether connections begin with the PROXY protocol.
-    pub proxy_protocol: bool,
-}
-
-impl Listener {
-    /// A listener on an address, and no more.
-    pub const fn plain(address: SocketAddr) -> Self {
-        Self { address, tls: false, proxy_protocol: false }
-    }
 }
 
 /// `[admin]`: the side port.

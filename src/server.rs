@@ -23,6 +23,7 @@ mod http2;
 mod linger;
 mod listener;
 mod memory;
+mod passed;
 mod ports;
 mod proxy_protocol;
 mod reload;
@@ -65,7 +66,7 @@ use self::workers::Workers;
 use crate::access_log::AccessLog;
 use crate::admin;
 use crate::clock::Clock;
-use crate::config::{self, Config, LoadError, LogTarget};
+use crate::config::{self, Address, Config, LoadError, LogTarget};
 use crate::gateway::{Gateway, Live, Outputs, Waiting};
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
@@ -86,7 +87,7 @@ pub enum StartError {
     /// The configuration cannot be used.
     Config(LoadError),
     /// An address could not be listened on.
-    Listen(SocketAddr, io::Error),
+    Listen(Address, io::Error),
     /// The access log could not be opened.
     AccessLog(LogTarget, io::Error),
     /// There is no process to take over from.
@@ -181,7 +182,8 @@ struct Prepared {
     inherited: Option<Inherited>,
     saved: Option<Snapshot>,
     listeners: Vec<Listener>,
-    admin_listener: Option<Listener>,
+    /// The side port, where the configuration says that it is.
+    admin_listener: Option<(SocketAddr, TcpListener)>,
     metrics: Metrics,
     threads: usize,
     outputs: Outputs,
@@ -197,14 +199,19 @@ impl Prepared {
         config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
         let mut inherited =
             upgrade.then(|| Inherited::take(path)).transpose().map_err(StartError::Upgrade)?;
-        let mut inherit = |label: &Label| inherited.as_mut().and_then(|inherited| inherited.socket(label));
-        let listeners = listener::open_all(&config.server.listen, |listener| inherit(&Label::of(*listener)))?;
-        let admin = config.admin.as_ref().map(|admin| config::Listener::plain(admin.listen));
-        let open_admin = |admin| match inherit(&Label::of_side_port(admin)) {
-            Some(socket) => listener::inherit(admin, socket),
-            None => listener::bind(admin, false),
+        let inherit = |listener: &config::Listener| {
+            inherited.as_mut().map_or_else(Vec::new, |inherited| inherited.sockets(&Label::of(listener)))
         };
-        let admin_listener = admin.map(open_admin).transpose()?;
+        let listeners = listener::open_all(&config.server.listen, inherit)?;
+        let mut open_admin = |address| {
+            let given = inherited.as_mut().and_then(|i| i.socket(&Label::of_side_port(address)));
+            let socket = given.map_or_else(|| listener::bind(address, false), |socket| Ok(socket.into()));
+            let ready = |socket: TcpListener| socket.set_nonblocking(true).map(|()| socket);
+            socket.and_then(ready).map_err(|error| StartError::Listen(address.into(), error))
+        };
+        let admin = config.admin.as_ref().map(|admin| admin.listen);
+        let admin_listener =
+            admin.map(|address| Ok::<_, StartError>((address, open_admin(address)?))).transpose()?;
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let threads = workers::count(config.server.threads)?;
         let outputs = open_outputs(&config, threads, &metrics, None)?;
@@ -263,10 +270,10 @@ impl Prepared {
 
         let (hand_over, handed_over) = watch::channel(false);
         let mut admin_socket = None;
-        if let Some(listener) = self.admin_listener {
-            info!("side port on http://{}", listener.address());
-            admin_socket = listener.try_clone().ok().map(|socket| (listener.configured(), socket));
-            admin::start(listener.into_std(), gateway.clone(), until_draining(handed_over))?;
+        if let Some((configured, listener)) = self.admin_listener {
+            info!("side port on http://{}", listener.local_addr()?);
+            admin_socket = listener.try_clone().ok().map(|socket| (configured, socket));
+            admin::start(listener, gateway.clone(), until_draining(handed_over))?;
         }
         tokio::spawn(tables::look_after(gateway.clone()));
         reloader.ports.workers.each(memory::give_back);
@@ -330,7 +337,7 @@ async fn serve(
     reloader: &mut Reloader,
     signals: &mut Signals,
     reloads: &mut mpsc::Receiver<Waiting>,
-    admin_socket: Option<&(config::Listener, TcpListener)>,
+    admin_socket: Option<&(SocketAddr, TcpListener)>,
     door: Option<Door>,
     supervisor: &Supervisor,
 ) -> Leaving {
@@ -351,7 +358,7 @@ async fn serve(
             Some(waiting) = reloads.recv() => Some(waiting),
             stream = successor.comes() => {
                 let mut sockets: Vec<(Label, OwnedFd)> =
-                    reloader.ports.sockets().map(|(listener, socket)| (Label::of(listener), socket.into())).collect();
+                    reloader.ports.sockets().map(|(listener, socket)| (Label::of(listener), socket)).collect();
                 if let Some((listener, socket)) = admin_socket
                     && let Ok(socket) = socket.try_clone()
                 {

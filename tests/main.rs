@@ -32,6 +32,7 @@ mod identity;
 mod inspection;
 mod kills;
 mod limits;
+mod listeners;
 mod memory;
 mod messages;
 mod metrics;

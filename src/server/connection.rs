@@ -11,7 +11,7 @@ use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
@@ -246,8 +246,12 @@ impl Serving {
 /// Sets up a socket. Small answers are not to wait for the client's acknowledgement, and it is to be seen that a slow client takes
 /// something, which it is not while the kernel has megabytes in store for it.
 fn set_up(socket: &TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
     let socket = SockRef::from(socket);
+    if socket.domain()? == Domain::UNIX {
+        // It has no packets, and nobody can vanish from it.
+        return Ok(());
+    }
+    socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&KEEPALIVE)?;
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(MOST_UNSENT)?;

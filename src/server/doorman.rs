@@ -3,12 +3,12 @@
 //! one is turned away.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use log::{info, warn};
 use socket2::SockRef;
-use tokio::net::TcpStream;
 
 use super::connection::Serving;
 use super::room::{self, Room, Seat};
@@ -55,7 +55,7 @@ impl Doorman {
     /// Lets in a connection that was accepted, or resets it. Where the PROXY protocol is spoken, only trusted proxies get in.
     pub(super) fn receive(
         &self,
-        socket: &TcpStream,
+        socket: &impl AsFd,
         peer: SocketAddr,
         serving: &Serving,
     ) -> Option<(Entry, Seat)> {
@@ -74,7 +74,7 @@ impl Doorman {
     }
 
     /// A place among all connections, or none.
-    fn seat(&self, socket: &TcpStream, serving: &Serving) -> Option<Seat> {
+    fn seat(&self, socket: &impl AsFd, serving: &Serving) -> Option<Seat> {
         let most = serving.gateway.live().config.server.max_connections.unwrap_or(self.most);
         match self.room.enter(most, serving.gateway.clock.now()) {
             Ok((seat, false)) => Some(seat),
@@ -100,7 +100,7 @@ impl Doorman {
 
     /// Lets in a connection of this client, or resets it. A trusted proxy may have as many as it likes: they are other
     /// people's. Those whom one cannot name share what a client may have: else nobody would count them.
-    pub(super) fn admit(&self, socket: &TcpStream, client: Peer, serving: &Serving) -> Option<Entry> {
+    pub(super) fn admit(&self, socket: &impl AsFd, client: Peer, serving: &Serving) -> Option<Entry> {
         let live = serving.gateway.live();
         let Some(most) = live.config.server.max_connections_per_client else {
             return Some(Entry { _place: None });
@@ -126,7 +126,7 @@ impl Doorman {
 }
 
 /// Has the connection reset when it is closed: so nothing is kept of it, not even that it was there.
-fn reset(socket: &TcpStream) {
+fn reset(socket: &impl AsFd) {
     // One that cannot be set closes in the ordinary way.
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }

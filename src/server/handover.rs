@@ -9,7 +9,7 @@
 use std::future::pending;
 use std::io::{self, BufWriter, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -44,7 +44,8 @@ const MOST: usize = 253;
 /// What a socket is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Label {
-    address: SocketAddr,
+    /// As in the configuration.
+    address: String,
     tls: bool,
     proxy_protocol: bool,
     side_port: bool,
@@ -55,20 +56,26 @@ pub(super) struct Label {
 
 impl Label {
     /// That of a listener for clients.
-    pub(super) fn of(listener: config::Listener) -> Self {
-        let config::Listener { address, tls, proxy_protocol } = listener;
-        Self { address, tls, proxy_protocol, side_port: false, door: false }
+    pub(super) fn of(listener: &config::Listener) -> Self {
+        let config::Listener { address, tls, proxy_protocol, .. } = listener;
+        Self {
+            address: address.to_string(),
+            tls: *tls,
+            proxy_protocol: *proxy_protocol,
+            side_port: false,
+            door: false,
+        }
     }
 
     /// That of the side port.
-    pub(super) fn of_side_port(listener: config::Listener) -> Self {
-        Self { side_port: true, ..Self::of(listener) }
+    pub(super) fn of_side_port(address: SocketAddr) -> Self {
+        Self { side_port: true, ..Self::of(&config::Listener::plain(address)) }
     }
 
     /// That of the socket at which a process waits for the one that takes over from it.
     fn of_door() -> Self {
         let nowhere = config::Listener::plain((std::net::Ipv4Addr::UNSPECIFIED, 0).into());
-        Self { door: true, ..Self::of(nowhere) }
+        Self { door: true, ..Self::of(&nowhere) }
     }
 }
 
@@ -216,12 +223,14 @@ impl Inherited {
         Ok(Self { stream, sockets })
     }
 
-    /// The socket that has this label, if there was one.
-    pub(super) fn socket(&mut self, label: &Label) -> Option<TcpListener> {
-        self.take_out(label).map(Into::into)
+    /// The sockets that have this label, in their order: of a listener of systemd there may be several.
+    pub(super) fn sockets(&mut self, label: &Label) -> Vec<OwnedFd> {
+        let labelled = |(other, _): &mut (Label, OwnedFd)| other == label;
+        self.sockets.extract_if(.., labelled).map(|(_, socket)| socket).collect()
     }
 
-    fn take_out(&mut self, label: &Label) -> Option<OwnedFd> {
+    /// The socket that has this label, if there was one.
+    pub(super) fn socket(&mut self, label: &Label) -> Option<OwnedFd> {
         let at = self.sockets.iter().position(|(other, _)| other == label)?;
         Some(self.sockets.swap_remove(at).1)
     }
@@ -229,7 +238,7 @@ impl Inherited {
     /// Says that this process is ready to begin, and takes the buckets, and the socket at which the other process has waited.
     /// From here on the other process serves no new connections, so this one begins in any case.
     pub(super) fn begin(mut self, clock: &Clock) -> (Option<Snapshot>, Option<UnixListener>) {
-        let door = self.take_out(&Label::of_door()).map(Into::into);
+        let door = self.socket(&Label::of_door()).map(Into::into);
         (self.buckets(clock), door)
     }
 

@@ -1,6 +1,6 @@
 //! The listeners that are open: each is served until it is no longer configured, or the gateway drains.
 
-use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,7 +34,7 @@ pub(super) struct Ports {
 pub(super) struct Port {
     configured: config::Listener,
     /// To be given to a process that takes over; `None` if the system did not give another descriptor.
-    socket: Option<TcpListener>,
+    socket: Option<OwnedFd>,
     drain: watch::Sender<bool>,
     closing: Arc<AtomicBool>,
     patient: Arc<AtomicBool>,
@@ -43,7 +43,7 @@ pub(super) struct Port {
 impl Ports {
     /// Serves a listener. Needs a runtime.
     pub(super) fn open(&mut self, listener: Listener) {
-        let configured = listener.configured();
+        let configured = listener.configured().clone();
         let scheme = if configured.tls { "https" } else { "http" };
         info!("listening on {scheme}://{}", listener.address());
         let (drain, draining) = watch::channel(false);
@@ -66,7 +66,7 @@ impl Ports {
 
     /// What the configuration says of those that are open.
     pub(super) fn configured(&self) -> Vec<config::Listener> {
-        self.open.iter().map(|port| port.configured).collect()
+        self.open.iter().map(|port| port.configured.clone()).collect()
     }
 
     /// Drains the listeners that are not among these.
@@ -82,8 +82,8 @@ impl Ports {
     }
 
     /// The sockets, to be given to a process that takes over.
-    pub(super) fn sockets(&self) -> impl Iterator<Item = (config::Listener, TcpListener)> {
-        self.open.iter().filter_map(|port| Some((port.configured, port.socket.as_ref()?.try_clone().ok()?)))
+    pub(super) fn sockets(&self) -> impl Iterator<Item = (&config::Listener, OwnedFd)> {
+        self.open.iter().filter_map(|port| Some((&port.configured, port.socket.as_ref()?.try_clone().ok()?)))
     }
 
     /// Drains all of them.

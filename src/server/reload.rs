@@ -14,7 +14,7 @@ use super::listener::{self, Listener};
 use super::ports::Ports;
 use super::tls::tell_of;
 use super::{acceptor, open_outputs};
-use crate::config::{self, Config};
+use crate::config::{self, Address, Config};
 use crate::gateway::{Gateway, Live, Outcome};
 use crate::upstream::{self, Upstream};
 
@@ -202,7 +202,12 @@ fn refuse_what_needs_a_restart(path: &Path, now: &Config, next: &Config) -> Resu
         let same = |other: &config::Listener| other.address == listener.address && other != *listener;
         now.server.listen.iter().any(same)
     };
-    if let Some(listener) = next.server.listen.iter().find(turned) {
+    let is_new = |listener: &&config::Listener| {
+        matches!(listener.address, Address::Systemd(_)) && !now.server.listen.contains(listener)
+    };
+    if let Some(listener) = next.server.listen.iter().find(is_new) {
+        refuse(&format!("server.listen, to {}", listener.address));
+    } else if let Some(listener) = next.server.listen.iter().find(turned) {
         refuse(&format!("what is spoken on {}", listener.address));
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }

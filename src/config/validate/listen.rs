@@ -1,23 +1,22 @@
 //! Two listeners cannot have one address.
 
-use std::net::SocketAddr;
-
+use super::super::listener::Address;
 use super::super::problem::{Checked, Fault, Sink, Span};
 
 /// An address and where it is written; `None` is a default.
-pub(super) type Place = (SocketAddr, Option<Span>);
+pub(super) type Place = (Address, Option<Span>);
 
 /// Checks that no address of the server is there twice, or is also the admin's.
 pub(super) fn distinct(server: &[Place], admin: &Option<Place>, sink: &Sink<'_>) -> Checked<()> {
     let mut result = Ok(());
     for (index, (address, span)) in server.iter().enumerate() {
-        let earlier = server[..index].iter().find(|(earlier, _)| collide(*earlier, *address));
+        let earlier = server[..index].iter().find(|(earlier, _)| collide(earlier, address));
         if let (Some((earlier, _)), Some(span)) = (earlier, span) {
             let fault = if earlier == address {
                 Fault::new(format!("{address} is listened on twice")).hint("keep one of the two")
             } else {
-                let (wide, narrow) =
-                    if address.ip().is_unspecified() { (address, earlier) } else { (earlier, address) };
+                let is_wide = address.ip().is_some_and(|address| address.ip().is_unspecified());
+                let (wide, narrow) = if is_wide { (address, earlier) } else { (earlier, address) };
                 Fault::new(format!("{narrow} cannot be listened on beside {wide}, which covers it"))
                     .hint("keep one of the two")
             };
@@ -25,7 +24,7 @@ pub(super) fn distinct(server: &[Place], admin: &Option<Place>, sink: &Sink<'_>)
         }
     }
     let Some((admin, admin_span)) = admin else { return result };
-    let Some((address, span)) = server.iter().find(|(address, _)| collide(*address, *admin)) else {
+    let Some((address, span)) = server.iter().find(|(address, _)| collide(address, admin)) else {
         return result;
     };
     let fault = Fault::new(match (admin_span, span) {
@@ -49,7 +48,8 @@ pub(super) fn distinct(server: &[Place], admin: &Option<Place>, sink: &Sink<'_>)
 
 /// Whether one of two listeners could not be bound. An address that stands for all of a host's covers the others
 /// of its family; whether `[::]` covers IPv4 as well depends on the system, so it is left to the attempt.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+fn collide(a: &Address, b: &Address) -> bool {
+    let (Some(a), Some(b)) = (a.ip(), b.ip()) else { return a == b };
     let covers = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && covers
 }
@@ -69,7 +69,8 @@ mod tests {
             ("0.0.0.0:0", "0.0.0.0:0", false),
             ("0.0.0.0:80", "[::]:80", false),
         ] {
-            assert_eq!(collide(a.parse().unwrap(), b.parse().unwrap()), collides, "{a} {b}");
+            let place = |text: &str| Address::Ip(text.parse().unwrap());
+            assert_eq!(collide(&place(a), &place(b)), collides, "{a} {b}");
         }
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::super::item::Item;
-use super::super::problem::{Checked, Fault, Reported};
+use super::super::problem::{Checked, Fault, Reported, quoted};
 use super::super::section::Section;
 use super::super::suggest;
 use super::super::value::{address, http::header_value};
 use super::super::values::Values;
-use super::super::{AccessLog, Admin, Listener, LogFormat, LogTarget, MaxMemory, Server};
+use super::super::{AccessLog, Address, Admin, Listener, LogFormat, LogTarget, MaxMemory, Server};
 use super::Names;
 use super::listen::Place;
 use super::routes::odd;
@@ -98,7 +98,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
         limits.as_ref().map_err(|reported| *reported)?;
         listen_complete?;
         Ok(Server {
-            listen: listen.iter().map(|(listener, _)| *listener).collect(),
+            listen: listen.iter().map(|(listener, _)| listener.clone()).collect(),
             tls: tls?,
             threads: usize::try_from(threads?).ok().filter(|&threads| threads > 0),
             trusted_proxies: trusted_proxies?,
@@ -164,11 +164,12 @@ struct Switches<'a> {
 /// An entry of `listen`: an address, or a table with one.
 fn listener<'a>(item: Item<'a>, on: &mut Switches<'a>) -> Checked<Listener> {
     if !item.is_table() {
-        return item.parse(LISTEN, address::listen).map(Listener::plain);
+        let address = item.parse(LISTEN, address::place)?;
+        return Ok(Listener { address, tls: false, proxy_protocol: false, mode: None });
     }
     let section = item.section("a listener".into(), "{ address = \"0.0.0.0:8000\" }")?;
     let address =
-        section.required("address", "address = \"0.0.0.0:8000\"", |item| item.parse(LISTEN, address::listen));
+        section.required("address", "address = \"0.0.0.0:8000\"", |item| item.parse(LISTEN, address::place));
     let switch = |key: &'static str, on: &mut Vec<Item<'a>>| {
         section.or(key, false, |item| {
             let value = item.boolean()?;
@@ -178,8 +179,27 @@ fn listener<'a>(item: Item<'a>, on: &mut Switches<'a>) -> Checked<Listener> {
     };
     let (tls, proxy_protocol) =
         (switch("tls", &mut on.tls), switch("proxy_protocol", &mut on.proxy_protocol));
+    let mode = section.optional("mode", |item| item.parse("permissions such as \"0660\"", permissions));
+    let useless = match &address {
+        Ok(Address::Ip(_) | Address::Systemd(_)) => section.useless(
+            &["mode"],
+            "where no Unix socket is made",
+            "it is for \"unix:/run/gateway/http.sock\": leave it out",
+        ),
+        _ => Ok(()),
+    };
     section.finish();
-    Ok(Listener { address: address?, tls: tls?, proxy_protocol: proxy_protocol? })
+    useless?;
+    Ok(Listener { address: address?, tls: tls?, proxy_protocol: proxy_protocol?, mode: mode? })
+}
+
+/// Parses the permissions of a file, in octal digits.
+fn permissions(text: &str) -> Result<u32, Fault> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(mode),
+        _ => Err(Fault::new(format!("{} are no permissions", quoted(text)))
+            .hint("write three octal digits, such as \"0660\" for the owner and the group")),
+    }
 }
 
 /// Reads `trusted_proxies`, on whom listeners with the PROXY protocol depend.
@@ -244,7 +264,7 @@ pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
     let Some(item) = item else {
         return AdminRead {
             admin: Ok(Some(Admin { listen: DEFAULT_ADMIN, token: None, hosts: Vec::new() })),
-            listen: Some((DEFAULT_ADMIN, None)),
+            listen: Some((DEFAULT_ADMIN.into(), None)),
         };
     };
     let section = match item.section("[admin]".into(), "[admin] once, in single brackets, and its keys below")
@@ -273,7 +293,7 @@ pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
         let (token, hosts) = (token?, hosts?);
         Ok(place.map(|(listen, _)| Admin { listen, token, hosts }))
     });
-    AdminRead { admin, listen }
+    AdminRead { admin, listen: listen.map(|(address, span)| (address.into(), span)) }
 }
 
 /// Parses a host under which a browser may open the side port.

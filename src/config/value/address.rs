@@ -1,10 +1,12 @@
 //! Addresses: where to listen, which servers to use, which networks to treat differently.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 use super::super::ServerAddress;
+use super::super::listener::Address;
 use super::super::problem::{Fault, quoted};
 
 /// Parses an address to listen on: `0.0.0.0:8000`, `[::]:8000`.
@@ -16,6 +18,21 @@ pub(in super::super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
             None => fault.hint("write an IP address and a port, such as \"0.0.0.0:8000\" or \"[::]:8000\""),
         }
     })
+}
+
+/// Parses where clients connect: an address to listen on, `unix:/run/gateway.sock`, `systemd` or `systemd:NAME`.
+pub(in super::super) fn place(text: &str) -> Result<Address, Fault> {
+    let (kind, rest) = text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
+    match (kind, rest) {
+        ("systemd", None) => Ok(Address::Systemd(None)),
+        ("systemd", Some(name)) if !name.is_empty() && !name.contains(':') => {
+            Ok(Address::Systemd(Some(name.to_owned())))
+        }
+        ("systemd", Some(_)) => Err(Fault::new(format!("{} names no socket of systemd", quoted(text)))
+            .hint("write \"systemd\", or the FileDescriptorName= of a socket behind it: \"systemd:https\"")),
+        ("unix", path) => socket(path.unwrap_or_default()).map(|path| Address::Unix(PathBuf::from(path))),
+        _ => listen(text).map(Address::Ip),
+    }
 }
 
 fn meant_listen(text: &str) -> Option<SocketAddr> {
@@ -190,6 +207,24 @@ mod tests {
         }
         for text in ["", "example.org:80", "1.2.3.4:99999", "[::1]", "unix:/run/x"] {
             assert!(hint(listen(text)).contains("\"[::]:8000\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn places() {
+        for text in ["0.0.0.0:8000", "unix:/run/gateway/http.sock", "systemd", "systemd:https"] {
+            assert_eq!(place(text).unwrap().to_string(), text);
+        }
+        let long = format!("unix:/{}", "a".repeat(107));
+        for (text, part) in [
+            ("unix:", "begins with a slash"),
+            ("unix:run/x", "begins with a slash"),
+            ("unix", "begins with a slash"),
+            (&*long, "107 bytes"),
+            ("systemd:", "FileDescriptorName"),
+            ("8000", "0.0.0.0:8000"),
+        ] {
+            assert!(hint(place(text)).contains(part), "{text}: {}", hint(place(text)));
         }
     }
 

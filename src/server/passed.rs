@@ -1,0 +1,50 @@
+//! The sockets that the service manager listens at and has passed to this process (`sd_listen_fds(3)`).
+
+use std::env;
+
+use listenfd::ListenFd;
+use log::warn;
+
+use super::listener::Socket;
+
+/// The name of a socket that was given none.
+const NAMELESS: &str = "unknown";
+
+/// Those that nobody has taken.
+#[derive(Default)]
+pub(super) struct Passed(Vec<(String, Socket)>);
+
+impl Passed {
+    /// Those that the environment tells of. They are there once: whoever asks again is told of none.
+    pub(super) fn from_environment() -> Self {
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':').filter(|name| !name.is_empty());
+        let mut passed = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for index in 0..passed.len() {
+            let name = names.next().unwrap_or(NAMELESS).to_owned();
+            let socket = match passed.take_tcp_listener(index) {
+                Ok(socket) => Ok(socket.map(Socket::Tcp)),
+                Err(_) => passed.take_unix_listener(index).map(|socket| socket.map(Socket::Unix)),
+            };
+            match socket {
+                Ok(socket) => sockets.extend(socket.map(|socket| (name, socket))),
+                Err(error) => {
+                    warn!("the service manager has passed something that nobody can connect to: {error}");
+                }
+            }
+        }
+        Self(sockets)
+    }
+
+    /// Takes those with this name, or all that are left.
+    pub(super) fn take(&mut self, name: Option<&str>) -> Vec<Socket> {
+        let wanted = |(own, _): &mut (String, Socket)| name.is_none_or(|name| name == own);
+        self.0.extract_if(.., wanted).map(|(_, socket)| socket).collect()
+    }
+
+    /// How many nobody has taken.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
