@@ -73,10 +73,7 @@ use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::tls::{Certificates, ServerTls};
 use crate::trace::Tracer;
-use crate::upstream::NO_AUTHORITIES;
-
-/// Unused connections to upstreams that are kept, all together.
-const UPSTREAM_POOL: usize = 1024;
+use crate::upstream::{NO_AUTHORITIES, set_most_connections};
 
 /// The exit status of a process that was interrupted: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -247,7 +244,8 @@ impl Prepared {
             None => (self.saved, None),
         };
         let door = Door::open(path, door);
-        let most_connections = descriptors::raise();
+        let shares = descriptors::raise();
+        set_most_connections(shares.requests);
         let (gateway, mut reloads) = Gateway::new(self.config, saved, self.metrics, self.outputs, clock);
         let gateway = Arc::new(gateway);
         let (alive, all_gone) = mpsc::channel::<()>(1);
@@ -257,11 +255,11 @@ impl Prepared {
             threads: self.threads,
             ports: Ports {
                 gateway: gateway.clone(),
-                proxy: proxy(&gateway),
+                proxy: proxy(&gateway, shares.waiting),
                 workers: workers.dealer(),
                 tls: self.tls.map(Arc::new),
                 alive,
-                doorman: Arc::new(Doorman::new(most_connections)),
+                doorman: Arc::new(Doorman::new(shares.clients)),
                 open: Vec::new(),
             },
             files: Arc::default(),
@@ -420,9 +418,10 @@ fn acceptor(config: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartErro
     Ok(Acceptor::new(Arc::new(certificates)))
 }
 
-fn proxy(gateway: &Arc<Gateway>) -> Arc<HttpProxy<Proxy>> {
+/// The proxy, which keeps so many connections to upstreams that wait for a request.
+fn proxy(gateway: &Arc<Gateway>, waiting: usize) -> Arc<HttpProxy<Proxy>> {
     let conf = ServerConf {
-        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        upstream_keepalive_pool_size: waiting,
         ca_file: Some(NO_AUTHORITIES.to_owned()),
         ..ServerConf::default()
     };

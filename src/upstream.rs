@@ -13,6 +13,7 @@ mod probe;
 mod reason;
 mod resolve;
 mod rotation;
+mod share;
 mod standing;
 mod tls;
 mod turns;
@@ -42,6 +43,7 @@ pub use self::endpoint::Endpoint;
 pub use self::hold::Hold;
 pub use self::pool::NoServer;
 pub use self::reason::{reason, story};
+pub use self::share::set_most_connections;
 pub use self::standing::Standing;
 pub use self::tls::NO_AUTHORITIES;
 
@@ -174,6 +176,9 @@ impl Upstream {
         tried: &[Address],
         now: Timestamp,
     ) -> std::result::Result<Hold, NoServer> {
+        if !self.config.http2 && share::is_used_up() {
+            return Err(NoServer::Scarce);
+        }
         self.pool.load().choose(key, tried, now)
     }
 

@@ -53,6 +53,7 @@ impl Proxy {
                 let detail = "the upstream has as many requests as it may";
                 (UpstreamError::Full, Reply::unavailable(detail, Duration::ZERO))
             }
+            NoServer::Scarce => (UpstreamError::Local, Reply::overloaded()),
         };
         ctx.live.traffic.count_upstream_error(upstream, kind);
         ctx.upstream_error = Some(kind);

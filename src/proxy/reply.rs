@@ -67,6 +67,11 @@ impl Reply {
             .with("Retry-After", HeaderValue::from(retry_after(wait)))
     }
 
+    /// The answer when something runs out in the gateway's own machine.
+    pub(super) fn overloaded() -> Self {
+        Self::unavailable("the gateway has too much to do", Duration::ZERO)
+    }
+
     /// The answer to a request whose upstream did nothing until it was too late.
     pub(crate) fn late() -> Self {
         Self::problem(StatusCode::GATEWAY_TIMEOUT, UPSTREAM_TOO_SLOW)
@@ -211,7 +216,7 @@ pub(super) fn for_error(error: &Error, request_body_done: bool) -> Option<Reply>
         }
         (ErrorSource::Upstream, _) => match upstream_error(error) {
             UpstreamError::Local => {
-                return Some(Reply::unavailable("the gateway has too much to do", Duration::ZERO));
+                return Some(Reply::overloaded());
             }
             UpstreamError::ConnectTimeout => {
                 (StatusCode::GATEWAY_TIMEOUT, "the upstream took no connection in time")

@@ -4,13 +4,26 @@
 use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept for the side port, health checks, logs, certificates and what else is opened now and then.
-const KEPT: u64 = 64;
+/// Kept for the side port, which takes 256 connections, health checks, logs, certificates and what else is opened now and then.
+/// If that is more than half of what there is, then half.
+const KEPT: u64 = 320;
 
-/// Raises the bound on descriptors to what the system lets this process have. How many connections of clients that allows for.
-///
-/// Half of what there is beyond the kept is for clients: each of them may need another connection, to an upstream.
-pub(super) fn raise() -> usize {
+/// Connections to upstreams that wait for a request, at most. If that is more than an eighth of what is not kept, then that.
+const MOST_WAITING: u64 = 1024;
+
+/// Who may have how many descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shares {
+    /// Connections of clients.
+    pub(super) clients: usize,
+    /// Connections to upstreams that have a request: each client may need one.
+    pub(super) requests: usize,
+    /// Connections to upstreams that wait for one.
+    pub(super) waiting: usize,
+}
+
+/// Raises the bound on descriptors to what the system lets this process have, and shares them out.
+pub(super) fn raise() -> Shares {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -19,13 +32,15 @@ pub(super) fn raise() -> usize {
             Err(error) => warn!("the bound on open files cannot be raised: {error}"),
         }
     }
-    limit.current.map_or(usize::MAX, for_clients)
+    share_out(limit.current.unwrap_or(u64::MAX))
 }
 
-/// How many connections of clients so many descriptors allow for.
-fn for_clients(descriptors: u64) -> usize {
-    let most = (descriptors.saturating_sub(KEPT) / 2).max(descriptors / 4).max(1);
-    usize::try_from(most).unwrap_or(usize::MAX)
+fn share_out(descriptors: u64) -> Shares {
+    let left = descriptors - KEPT.min(descriptors / 2);
+    let waiting = MOST_WAITING.min(left / 8);
+    let half = (left - waiting) / 2;
+    let count = |share: u64| usize::try_from(share).unwrap_or(usize::MAX).max(1);
+    Shares { clients: count(half), requests: count(half), waiting: count(waiting) }
 }
 
 #[cfg(test)]
@@ -33,10 +48,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_the_descriptors_are_for_clients() {
-        assert_eq!(for_clients(1_048_576), 524_256);
-        assert_eq!(for_clients(1024), 480);
-        assert_eq!(for_clients(64), 16);
-        assert_eq!(for_clients(1), 1);
+    fn clients_and_upstreams_have_as_many_each() {
+        for (descriptors, half, waiting) in
+            [(1_048_576, 523_616, 1024), (65_536, 32_096, 1024), (1024, 308, 88), (128, 28, 8), (1, 1, 1)]
+        {
+            let shares = Shares { clients: half, requests: half, waiting };
+            assert_eq!(share_out(descriptors), shares, "{descriptors}");
+        }
+        share_out(u64::MAX);
     }
 }

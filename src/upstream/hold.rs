@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 use super::lanes::Lane;
+use super::share::Taken;
 use super::standing::Standing;
 use crate::clock::Timestamp;
 use crate::config::Outlier;
@@ -26,12 +27,15 @@ pub struct Hold {
     connecting: bool,
     /// Which of the HTTP/2 connections carries it, where that is spoken.
     lane: Option<Lane>,
+    /// Its part of the process's descriptors, where it has a connection to itself.
+    _taken: Option<Taken>,
 }
 
 impl Hold {
     /// A request that has been counted, also among those without a connection.
     pub(super) fn new(endpoint: Arc<Endpoint>, trial: bool) -> Self {
-        Self { endpoint, trial, connecting: true, lane: None }
+        let taken = endpoint.lanes.is_none().then(Taken::one);
+        Self { endpoint, trial, connecting: true, lane: None, _taken: taken }
     }
 
     /// Notes that it has a connection.

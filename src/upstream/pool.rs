@@ -31,6 +31,8 @@ pub enum NoServer {
     Unusable(Duration),
     /// Those that can be used have as many requests as they may.
     Full,
+    /// The process has no connections left for requests.
+    Scarce,
 }
 
 impl Pool {
