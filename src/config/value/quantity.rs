@@ -118,7 +118,7 @@ pub(in super::super) fn size(text: &str) -> Result<u64, Fault> {
     })
 }
 
-/// Parses a rate: `10/s`, `600/min`, `3/10s`.
+/// Parses a rate: `10/s`, `600/minute`, `3/10s`.
 pub(in super::super) fn rate(text: &str) -> Result<Rate, Fault> {
     let (count, period) = text.split_once('/').unwrap_or((text, ""));
     let parsed = match split(count) {
@@ -127,6 +127,9 @@ pub(in super::super) fn rate(text: &str) -> Result<Rate, Fault> {
     };
     parsed.ok_or_else(|| {
         let fault = Fault::new(format!("{} is not a rate", quoted(text)));
+        if period.to_ascii_lowercase().contains("month") || period.to_ascii_lowercase().contains("year") {
+            return fault.hint("months and years have no fixed length: count days, such as \"1000/30d\" or \"1000/365d\"");
+        }
         match meant_rate(count, period) {
             Some(meant) => fault.hint(format!("did you mean \"{meant}\"?")),
             None => fault.hint(
@@ -136,17 +139,23 @@ pub(in super::super) fn rate(text: &str) -> Result<Rate, Fault> {
     })
 }
 
-/// A period: a unit, perhaps with a number before it.
+/// A period: a unit, perhaps with a number before it, and then perhaps in the plural.
 fn period(text: &str) -> Option<Duration> {
-    let (number, unit) = split(text).unwrap_or((1, text));
-    let unit = match unit {
-        "sec" => "s",
-        "min" => "m",
-        "hour" => "h",
-        "day" => "d",
-        unit => unit,
+    let (number, unit) = match split(text) {
+        Some((number, unit)) => {
+            (number, unit.strip_suffix('s').filter(|unit| unit.len() > 2).unwrap_or(unit))
+        }
+        None => (1, text),
     };
-    Some(Duration::from_millis(number.saturating_mul(millis(unit)?)))
+    let millis = match unit {
+        "sec" | "second" => millis("s")?,
+        "min" | "minute" => millis("m")?,
+        "hour" => millis("h")?,
+        "day" => millis("d")?,
+        "w" | "week" => 7 * millis("d")?,
+        unit => millis(unit)?,
+    };
+    Some(Duration::from_millis(number.saturating_mul(millis)))
 }
 
 /// The rate that was meant by something like `10`, `10r/s` or `10 / minute`.
@@ -160,9 +169,12 @@ fn meant_rate(count: &str, period: &str) -> Option<String> {
         Some((number, unit)) => (number.to_string(), unit),
         None => (String::new(), period),
     };
-    let unit = match meant_time(unit)? {
-        "m" => "min",
-        unit => unit,
+    let unit = match unit.trim().to_ascii_lowercase().as_str() {
+        "w" | "wk" | "week" | "weeks" => "week",
+        unit => match meant_time(unit)? {
+            "m" => "min",
+            unit => unit,
+        },
     };
     Some(format!("{count}/{number}{unit}"))
 }
@@ -229,6 +241,13 @@ mod tests {
             ("1000/h", 1000, 3_600_000),
             ("1/2hour", 1, 7_200_000),
             ("5000/day", 5000, 86_400_000),
+            ("10/second", 10, 1000),
+            ("10/minute", 10, 60_000),
+            ("10/hour", 10, 3_600_000),
+            ("1/week", 1, 604_800_000),
+            ("1/2w", 1, 1_209_600_000),
+            ("3/10seconds", 3, 10_000),
+            ("5/2weeks", 5, 1_209_600_000),
             ("1/100ms", 1, 100),
             ("0/s", 0, 1000),
             ("1/0s", 1, 0),
@@ -240,12 +259,18 @@ mod tests {
             ("10/", "10/s"),
             ("10r/s", "10/s"),
             ("10 / minute", "10/min"),
+            ("10/Minute", "10/min"),
+            ("10/minutes", "10/min"),
+            ("10/ WEEKS", "10/week"),
             ("5 requests/10 seconds", "5/10s"),
         ] {
             assert_eq!(hint(rate(text)), format!("did you mean \"{meant}\"?"), "{text}");
         }
-        for text in ["", "/s", "-1/s", "1.5/s", "ten/s", "1/week", "10/s/s"] {
+        for text in ["", "/s", "-1/s", "1.5/s", "ten/s", "1/fortnight", "10/s/s", "1/2ss", "1/2mss"] {
             assert!(hint(rate(text)).contains("\"600/min\""), "{text}");
+        }
+        for text in ["1000/month", "1/2 months", "1/Year"] {
+            assert!(hint(rate(text)).contains("no fixed length"), "{text}");
         }
     }
 
