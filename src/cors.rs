@@ -2,7 +2,11 @@
 //!
 //! The fields are made when the configuration is read. Nothing here knows of a connection.
 
+mod origins;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+pub use self::origins::Named;
 
 /// What scripts of other origins may do on a route.
 #[derive(Clone, Debug)]
@@ -26,8 +30,8 @@ pub struct Cors {
 pub enum Origins {
     /// Every one.
     Any,
-    /// These, in the form in which browsers send them.
-    Named(Vec<HeaderValue>),
+    /// These.
+    Named(Named),
 }
 
 /// The method of the request that a browser asks permission for; `None` if this is no such question (a preflight).
@@ -82,7 +86,7 @@ impl Cors {
         match &self.origins {
             // A cache may give it to somebody who does send an origin.
             Origins::Any => Some(HeaderValue::from_static("*")),
-            Origins::Named(named) => named.iter().find(|named| Some(*named) == origin).cloned(),
+            Origins::Named(named) => origin.filter(|origin| named.contains(origin.as_bytes())).cloned(),
         }
     }
 }
@@ -114,7 +118,7 @@ mod tests {
 
     #[test]
     fn only_an_origin_that_is_named_is_let_in() {
-        let cors = cors(Origins::Named(vec![APP]), true);
+        let cors = cors(Origins::Named(["https://app.example".to_owned()].into_iter().collect()), true);
         let all = "allow-origin=https://app.example allow-credentials=true ";
         assert_eq!(text(cors.disclosure(Some(&APP))), format!("{all}expose-headers=RateLimit "));
         assert_eq!(

@@ -62,8 +62,7 @@ pub(super) fn cors(item: &Item<'_>, taken: &[Method]) -> Checked<Cors> {
 }
 
 fn origins(item: &Item<'_>, credentials: bool) -> Checked<Origins> {
-    let origins: Values<'_, HeaderValue> =
-        Values::read(item.one_or_list(), |item| item.parse(ORIGIN, origin));
+    let origins: Values<'_, String> = Values::read(item.one_or_list(), |item| item.parse(ORIGIN, origin));
     let origins = origins.each_once();
     if let Some((_, any)) = origins.list.iter().find(|(origin, _)| origin == ANY) {
         if credentials {
@@ -81,15 +80,16 @@ fn origins(item: &Item<'_>, credentials: bool) -> Checked<Origins> {
             Fault::new("with an empty list of origins no script would be let in")
                 .hint("name one at least, or leave out `cors`"),
         )),
-        false => Ok(Origins::Named(named)),
+        false => Ok(Origins::Named(named.into_iter().collect())),
     }
 }
 
 /// An origin as browsers write it: a scheme and a host, with a port that is not the scheme's own.
-fn origin(text: &str) -> Result<HeaderValue, Fault> {
+/// `https://*.example.com` is all below a domain.
+fn origin(text: &str) -> Result<String, Fault> {
     let fault = || Fault::new(format!("{} is not an origin", quoted(text)));
     if text == ANY {
-        return header_value(text);
+        return Ok(text.to_owned());
     }
     if text == "null" {
         return Err(Fault::new("\"null\" is the origin of anybody's page in a sandbox")
@@ -98,8 +98,11 @@ fn origin(text: &str) -> Result<HeaderValue, Fault> {
     let Some((scheme, authority)) = text.split_once("://") else {
         return Err(fault().hint("it has a scheme, such as \"https://app.example\""));
     };
-    if authority.contains(ANY) {
-        return Err(fault().hint("\"*\" stands alone, for every origin: name each host that you mean"));
+    let domain = authority.strip_prefix("*.");
+    if domain.unwrap_or(authority).contains(ANY) {
+        return Err(fault().hint(
+            "\"*\" stands alone, for every origin, or for all below a domain, as in \"https://*.example.com\"",
+        ));
     }
     let host = authority.split(['/', '?', '#']).next().unwrap_or_default();
     let own_port = match scheme {
@@ -113,13 +116,24 @@ fn origin(text: &str) -> Result<HeaderValue, Fault> {
     };
     let meant = format!("{scheme}://{written}").to_ascii_lowercase();
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let bare = if domain.is_some() { written.strip_prefix("*.").unwrap_or(written) } else { written };
+    let host = crate::route::host_of(bare);
     let valid = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme.bytes().all(is_scheme)
-        && crate::route::host_of(written).is_some_and(|host| !host.is_empty());
+        && host.as_ref().is_some_and(|host| !host.is_empty());
+    if let (true, Some(_), Some(domain)) = (valid, domain, &host) {
+        if !domain.contains('.') && domain != "localhost" {
+            return Err(fault()
+                .hint("that is all below a top-level domain, which is everybody: name a domain of yours"));
+        }
+        if domain.starts_with('[') || domain.parse::<std::net::Ipv4Addr>().is_ok() {
+            return Err(fault().hint("nothing lies below an address: write it without \"*.\""));
+        }
+    }
     match (valid, meant == text) {
         (false, _) => Err(fault().hint("write a scheme and a host, such as \"https://app.example\"")),
         (true, false) => Err(fault().hint(format!("browsers send {}", quoted(&meant)))),
-        (true, true) => header_value(text),
+        (true, true) => Ok(text.to_owned()),
     }
 }
 
