@@ -29,7 +29,7 @@ use smallvec::SmallVec;
 
 use self::account::{Account, Asked, Held};
 use self::bucket::Wait;
-use self::key::{Facts, Fingerprint, NoValue, Origin, Secret};
+use self::key::{Facts, Fingerprint, NoValue, Secret};
 pub use self::offenders::Offender;
 use self::report::Reserved;
 pub use self::report::{Outcome, Reading, Report, Standing, Tally};
@@ -37,7 +37,6 @@ pub use self::rule::{Charge, CostFault, Measure, Mode, Override, Rate, Rule, Ter
 pub use self::single::Limit;
 use self::snapshot::{Moment, SavedLimit, Snapshot};
 use self::table::{Answer, Place, Table};
-use crate::client::ClientId;
 use crate::clock::Timestamp;
 
 /// More limits than this on one request are unusual, and take memory of their own.
@@ -85,8 +84,6 @@ struct Claim<'a> {
     index: usize,
     limit: &'a Limit,
     client: Fingerprint,
-    /// Who sends it, and under what that is hashed.
-    sender: (&'a ClientId, &'a Secret),
     account: Account<'a>,
 }
 
@@ -165,7 +162,7 @@ impl Limiter {
     fn decide_by_one(&self, index: usize, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
         match self.claim(index, facts) {
             Ok(Claimed::Client(claim)) => {
-                claim.take(now, tally);
+                claim.take(facts, now, tally);
                 match tally.reports.last() {
                     Some(Report { outcome: Outcome::Allowed, .. }) => Decision::Admitted,
                     _ => self.conclude(&[(index, claim.client)], facts, now, &mut tally.reports),
@@ -201,11 +198,11 @@ impl Limiter {
         claims.iter().for_each(|claim| claim.account.touch(claim.client));
         let exempt = tally.reports.len();
         for claim in &claims {
-            tally.reports.push(claim.report(claim.look(now)));
+            tally.reports.push(claim.report(claim.look(facts, now)));
         }
         if !tally.reports[exempt..].iter().any(Report::refuses) {
             tally.reports.truncate(exempt);
-            take_all(&claims, now, tally);
+            take_all(&claims, facts, now, tally);
         }
         let claimed: SmallVec<[_; USUAL]> = claims.iter().map(|claim| (claim.index, claim.client)).collect();
         self.conclude(&claimed, facts, now, &mut tally.reports[exempt..])
@@ -213,7 +210,7 @@ impl Limiter {
 
     /// What a limit wants of a request.
     #[inline(always)]
-    fn claim<'a>(&'a self, index: usize, facts: &Facts<'a>) -> Result<Claimed<'a>, NoValue> {
+    fn claim(&self, index: usize, facts: &Facts<'_>) -> Result<Claimed<'_>, NoValue> {
         let limit = &self.limits[index];
         if !limit.counts(facts.method) {
             return Ok(Claimed::Nothing(None));
@@ -224,10 +221,7 @@ impl Limiter {
         }
         let client = limit.rule().key.fingerprint(facts, &self.secret)?;
         Ok(match limit.account(client) {
-            Some(account) => {
-                let sender = (facts.client, &self.secret);
-                Claimed::Client(Claim { index, limit, client, sender, account })
-            }
+            Some(account) => Claimed::Client(Claim { index, limit, client, account }),
             None => Claimed::Nothing(Some(exempt)),
         })
     }
@@ -308,55 +302,56 @@ fn overflowed(limits: &[Limit]) -> u64 {
 }
 
 /// Takes of every limit, or of none.
-fn take_all(claims: &[Claim<'_>], now: Timestamp, tally: &mut Tally) {
+fn take_all(claims: &[Claim<'_>], facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) {
     let exempt = tally.reports.len();
     let mut places = SmallVec::<[Option<Place>; USUAL]>::new();
     for claim in claims {
-        places.push(claim.take(now, tally));
+        places.push(claim.take(facts, now, tally));
         if tally.reports.last().is_some_and(Report::refuses) {
             tally.release();
-            return give_back(claims, &places, &mut tally.reports[exempt..], now);
+            return give_back(claims, facts, &places, &mut tally.reports[exempt..], now);
         }
     }
 }
 
 /// Undoes what the claims before a refusal took.
-fn give_back(claims: &[Claim<'_>], places: &[Option<Place>], reports: &mut [Report], now: Timestamp) {
+fn give_back(
+    claims: &[Claim<'_>],
+    facts: &Facts<'_>,
+    places: &[Option<Place>],
+    reports: &mut [Report],
+    now: Timestamp,
+) {
     for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
         if let (Account::Bucket(home), Some(place)) = (claim.account, place) {
             home.give_back(claim.client, claim.limit.cost(), now, *place);
         }
         if report.outcome == Outcome::Allowed {
-            report.standing = Some(claim.look(now).standing);
+            report.standing = Some(claim.look(facts, now).standing);
         }
     }
 }
 
 impl Claim<'_> {
-    fn look(&self, now: Timestamp) -> Asked {
-        self.account.look(self.client, self.limit.cost(), now, || self.origin())
-    }
-
-    /// Where the request comes from, if others could come from there under this limit.
-    #[cold]
-    #[inline(never)]
-    fn origin(&self) -> Option<Origin> {
-        let (client, secret) = self.sender;
-        self.limit.rule().key.origin(client, secret)
+    fn look(&self, facts: &Facts<'_>, now: Timestamp) -> Asked {
+        let limit = self.limit;
+        self.account.look(self.client, limit.cost(), now, move || limit.origin(facts.client))
     }
 
     /// Takes what the request takes, notes what came of it, and says where tokens were taken.
     #[inline(always)]
-    fn take(&self, now: Timestamp, tally: &mut Tally) -> Option<Place> {
+    fn take(&self, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Option<Place> {
+        let limit = self.limit;
         match self.account {
             Account::Bucket(home) => {
-                let (quota, answer) = home.take(self.client, self.limit.cost(), now, || self.origin());
+                let (quota, answer) =
+                    home.take(self.client, limit.cost(), now, move || limit.origin(facts.client));
                 let Answer { verdict, bucket, place } = answer;
                 tally.reports.push(self.report(Asked::bucket(verdict, *quota, bucket, now)));
                 verdict.is_ok().then_some(place)
             }
             Account::Held(held) => {
-                self.hold(held, now, tally);
+                self.hold(held, facts, now, tally);
                 None
             }
         }
@@ -364,8 +359,8 @@ impl Claim<'_> {
 
     /// Takes what the request holds as long as it runs, and notes what came of it.
     #[inline(never)]
-    fn hold(&self, held: Held<'_>, now: Timestamp, tally: &mut Tally) {
-        let origin = self.origin();
+    fn hold(&self, held: Held<'_>, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) {
+        let origin = self.limit.origin(facts.client);
         let (asked, mut slot) = held.enter(self.client, self.limit.cost(), now, origin);
         let report = self.report(asked);
         if report.outcome == Outcome::WouldRefuse {

@@ -7,7 +7,7 @@ use http::Method;
 
 use super::account::{Account, Held, Home};
 use super::bucket::Bucket;
-use super::key::{Fingerprint, Secret};
+use super::key::{Fingerprint, Origin, Secret};
 use super::offenders::{Offender, Offenders};
 use super::own::OwnBucket;
 use super::quota::Quota;
@@ -23,6 +23,8 @@ use crate::networks::Networks;
 /// A limit: a rule, and what it knows of its clients.
 pub struct Limit {
     rule: Rule,
+    /// Under what origins are hashed. Each limit has its own copy: so where a request comes from is told by two words.
+    secret: Secret,
     count: Count,
     /// The networks of the rule's `exempt`.
     exempt: Networks,
@@ -57,7 +59,7 @@ impl Limit {
         };
         let special = |terms, _| Special::new(terms, None, Timestamp::default());
         let overrides = overrides(&rule, secret, special);
-        Self::made(rule, count, overrides, Arc::new(Offenders::new()))
+        Self::made(rule, secret, count, overrides, Arc::new(Offenders::new()))
     }
 
     /// A limit that remembers what was saved of one with its name.
@@ -78,7 +80,7 @@ impl Limit {
             Special::new(terms, before.as_ref(), now)
         };
         let overrides = overrides(&rule, secret, special);
-        Self::made(rule, count, overrides, Arc::new(Offenders::new()))
+        Self::made(rule, secret, count, overrides, Arc::new(Offenders::new()))
     }
 
     /// A limit that takes the place of this one. It remembers the same clients if it goes by the same key.
@@ -97,16 +99,24 @@ impl Limit {
         };
         let special = |terms, client| Special::new(terms, self.special(client), now);
         let overrides = overrides(&rule, secret, special);
-        Self::made(rule, count, overrides, self.offenders.clone())
+        Self::made(rule, secret, count, overrides, self.offenders.clone())
     }
 
     fn made(
         rule: Rule,
+        secret: &Secret,
         count: Count,
         overrides: Vec<(Fingerprint, Special)>,
         offenders: Arc<Offenders>,
     ) -> Self {
-        Self { exempt: Networks::new(&rule.exempt), rule, count, overrides, offenders }
+        Self {
+            exempt: Networks::new(&rule.exempt),
+            secret: secret.clone(),
+            rule,
+            count,
+            overrides,
+            offenders,
+        }
     }
 
     /// What makes it.
@@ -155,6 +165,13 @@ impl Limit {
     /// Fills a client's bucket; false if it has none.
     pub fn reset(&self, client: Fingerprint, now: Timestamp) -> bool {
         self.account(client).is_some_and(|account| account.reset(client, now))
+    }
+
+    /// Where requests of this client come from, if others under this limit could come from there too.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn origin(&self, sender: &ClientId) -> Option<Origin> {
+        self.rule.key.origin(sender, &self.secret)
     }
 
     /// Where it keeps what it knows of a client; `None` if that is never limited.
