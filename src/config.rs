@@ -102,6 +102,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How long a client may take to send a whole request head.
     pub header_timeout: Duration,
+    /// How long a client may send nothing of a body that it has begun.
+    pub body_timeout: Duration,
     /// How much memory the process may take before requests are refused.
     pub max_memory: MaxMemory,
     /// A tunnel, such as a WebSocket, through which nothing goes for so long is closed.

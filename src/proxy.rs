@@ -157,7 +157,12 @@ impl ProxyHttp for Proxy {
         };
         ctx.begin(session.req_header(), connection);
         match self.decide(session.req_header_mut(), ctx) {
-            Ok(()) => Ok(false),
+            Ok(()) => {
+                if let Some(connection) = &ctx.connection {
+                    connection.set_whole_deadline(ctx.deadline);
+                }
+                Ok(false)
+            }
             Err(reply) => {
                 self.send(session, &reply, ctx).await?;
                 Ok(true)

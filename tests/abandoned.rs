@@ -6,6 +6,8 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
+use mock_backend::MockBackend;
+
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
 use crate::support::http2::{self, DATA, END_STREAM, Frames, RST_STREAM};
@@ -122,7 +124,24 @@ fn while_the_upstream_takes_nothing_of_a_body() {
 #[test]
 fn while_an_upstream_over_http2_takes_nothing_of_a_body() {
     let upstream = http2::Upstream::start(None);
-    let gateway = Gateway::start(&to_upstream(upstream.address(), &format!("---\nhttp2 = true\n{FOREVER}")));
+    let backend = MockBackend::start_blocking().unwrap();
+    // The window of the connection to an upstream that takes nothing is used up, so the other upload goes elsewhere.
+    let other = format!(
+        "[upstreams.other]
+servers = [\"{}\"]
+[[routes]]
+name = \"other\"
+path = \"/echo\"
+upstream = \"other\"",
+        backend.addr()
+    );
+    let settings = format!(
+        "{other}
+---
+http2 = true
+{FOREVER}"
+    );
+    let gateway = Gateway::start(&to_upstream(upstream.address(), &settings));
     let mut target = POST;
     target[2].1 = "/wait";
     let mut frames = Frames::open(gateway.address());

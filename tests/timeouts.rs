@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
-use crate::support::http2::{DATA, Frames, GOAWAY, RST_STREAM, WINDOW_UPDATE};
+use crate::support::http2::{DATA, END_STREAM, Frames, GOAWAY, RST_STREAM, WINDOW_UPDATE};
 use crate::support::upstream::{Exchange, RawUpstream, full_address};
 use crate::support::{PATIENCE, backends, before_servers, http2, quoted, to_upstream};
 
@@ -227,4 +227,40 @@ fn a_slow_client_that_takes_something_now_and_then_is_not_cut_off() {
         assert_eq!(frame.kind, DATA, "after {taken} bytes");
         taken += frame.payload.len();
     }
+}
+
+#[test]
+fn patience_with_a_client_is_not_that_with_an_upstream() {
+    let settings = "body_timeout = \"1h\"\n---\nresponse_timeout = \"300ms\"";
+    let (gateway, _backend) = crate::support::forwarding(settings);
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n";
+    let mut slow = gateway.connect();
+    slow.send(head);
+    for piece in ["ab", "cd", "ef"] {
+        std::thread::sleep(Duration::from_millis(500));
+        slow.send(piece);
+    }
+    assert_eq!(slow.response().json()["body"], "abcdef");
+    let mut frames = Frames::open(gateway.address());
+    let target = [(":method", "POST"), (":scheme", "http"), (":path", "/echo"), (":authority", "a")];
+    frames.send_headers(1, &target, false);
+    std::thread::sleep(Duration::from_secs(1));
+    frames.send(DATA, END_STREAM, 1, b"abcdef");
+    assert_eq!(frames.status(), Some(200));
+}
+
+#[test]
+fn a_client_that_sends_no_more_of_its_body_is_told_so() {
+    let (gateway, _backend) = crate::support::forwarding("body_timeout = \"300ms\"");
+    let mut connection = gateway.connect();
+    connection.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab");
+    connection.response().is_problem(408);
+    let mut connection = http2::Connection::open(gateway.address());
+    let mut exchange = connection.start(http2::request("POST", "/echo", &[]), false);
+    exchange.body.send_data("ab".into(), false).unwrap();
+    assert_eq!(connection.wait(exchange.answer()).unwrap().status, 408);
+    assert_eq!(
+        gateway.metric(r#"gateway_upstream_errors_total{kind="response_timeout",upstream="main"}"#),
+        0.0
+    );
 }

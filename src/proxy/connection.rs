@@ -48,6 +48,7 @@ pub struct Connection {
     closing: Arc<AtomicBool>,
     head_at: AtomicU64,
     deadline: AtomicU64,
+    whole: AtomicU64,
     silence: AtomicU64,
     silent: AtomicBool,
     tunnel: AtomicBool,
@@ -84,6 +85,7 @@ impl Connection {
             closing,
             head_at: AtomicU64::new(0),
             deadline: AtomicU64::new(NEVER),
+            whole: AtomicU64::new(NEVER),
             silence: AtomicU64::new(NEVER),
             silent: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
@@ -127,6 +129,17 @@ impl Connection {
         (nanos != NEVER).then(|| Timestamp::from_nanos(nanos))
     }
 
+    /// The whole exchange must be over by then: a body that is still coming is waited for no longer.
+    pub fn set_whole_deadline(&self, deadline: Option<Timestamp>) {
+        self.whole.store(deadline.map_or(NEVER, Timestamp::nanos), Ordering::Relaxed);
+    }
+
+    /// When the whole exchange must be over, if there is a bound.
+    pub fn whole_deadline(&self) -> Option<Timestamp> {
+        let nanos = self.whole.load(Ordering::Relaxed);
+        (nanos != NEVER).then(|| Timestamp::from_nanos(nanos))
+    }
+
     /// From now on, waiting for more of an answer fails with [`std::io::ErrorKind::TimedOut`] when nothing has come for
     /// so long.
     pub fn set_silence(&self, longest: Option<Duration>) {
@@ -167,6 +180,7 @@ impl Connection {
     pub fn begin_exchange(&self, keep_alive_wanted: bool) {
         self.keep_alive_wanted.store(keep_alive_wanted, Ordering::Relaxed);
         self.keep_alive.store(false, Ordering::Relaxed);
+        self.whole.store(NEVER, Ordering::Relaxed);
         self.begun.store(false, Ordering::Relaxed);
         self.answered.store(false, Ordering::Relaxed);
     }

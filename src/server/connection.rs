@@ -98,6 +98,7 @@ impl Serving {
             idle_timeout: server.idle_timeout,
             header_timeout: server.header_timeout,
             max_size: server.max_header_size,
+            body_timeout: server.body_timeout,
             tunnel_timeout: server.tunnel_timeout,
         };
         let clock = self.gateway.clock.clone();

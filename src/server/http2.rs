@@ -196,8 +196,15 @@ impl Serving {
         ));
         connection.set_head_at(clock.now());
         let (head, body) = request.into_parts();
-        let idle_timeout = live.config.server.idle_timeout;
-        let stream = Stream::new(body, respond, connection.clone(), clock.clone(), idle_timeout);
+        let server = &live.config.server;
+        let stream = Stream::new(
+            body,
+            respond,
+            connection.clone(),
+            clock.clone(),
+            server.body_timeout,
+            server.idle_timeout,
+        );
         let serving = self.clone();
         running.spawn(
             async move { serving.answer(head.into(), Arc::new(Mutex::new(stream)), connection).await },

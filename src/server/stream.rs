@@ -72,6 +72,8 @@ pub(super) struct ClientStream {
     wait: Wait,
     /// Since when there has been nothing to write, as far as somebody has waited for that.
     silent: Option<Timestamp>,
+    /// Since when an exchange has waited for more of the body.
+    awaited: Option<Timestamp>,
     /// When something last went through a tunnel, in either direction.
     active: Timestamp,
     limits: HeadLimits,
@@ -86,6 +88,8 @@ pub(super) struct HeadLimits {
     pub(super) header_timeout: Duration,
     /// The size of a head, in bytes.
     pub(super) max_size: usize,
+    /// To send more of a body.
+    pub(super) body_timeout: Duration,
     /// A tunnel through which nothing goes for so long is closed.
     pub(super) tunnel_timeout: Duration,
 }
@@ -131,6 +135,7 @@ impl ClientStream {
             stalled: None,
             wait: Wait::default(),
             silent: None,
+            awaited: None,
             active: Timestamp::default(),
             limits,
         }
@@ -251,7 +256,9 @@ impl ClientStream {
             }
             if self.surplus.is_empty() {
                 let deadline = self.read_deadline();
-                if ready!(self.poll_fill(cx, deadline))? == 0 {
+                let filled = self.poll_fill(cx, deadline);
+                self.awaited = self.awaited.filter(|_| filled.is_pending());
+                if ready!(filled)? == 0 {
                     if self.framing == Framing::Tunnel {
                         self.stop_reading();
                         return Poll::Ready(Ok(None));
@@ -305,8 +312,9 @@ impl ClientStream {
         if self.framing.is_done() && self.poll_left(cx).is_ready() {
             return Poll::Ready(Ending::Left);
         }
-        // Whoever waits for the client has seen this before.
-        match self.timer.poll_passed(self.connection.deadline(), cx) {
+        // Who waits for the client has a deadline of its own: it is not the upstream that is late.
+        let deadline = self.connection.deadline().filter(|_| self.awaited.is_none());
+        match self.timer.poll_passed(deadline, cx) {
             true => Poll::Ready(Ending::Late),
             false => Poll::Pending,
         }
@@ -329,29 +337,21 @@ impl ClientStream {
     }
 
     /// Until when the client must have sent something.
-    fn read_deadline(&self) -> Option<Timestamp> {
-        match self.framing {
-            Framing::Tunnel => Some(self.active.after(self.limits.tunnel_timeout)),
-            _ => self.connection.deadline(),
+    fn read_deadline(&mut self) -> Option<Timestamp> {
+        if self.framing == Framing::Tunnel {
+            return Some(self.active.after(self.limits.tunnel_timeout));
         }
+        let clock = self.timer.clock();
+        let since = *self.awaited.get_or_insert_with(|| clock.now());
+        let patience = since.after(self.limits.body_timeout);
+        Some(self.connection.whole_deadline().map_or(patience, |whole| whole.min(patience)))
     }
 
     /// Reads into the surplus, which takes no memory while it is empty.
     fn poll_fill(&mut self, cx: &mut Context<'_>, deadline: Option<Timestamp>) -> Poll<io::Result<usize>> {
         let mut space = [MaybeUninit::uninit(); READ_SIZE];
         let mut space = ReadBuf::uninit(&mut space);
-        loop {
-            match self.poll_socket(cx, deadline, |socket, cx| socket.poll_read(cx, &mut space)) {
-                Poll::Ready(Ok(())) => break,
-                // Bytes that went the other way keep a tunnel open.
-                Poll::Ready(Err(error))
-                    if error.kind() == io::ErrorKind::TimedOut
-                        && self.framing == Framing::Tunnel
-                        && self.read_deadline() > deadline => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        ready!(self.poll_socket(cx, deadline, |socket, cx| socket.poll_read(cx, &mut space)))?;
         let now = self.timer.clock().now();
         if space.filled().is_empty() {
             self.ended.get_or_insert(now);
@@ -484,7 +484,7 @@ impl ClientStream {
     /// follow. Whether all of it has come.
     pub(super) async fn drain_body(&mut self) -> bool {
         let deadline = self.timer.clock().now().after(linger::PATIENCE);
-        self.connection.set_deadline(Some(deadline));
+        self.connection.set_whole_deadline(Some(deadline));
         let mut left = linger::MOST_DRAINED;
         loop {
             match poll_fn(|cx| self.poll_body(cx)).await {

@@ -46,6 +46,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "trusted_proxies",
         "drain_timeout",
         "header_timeout",
+        "body_timeout",
         "tunnel_timeout",
         "max_memory",
         "idle_timeout",

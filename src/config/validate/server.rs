@@ -81,6 +81,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let drain_timeout = section.or("drain_timeout", default.drain_timeout, |item| item.duration_or_zero());
     let header_timeout = section.or("header_timeout", default.header_timeout, |item| item.duration());
     let idle_timeout = section.or("idle_timeout", default.idle_timeout, |item| item.duration());
+    let body_timeout = section.or("body_timeout", default.body_timeout, |item| item.duration());
     let tunnel_timeout = section.or("tunnel_timeout", default.tunnel_timeout, |item| item.duration());
     let max_memory = section.or("max_memory", default.max_memory, max_memory);
     let max_header_size = section.or("max_header_size", default.max_header_size, header_size);
@@ -105,6 +106,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
             underscores_in_headers: underscores?,
             drain_timeout: drain_timeout?,
             header_timeout: header_timeout?,
+            body_timeout: body_timeout?,
             tunnel_timeout: tunnel_timeout?,
             max_memory: max_memory?,
             idle_timeout: idle_timeout?,
@@ -142,6 +144,7 @@ fn default_server() -> Server {
         drain_timeout: Duration::from_secs(30),
         header_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(60),
+        body_timeout: Duration::from_secs(60),
         tunnel_timeout: Duration::from_secs(3600),
         max_memory: MaxMemory::OfWhatThereIs,
         max_header_size: 64 << 10,

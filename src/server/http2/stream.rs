@@ -56,6 +56,10 @@ pub(super) struct Stream {
     left: bool,
     timer: Timer,
     connection: Arc<Connection>,
+    /// Since when an exchange has waited for more of the body.
+    awaited: Option<Timestamp>,
+    /// How long the client may send nothing of its body.
+    body_timeout: Duration,
     /// How long the client may take nothing of its answer.
     idle_timeout: Duration,
     /// Has the task woken when memory becomes scarce while the client takes nothing.
@@ -68,6 +72,7 @@ impl Stream {
         respond: SendResponse<Bytes>,
         connection: Arc<Connection>,
         clock: Clock,
+        body_timeout: Duration,
         idle_timeout: Duration,
     ) -> Self {
         Self {
@@ -78,6 +83,8 @@ impl Stream {
             left: false,
             timer: Timer::new(clock),
             connection,
+            awaited: None,
+            body_timeout,
             idle_timeout,
             wait: Wait::default(),
         }
@@ -93,7 +100,9 @@ impl Stream {
         if self.poll_left(cx).is_ready() {
             return Poll::Ready(Ending::Left);
         }
-        match self.timer.poll_passed(self.connection.deadline(), cx) {
+        // Who waits for the client has a deadline of its own: it is not the upstream that is late.
+        let deadline = self.connection.deadline().filter(|_| self.awaited.is_none());
+        match self.timer.poll_passed(deadline, cx) {
             true => Poll::Ready(Ending::Late),
             false => Poll::Pending,
         }
@@ -125,7 +134,11 @@ impl Stream {
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        match self.body.poll_data(cx) {
+        let polled = self.body.poll_data(cx);
+        if polled.is_ready() {
+            self.awaited = None;
+        }
+        match polled {
             Poll::Ready(None) => Poll::Ready(Ok(None)),
             Poll::Ready(Some(Ok(piece))) => {
                 // A window that is larger than the protocol allows is not possible: it is what was taken before.
@@ -133,8 +146,16 @@ impl Stream {
                 Poll::Ready(Ok(Some(piece)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Err(left(error))),
-            Poll::Pending if self.poll_passed(None, cx) => Poll::Ready(Err(late(ErrorType::ReadError))),
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                let clock = self.timer.clock();
+                let since = *self.awaited.get_or_insert_with(|| clock.now());
+                let patience = since.after(self.body_timeout);
+                let whole = self.connection.whole_deadline();
+                match self.timer.poll_passed(whole.into_iter().chain([patience]).min(), cx) {
+                    true => Poll::Ready(Err(late(ErrorType::ReadError))),
+                    false => Poll::Pending,
+                }
+            }
         }
     }
 
@@ -274,7 +295,7 @@ pub(super) async fn see_off(stream: &Shared) {
     let unread = {
         let stream = lock(stream);
         let deadline = stream.timer.clock().now().after(linger::PATIENCE);
-        stream.connection.set_deadline(Some(deadline));
+        stream.connection.set_whole_deadline(Some(deadline));
         stream.ended && !stream.left && !stream.body.is_end_stream()
     };
     // The end of the body, or of patience.
