@@ -353,7 +353,11 @@ impl Upstream {
 }
 
 async fn serve(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, busy: Arc<AtomicBool>) {
-    let Ok(mut connection) = h2::server::handshake(io).await else { return };
+    // Bodies that it does not read hold up no others on the same connection, of which there may be one or several.
+    let mut server = h2::server::Builder::new();
+    let Ok(mut connection) = server.initial_connection_window_size(64 << 20).handshake(io).await else {
+        return;
+    };
     while let Some(Ok((request, respond))) = connection.accept().await {
         let busy = busy.clone();
         tokio::spawn(async move {
