@@ -1,8 +1,8 @@
 //! Where the body of an HTTP/1 request ends, followed as its bytes go by.
 //!
-//! The proxy gets the data of a body, without its framing and without a byte of the next request.
-//! Chunked framing is taken strictly (RFC 9112, section 7.1, without extensions): what another parser might
-//! read differently ends the request.
+//! The proxy gets the data of a body, without its framing and without a byte of the next request: chunk extensions and trailers
+//! end here. Chunked framing is taken strictly (RFC 9112, section 7.1, without the whitespace that it calls bad): what another
+//! parser might read differently ends the request.
 
 /// How the body of a request is delimited, and how much of it is still to come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,20 +27,34 @@ pub(super) struct Chunks {
     state: State,
     /// Bytes of the chunk still to come, or its size as far as it has been read.
     left: u64,
-    /// Hexadecimal digits of the size read so far, or bytes of trailers.
+    /// Hexadecimal digits of the size read so far, bytes of the chunk's extensions, or bytes of trailers.
     count: u32,
+    /// Bytes of extensions that may still come.
+    extensions_left: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
+    /// After the semicolon of an extension: its name has a character at least.
+    ExtensionStart,
+    ExtensionName,
+    /// After the equals sign of an extension.
+    ValueStart,
+    Value,
+    QuotedValue,
+    /// After a backslash in a quoted value.
+    QuotedCharacter,
+    /// After the closing quotation mark.
+    QuotedValueEnd,
     SizeLineFeed,
     Data,
     DataCarriageReturn,
     DataLineFeed,
     /// At the start of a trailer line, or of the empty line that ends the body.
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLineFeed,
     EndLineFeed,
     Done,
@@ -48,6 +62,13 @@ enum State {
 
 /// A chunk size of more digits is none that anybody sends.
 const MAX_SIZE_DIGITS: u32 = 15;
+
+/// Extensions of a chunk that are longer than this are refused. A signature of the chunk has a hundred bytes.
+const MAX_EXTENSION_BYTES: u32 = 1024;
+
+/// All extensions of a body may have so many bytes more than its data: a client cannot have the gateway read megabytes for a
+/// body of a few bytes (CVE-2023-39326).
+const EXTENSION_ALLOWANCE: u64 = 16 * 1024;
 
 /// More trailers than this are refused.
 const MAX_TRAILER_BYTES: u32 = 8 * 1024;
@@ -60,7 +81,7 @@ impl Framing {
 
     /// A chunked body.
     pub(super) fn chunked() -> Self {
-        Self::Chunked(Chunks { state: State::Size, left: 0, count: 0 })
+        Self::Chunked(Chunks { state: State::Size, left: 0, count: 0, extensions_left: EXTENSION_ALLOWANCE })
     }
 
     /// Whether nothing more of the request is to come.
@@ -114,29 +135,90 @@ impl Chunks {
     fn step(&mut self, byte: u8) -> Result<State, Malformed> {
         match (self.state, byte) {
             (State::Size, b'\r') if self.count > 0 => Ok(State::SizeLineFeed),
+            (State::Size, b';') if self.count > 0 => {
+                self.count = 0;
+                Ok(State::ExtensionStart)
+            }
             (State::Size, digit) => {
                 let digit = char::from(digit).to_digit(16).ok_or(Malformed)?;
                 self.count += 1;
                 self.left = self.left * 16 + u64::from(digit);
                 if self.count > MAX_SIZE_DIGITS { Err(Malformed) } else { Ok(State::Size) }
             }
+            (
+                State::ExtensionStart
+                | State::ExtensionName
+                | State::ValueStart
+                | State::Value
+                | State::QuotedValue
+                | State::QuotedCharacter
+                | State::QuotedValueEnd,
+                byte,
+            ) => self.step_extension(byte),
             (State::SizeLineFeed, b'\n') => {
                 self.count = 0;
+                self.extensions_left = self.extensions_left.saturating_add(self.left);
                 Ok(if self.left == 0 { State::TrailerStart } else { State::Data })
             }
             (State::DataCarriageReturn, b'\r') => Ok(State::DataLineFeed),
             (State::DataLineFeed, b'\n') => Ok(State::Size),
             (State::TrailerStart, b'\r') => Ok(State::EndLineFeed),
-            (State::Trailer, b'\r') => Ok(State::TrailerLineFeed),
-            (State::TrailerStart | State::Trailer, byte) if byte != b'\n' => {
-                self.count += 1;
-                if self.count > MAX_TRAILER_BYTES { Err(Malformed) } else { Ok(State::Trailer) }
-            }
+            (State::TrailerStart | State::TrailerName | State::TrailerValue, byte) => self.step_trailer(byte),
             (State::TrailerLineFeed, b'\n') => Ok(State::TrailerStart),
             (State::EndLineFeed, b'\n') => Ok(State::Done),
             _ => Err(Malformed),
         }
     }
+
+    /// The state after one byte of extensions.
+    fn step_extension(&mut self, byte: u8) -> Result<State, Malformed> {
+        self.count += 1;
+        self.extensions_left = self.extensions_left.checked_sub(1).ok_or(Malformed)?;
+        if self.count > MAX_EXTENSION_BYTES {
+            return Err(Malformed);
+        }
+        match (self.state, byte) {
+            (State::ExtensionName | State::Value | State::QuotedValueEnd, b'\r') => Ok(State::SizeLineFeed),
+            (State::ExtensionName | State::Value | State::QuotedValueEnd, b';') => Ok(State::ExtensionStart),
+            (State::ExtensionName, b'=') => Ok(State::ValueStart),
+            (State::ExtensionStart | State::ExtensionName, byte) if is_token(byte) => {
+                Ok(State::ExtensionName)
+            }
+            (State::ValueStart, b'"') | (State::QuotedCharacter, _) if is_text(byte) => {
+                Ok(State::QuotedValue)
+            }
+            (State::ValueStart | State::Value, byte) if is_token(byte) => Ok(State::Value),
+            (State::QuotedValue, b'"') => Ok(State::QuotedValueEnd),
+            (State::QuotedValue, b'\\') => Ok(State::QuotedCharacter),
+            (State::QuotedValue, byte) if is_text(byte) => Ok(State::QuotedValue),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// The state after one byte of a trailer, which is a field like any other: a name, a colon and a value.
+    fn step_trailer(&mut self, byte: u8) -> Result<State, Malformed> {
+        self.count += 1;
+        if self.count > MAX_TRAILER_BYTES {
+            return Err(Malformed);
+        }
+        match (self.state, byte) {
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::TrailerStart | State::TrailerName, byte) if is_token(byte) => Ok(State::TrailerName),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLineFeed),
+            (State::TrailerValue, byte) if is_text(byte) => Ok(State::TrailerValue),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// Whether a name may have this character (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether a value may have this character: no control character but the tab (RFC 9110, section 5.5).
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
 #[cfg(test)]
@@ -192,7 +274,28 @@ mod tests {
     fn chunked_framing_is_taken_strictly() {
         for text in [
             "\r\n",
-            "4;ext=1\r\n",
+            ";a\r\n",
+            "4;\r\n",
+            "4;;a\r\n",
+            "4;a=\r\n",
+            "4;=b\r\n",
+            "4;a=b=c\r\n",
+            "4 ;a\r\n",
+            "4; a\r\n",
+            "4;a =b\r\n",
+            "4;a= b\r\n",
+            "4;a \r\n",
+            "4;a\n",
+            "4;a=b\n",
+            "4;a\rb",
+            "4;a\0\r\n",
+            "4;a=\x7f\r\n",
+            "4;a(\r\n",
+            "4;a=\"b\r\n\"\r\n",
+            "4;a=\"b\n\"\r\n",
+            "4;a=\"\\\r\n",
+            "4;a=\"b\"c\r\n",
+            "4;a=b\"c\"\r\n",
             "4 \r\n",
             " 4\r\n",
             "+4\r\n",
@@ -202,6 +305,15 @@ mod tests {
             "1\r\nab",
             "1\r\na\n",
             "0\r\nX: 1\n",
+            "0\r\nno colon\r\n",
+            "0\r\nX\r\n",
+            "0\r\nX : 1\r\n",
+            "0\r\n X: 1\r\n",
+            "0\r\nX: 1\r\n 2\r\n",
+            "0\r\n: 1\r\n",
+            "0\r\nX(: 1\r\n",
+            "0\r\nX: \0\r\n",
+            "0\r\nX: \rY: 1\r\n",
             "0\r\n\r\r",
             "1000000000000000\r\n",
         ] {
@@ -212,6 +324,41 @@ mod tests {
         assert_eq!((framing.take(b"1\r\na\r\n"), framing.is_done()), (Err(Malformed), false));
         let endless = format!("0\r\n{}", "X: 1\r\n".repeat(4000));
         assert_eq!(read(&mut Framing::chunked(), endless.as_bytes()), Err(Malformed));
+    }
+
+    #[test]
+    fn extensions_are_read_over() {
+        for extensions in [
+            ";a",
+            ";a=b",
+            ";a=b;c;d=\"e\"",
+            ";a=\"\"",
+            ";a=\"\\\"; \t=;\\\\\"",
+            ";a=\"\u{e9}\"",
+            ";chunk-signature=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648",
+        ] {
+            let text = format!("4{extensions}\r\nWiki\r\n0{extensions}\r\nX-Sum:\r\nY: \t1\r\n\r\n");
+            for cut in 0..text.len() {
+                let mut framing = Framing::chunked();
+                let (first, data) = read(&mut framing, &text.as_bytes()[..cut]).unwrap();
+                let (second, rest) = read(&mut framing, &text.as_bytes()[first..]).unwrap();
+                assert_eq!((first + second, framing.is_done()), (text.len(), true), "{text:?}");
+                assert_eq!([data, rest].concat(), b"Wiki");
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_no_endless_reading_over_extensions() {
+        let with = |length: usize| format!("1;{}\r\na\r\n", "e".repeat(length));
+        let longest = MAX_EXTENSION_BYTES as usize - 1;
+        assert!(read(&mut Framing::chunked(), with(longest).as_bytes()).is_ok());
+        assert_eq!(read(&mut Framing::chunked(), with(longest + 1).as_bytes()), Err(Malformed));
+        assert!(read(&mut Framing::chunked(), with(80).repeat(150).as_bytes()).is_ok());
+        assert_eq!(read(&mut Framing::chunked(), with(80).repeat(300).as_bytes()), Err(Malformed));
+        // A large body may have many of them.
+        let large = format!("1000;{}\r\n{}\r\n", "e".repeat(80), "a".repeat(0x1000)).repeat(1000);
+        assert!(read(&mut Framing::chunked(), large.as_bytes()).is_ok());
     }
 
     proptest! {
