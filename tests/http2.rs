@@ -1,13 +1,18 @@
 //! Clients that speak HTTP/2.
 
+use std::io::Read as _;
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use h2::Reason;
 
 use crate::support::gateway::Gateway;
-use crate::support::http2::{Connection, DATA, Frames, GOAWAY, PREFACE, RST_STREAM, SETTINGS, request};
+use crate::support::http2::{
+    Connection, DATA, END_STREAM, Frames, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, request,
+};
 use crate::support::tls::{Client, certificates};
 use crate::support::upstream::RawUpstream;
-use crate::support::{forwarding, to_upstream};
+use crate::support::{eventually, forwarding, to_upstream};
 
 const IN_FLIGHT: &str = r#"gateway_requests_in_flight{route="all"}"#;
 
@@ -388,4 +393,75 @@ fn a_client_that_does_not_wait_for_an_answer_fills_no_log() {
     }
     gateway.access_log(10);
     assert!(!gateway.log().contains("inside the gateway"), "{}", gateway.log());
+}
+
+#[test]
+fn a_body_of_another_length_than_announced_makes_no_whole_request() {
+    for (length, first, rest) in [("0", "", "hello"), ("5", "hello", "more"), ("5", "hell", "")] {
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let log = received.clone();
+        let upstream = RawUpstream::start(move |exchange| {
+            let mut buffer = [0; 1024];
+            while let Ok(count @ 1..) = exchange.socket.read(&mut buffer) {
+                log.lock().unwrap().extend_from_slice(&buffer[..count]);
+            }
+        });
+        let text = || String::from_utf8(received.lock().unwrap().clone()).unwrap();
+        let gateway = Gateway::start(&to_upstream(upstream.address(), ""));
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/a"),
+            (":authority", "a"),
+            ("content-length", length),
+        ];
+        let mut frames = Frames::open(gateway.address());
+        frames.send_headers(1, &fields, false);
+        if !first.is_empty() {
+            frames.send(DATA, 0, 1, first.as_bytes());
+        }
+        let begun =
+            eventually("the upstream has the head", || Some(text()).filter(|text| text.contains("\r\n\r\n")));
+        let begun = begun.to_ascii_lowercase();
+        let (head, body) = begun.split_once("\r\n\r\n").unwrap();
+        match head.contains("transfer-encoding: chunked") {
+            true => assert!(!head.contains("content-length") && body.is_empty(), "{begun}"),
+            false => assert!(head.contains("content-length: 5") && body.len() < 5, "{begun}"),
+        }
+        frames.send(DATA, END_STREAM, 1, rest.as_bytes());
+        assert_eq!(
+            frames.next_of(&[HEADERS, RST_STREAM]).unwrap().kind,
+            RST_STREAM,
+            "{length} {first} {rest}"
+        );
+        gateway.metric_becomes(IN_FLIGHT, 0.0);
+        let got = text();
+        let body = got.split_once("\r\n\r\n").unwrap().1;
+        assert!(!body.contains("0\r\n\r\n") && body.len() < 5, "{got}");
+    }
+}
+
+#[test]
+fn a_body_that_ends_behind_its_length_is_whole() {
+    let (gateway, _backend) = forwarding("");
+    for (length, pieces) in [("0", &[][..]), ("5", &["hello"][..]), ("5", &["he", "llo"][..])] {
+        let mut frames = Frames::open(gateway.address());
+        let fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/echo"),
+            (":authority", "a"),
+            ("content-length", length),
+        ];
+        frames.send_headers(1, &fields, false);
+        for piece in pieces {
+            frames.send(DATA, 0, 1, piece.as_bytes());
+        }
+        frames.round_trip();
+        frames.send(DATA, END_STREAM, 1, b"");
+        assert_eq!(frames.status(), Some(200));
+        let echo = frames.next_of(&[DATA]).unwrap().payload;
+        let echo: serde_json::Value = serde_json::from_slice(&echo).unwrap();
+        assert_eq!(echo["body"], pieces.concat());
+    }
 }

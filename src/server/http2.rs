@@ -226,6 +226,11 @@ impl Serving {
             self.reply(&stream, &caller, &reply, request_id);
             return Some(Misdeed::Malformed);
         }
+        {
+            let mut stream = lock(&stream);
+            let announced = request::take_length(&mut request, stream.is_body_done());
+            stream.announce(announced);
+        }
         request.extensions_mut().insert(connection.clone());
         let session = ServerSession::new_custom(Box::new(Exchange::new(Http2::new(stream.clone()), request)));
         let exchange = self.proxy.process_new_http(session, &self.draining);

@@ -52,6 +52,17 @@ fn check_values(request: &RequestHeader) -> Result<(), Refusal> {
     }
 }
 
+/// The length that a request, which has been checked, announces for its body. An announcement of nothing is taken away when
+/// the body has not ended: an upstream that goes by it would have the whole request before the body proves to be another.
+pub(super) fn take_length(request: &mut RequestHeader, has_ended: bool) -> Option<u64> {
+    let length = parse_length(request.headers.get(header::CONTENT_LENGTH)?.as_bytes()).ok();
+    if length == Some(0) && !has_ended {
+        request.remove_header(&header::CONTENT_LENGTH);
+        return None;
+    }
+    length
+}
+
 /// There is one length at most, and it is a number.
 fn check_length(request: &RequestHeader) -> Result<(), Refusal> {
     let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
@@ -152,6 +163,21 @@ mod tests {
         prepare(&mut request).unwrap();
         let cookies: Vec<_> = request.headers.get_all(header::COOKIE).iter().collect();
         assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn nothing_is_announced_only_by_who_has_ended() {
+        for (length, has_ended, announced, stays) in [
+            ("0", true, Some(0), true),
+            ("0", false, None, false),
+            ("00", false, None, false),
+            ("5", false, Some(5), true),
+        ] {
+            let mut request = request("POST", "https://a/", &[("content-length", length)]);
+            assert_eq!(take_length(&mut request, has_ended), announced);
+            assert_eq!(request.headers.contains_key(header::CONTENT_LENGTH), stays);
+        }
+        assert_eq!(take_length(&mut request("POST", "https://a/", &[]), false), None);
     }
 
     #[test]

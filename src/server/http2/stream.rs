@@ -47,6 +47,10 @@ pub(super) fn lock(stream: &Shared) -> MutexGuard<'_, Stream> {
 /// A stream of HTTP/2.
 pub(super) struct Stream {
     body: RecvStream,
+    /// How many bytes of the body are still to come, if its length was announced.
+    announced: Option<u64>,
+    /// The piece with which the announced length has come, while more may follow all the same.
+    last_piece: Option<Bytes>,
     respond: SendResponse<Bytes>,
     /// Where the body of the answer goes, once its head is written.
     answer: Option<SendStream<Bytes>>,
@@ -77,6 +81,8 @@ impl Stream {
     ) -> Self {
         Self {
             body,
+            announced: None,
+            last_piece: None,
             respond,
             answer: None,
             ended: false,
@@ -88,6 +94,16 @@ impl Stream {
             idle_timeout,
             wait: Wait::default(),
         }
+    }
+
+    /// Whether all of the body has come and been read.
+    pub(super) fn is_body_done(&self) -> bool {
+        self.last_piece.is_none() && self.body.is_end_stream()
+    }
+
+    /// Notes which length was announced for the body.
+    pub(super) fn announce(&mut self, length: Option<u64>) {
+        self.announced = length;
     }
 
     /// Whether an answer has begun.
@@ -133,27 +149,38 @@ impl Stream {
         self.timer.poll_passed(deadline.into_iter().chain(latest).min(), cx)
     }
 
+    /// Waits for a piece of the body; `None` is its end.
+    ///
+    /// The h2 crate compares the body with the announced length, but says what is wrong only when it comes to it. An upstream that
+    /// goes by the length would have the whole request by then: so it does not get the last piece before the stream has ended.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        let polled = self.body.poll_data(cx);
-        if polled.is_ready() {
-            self.awaited = None;
-        }
-        match polled {
-            Poll::Ready(None) => Poll::Ready(Ok(None)),
-            Poll::Ready(Some(Ok(piece))) => {
-                // A window that is larger than the protocol allows is not possible: it is what was taken before.
-                let _ = self.body.flow_control().release_capacity(piece.len());
-                Poll::Ready(Ok(Some(piece)))
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(left(error))),
-            Poll::Pending => {
-                let clock = self.timer.clock();
-                let since = *self.awaited.get_or_insert_with(|| clock.now());
-                let patience = since.after(self.body_timeout);
-                let whole = self.connection.whole_deadline();
-                match self.timer.poll_passed(whole.into_iter().chain([patience]).min(), cx) {
-                    true => Poll::Ready(Err(late(ErrorType::ReadError))),
-                    false => Poll::Pending,
+        loop {
+            match self.body.poll_data(cx) {
+                Poll::Ready(None) => return Poll::Ready(Ok(self.last_piece.take())),
+                Poll::Ready(Some(Ok(piece))) => {
+                    // A window that is larger than the protocol allows is not possible: it is what was taken before.
+                    let _ = self.body.flow_control().release_capacity(piece.len());
+                    // Frames without data are no progress.
+                    if !piece.is_empty() {
+                        self.awaited = None;
+                    }
+                    let Some(left) = &mut self.announced else { return Poll::Ready(Ok(Some(piece))) };
+                    *left = left.saturating_sub(piece.len() as u64);
+                    if *left > 0 || self.body.is_end_stream() {
+                        return Poll::Ready(Ok(Some(self.last_piece.take().unwrap_or(piece))));
+                    }
+                    self.last_piece.get_or_insert(piece);
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(left(error))),
+                Poll::Pending => {
+                    let clock = self.timer.clock();
+                    let since = *self.awaited.get_or_insert_with(|| clock.now());
+                    let patience = since.after(self.body_timeout);
+                    let whole = self.connection.whole_deadline();
+                    return match self.timer.poll_passed(whole.into_iter().chain([patience]).min(), cx) {
+                        true => Poll::Ready(Err(late(ErrorType::ReadError))),
+                        false => Poll::Pending,
+                    };
                 }
             }
         }
@@ -296,7 +323,7 @@ pub(super) async fn see_off(stream: &Shared) {
         let stream = lock(stream);
         let deadline = stream.timer.clock().now().after(linger::PATIENCE);
         stream.connection.set_whole_deadline(Some(deadline));
-        stream.ended && !stream.left && !stream.body.is_end_stream()
+        stream.ended && !stream.left && !stream.is_body_done()
     };
     // The end of the body, or of patience.
     while unread && matches!(poll_fn(|cx| lock(stream).poll_body(cx)).await, Ok(Some(_))) {}
@@ -338,7 +365,7 @@ impl Wire for Http2 {
     }
 
     fn is_body_done(&self) -> bool {
-        lock(&self.stream).body.is_end_stream()
+        lock(&self.stream).is_body_done()
     }
 
     async fn write_head(
