@@ -107,7 +107,11 @@ fn malformed_chunks_are_refused() {
         "3\r\nabcd\r\n0\r\n\r\n",
         "-1\r\n",
         "fffffffffffffffff\r\n",
-        "3;a=b\r\nabc\r\n0\r\n\r\n",
+        "3;a=\r\nabc\r\n0\r\n\r\n",
+        "3 ;a\r\nabc\r\n0\r\n\r\n",
+        "3\r\nabc\r\n0\r\nno colon\r\n\r\n",
+        &format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(2000)),
+        &format!("{}0\r\n\r\n", format!("1;{}\r\na\r\n", "a".repeat(1000)).repeat(20)),
     ] {
         let mut connection = gateway.connect();
         connection
