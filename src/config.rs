@@ -337,6 +337,8 @@ pub struct Route {
     pub hosts: Vec<HostPattern>,
     /// The paths it matches.
     pub path: PathPattern,
+    /// Whether an encoded slash (`%2F`) is a character of its segment, here and for the upstream. Otherwise it is refused.
+    pub keeps_encoded_slashes: bool,
     /// The methods it matches; empty is any.
     pub methods: Vec<Method>,
     /// Indices into [`Config::limits`]: the server's, then the route's own, each once.

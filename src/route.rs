@@ -18,6 +18,6 @@ mod trie;
 
 pub use self::captures::Captures;
 pub use self::host::host_of;
-pub use self::path::{Unsafe, normalise};
+pub use self::path::{Unsafe, normalise, normalise_keeping_slashes};
 pub use self::rewrite::{Rewrite, rewrite};
 pub use self::table::{Allow, Conditions, Match, RouteId, Table};

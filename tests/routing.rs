@@ -167,3 +167,42 @@ fn a_route_can_answer_by_itself() {
     assert_eq!((response.status, response.header("content-length")), (204, None));
     assert_eq!(backend.count(), 0);
 }
+
+#[test]
+fn a_route_can_keep_encoded_slashes() {
+    let (gateway, backend) = routed(
+        "[limits.by_path]\nrate = \"3/h\"\nkey = \"path\"\n\
+         [[routes]]\nname = \"packages\"\npath = \"/echo/p/{name}\"\nupstream = \"main\"\nencoded_slashes = \"keep\"\n\
+         [[routes]]\nname = \"below\"\npath = \"/echo/b/*\"\nupstream = \"main\"\nencoded_slashes = \"keep\"\n\
+         [[routes]]\nname = \"rewritten\"\npath = \"/r/{name}/*\"\nupstream = \"main\"\nencoded_slashes = \"keep\"\n\
+         rewrite = \"/echo/{name}../*\"\n\
+         [[routes]]\nname = \"limited\"\npath = \"/echo/l/*\"\nupstream = \"main\"\nencoded_slashes = \"keep\"\n\
+         limits = [\"by_path\"]\n\
+         [[routes]]\nname = \"others\"\npath = \"/echo/*\"\nupstream = \"main\"\n",
+    );
+    let target = |path: &str| gateway.get(path).json()["target"].as_str().unwrap().to_owned();
+    assert_eq!(target("/echo/p/@scope%2Fname?a=%2f"), "/echo/p/@scope%2Fname?a=%2f");
+    assert_eq!(target("/echo/p/@scope%2fname"), "/echo/p/@scope%2Fname");
+    assert_eq!(target("/echo/b/%2F/q%2Fr"), "/echo/b/%2F/q%2Fr");
+    assert_eq!(target("/r/a%2Fb/c%2Fd"), "/echo/a%2Fb../c%2Fd");
+    let forwarded = backend.count();
+    for refused in [
+        "/echo/x%2Fy",
+        "/echo%2Fp/x",
+        "/nothing%2Fthere",
+        "/echo/b/..%2Fp",
+        "/echo/b/x%2F..%2F..%2Fy",
+        "/echo/b/x%2Fy/../z",
+        "/echo/b/x%2Fy%5cz",
+        "/r/a%2F/c",
+    ] {
+        gateway.get(refused).is_problem(400);
+    }
+    assert_eq!(backend.count(), forwarded);
+    // To a server that decodes them these are one path, and so they are to a limit.
+    for path in ["/echo/l/a%2Fb", "/echo/l/a%2fb", "/echo/l/a/b"] {
+        assert_eq!(gateway.get(path).status, 200);
+    }
+    assert_eq!(gateway.get("/echo/l/a%2F%2Fb").status, 429);
+    gateway.metric_becomes(r#"gateway_requests_total{code="400",method="GET",route=""}"#, 8.0);
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
@@ -18,7 +18,7 @@ use crate::gateway::Live;
 use crate::limit::key::{Facts, NoValue, Secret};
 use crate::limit::{Decision, fields};
 use crate::metrics::Running;
-use crate::route::{Match, host_of, normalise};
+use crate::route::{Captures, Match, Unsafe, host_of, normalise, normalise_keeping_slashes, rewrite};
 
 /// Names a request in the logs of everybody who handles it.
 pub(super) const X_REQUEST_ID: &str = "X-Request-Id";
@@ -40,16 +40,16 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
     }
     let (path, query) = split_query(request.raw_path());
     let host = host(&request.headers)?;
-    let path =
-        normalise(path).map_err(|error| bad_request(&format!("the path cannot be read safely: {error}")))?;
+    let asked = Asked::read(path, &host)?;
+    let path = &*asked.path;
     if let Some(method) = cors::preflight(&request.method, &request.headers)
-        && let Match::Found { route, .. } = live.routes.find(&host, &path, &method)
+        && let Ok(Match::Found { route, .. }) = asked.route(&live, &method)
         && live.config.routes[route.index()].cors.is_some()
     {
         take(&live, route.index(), ctx);
         return Err(Reply::permission());
     }
-    let (index, captures) = match live.routes.find(&host, &path, &request.method) {
+    let (index, captures) = match asked.route(&live, &request.method)? {
         Match::Found { route, captures } => (route.index(), captures),
         Match::MethodNotAllowed { allow } => {
             let reply = Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method");
@@ -65,7 +65,7 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
     let route = &live.config.routes[index];
     take(&live, index, ctx);
     ctx.captures = captures;
-    let located = Located { index, host: &host, path: &path, query };
+    let located = Located { index, host: &host, path, query };
     limit(&live, route, request, &located, now, ctx)?;
     if let Some(length) = content_length(&request.headers)
         && length > route.max_body_size
@@ -73,11 +73,51 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
         return Err(body_too_large(route));
     }
     find_key(&live, route, request, &located, ctx);
-    let reply = answer_of(route, &path, query, ctx);
-    if let Cow::Owned(path) = path {
+    let reply = answer_of(route, path, query, ctx);
+    if let Cow::Owned(path) = asked.path {
         ctx.path = Some(path);
     }
     reply.map_or(Ok(()), Err)
+}
+
+/// What a request asks for, in normal form.
+struct Asked<'a> {
+    host: &'a str,
+    path: Cow<'a, str>,
+    has_encoded_slash: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// Reads the path. An encoded slash is kept for now: whether it may stay is for the route to say, and only the path
+    /// leads to the route.
+    fn read(raw: &'a [u8], host: &'a str) -> Result<Self, Reply> {
+        match normalise(raw) {
+            Ok(path) => Ok(Self { host, path, has_encoded_slash: false }),
+            Err(Unsafe::EncodedSlash) => {
+                let path = Cow::Owned(normalise_keeping_slashes(raw).map_err(unreadable)?);
+                Ok(Self { host, path, has_encoded_slash: true })
+            }
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+
+    /// The route that it leads to. With an encoded slash it leads to a route that keeps them or nowhere.
+    fn route(&self, live: &Live, method: &Method) -> Result<Match, Reply> {
+        let found = live.routes.find(self.host, &self.path, method);
+        let is_safe = match &found {
+            _ if !self.has_encoded_slash => true,
+            Match::Found { route, captures } => self.stays_safe(&live.config.routes[route.index()], captures),
+            Match::MethodNotAllowed { .. } | Match::NotFound => false,
+        };
+        if is_safe { Ok(found) } else { Err(unreadable(Unsafe::EncodedSlash)) }
+    }
+
+    /// Whether the route keeps encoded slashes, and a rewrite puts no dots beside one: `{a}..` could.
+    fn stays_safe(&self, route: &Route, captures: &Captures) -> bool {
+        let Action::Proxy { rewrite: how, .. } = &route.action else { return false };
+        let sent = rewrite(how, &self.path, captures);
+        route.keeps_encoded_slashes && normalise_keeping_slashes(sent.as_bytes()).as_deref() == Ok(&*sent)
+    }
 }
 
 /// Notes which route a request takes.
@@ -250,6 +290,10 @@ fn answer_of(route: &Route, path: &str, query: Option<&[u8]>, ctx: &Context) -> 
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn unreadable(error: Unsafe) -> Reply {
+    bad_request(&format!("the path cannot be read safely: {error}"))
 }
 
 fn bad_request(detail: &str) -> Reply {

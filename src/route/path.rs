@@ -8,6 +8,8 @@
 //!
 //! What two parsers could read differently is refused, never guessed: see [`Unsafe`]. Above all an encoded
 //! slash: one server takes `/a/..%2fb` for one segment, the next for a climb, and no form of it is safe with both.
+//! A route may vouch for its upstream that it takes `%2F` for a character of a segment
+//! ([`normalise_keeping_slashes`]); a dot segment beside one is refused all the same.
 //! `%25` is left alone: whoever decodes twice is beyond the help of a proxy. Escapes need not be UTF-8, as URLs
 //! never had to be.
 //!
@@ -79,8 +81,31 @@ pub fn normalise(raw: &[u8]) -> Result<Cow<'_, str>, Unsafe> {
     resolve_dots(&normalise_characters(raw)?).map(Cow::Owned)
 }
 
+/// The same with each encoded slash as `%2F`, a character of its segment. It is no separator to whoever resolves dots, and
+/// must not become one to whoever decodes it: next to it there is no dot segment, and no `..` takes its segment away.
+///
+/// # Errors
+/// When the path cannot be normalised safely: see [`Unsafe`].
+pub fn normalise_keeping_slashes(raw: &[u8]) -> Result<String, Unsafe> {
+    if raw.first().is_some_and(|first| *first != b'/') {
+        return Err(Unsafe::NotAbsolute);
+    }
+    resolve_dots(&characters(raw, EncodedSlashes::Keep)?)
+}
+
+/// What becomes of `%2F`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EncodedSlashes {
+    Refuse,
+    Keep,
+}
+
 /// The normal form of part of a segment: its characters, with no regard to dot segments.
 pub(super) fn normalise_characters(raw: &[u8]) -> Result<String, Unsafe> {
+    characters(raw, EncodedSlashes::Refuse)
+}
+
+fn characters(raw: &[u8], slashes: EncodedSlashes) -> Result<String, Unsafe> {
     let mut out = String::with_capacity(raw.len() + 16);
     let mut rest = raw;
     while let [byte, after @ ..] = rest {
@@ -97,6 +122,7 @@ pub(super) fn normalise_characters(raw: &[u8]) -> Result<String, Unsafe> {
                 match CLASSES[usize::from(decoded)] {
                     Class::Unreserved => out.push(char::from(decoded)),
                     Class::Control => return Err(Unsafe::Control),
+                    Class::Slash if slashes == EncodedSlashes::Keep => out.push_str(ENCODED_SLASH),
                     Class::Slash => return Err(Unsafe::EncodedSlash),
                     Class::Backslash => return Err(Unsafe::Backslash),
                     Class::Plain | Class::Encode | Class::Delimiter | Class::Percent => {
@@ -108,6 +134,9 @@ pub(super) fn normalise_characters(raw: &[u8]) -> Result<String, Unsafe> {
     }
     Ok(out)
 }
+
+/// An encoded slash in its normal form.
+const ENCODED_SLASH: &str = "%2F";
 
 /// What a segment whose characters are normal means to whoever walks a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,10 +176,17 @@ fn resolve_dots(path: &str) -> Result<String, Unsafe> {
         ends_in_slash = segment.is_empty() || kind != Dots::None;
         match kind {
             // An empty segment is kept until the end, so that `..` is seen to follow one.
-            Dots::None => kept.push(segment),
+            Dots::None => {
+                let parts = &mut segment.split(ENCODED_SLASH);
+                if parts.any(|part| dots(part) != Dots::None) {
+                    return Err(Unsafe::EncodedSlash);
+                }
+                kept.push(segment);
+            }
             Dots::Here => {}
             Dots::Up => match kept.pop() {
                 Some("") => return Err(Unsafe::AmbiguousDots),
+                Some(segment) if segment.contains(ENCODED_SLASH) => return Err(Unsafe::EncodedSlash),
                 Some(_) => {}
                 None => return Err(Unsafe::AboveRoot),
             },

@@ -109,6 +109,7 @@ fn the_shipped_config_names_every_key_with_its_default() {
         "respond",
         "timeout",
         "strip_prefix",
+        "encoded_slashes",
         "rewrite",
         "request_headers",
         "response_headers",

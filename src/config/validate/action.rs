@@ -49,7 +49,14 @@ pub(super) fn action(
         (Some((name, _, action)), None) => {
             if !forwards {
                 section.useless(
-                    &["strip_prefix", "rewrite", "timeout", "request_headers", "compression"],
+                    &[
+                        "encoded_slashes",
+                        "strip_prefix",
+                        "rewrite",
+                        "timeout",
+                        "request_headers",
+                        "compression",
+                    ],
                     &format!("in a route with `{name}`"),
                     "it is for what goes to an `upstream`: leave it out",
                 )?;

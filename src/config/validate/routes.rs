@@ -73,6 +73,8 @@ fn route<'a>(
     let hosts = section.or("hosts", Vec::new(), hosts);
     let path = section.required("path", "path = \"/users/*\"", |item| path(&item));
     let methods = section.or("methods", Vec::new(), methods);
+    let keeps_encoded_slashes =
+        section.or("encoded_slashes", false, |item| item.word(&[("refuse", false), ("keep", true)]));
     let action = action::action(&section, &path, upstreams);
     let own = section.or("limits", Vec::new(), |item| server::limits(&item, limit_names));
     let timeout = section.optional("timeout", |item| item.duration_or_zero());
@@ -97,6 +99,7 @@ fn route<'a>(
             name: name?.to_owned(),
             hosts: hosts?,
             path: path?,
+            keeps_encoded_slashes: keeps_encoded_slashes?,
             methods: methods?,
             limits,
             action: action?,

@@ -18,7 +18,7 @@ pub(super) fn value_of<'a>(part: &KeyPart, facts: &Facts<'a>) -> Result<Option<V
         KeyPart::ClientIp | KeyPart::Global => None,
         KeyPart::Route => Some(Cow::Borrowed(facts.route.as_bytes())),
         KeyPart::Host => Some(Cow::Borrowed(facts.host.as_bytes())),
-        KeyPart::Path => Some(Cow::Borrowed(facts.path.as_bytes())),
+        KeyPart::Path => Some(canonical(part, facts.path.as_bytes())),
         KeyPart::Header(name) => {
             let values = facts.headers.get_all(name).into_iter();
             only(values.map(|value| canonical(part, value.as_bytes())))?
@@ -34,6 +34,7 @@ pub(super) fn canonical<'a>(part: &KeyPart, value: &'a [u8]) -> Value<'a> {
     match part {
         KeyPart::Header(name) if *name == header::AUTHORIZATION => authorization(value),
         KeyPart::Cookie(_) => cookie_value(value),
+        KeyPart::Path => path(value),
         _ => Cow::Borrowed(value),
     }
 }
@@ -45,6 +46,27 @@ fn only<'a>(mut values: impl Iterator<Item = Value<'a>>) -> Result<Option<Value<
         true => Ok(first),
         false => Err(NoValue::Ambiguous),
     }
+}
+
+/// A normal path with its encoded slashes as the separators that some servers take them for.
+fn path(value: &[u8]) -> Value<'_> {
+    const ENCODED: &[u8] = b"%2F";
+    if memchr::memmem::find(value, ENCODED).is_none() {
+        return Cow::Borrowed(value);
+    }
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let [byte, after @ ..] = rest {
+        let (byte, after) = match rest.strip_prefix(ENCODED) {
+            Some(after) => (b'/', after),
+            None => (*byte, after),
+        };
+        if byte != b'/' || out.last() != Some(&b'/') {
+            out.push(byte);
+        }
+        rest = after;
+    }
+    Cow::Owned(out)
 }
 
 /// Scheme and credentials: the scheme is the same in any case, and any number of spaces may follow it (RFC 9110, section 11.4).

@@ -86,6 +86,43 @@ fn what_two_parsers_could_read_differently_is_refused() {
     }
 }
 
+#[test]
+fn encoded_slashes_can_be_kept() {
+    for (path, expected) in [
+        ("/a%2fb", "/a%2Fb"),
+        ("/projects/group%2Fproject/x", "/projects/group%2Fproject/x"),
+        ("/queues/%2f/q", "/queues/%2F/q"),
+        ("/%40scope%2fname", "/%40scope%2Fname"),
+        ("//a%2F%2fb/./c//", "/a%2F%2Fb/c/"),
+        ("/a%2Fb/x/../c", "/a%2Fb/c"),
+        ("/a%252fb", "/a%252fb"),
+        ("/a%2f.b/..c%2fd..", "/a%2F.b/..c%2Fd.."),
+        ("/users/7", "/users/7"),
+        ("", "/"),
+    ] {
+        assert_eq!(normalise_keeping_slashes(path.as_bytes()).as_deref(), Ok(expected), "{path}");
+    }
+    for (path, error) in [
+        ("/a/..%2f..%2fetc", Unsafe::EncodedSlash),
+        ("/a%2F..", Unsafe::EncodedSlash),
+        ("/a%2F%2e%2e%2Fb", Unsafe::EncodedSlash),
+        ("/.%2Fb", Unsafe::EncodedSlash),
+        ("/a%2F..;x%2Fb", Unsafe::EncodedSlash),
+        ("/..;%2Fb", Unsafe::DotParameter),
+        ("/a%2Fb/..", Unsafe::EncodedSlash),
+        ("/a%2Fb/../c", Unsafe::EncodedSlash),
+        ("/a%2Fb/c/../../d", Unsafe::EncodedSlash),
+        ("/a%2Fb//../c", Unsafe::AmbiguousDots),
+        ("/a%2Fb%5cc", Unsafe::Backslash),
+        ("/a%2Fb%00", Unsafe::Control),
+        ("/a%2", Unsafe::BadEscape),
+        ("a%2Fb", Unsafe::NotAbsolute),
+        ("/../a%2Fb", Unsafe::AboveRoot),
+    ] {
+        assert_eq!(normalise_keeping_slashes(path.as_bytes()), Err(error), "{path}");
+    }
+}
+
 /// Bytes that are likely to find something.
 fn raw_path() -> impl Strategy<Value = Vec<u8>> {
     let tricky = vec![
@@ -105,7 +142,30 @@ fn raw_path() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// The same with many encoded slashes.
+fn slashed_path() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = vec!["/", "%2f", "%2F", ".", "..", "%2e", ";", "%3b", "a"];
+    proptest::collection::vec(proptest::sample::select(pieces), 0..12)
+        .prop_map(|pieces| format!("/{}", pieces.concat()).into_bytes())
+}
+
 proptest! {
+    #[test]
+    fn keeping_slashes_changes_nothing_else(raw in raw_path()) {
+        if let Ok(path) = normalise(&raw) {
+            prop_assert_eq!(normalise_keeping_slashes(&raw), Ok(path.into_owned()));
+        }
+    }
+
+    #[test]
+    fn a_kept_slash_hides_no_dot_segment_from_whoever_decodes_it(raw in slashed_path()) {
+        if let Ok(path) = normalise_keeping_slashes(&raw) {
+            prop_assert_eq!(normalise_keeping_slashes(path.as_bytes()), Ok(path.clone()));
+            let decoded = path.replace("%2F", "/");
+            prop_assert!(decoded.split('/').all(|segment| dots(segment) == Dots::None));
+        }
+    }
+
     #[test]
     fn normalising_twice_changes_nothing(raw in raw_path()) {
         if let Ok(once) = normalise(&raw) {

@@ -95,7 +95,9 @@ pub(super) fn read_literal(text: &str) -> Result<String, String> {
                 .to_owned()
         }
         Unsafe::EncodedSlash => {
-            "has an encoded slash: a path with `%2F` is always refused, so write it without".to_owned()
+            "has an encoded slash, which no literal matches: write a parameter such as `{name}` for the whole segment, and \
+             `encoded_slashes = \"keep\"` in the route"
+                .to_owned()
         }
         Unsafe::Backslash => {
             "has a backslash: a path with one is always refused, so write `/` instead".to_owned()
