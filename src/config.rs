@@ -218,7 +218,7 @@ pub struct Upstream {
     pub retries: u32,
     /// How many requests a server may have at once; `None` is no bound.
     pub max_connections: Option<usize>,
-    /// How many requests may wait for a connection to a server; `None` is no bound.
+    /// How many requests may be connected to a server at a time; `None` is no bound.
     pub max_pending_connects: Option<usize>,
     /// How its servers are checked; `None` does not check them.
     pub health: Option<Health>,

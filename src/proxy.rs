@@ -171,7 +171,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
-        self.begin_attempt(ctx)
+        self.begin_attempt(ctx).await
     }
 
     async fn connected_to_upstream(

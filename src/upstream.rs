@@ -344,6 +344,7 @@ impl Upstream {
 mod tests {
     use super::*;
     use crate::config::Balance;
+    use futures_util::FutureExt as _;
     use std::net::SocketAddr;
 
     const NOW: Timestamp = Timestamp::from_nanos(0);
@@ -440,7 +441,7 @@ mod tests {
         let before = Upstream::new(config.clone());
         let number = |upstream: &Upstream| {
             let mut hold = upstream.choose(None, &[], NOW).unwrap();
-            hold.connect(1);
+            assert!(hold.connect(1, Duration::ZERO).now_or_never().unwrap());
             hold.connection_number()
         };
         let after = before.succeeded_by(config.clone());

@@ -118,6 +118,8 @@ fn whoever_waits_for_a_request_makes_room_and_nobody_with_one() {
     let other = 3 - left;
     assert_eq!(clients[other].get("/").status, 200);
     clients[other].send(request("GET", "/slow", &[], ""));
+    // The connection of `get` above is gone.
+    gateway.metric_becomes(&format!(r#"gateway_connections{{listener="{}"}}"#, gateway.address()), 2.0);
     let mut third = gateway.connect();
     third.send(request("GET", "/slow", &[], ""));
     gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, 3.0);

@@ -210,7 +210,7 @@ fn a_pooled_connection_that_the_upstream_has_closed_is_not_the_client_s_trouble(
 #[test]
 fn no_more_requests_wait_for_a_connection_than_may() {
     let (address, _full) = full_address();
-    let settings = "---\nmax_pending_connects = 2\nconnect_timeout = \"20s\"";
+    let settings = "---\nmax_pending_connects = 2\nconnect_timeout = \"2s\"";
     let gateway = Gateway::start(&to_upstream(address, settings));
     let mut waiting: Vec<_> = (0..2).map(|_| gateway.connect()).collect();
     waiting.iter_mut().for_each(|client| client.send(request("GET", "/", &[], "")));

@@ -22,7 +22,7 @@ use crate::upstream::{NoServer, story};
 
 impl Proxy {
     /// Begins an attempt: where to connect to.
-    pub(super) fn begin_attempt(&self, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    pub(super) async fn begin_attempt(&self, ctx: &mut Context) -> Result<Box<HttpPeer>> {
         let Action::Proxy { upstream: index, .. } = self.route(ctx)?.action else {
             return Err(Error::explain(ErrorType::InternalError, "the route has no upstream"));
         };
@@ -34,8 +34,11 @@ impl Proxy {
             Ok(server) => server,
             Err(none) => return Err(self.no_server(index, none, ctx)),
         };
-        server.connect(neighbourhood(ctx));
-        let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(now));
+        // As long again is left for the connection itself.
+        if !server.connect(neighbourhood(ctx), upstream.connect_timeout() / 2).await {
+            return Err(self.no_server(index, NoServer::Full, ctx));
+        }
+        let left = ctx.deadline.map_or(Duration::MAX, |deadline| deadline.since(self.gateway.clock.now()));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
         let peer = upstream.peer(&server, connect_timeout)?;

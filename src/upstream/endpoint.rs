@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 use siphasher::sip::SipHasher13;
+use tokio::sync::Semaphore;
 
 use super::address::Address;
 use super::hold::Hold;
@@ -17,7 +18,8 @@ use crate::config::{Health, UpstreamServer};
 pub(super) struct Bounds {
     /// Requests.
     pub(super) requests: Option<usize>,
-    /// Requests that have no connection yet. A server whose backlog is full lets all of them wait for `connect_timeout`.
+    /// Requests that are being connected. A server whose backlog is full lets all of them wait for `connect_timeout`, each with a
+    /// socket of its own.
     pub(super) connects: Option<usize>,
 }
 
@@ -29,14 +31,15 @@ pub struct Endpoint {
     pub address: Address,
     /// Its share of the requests, against those of the others.
     pub(super) weight: u32,
-    bounds: Bounds,
+    /// At most so many requests at once; `None` is no bound.
+    max_running: Option<usize>,
     /// Its connections, where HTTP/2 is spoken.
     pub(super) lanes: Option<Arc<Lanes>>,
     /// What tells it from the others when a key decides: the same in every gateway.
     pub(super) identity: u64,
     pub(super) running: AtomicUsize,
-    /// Those of them that have no connection yet.
-    pub(super) connecting: AtomicUsize,
+    /// Each of them that is being connected has a turn; `None` is no bound.
+    pub(super) turns: Option<Arc<Semaphore>>,
     pub(super) standing: StandingCell,
     /// Whether a request tries it.
     pub(super) trying: AtomicBool,
@@ -62,11 +65,11 @@ impl Endpoint {
             server,
             address,
             weight: config.weight,
-            bounds,
+            max_running: bounds.requests,
             lanes: lanes(identity),
             identity,
             running: AtomicUsize::new(0),
-            connecting: AtomicUsize::new(0),
+            turns: bounds.connects.map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
             standing: StandingCell::new(Standing::Up),
             trying: AtomicBool::new(false),
             failures: AtomicU32::new(0),
@@ -120,10 +123,9 @@ impl Endpoint {
         matches!(self.standing.load(), Standing::Refusing { .. })
     }
 
-    /// Whether it has fewer requests than it may, with and without a connection.
+    /// Whether it has fewer requests than it may.
     pub(super) fn has_room(&self) -> bool {
-        is_below(self.running(), self.bounds.requests)
-            && is_below(self.connecting.load(Ordering::Relaxed), self.bounds.connects)
+        is_below(self.running(), self.max_running)
     }
 
     /// Gives it a request, unless it gets none just now.
@@ -144,11 +146,9 @@ impl Endpoint {
 
     fn give_place(self: &Arc<Self>, trial: bool) -> Option<Hold> {
         let running = self.running.fetch_add(1, Ordering::Relaxed);
-        let connecting = self.connecting.fetch_add(1, Ordering::Relaxed);
         // From here on the request counts; if it must not, dropping this takes it away again.
         let hold = Hold::new(self.clone(), trial);
-        (is_below(running, self.bounds.requests) && is_below(connecting, self.bounds.connects))
-            .then_some(hold)
+        is_below(running, self.max_running).then_some(hold)
     }
 
     /// Notes a health check. Whether it changes how the endpoint stands.

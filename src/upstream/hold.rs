@@ -1,11 +1,13 @@
 //! A request that an endpoint has, and what its outcome says of the endpoint.
 
 use std::hash::Hash;
-use std::mem;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::endpoint::Endpoint;
 use super::lanes::Lane;
@@ -23,8 +25,8 @@ pub struct Hold {
     endpoint: Arc<Endpoint>,
     /// Whether it is to find out how the endpoint does.
     trial: bool,
-    /// Whether it has no connection yet.
-    connecting: bool,
+    /// Its turn to be connected, until it is.
+    turn: Option<OwnedSemaphorePermit>,
     /// Which of the HTTP/2 connections carries it, where that is spoken.
     lane: Option<Lane>,
     /// Its part of the process's descriptors, where it has a connection to itself.
@@ -32,32 +34,36 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// A request that has been counted, also among those without a connection.
+    /// A request that has been counted.
     pub(super) fn new(endpoint: Arc<Endpoint>, trial: bool) -> Self {
         let taken = endpoint.lanes.is_none().then(Taken::one);
-        Self { endpoint, trial, connecting: true, lane: None, _taken: taken }
+        Self { endpoint, trial, turn: None, lane: None, _taken: taken }
     }
 
     /// Notes that it has a connection.
     pub(super) fn note_connection(&mut self) {
         self.lane.iter_mut().for_each(Lane::note_connection);
-        self.leave_queue();
+        self.turn = None;
     }
 
-    /// It does not wait for a connection any more.
-    fn leave_queue(&mut self) {
-        if mem::take(&mut self.connecting) {
-            self.endpoint.connecting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// It needs a connection, also when it has had one: that may wait whatever the bound, for it has its place. Where HTTP/2 is
-    /// spoken, the client decides on whose connection it goes.
-    pub fn connect(&mut self, client: impl Hash) {
-        if !mem::replace(&mut self.connecting, true) {
-            self.endpoint.connecting.fetch_add(1, Ordering::Relaxed);
+    /// Waits for its turn to be connected, also when it has been before. False if others are being connected for longer than
+    /// `patience`. Where HTTP/2 is spoken, the client decides on whose connection it goes.
+    ///
+    /// A burst of requests after a start has its turns one after the other, within milliseconds. Those that wait for a server
+    /// which takes no connections have no socket for it meanwhile.
+    pub async fn connect(&mut self, client: impl Hash, patience: Duration) -> bool {
+        if let (None, Some(turns)) = (&self.turn, &self.endpoint.turns) {
+            self.turn = match turns.clone().try_acquire_owned() {
+                Ok(turn) => Some(turn),
+                // It is never closed, so the only error is that it takes too long.
+                Err(_) => match timeout(patience, turns.clone().acquire_owned()).await {
+                    Ok(turn) => turn.ok(),
+                    Err(_) => return false,
+                },
+            };
         }
         self.lane = self.endpoint.lanes.as_ref().map(|lanes| lanes.enter(client));
+        true
     }
 
     /// Notes that its answer has come to its end.
@@ -139,7 +145,6 @@ impl Deref for Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.leave_queue();
         self.endpoint.running.fetch_sub(1, Ordering::Relaxed);
         if self.trial {
             self.endpoint.trying.store(false, Ordering::Relaxed);

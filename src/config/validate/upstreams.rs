@@ -20,8 +20,8 @@ use crate::limit::key::Key;
 /// More than this helps nobody.
 const MAX_RETRIES: u64 = 10;
 
-/// So many requests wait for a connection to a server, unless the file says otherwise: what may come at once after a start,
-/// and little enough to hold while nobody takes connections.
+/// So many requests are connected to a server at a time, unless the file says otherwise: little enough to hold while nobody takes
+/// connections.
 const DEFAULT_PENDING_CONNECTS: u64 = 1024;
 
 const PATH: &str = "a path such as \"/health\"";

@@ -37,20 +37,21 @@ fn an_endpoint_has_no_more_requests_than_it_may() {
     assert_eq!(endpoint.running(), 0);
 }
 
-#[test]
-fn no_more_requests_wait_for_a_connection_than_may() {
+#[tokio::test]
+async fn no_more_requests_are_connected_at_a_time_than_may() {
+    const SHORT: Duration = Duration::from_millis(1);
+    const LONG: Duration = Duration::from_secs(60);
     let address = SocketAddr::from(([192, 0, 2, 1], 80));
     let bounds = Bounds { requests: None, connects: Some(1) };
     let endpoint = Arc::new(Endpoint::new(0, &UpstreamServer::at(address), address.into(), bounds, |_| None));
-    let mut first = endpoint.hold(NOW).unwrap();
-    assert!(!endpoint.has_room());
-    assert!(endpoint.hold(NOW).is_none());
-    first.note_connection();
-    let second = endpoint.hold(NOW).unwrap();
-    first.connect(0);
-    assert_eq!(endpoint.connecting.load(Ordering::Relaxed), 2, "one that has its place keeps it");
-    drop((first, second));
-    assert_eq!((endpoint.connecting.load(Ordering::Relaxed), endpoint.running()), (0, 0));
+    let [mut first, mut second, mut third] = [(); 3].map(|()| endpoint.hold(NOW).unwrap());
+    assert!(first.connect(1, SHORT).await);
+    assert!(!second.connect(1, SHORT).await);
+    let (connected, ()) = tokio::join!(second.connect(1, LONG), async { first.note_connection() });
+    assert!(connected, "its turn comes when the first is connected");
+    drop(second);
+    assert!(first.connect(1, SHORT).await, "one that needs another connection has another turn");
+    assert!(!third.connect(1, SHORT).await);
 }
 
 #[test]
