@@ -31,7 +31,7 @@ fn it_is_spoken_where_clients_choose_it_and_where_they_begin_with_it() {
     plain.metric_becomes(r#"gateway_requests_by_protocol_total{protocol="HTTP/2"}"#, 2.0);
     plain.metric_becomes(r#"gateway_requests_by_protocol_total{protocol="HTTP/1.1"}"#, 1.0);
     let log = plain.access_log(3);
-    assert_eq!(log[0]["protocol"], "HTTP/2.0");
+    assert_eq!(log[0]["protocol"], "HTTP/2");
     assert_eq!((&log[1]["path"], &log[1]["bytes_out"]), (&"/bytes/100000".into(), &100_000.into()));
 }
 

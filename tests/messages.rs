@@ -280,3 +280,43 @@ fn a_server_can_be_given_by_name() {
     // `localhost` may be ::1 as well, where nobody listens: what counts is that the name leads somewhere.
     crate::support::eventually("an answer", || (gateway.get("/users").status == 200).then_some(()));
 }
+
+#[test]
+fn what_browsers_and_scanners_send_passes_escaped() {
+    let (gateway, _backend) = forwarding("");
+    for (target, sent) in [
+        (&b"/echo/<a>?q=\"b\""[..], "/echo/%3Ca%3E?q=%22b%22"),
+        (b"/echo/`?<script>", "/echo/%60?%3Cscript%3E"),
+        (b"/echo/\xc3\xa9?\xff", "/echo/%C3%A9?%FF"),
+        (b"http://a:80/echo/\"", "/echo/%22"),
+    ] {
+        let text = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+        assert_eq!(gateway.raw(text).json()["target"], sent);
+    }
+    let log = gateway.access_log(4);
+    assert_eq!(log[0]["path"], "/echo/%3Ca%3E?q=%22b%22");
+}
+
+#[test]
+fn what_is_odd_but_harmless_is_taken() {
+    let (gateway, backend) = forwarding("");
+    for text in [
+        "\r\n\r\nGET /users HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET http://a:80/users HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET http://a/users HTTP/1.1\r\nHost: A:80\r\n\r\n",
+        "GET https://a:443/users HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /users HTTP/1.1\r\nHost: a=b\r\n\r\n",
+    ] {
+        assert_eq!(gateway.raw(text).status, 200, "{text}");
+    }
+    let served = backend.count();
+    let response = gateway.raw("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((response.status, response.header("allow").is_some()), (204, true));
+    let response = gateway.raw("GET /users HTTP/1.1\r\nHost: a\r\nExpect: junk\r\n\r\n");
+    response.is_problem(417);
+    assert_eq!(backend.count(), served, "neither is for the upstream");
+    let log = gateway.access_log(7);
+    for status in [204, 417] {
+        assert_eq!(log.iter().filter(|line| line["status"] == status).count(), 1, "{log:?}");
+    }
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 
 use super::context::Context;
@@ -29,6 +29,15 @@ const MAX_REQUEST_ID: usize = 128;
 /// When a request may be made again that came while memory was scarce.
 const MEMORY_PAUSE: Duration = Duration::from_secs(1);
 
+/// The methods that a route may take without naming others.
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
+
+/// Whether a client expects something that nobody here can promise (RFC 9110, section 10.1.1). HTTP/1.0 knows no expectations.
+fn expects_the_unknown(request: &RequestHeader) -> bool {
+    let known = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    request.version != Version::HTTP_10 && !request.headers.get_all(header::EXPECT).iter().all(known)
+}
+
 /// Decides about a request. `Ok` means that it goes upstream.
 ///
 /// # Errors
@@ -37,6 +46,14 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
     let live = ctx.live.clone();
     if ctx.gateway.pressure.is_scarce() {
         return Err(Reply::unavailable("the gateway has no memory for another request", MEMORY_PAUSE));
+    }
+    if expects_the_unknown(request) {
+        let detail = "the only expectation that this server knows is 100-continue";
+        return Err(Reply::problem(StatusCode::EXPECTATION_FAILED, detail));
+    }
+    if request.method == Method::OPTIONS && request.raw_path() == b"*" {
+        // A question to the server as a whole (RFC 9110, section 9.3.7).
+        return Err(Reply::permission().with("Allow", HeaderValue::from_static(METHODS)));
     }
     let (path, query) = split_query(request.raw_path());
     let host = host(&request.headers)?;

@@ -217,7 +217,7 @@ impl Asked {
     pub(super) fn protocol(&self) -> &'static str {
         match self.version {
             Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2.0",
+            Version::HTTP_2 => "HTTP/2",
             _ => "HTTP/1.1",
         }
     }

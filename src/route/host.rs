@@ -10,8 +10,8 @@ const MAX_NAME: usize = 253;
 /// address in its brackets and its shortest form. Borrowed if it was written like that.
 ///
 /// `None` if it is none: empty, with a user name, with a port that is no number up to 65535 (or empty), longer
-/// than a name can be, or with anything but letters, digits, `-`, `_` and `.`. RFC 3986 allows more, such as
-/// escapes, but no name that resolves has it, and parsers disagree on it.
+/// than a name can be, or with anything but letters, digits, `-`, `_`, `.`, `~` and most of RFC 3986's delimiters. That allows
+/// more: escapes, on which parsers disagree, `*`, which is a pattern here, and `,`, which may join two hosts.
 pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
     if authority.starts_with('[') {
         let (host, port) = authority.split_at(authority.find(']')? + 1);
@@ -30,7 +30,8 @@ pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
         match byte {
             b'.' if label_is_empty => return None,
             b'.' => label_is_empty = true,
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => label_is_empty = false,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => label_is_empty = false,
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'+' | b';' | b'=' => label_is_empty = false,
             b'A'..=b'Z' => {
                 label_is_empty = false;
                 has_upper = true;
@@ -43,6 +44,16 @@ pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
         (false, true) => Some(Cow::Owned(host.to_ascii_lowercase())),
         (false, false) => Some(Cow::Borrowed(host)),
     }
+}
+
+/// Whether two authorities mean the same server, where this is the port of one that names none.
+pub fn is_same_authority(one: &str, other: &str, default_port: u16) -> bool {
+    let port = |authority: &str| {
+        let after_host = authority.rfind(']').map_or(authority, |at| &authority[at..]);
+        after_host.rsplit_once(':').map_or(Some(default_port), |(_, port)| port.parse().ok())
+    };
+    let hosts = (host_of(one), host_of(other));
+    matches!(&hosts, (Some(one), Some(other)) if one == other) && port(one) == port(other)
 }
 
 /// Checks what follows the host: nothing, or a colon and a port.
@@ -87,6 +98,18 @@ mod tests {
     fn another_spelling_of_a_host_is_the_same_host() {
         assert_eq!(host_of("API.Example.COM:8000").unwrap(), "api.example.com");
         assert_eq!(host_of("[2001:DB8:0:0::1]").unwrap(), "[2001:db8::1]");
+    }
+
+    #[test]
+    fn the_port_of_the_scheme_may_be_left_out() {
+        for (one, other, port) in
+            [("a", "a:80", 80), ("A:443", "a", 443), ("[::1]", "[0::1]:80", 80), ("a.", "a", 80)]
+        {
+            assert!(is_same_authority(one, other, port), "{one} {other}");
+        }
+        for (one, other) in [("a", "a:8080"), ("a", "b"), ("a:443", "a"), ("a@b", "a@b"), ("", "")] {
+            assert!(!is_same_authority(one, other, 80), "{one} {other}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use http::StatusCode;
 
 use super::framing::Framing;
-use crate::route::host_of;
+use crate::route::{host_of, is_same_authority};
 
 /// The most header fields in a request; the proxy behind this takes no more either.
 pub(super) const MAX_FIELDS: usize = 256;
@@ -60,13 +60,38 @@ pub(super) fn find_end(read: &[u8], seen: usize) -> Result<Option<usize>, Refusa
     Ok(None)
 }
 
+/// The head with its target's characters escaped that no URI may have, but browsers and scanners send (RFC 3986, section 2.1):
+/// quotes, angle brackets, backticks, and whatever is not ASCII. `None` if there are none. What is routed, counted, logged and
+/// sent on is the escaped form.
+pub(super) fn escape_target(head: &[u8]) -> Option<BytesMut> {
+    let line = &head[..memchr::memchr(b'\r', head)?];
+    let (begin, end) = (memchr::memchr(b' ', line)? + 1, memchr::memrchr(b' ', line)?);
+    let target = line.get(begin..end)?;
+    let is_odd = |byte: &u8| matches!(byte, b'"' | b'<' | b'>' | b'`' | 0x80..);
+    if !target.iter().any(is_odd) {
+        return None;
+    }
+    let mut out = BytesMut::with_capacity(head.len() + 2 * target.len());
+    out.extend_from_slice(&head[..begin]);
+    for byte in target {
+        match is_odd(byte) {
+            true => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+            false => out.extend_from_slice(&[*byte]),
+        }
+    }
+    out.extend_from_slice(&head[end..]);
+    Some(out)
+}
+
 /// Checks a whole head.
 ///
 /// # Errors
 /// When it is malformed, ambiguous, or has too many fields.
-pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
-    // An empty line before the request is skipped (RFC 9112, section 2.2), and no part of what is written anew.
-    let head = head.strip_prefix(b"\r\n").unwrap_or(head);
+pub(super) fn check(mut head: &[u8]) -> Result<Head, Refusal> {
+    // Empty lines before the request mean nothing (RFC 9112, section 2.2), and are no part of what is written anew.
+    while let Some(rest) = head.strip_prefix(b"\r\n") {
+        head = rest;
+    }
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
@@ -140,7 +165,12 @@ fn origin_form(
     if host_of(authority).is_none() {
         return Err(Refusal::bad("the request target names no host"));
     }
-    if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority.as_bytes())) {
+    let default_port =
+        if target.len() > 5 && target.as_bytes()[4].eq_ignore_ascii_case(&b's') { 443 } else { 80 };
+    let is_same = |host: &[u8]| {
+        std::str::from_utf8(host).is_ok_and(|host| is_same_authority(host, authority, default_port))
+    };
+    if host.is_some_and(|host| !is_same(host)) {
         return Err(Refusal::bad("the Host field and the request target name different hosts"));
     }
     let (before, target_end) = (method.len() + 1, method.len() + 1 + target.len());
@@ -280,11 +310,26 @@ mod tests {
     }
 
     #[test]
+    fn what_no_uri_may_have_is_escaped() {
+        let escaped = |line: &[u8]| {
+            let head = [line, b"\r\nHost: <a>\r\n\r\n"].concat();
+            escape_target(&head).map(|head| String::from_utf8(head[..head.len() - 15].to_vec()).unwrap())
+        };
+        assert_eq!(escaped(b"GET /a?b={c} HTTP/1.1"), None);
+        assert_eq!(escaped(b"GET /<a>`?q=\"b\xff HTTP/1.1").unwrap(), "GET /%3Ca%3E%60?q=%22b%FF HTTP/1.1");
+        assert_eq!(escaped(b"GET http://a/\xc3\xa9 HTTP/1.1").unwrap(), "GET http://a/%C3%A9 HTTP/1.1");
+        for line in [&b"GET"[..], b"GET ", b" ", b"", b"<"] {
+            assert_eq!(escaped(line), None);
+        }
+    }
+
+    #[test]
     fn a_url_that_names_another_host_or_none_is_refused() {
         for (target, host) in [
             ("http://a/", "b"),
             ("http://a/", ""),
-            ("http://a:80/", "a"),
+            ("http://a:81/", "a"),
+            ("https://a:80/", "a"),
             ("http://u@a/", "a"),
             ("http:///", ""),
             ("ftp://a/", "a"),

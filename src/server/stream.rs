@@ -103,6 +103,9 @@ pub(super) enum Beginning {
     Http2,
 }
 
+/// Empty lines before a request are skipped (RFC 9112, section 2.2), so many of them.
+const MOST_EMPTY_LINES: u32 = 4;
+
 /// What a client of HTTP/2 begins with (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -192,7 +195,13 @@ impl ClientStream {
         let started = clock.now();
         self.connection.set_deadline(Some(started.after(limits.header_timeout)));
         let mut seen = 0;
+        let mut empty_lines = 0;
         let end = loop {
+            while empty_lines < MOST_EMPTY_LINES && self.surplus.starts_with(b"\r\n") {
+                self.surplus.advance(2);
+                empty_lines += 1;
+                seen = 0;
+            }
             if let Some(end) = head::find_end(&self.surplus, seen).map_err(NoRequest::Refused)? {
                 break end;
             }
@@ -211,8 +220,9 @@ impl ClientStream {
         if http2_may_begin && self.surplus[..end] == *PREFACE_HEAD {
             return Ok(Beginning::Http2);
         }
-        let head = head::check(&self.surplus[..end]).map_err(NoRequest::Refused)?;
         let bytes = self.surplus.split_to(end);
+        let bytes = head::escape_target(&bytes).unwrap_or(bytes);
+        let head = head::check(&bytes).map_err(NoRequest::Refused)?;
         self.framing = head.framing;
         self.connection.set_deadline(None);
         // A head that came in one piece is dated by the clock that was read for it.

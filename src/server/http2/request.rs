@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, header};
 use pingora::http::RequestHeader;
 
 use super::super::head::{MAX_FIELDS, Refusal, parse_length};
-use crate::route::host_of;
+use crate::route::{host_of, is_same_authority};
 
 /// Checks a request, and gives it that form.
 ///
@@ -76,6 +76,7 @@ fn check_length(request: &RequestHeader) -> Result<(), Refusal> {
 /// The host is in `Host`, wherever the client has put it.
 fn set_host(request: &mut RequestHeader) -> Result<(), Refusal> {
     let not_a_host = Refusal::bad("the :authority is no host");
+    let default_port = if request.uri.scheme_str() == Some("https") { 443 } else { 80 };
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let field = hosts.next();
     if hosts.next().is_some() {
@@ -83,7 +84,7 @@ fn set_host(request: &mut RequestHeader) -> Result<(), Refusal> {
     }
     let host = match (request.uri.authority(), field) {
         (Some(authority), Some(host))
-            if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+            if !host.to_str().is_ok_and(|host| is_same_authority(host, authority.as_str(), default_port)) =>
         {
             return Err(Refusal::bad("the Host field and the :authority name different hosts"));
         }
