@@ -68,8 +68,8 @@ impl Limit {
         if saved.key != describe(&rule.key) {
             return Self::new(rule, secret);
         }
-        let table = Arc::new(saved.table);
-        let count = Count::Rate(succeed(rate, &table, now), reserved(rate, None));
+        let table = Table::restored(rate.quota, rate.max_clients, saved.table, now);
+        let count = Count::Rate(Arc::new(table), reserved(rate, None));
         let saved_overrides: HashMap<Fingerprint, &SavedOverride> =
             saved.overrides.iter().map(|saved| (saved.client, saved)).collect();
         let special = |terms, client| {

@@ -17,7 +17,10 @@ use std::time::Duration;
 use super::key::{Fingerprint, Key, Secret};
 use super::quota::{MAX_TICKS, Quota};
 use super::single::Limit;
-use super::table::{Saved as SavedTable, Table};
+use super::table::MAX_PREDECESSORS;
+use super::table::predecessor::{Former, Predecessor};
+use super::table::remnant::Remnant;
+use super::table::word::Word;
 use crate::clock::Timestamp;
 
 /// What every file begins with: a name, and the version of this format and of a table's layout.
@@ -40,7 +43,7 @@ pub(super) struct SavedLimit {
     pub(super) name: String,
     /// The limit's key in words: buckets of another key are nobody's.
     pub(super) key: String,
-    pub(super) table: Table,
+    pub(super) table: Remnant,
     pub(super) overrides: Vec<SavedOverride>,
 }
 
@@ -83,11 +86,14 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
             out.word(saved.full_at)?;
         }
         // The oldest first: a debt that comes over meanwhile is in two of them, and may have to be paid twice, rather than in none.
-        let before = std::iter::successors(table.predecessor(), |table| table.predecessor());
+        let before = std::iter::successors(table.predecessor(), |former| former.predecessor().former());
         let before: Vec<_> = before.collect();
         out.length(before.len() + 1)?;
-        before.iter().rev().try_for_each(|table| out.table(table, at.clock))?;
-        out.table(table, at.clock)?;
+        for former in before.iter().rev() {
+            let debts = former.words_in_debt(at.clock);
+            out.table(former.quota(), former.capacity(), &former.overflow_words(), debts)?;
+        }
+        out.table(table.quota(), table.capacity(), &table.overflow_words(), table.words_in_debt(at.clock))?;
     }
     let Checked { inner: mut out, sum } = out;
     out.write_all(&sum.finalize().to_le_bytes())?;
@@ -171,7 +177,8 @@ fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLim
     Ok(SavedLimit { name, key, table, overrides })
 }
 
-fn read_table(file: &mut Source<impl Read>, shift: Shift, before: Option<Table>) -> io::Result<Table> {
+/// Reads a table. What it takes depends on what the file has, and not on what it says: the table may be of a machine that had more memory.
+fn read_table(file: &mut Source<impl Read>, shift: Shift, before: Option<Remnant>) -> io::Result<Remnant> {
     let quota = file.quota()?;
     let max_clients = file.number()?;
     if max_clients > MAX_CLIENTS {
@@ -181,16 +188,19 @@ fn read_table(file: &mut Source<impl Read>, shift: Shift, before: Option<Table>)
     let overflow = file.length()?;
     let overflow: Vec<_> =
         (0..overflow).map(|_| Ok(shift.full_at(file.word()?, &quota))).collect::<io::Result<_>>()?;
-    let mut saved = SavedTable::new(quota, max_clients, &overflow, before)
-        .ok_or_else(|| broken("it has another layout"))?;
+    let mut debts = Vec::new();
     while let Some(index) = file.number()?.checked_sub(1) {
-        let word = file.word()?;
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        if !saved.put(index, word, |full_at| shift.full_at(full_at, &quota)) {
-            return Err(broken("it has another layout"));
+        let word = Word::from_bits(file.word()?).with_full_at(|full_at| shift.full_at(full_at, &quota));
+        if word != Word::FREE {
+            debts.push((usize::try_from(index).unwrap_or(usize::MAX), word.bits()));
         }
     }
-    Ok(saved.table())
+    let before = before.map(|before| Predecessor::of(Former::Remnant(before))).unwrap_or_default();
+    if before.depth() > MAX_PREDECESSORS {
+        return Err(broken("it has too many tables in a row"));
+    }
+    let remnant = Remnant::new(quota, max_clients, debts, &overflow, before);
+    remnant.ok_or_else(|| broken("it has another layout"))
 }
 
 /// A key in words, different for different keys.
@@ -233,13 +243,18 @@ impl<W: Write> Checked<W> {
         self.write_all(text.as_bytes())
     }
 
-    fn table(&mut self, table: &Table, now: Timestamp) -> io::Result<()> {
-        self.quota(table.quota())?;
-        self.number(table.capacity() as u64)?;
-        let overflow = table.overflow_words();
+    fn table(
+        &mut self,
+        quota: &Quota,
+        capacity: usize,
+        overflow: &[u128],
+        debts: impl Iterator<Item = (usize, u128)>,
+    ) -> io::Result<()> {
+        self.quota(quota)?;
+        self.number(capacity as u64)?;
         self.length(overflow.len())?;
         overflow.iter().try_for_each(|word| self.word(*word))?;
-        for (index, word) in table.words_in_debt(now) {
+        for (index, word) in debts {
             self.number(index as u64 + 1)?;
             self.word(word)?;
         }
@@ -382,6 +397,82 @@ mod tests {
         let now = Moment { wall: 5, clock: Timestamp::from_nanos(0) };
         let again = restored(&saved(&limiter, moment(50)), rules(100, 500), now).unwrap();
         assert_eq!(left(&again, "192.0.2.1", now, 0), 40);
+    }
+
+    /// For how many clients, the overflow buckets, and the slots in debt.
+    type WrittenTable = (u64, Vec<u128>, Vec<(usize, u128)>);
+
+    /// A file of one limit whose key is that of `rules`, with this override and these tables.
+    fn written(bucket: Option<(Fingerprint, u128)>, tables: &[WrittenTable]) -> Vec<u8> {
+        let (rule, quota) = (rules(100, 500).remove(0), Quota::new(1, SECOND, 50).unwrap());
+        let mut out = Checked { inner: Vec::new(), sum: crc32fast::Hasher::new() };
+        out.write_all(&MAGIC).unwrap();
+        out.write_all(&[7; 16]).unwrap();
+        out.number(moment(50).wall).unwrap();
+        out.number(moment(50).clock.nanos()).unwrap();
+        out.length(1).unwrap();
+        out.text(&rule.name).unwrap();
+        out.text(&describe(&rule.key)).unwrap();
+        out.length(bucket.iter().len()).unwrap();
+        if let Some((client, full_at)) = bucket {
+            out.word(client.bits()).unwrap();
+            out.quota(&quota).unwrap();
+            out.word(full_at).unwrap();
+        }
+        out.length(tables.len()).unwrap();
+        for (max_clients, overflow, debts) in tables {
+            let max_clients = usize::try_from(*max_clients).unwrap();
+            out.table(&quota, max_clients, overflow, debts.iter().copied()).unwrap();
+        }
+        let Checked { inner: mut out, sum } = out;
+        out.extend(sum.finalize().to_le_bytes());
+        out
+    }
+
+    #[test]
+    fn a_file_of_a_larger_machine_takes_what_it_has_debts() {
+        // Its table was 1.5 GB.
+        let (max_clients, overflow) = (50_000_000, 185_546);
+        let file =
+            written(None, &[(max_clients, vec![0; overflow], vec![(90_000_000, 7 << 80 | 60_000_000_000)])]);
+        let saved = Snapshot::read(&*file, moment(50)).unwrap();
+        assert_eq!(saved.limits[0].table.room(), 1);
+        let again = restored(&file, rules(100, 500), moment(50)).unwrap();
+        assert_eq!(again.limits()[0].clients(moment(50).clock), 1);
+        assert_eq!(again.limits()[0].table().unwrap().capacity(), 500);
+    }
+
+    #[test]
+    fn what_no_gateway_has_written_is_refused() {
+        let debt = |slot| (slot, 7 << 80 | 60_000_000_000_u128);
+        let read = |tables: &[_]| Snapshot::read(&*written(None, tables), moment(50)).map(drop);
+        assert!(read(&[(500, vec![0], vec![debt(1), debt(2)])]).is_ok());
+        for wrong in [
+            vec![(500, vec![0], vec![debt(2), debt(1)])],
+            vec![(500, vec![0], vec![debt(1), debt(1)])],
+            vec![(500, vec![0], vec![debt(1_000_000)])],
+            vec![(500, vec![0; 2], vec![])],
+            vec![(u64::MAX, vec![0], vec![])],
+            vec![],
+            vec![(500, vec![0], vec![]); MAX_PREDECESSORS + 2],
+        ] {
+            assert!(read(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_debt_beyond_all_measure_is_the_most_that_is_owed() {
+        let key = &rules(100, 500)[0].key;
+        let client = key.fingerprint_of(&["203.0.113.1"], &Secret::from_bytes([7; 16])).unwrap();
+        let file = written(Some((client, u128::MAX)), &[(500, vec![u128::MAX], vec![(3, u128::MAX)])]);
+        // Its clock was ahead of ours, and ours may be anywhere.
+        for now in [moment(0), moment(50), Moment { wall: u64::MAX, clock: Timestamp::from_nanos(u64::MAX) }]
+        {
+            let again = restored(&file, rules(100, 500), now).unwrap();
+            assert_eq!(left(&again, "203.0.113.1", now, 0), 0);
+            assert_eq!(left(&again, "203.0.113.1", now, u32::MAX), 0);
+            assert_eq!(left(&again, "192.0.2.1", now, 1), 99);
+        }
     }
 
     #[test]

@@ -7,12 +7,13 @@
 
 mod admission;
 mod claim;
-mod predecessor;
+pub(super) mod predecessor;
+pub(super) mod remnant;
 mod sketch;
 mod slots;
 #[cfg(test)]
 mod tests;
-mod word;
+pub(super) mod word;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -21,7 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::admission::Admission;
 use self::claim::{Charge, Search, Slots as _, Which};
-use self::predecessor::Predecessor;
+use self::predecessor::{Former, Predecessor};
+use self::remnant::Remnant;
 use self::slots::{GROUP, SharedSlots};
 use self::word::Word;
 use super::bucket::{Bucket, Wait};
@@ -30,12 +32,12 @@ use super::quota::Quota;
 use super::sole::SoleBucket;
 use crate::clock::Timestamp;
 
-/// One overflow bucket for so many slots: newcomers who find no room are few until the table is full, and then they
-/// are to get something.
-const SLOTS_PER_OVERFLOW: usize = 128 * GROUP;
-
 /// So many tables may stand behind one. It takes as many changes of a limit while debts of before the first of them are open.
-const MAX_PREDECESSORS: usize = 32;
+pub(super) const MAX_PREDECESSORS: usize = 32;
+
+/// And together they have at most so many times the slots of the largest. It takes as many changes while most slots are in debt:
+/// with fewer debts a former table shrinks.
+const MAX_ROOM: usize = 4;
 
 /// The buckets of one limit, all under one quota.
 pub struct Table {
@@ -72,11 +74,10 @@ impl Table {
     /// A table for this many buckets in debt at a time.
     pub fn new(quota: Quota, max_clients: usize) -> Self {
         let slots = SharedSlots::new(max_clients);
-        let overflow = (slots.len() / SLOTS_PER_OVERFLOW).max(1);
         Self {
             quota,
             max_clients,
-            overflow: (0..overflow).map(|_| SoleBucket::default()).collect(),
+            overflow: (0..slots.layout().overflow_buckets()).map(|_| SoleBucket::default()).collect(),
             admission: Admission::new(slots.ordinary(), max_clients, quota.time_to_fill()),
             slots,
             overflowed: AtomicU64::new(0),
@@ -87,11 +88,39 @@ impl Table {
     /// A table that takes the place of another for the same clients: their debts come over, each with the share of tokens
     /// that its bucket misses.
     pub fn succeeding(quota: Quota, max_clients: usize, before: &Arc<Self>, now: Timestamp) -> Self {
-        before.drop_idle_predecessors(now);
-        if before.predecessor.depth() >= MAX_PREDECESSORS {
-            before.predecessor.forget_oldest();
+        before.tidy_predecessors(now);
+        Self::after(quota, max_clients, Former::Whole(before.clone()))
+    }
+
+    /// A table with what was saved of one for the same clients.
+    pub(super) fn restored(quota: Quota, max_clients: usize, saved: Remnant, now: Timestamp) -> Self {
+        if *saved.quota() != quota || saved.capacity() != max_clients {
+            return Self::after(quota, max_clients, Former::Remnant(saved));
         }
-        Self { predecessor: Predecessor::of(before.clone()), ..Self::new(quota, max_clients) }
+        let table = Self { predecessor: saved.predecessor().same(), ..Self::new(quota, max_clients) };
+        for (bucket, full_at) in table.overflow.iter().zip(saved.overflow_words()) {
+            bucket.change(|_| Bucket::from_ticks(full_at));
+        }
+        for (slot, word) in saved.words_in_debt(now) {
+            if table.slots.is_reserve(slot) {
+                table.slots.open_reserve();
+            }
+            table.slots.replace(slot, Word::FREE, Word::from_bits(word));
+        }
+        table
+    }
+
+    /// A table that takes the place of another.
+    fn after(quota: Quota, max_clients: usize, former: Former) -> Self {
+        let table = Self { predecessor: Predecessor::of(former), ..Self::new(quota, max_clients) };
+        let is_too_much = |predecessor: &Predecessor| {
+            let (all, largest) = predecessor.room();
+            predecessor.depth() > MAX_PREDECESSORS || all > MAX_ROOM * largest.max(table.slots.len())
+        };
+        while is_too_much(&table.predecessor) {
+            table.predecessor.forget_oldest();
+        }
+        table
     }
 
     /// The quota of every bucket.
@@ -200,14 +229,20 @@ impl Table {
         self.come_over(client, now);
     }
 
-    /// Drops each table that came before this one and has no bucket in debt any more. It visits every slot there.
-    pub fn drop_idle_predecessors(&self, now: Timestamp) {
-        self.predecessor.drop_idle(now);
+    /// Drops each table that came before this one and has no bucket in debt any more, and lets those shrink that have few. It visits
+    /// every slot there.
+    pub fn tidy_predecessors(&self, now: Timestamp) {
+        self.predecessor.tidy(now);
     }
 
     /// The table whose place this one took, unless that has no debts any more.
-    pub(super) fn predecessor(&self) -> Option<Arc<Self>> {
-        self.predecessor.table()
+    pub(super) fn predecessor(&self) -> Option<Arc<Former>> {
+        self.predecessor.former()
+    }
+
+    /// What a slot holds.
+    fn word(&self, slot: usize) -> u128 {
+        self.slots.load(slot).bits()
     }
 
     /// How many buckets are in debt, those of tables that came before included. It visits every slot.
@@ -270,52 +305,7 @@ impl Table {
     }
 
     fn overflow(&self, client: Fingerprint) -> &SoleBucket {
-        &self.overflow[self.slots.group(client, Which::First) % self.overflow.len()]
-    }
-}
-
-/// A table that is filled with what was saved of another.
-pub(super) struct Saved(Table);
-
-impl Saved {
-    /// A table with these overflow buckets, given as the times at which they will be full again, and the table whose place it
-    /// took; `None` if it has another number of buckets, or too many tables stand behind it.
-    pub(super) fn new(
-        quota: Quota,
-        max_clients: usize,
-        overflow: &[u128],
-        before: Option<Table>,
-    ) -> Option<Self> {
-        let predecessor = before.map(|before| Predecessor::of(Arc::new(before))).unwrap_or_default();
-        if predecessor.depth() > MAX_PREDECESSORS {
-            return None;
-        }
-        let table = Table { predecessor, ..Table::new(quota, max_clients) };
-        if table.overflow.len() != overflow.len() {
-            return None;
-        }
-        for (bucket, full_at) in table.overflow.iter().zip(overflow) {
-            bucket.change(|_| Bucket::from_ticks(*full_at));
-        }
-        Some(Self(table))
-    }
-
-    /// Puts a bucket back into its slot; `full_at` says when it will be full, by the clock of today. False if there is no
-    /// such slot.
-    pub(super) fn put(&mut self, index: usize, word: u128, full_at: impl Fn(u128) -> u128) -> bool {
-        if index >= self.0.slots.len() {
-            return false;
-        }
-        let word = Word::from_bits(word).with_full_at(&full_at);
-        if self.0.slots.is_reserve(index) {
-            self.0.slots.open_reserve();
-        }
-        self.0.slots.replace(index, Word::FREE, word)
-    }
-
-    /// The table.
-    pub(super) fn table(self) -> Table {
-        self.0
+        &self.overflow[self.slots.layout().overflow_bucket(client)]
     }
 }
 

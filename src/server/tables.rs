@@ -49,7 +49,7 @@ fn look(gateway: &Gateway, seen: &mut HashMap<String, Seen>, drop_former: bool) 
     for limit in gateway.live().limiter.limits() {
         let Some(table) = limit.table() else { continue };
         if drop_former {
-            table.drop_idle_predecessors(gateway.clock.now());
+            table.tidy_predecessors(gateway.clock.now());
         }
         let seen = seen.entry(limit.rule().name.clone()).or_default();
         if let Some(more) = seen.look(table.overflowed()) {

@@ -2,7 +2,7 @@
 //!
 //! Its debts come over as their clients do: a client that has no bucket in the new table brings that of the old one, scaled to
 //! the new quota, and leaves a full one behind. So a change costs nothing at first, loses nothing, and the old table
-//! can be dropped when its last debt is paid.
+//! can be dropped when its last debt is paid. Until then it shrinks to its debts, once no request holds it any more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,26 +10,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::Table;
+use super::remnant::Remnant;
 use crate::clock::Timestamp;
 use crate::limit::bucket::Bucket;
 use crate::limit::key::Fingerprint;
 use crate::limit::quota::Quota;
 
-/// Who holds a table that nobody else does: its successor, and whoever asks how many there are.
-const HOLDERS: usize = 2;
-
 /// The table that came before, while it is of interest.
 #[derive(Default)]
-pub(super) struct Predecessor {
+pub(in crate::limit) struct Predecessor {
     /// Spares those who have none a look at what is shared more often.
     is_there: AtomicBool,
-    table: ArcSwapOption<Table>,
+    former: ArcSwapOption<Former>,
+}
+
+/// A table whose place another one took.
+pub(in crate::limit) enum Former {
+    /// As it was.
+    Whole(Arc<Table>),
+    /// Only its debts.
+    Remnant(Remnant),
 }
 
 impl Predecessor {
     /// This one.
-    pub(super) fn of(table: Arc<Table>) -> Self {
-        Self { is_there: AtomicBool::new(true), table: ArcSwapOption::new(Some(table)) }
+    pub(in crate::limit) fn of(former: Former) -> Self {
+        Self { is_there: AtomicBool::new(true), former: ArcSwapOption::from_pointee(former) }
     }
 
     /// Whether there is one.
@@ -41,8 +47,8 @@ impl Predecessor {
     /// The bucket that a client brings, under this quota.
     #[cold]
     pub(super) fn bucket(&self, client: Fingerprint, quota: &Quota, now: Timestamp) -> Bucket {
-        match &*self.table.load() {
-            Some(table) => table.look(client, now, || None).under(table.quota(), quota, now),
+        match &*self.former.load() {
+            Some(former) => former.look(client, now).under(former.quota(), quota, now),
             None => Bucket::FULL,
         }
     }
@@ -50,50 +56,167 @@ impl Predecessor {
     /// A client has brought its bucket.
     #[cold]
     pub(super) fn leave(&self, client: Fingerprint, now: Timestamp) {
-        if let Some(table) = &*self.table.load() {
-            table.reset(client, now);
+        match self.former.load().as_deref() {
+            Some(Former::Whole(table)) => table.reset(client, now),
+            Some(Former::Remnant(remnant)) => remnant.reset(client, now),
+            None => {}
         }
     }
 
     /// How many buckets there are in debt.
     pub(super) fn clients(&self, now: Timestamp) -> usize {
-        self.table.load().as_ref().map_or(0, |table| table.clients(now))
+        self.former().map_or(0, |former| former.own_clients(now) + former.predecessor().clients(now))
     }
 
-    /// Drops it if no bucket there is in debt, and likewise each that stands behind it. It visits every slot.
-    pub(super) fn drop_idle(&self, now: Timestamp) {
-        let Some(table) = self.table() else {
+    /// Drops it if no bucket there is in debt, lets it shrink if few are, and likewise each that stands behind it. It visits every
+    /// slot.
+    pub(super) fn tidy(&self, now: Timestamp) {
+        let Some(former) = self.former() else {
             self.is_there.store(false, Ordering::Relaxed);
             return;
         };
-        table.predecessor.drop_idle(now);
+        former.predecessor().tidy(now);
         // A request of the time before the reload may be running, and charge a client there when it is answered.
-        let is_held = Arc::strong_count(&table) > HOLDERS;
-        if !is_held && table.own_clients(now) == 0 {
-            let before = table.predecessor.table();
+        if former.is_held() {
+            return;
+        }
+        let in_debt = former.own_clients(now);
+        if in_debt == 0 {
+            let before = former.predecessor().former();
             self.is_there.store(before.is_some(), Ordering::Relaxed);
-            self.table.store(before);
+            self.former.store(before);
+        } else if in_debt * 2 <= former.room() {
+            self.shrink(&former, now);
+        }
+    }
+
+    /// Keeps nothing of a table but its debts.
+    fn shrink(&self, former: &Former, now: Timestamp) {
+        let debts: Vec<_> = former.words_in_debt(now).collect();
+        let before = former.predecessor().same();
+        let copy = debts.iter().copied();
+        let remnant =
+            Remnant::new(*former.quota(), former.capacity(), copy, &former.overflow_words(), before);
+        let Some(shrunk) = remnant.map(|remnant| Arc::new(Former::Remnant(remnant))) else { return };
+        self.former.store(Some(shrunk.clone()));
+        // Clients may have left while it was copied. One who leaves the old one even after this has its debt twice, rather than
+        // not at all.
+        if let Former::Remnant(remnant) = &*shrunk {
+            remnant.catch_up(&debts, |slot| former.word(slot));
         }
     }
 
     /// Drops the oldest of all, debts or not.
     pub(super) fn forget_oldest(&self) {
-        match self.table() {
-            Some(table) if table.predecessor.table().is_some() => table.predecessor.forget_oldest(),
+        match self.former() {
+            Some(former) if former.predecessor().former().is_some() => former.predecessor().forget_oldest(),
             _ => {
                 self.is_there.store(false, Ordering::Relaxed);
-                self.table.store(None);
+                self.former.store(None);
             }
         }
     }
 
     /// The table itself.
-    pub(super) fn table(&self) -> Option<Arc<Table>> {
-        self.table.load_full()
+    pub(in crate::limit) fn former(&self) -> Option<Arc<Former>> {
+        self.former.load_full()
     }
 
     /// How many there are, one behind the other.
-    pub(super) fn depth(&self) -> usize {
-        self.table.load().as_ref().map_or(0, |table| 1 + table.predecessor.depth())
+    pub(in crate::limit) fn depth(&self) -> usize {
+        self.former().map_or(0, |former| 1 + former.predecessor().depth())
+    }
+
+    /// How many slots they have memory for: all together, and the largest.
+    pub(super) fn room(&self) -> (usize, usize) {
+        self.former().map_or((0, 0), |former| {
+            let ((all, largest), own) = (former.predecessor().room(), former.room());
+            (all + own, largest.max(own))
+        })
+    }
+
+    /// One that has the same before it.
+    pub(super) fn same(&self) -> Self {
+        Self { is_there: AtomicBool::new(self.is_there()), former: ArcSwapOption::new(self.former()) }
+    }
+}
+
+impl Former {
+    /// The table whose place it took in turn.
+    pub(in crate::limit) fn predecessor(&self) -> &Predecessor {
+        match self {
+            Self::Whole(table) => &table.predecessor,
+            Self::Remnant(remnant) => remnant.predecessor(),
+        }
+    }
+
+    /// The quota of every bucket.
+    pub(in crate::limit) fn quota(&self) -> &Quota {
+        match self {
+            Self::Whole(table) => table.quota(),
+            Self::Remnant(remnant) => remnant.quota(),
+        }
+    }
+
+    /// How many buckets it was made for.
+    pub(in crate::limit) fn capacity(&self) -> usize {
+        match self {
+            Self::Whole(table) => table.capacity(),
+            Self::Remnant(remnant) => remnant.capacity(),
+        }
+    }
+
+    /// The slots whose buckets are in debt, each with its index.
+    pub(in crate::limit) fn words_in_debt(
+        &self,
+        now: Timestamp,
+    ) -> Box<dyn Iterator<Item = (usize, u128)> + '_> {
+        match self {
+            Self::Whole(table) => Box::new(table.words_in_debt(now)),
+            Self::Remnant(remnant) => Box::new(remnant.words_in_debt(now)),
+        }
+    }
+
+    /// When each overflow bucket will be full again, in ticks.
+    pub(in crate::limit) fn overflow_words(&self) -> Vec<u128> {
+        match self {
+            Self::Whole(table) => table.overflow_words(),
+            Self::Remnant(remnant) => remnant.overflow_words(),
+        }
+    }
+
+    fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
+        match self {
+            Self::Whole(table) => table.look(client, now, || None),
+            Self::Remnant(remnant) => remnant.look(client, now),
+        }
+    }
+
+    fn own_clients(&self, now: Timestamp) -> usize {
+        match self {
+            Self::Whole(table) => table.own_clients(now),
+            Self::Remnant(remnant) => remnant.words_in_debt(now).count(),
+        }
+    }
+
+    /// How many slots it has memory for.
+    fn room(&self) -> usize {
+        match self {
+            Self::Whole(table) => table.slots.len(),
+            Self::Remnant(remnant) => remnant.room(),
+        }
+    }
+
+    /// What a slot holds.
+    fn word(&self, slot: usize) -> u128 {
+        match self {
+            Self::Whole(table) => table.word(slot),
+            Self::Remnant(remnant) => remnant.word(slot),
+        }
+    }
+
+    /// Whether somebody else has it too.
+    fn is_held(&self) -> bool {
+        matches!(self, Self::Whole(table) if Arc::strong_count(table) > 1)
     }
 }

@@ -26,48 +26,105 @@ const GROUPS_LOOKED_AT: usize = 512;
 #[repr(align(64))]
 struct Group([AtomicU128; GROUP]);
 
+/// One overflow bucket for so many slots: newcomers who find no room are few until the table is full, and then they
+/// are to get something.
+const SLOTS_PER_OVERFLOW: usize = 128 * GROUP;
+
+/// How many groups a table has, and which of them are a client's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    /// Groups that are no reserve.
+    ordinary: usize,
+    /// Groups of last resort.
+    reserve: usize,
+}
+
 /// The slots of a table, all taken at once.
 pub(super) struct SharedSlots {
     groups: Vec<Group>,
-    /// How many of the groups are not reserve.
-    ordinary: usize,
+    layout: Layout,
     reserve_open: AtomicBool,
+}
+
+impl Layout {
+    /// The layout for this many clients.
+    pub(super) fn of(max_clients: usize) -> Self {
+        // A client has two groups of each kind to choose from.
+        let groups = |per_client: f64| (scale(max_clients, per_client).div_ceil(GROUP)).max(2);
+        Self { ordinary: groups(SLOTS_PER_CLIENT), reserve: groups(RESERVE_PER_CLIENT) }
+    }
+
+    /// How many slots there are.
+    pub(super) fn slots(self) -> usize {
+        (self.ordinary + self.reserve) * GROUP
+    }
+
+    /// A group of a client. Which groups they are depends on 64 bits of the client's fingerprint that its tag does not have.
+    #[inline(always)]
+    pub(super) fn group(self, client: Fingerprint, which: Which) -> usize {
+        let half = |shift: u32| u32::try_from(client.bits() >> shift & 0xffff_ffff).unwrap_or(0);
+        let (a, b) = (half(0), half(32));
+        // The halves crosswise: clients that share a group seldom share their reserve.
+        let c = a.rotate_left(16) ^ b;
+        match which {
+            Which::First => pick(a, self.ordinary),
+            Which::Second => other(pick(a, self.ordinary), b, self.ordinary),
+            Which::FirstReserve => self.ordinary + pick(c, self.reserve),
+            Which::SecondReserve => {
+                let d = a.wrapping_mul(0x9e37_79b9) ^ b.rotate_left(7);
+                self.ordinary + other(pick(c, self.reserve), d, self.reserve)
+            }
+        }
+    }
+
+    /// How many overflow buckets there are.
+    pub(super) fn overflow_buckets(self) -> usize {
+        (self.slots() / SLOTS_PER_OVERFLOW).max(1)
+    }
+
+    /// The overflow bucket of a client.
+    pub(super) fn overflow_bucket(self, client: Fingerprint) -> usize {
+        self.group(client, Which::First) % self.overflow_buckets()
+    }
 }
 
 impl SharedSlots {
     /// Slots for this many clients.
     pub(super) fn new(max_clients: usize) -> Self {
-        // A client has two groups of each kind to choose from.
-        let groups = |per_client: f64| (scale(max_clients, per_client).div_ceil(GROUP)).max(2);
-        let (ordinary, reserve) = (groups(SLOTS_PER_CLIENT), groups(RESERVE_PER_CLIENT));
+        let layout = Layout::of(max_clients);
         let free = |_| Group([const { AtomicU128::new(0) }; GROUP]);
         Self {
-            groups: (0..ordinary + reserve).map(free).collect(),
-            ordinary,
+            groups: (0..layout.ordinary + layout.reserve).map(free).collect(),
+            layout,
             reserve_open: AtomicBool::new(false),
         }
     }
 
     /// Whether a slot is one of last resort.
     pub(super) fn is_reserve(&self, at: usize) -> bool {
-        at / GROUP >= self.ordinary
+        at / GROUP >= self.layout.ordinary
     }
 
     /// How many slots are no reserve.
     pub(super) fn ordinary(&self) -> usize {
-        self.ordinary * GROUP
+        self.layout.ordinary * GROUP
     }
 
     /// How many of the slots that are no reserve are taken, as far as a part of them tells: those from a group on that `bits` names.
     pub(super) fn taken(&self, bits: u32, now: u128) -> usize {
-        let looked_at = self.ordinary.min(GROUPS_LOOKED_AT);
-        let first = pick(bits, self.ordinary);
-        let groups = self.groups[..self.ordinary].iter().cycle().skip(first).take(looked_at);
+        let looked_at = self.layout.ordinary.min(GROUPS_LOOKED_AT);
+        let first = pick(bits, self.layout.ordinary);
+        let groups = self.groups[..self.layout.ordinary].iter().cycle().skip(first).take(looked_at);
         let words =
             groups.flat_map(|group| &group.0).map(|slot| Word::from_bits(slot.load(Ordering::SeqCst)));
         let taken = words.filter(|word| !word.is_free(now)).count();
         // Of up to two billion slots, and some thousand.
-        taken * self.ordinary / looked_at
+        taken * self.layout.ordinary / looked_at
+    }
+
+    /// Where they are.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// How many slots there are.
@@ -105,23 +162,9 @@ impl Slots for SharedSlots {
     const PATIENCE: u32 = 64;
     const GROUP: usize = GROUP;
 
-    // Which groups they are depends on 64 bits of the client's fingerprint that its tag does not have.
     #[inline(always)]
     fn group(&self, client: Fingerprint, which: Which) -> usize {
-        let half = |shift: u32| u32::try_from(client.bits() >> shift & 0xffff_ffff).unwrap_or(0);
-        let (a, b) = (half(0), half(32));
-        let reserve = self.groups.len() - self.ordinary;
-        // The halves crosswise: clients that share a group seldom share their reserve.
-        let c = a.rotate_left(16) ^ b;
-        match which {
-            Which::First => pick(a, self.ordinary),
-            Which::Second => other(pick(a, self.ordinary), b, self.ordinary),
-            Which::FirstReserve => self.ordinary + pick(c, reserve),
-            Which::SecondReserve => {
-                let d = a.wrapping_mul(0x9e37_79b9) ^ b.rotate_left(7);
-                self.ordinary + other(pick(c, reserve), d, reserve)
-            }
-        }
+        self.layout.group(client, which)
     }
 
     // SeqCst, all of them: that nobody has two buckets rests on an order on which all threads agree (see `claim`).
@@ -169,15 +212,17 @@ mod tests {
     fn a_client_has_two_groups_of_each_kind() {
         for max_clients in [1, 64, 1000, 1_000_000] {
             let slots = SharedSlots::new(max_clients);
-            assert!(slots.ordinary * GROUP >= max_clients);
+            assert!(slots.layout.ordinary * GROUP >= max_clients);
             for client in (0..1000).map(fingerprint_of) {
                 let ordinary = [Which::First, Which::Second].map(|which| slots.group(client, which));
                 let reserve =
                     [Which::FirstReserve, Which::SecondReserve].map(|which| slots.group(client, which));
                 assert_ne!(ordinary[0], ordinary[1]);
                 assert_ne!(reserve[0], reserve[1]);
-                assert!(ordinary.iter().all(|&group| group < slots.ordinary));
-                assert!(reserve.iter().all(|group| (slots.ordinary..slots.groups.len()).contains(group)));
+                assert!(ordinary.iter().all(|&group| group < slots.layout.ordinary));
+                assert!(
+                    reserve.iter().all(|group| (slots.layout.ordinary..slots.groups.len()).contains(group))
+                );
             }
         }
     }
@@ -185,7 +230,7 @@ mod tests {
     #[test]
     fn clients_are_spread_evenly() {
         let slots = SharedSlots::new(500);
-        let mut clients = vec![0; slots.ordinary];
+        let mut clients = vec![0; slots.layout.ordinary];
         for client in 0..100_000 {
             clients[slots.group(fingerprint_of(client), Which::First)] += 1;
         }

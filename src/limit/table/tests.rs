@@ -221,7 +221,7 @@ fn a_table_that_succeeds_another_takes_its_debts_over() {
     assert_eq!(left(&new, 1, 1_400_000_000), 20);
     new.owe(client(2), 1, at(0), anywhere);
     drop(old);
-    new.drop_idle_predecessors(at(0));
+    new.tidy_predecessors(at(0));
     assert!(!new.predecessor.is_there());
     assert_eq!(new.take(client(2), 1, at(0), anywhere).verdict, Err(Wait(SECOND / 5)));
 }
@@ -245,6 +245,75 @@ fn many_tables_in_a_row_keep_a_debt_and_not_each_other() {
 }
 
 #[test]
+fn a_former_table_shrinks_to_its_debts() {
+    let quota = |burst| Quota::new(1, SECOND, burst).unwrap();
+    let old = Arc::new(table(1, 100, 10_000));
+    for id in 0..300 {
+        old.take(client(id), 10 + u32::try_from(id % 40).unwrap(), at(0), anywhere);
+    }
+    let new = Table::succeeding(quota(200), 5000, &old, at(0));
+    let room = |table: &Table| table.predecessor.room().0;
+    new.tidy_predecessors(at(0));
+    assert_eq!(room(&new), old.slots.len(), "a request may hold it still");
+    drop(old);
+    new.tidy_predecessors(at(0));
+    assert_eq!(room(&new), 300);
+    let left = |table: &Table, id, now| {
+        table.look(client(id), at(now), anywhere).level(table.quota(), at(now)).tokens
+    };
+    for id in 0..300 {
+        let share = 200 - 2 * (10 + u32::try_from(id % 40).unwrap());
+        assert!((share - 1..=share).contains(&left(&new, id, 0)), "{id}");
+    }
+    assert_eq!(left(&new, 1000, 0), 200);
+    // Whoever comes leaves nothing behind, and who owes nothing any more is not kept.
+    for id in 0..100 {
+        new.take(client(id), 1, at(0), anywhere);
+    }
+    assert_eq!(new.clients(at(0)), 300);
+    for seconds in [25, 45] {
+        new.tidy_predecessors(at(seconds * 1_000_000_000));
+        assert_eq!(room(&new) as u64, (100..300).filter(|id| id % 40 + 10 > seconds).count() as u64);
+    }
+    new.tidy_predecessors(at(60_000_000_000));
+    assert!(!new.predecessor.is_there());
+}
+
+#[test]
+fn what_changes_while_a_table_shrinks_is_not_lost() {
+    let old = Arc::new(table(1, 100, 1000));
+    (0..20).for_each(|id| old.owe(client(id), 10, at(0), anywhere));
+    let debts: Vec<_> = old.words_in_debt(at(0)).collect();
+    let copy = debts.iter().copied();
+    let remnant =
+        Remnant::new(*old.quota(), 1000, copy, &old.overflow_words(), Predecessor::default()).unwrap();
+    old.reset(client(3), at(0));
+    remnant.reset(client(4), at(0));
+    remnant.catch_up(&debts, |slot| old.word(slot));
+    let owing: Vec<u64> =
+        (0..20).filter(|id| !remnant.look(client(*id), at(0)).is_full(old.quota(), at(0))).collect();
+    assert!(owing.len() == 18 && !owing.contains(&3) && !owing.contains(&4), "{owing:?}");
+}
+
+#[test]
+fn tables_full_of_debts_do_not_pile_up() {
+    let mut last = Arc::new(table(1, 1000, 1000));
+    let fill = |table: &Table, round: u64| {
+        for id in 0..1500 {
+            table.take(client(round * 10_000 + id), 1000, at(0), anywhere);
+        }
+    };
+    fill(&last, 0);
+    for round in 1..12 {
+        last = Arc::new(Table::succeeding(Quota::new(1, SECOND, 1000 + round).unwrap(), 1000, &last, at(0)));
+        assert!(last.predecessor.room().0 <= MAX_ROOM * last.slots.len());
+        assert!(!admitted(last.take(client((round - 1) * 10_000), 1000, at(0), anywhere)), "{round}");
+        fill(&last, round);
+    }
+    assert_eq!(last.predecessor.depth(), MAX_ROOM);
+}
+
+#[test]
 fn a_table_that_a_request_still_holds_is_not_dropped() {
     let first = Arc::new(table(1, 10, 100));
     first.take(client(1), 5, at(0), anywhere);
@@ -252,7 +321,7 @@ fn a_table_that_a_request_still_holds_is_not_dropped() {
     let held = Arc::new(Table::succeeding(quota(20), 100, &first, at(0)));
     drop(first);
     let last = Table::succeeding(quota(40), 100, &held, at(0));
-    last.drop_idle_predecessors(at(0));
+    last.tidy_predecessors(at(0));
     // The request is answered, and brings the debt with it.
     held.owe(client(1), 5, at(0), anywhere);
     assert_eq!(
@@ -270,14 +339,14 @@ fn a_table_without_debts_is_dropped_between_others() {
         Arc::new(Table::succeeding(Quota::new(1, SECOND, burst).unwrap(), 100, &before, at(0)))
     });
     assert_eq!(tables.predecessor.depth(), 2, "the one in the middle had none when the last came");
-    tables.drop_idle_predecessors(at(0));
+    tables.tidy_predecessors(at(0));
     assert_eq!(tables.predecessor.depth(), 1);
     assert_eq!(
         tables.look(client(1), at(0), anywhere).level(tables.quota(), at(0)).tokens,
         20,
         "half of its bucket"
     );
-    tables.drop_idle_predecessors(at(5_000_000_000));
+    tables.tidy_predecessors(at(5_000_000_000));
     assert_eq!(tables.predecessor.depth(), 0);
     assert!(!tables.predecessor.is_there());
 }

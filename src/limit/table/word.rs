@@ -38,11 +38,11 @@ fn upper(bits: u128) -> u64 {
 
 /// The content of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Word(u128);
+pub(in crate::limit) struct Word(u128);
 
 impl Word {
     /// Nobody's.
-    pub(super) const FREE: Self = Self(0);
+    pub(in crate::limit) const FREE: Self = Self(0);
 
     /// A client's bucket. A time beyond [`MAX_TICKS`] is that.
     pub(super) fn bucket(tag: Tag, full_at: u128) -> Self {
@@ -55,18 +55,18 @@ impl Word {
     }
 
     /// The same bucket, which will be full at another time; nobody's if that has come.
-    pub(super) fn with_full_at(self, full_at: impl Fn(u128) -> u128) -> Self {
+    pub(in crate::limit) fn with_full_at(self, full_at: impl Fn(u128) -> u128) -> Self {
         match full_at(self.full_at()) {
             0 => Self::FREE,
             full_at => Self::bucket(Tag(upper(self.0)), full_at),
         }
     }
 
-    pub(super) fn from_bits(bits: u128) -> Self {
+    pub(in crate::limit) fn from_bits(bits: u128) -> Self {
         Self(bits)
     }
 
-    pub(super) fn bits(self) -> u128 {
+    pub(in crate::limit) fn bits(self) -> u128 {
         self.0
     }
 

@@ -1,0 +1,174 @@
+//! What is left of a table whose place another one took: the buckets in debt, and no room for others.
+//!
+//! A table takes its memory once, and one of ten million clients in which a single debt runs on for days would keep 300 MB for it. Nobody
+//! gets a slot in such a table any more, so its debts are as well kept in a list: sorted by the slots that they had, by which
+//! they are found as before.
+
+use std::sync::atomic::Ordering;
+
+use portable_atomic::AtomicU128;
+
+use super::claim::{Search, Slots, Which};
+use super::predecessor::Predecessor;
+use super::slots::{GROUP, Layout};
+use super::word::{Tag, Word};
+use crate::clock::Timestamp;
+use crate::limit::bucket::Bucket;
+use crate::limit::key::Fingerprint;
+use crate::limit::quota::Quota;
+use crate::limit::sole::SoleBucket;
+
+/// The buckets in debt of a former table.
+pub(in crate::limit) struct Remnant {
+    quota: Quota,
+    max_clients: usize,
+    debts: Debts,
+    overflow: Box<[SoleBucket]>,
+    predecessor: Predecessor,
+}
+
+/// Slots, of which only some are kept; all others are free, and stay so.
+struct Debts {
+    layout: Layout,
+    /// Which they are, ascending.
+    kept: Box<[u32]>,
+    /// What they hold.
+    words: Box<[AtomicU128]>,
+}
+
+impl Remnant {
+    /// The debts of a table for so many clients: its slots in debt, ascending, what they hold, and when its overflow buckets will be full.
+    /// `None` if there is no such table.
+    pub(in crate::limit) fn new(
+        quota: Quota,
+        max_clients: usize,
+        slots: impl IntoIterator<Item = (usize, u128)>,
+        overflow: &[u128],
+        predecessor: Predecessor,
+    ) -> Option<Self> {
+        let layout = Layout::of(max_clients);
+        let (mut kept, mut words) = (Vec::new(), Vec::new());
+        for (slot, word) in slots {
+            let slot = u32::try_from(slot).ok().filter(|_| slot < layout.slots())?;
+            if kept.last().is_some_and(|last| *last >= slot) {
+                return None;
+            }
+            kept.push(slot);
+            words.push(AtomicU128::new(word));
+        }
+        (overflow.len() == layout.overflow_buckets()).then(|| Self {
+            quota,
+            max_clients,
+            debts: Debts { layout, kept: kept.into(), words: words.into() },
+            overflow: overflow.iter().map(|ticks| SoleBucket::new(Bucket::from_ticks(*ticks))).collect(),
+            predecessor,
+        })
+    }
+
+    pub(super) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.max_clients
+    }
+
+    pub(super) fn predecessor(&self) -> &Predecessor {
+        &self.predecessor
+    }
+
+    /// How many slots it has memory for.
+    pub(in crate::limit) fn room(&self) -> usize {
+        self.debts.kept.len()
+    }
+
+    /// What a client's bucket holds, or the one that it shared.
+    pub(super) fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
+        let brought = || self.predecessor.bucket(client, &self.quota, now);
+        match self.search(client, now).look(|| true).map(Bucket::from_ticks) {
+            Some(own) if own.is_full(&self.quota, now) => brought(),
+            Some(own) => own,
+            None => self.overflow[self.debts.layout.overflow_bucket(client)].look().or_emptier(brought()),
+        }
+    }
+
+    /// Fills a client's bucket.
+    pub(super) fn reset(&self, client: Fingerprint, now: Timestamp) {
+        self.search(client, now).adjust(|_| Bucket::FULL.ticks());
+        self.predecessor.leave(client, now);
+    }
+
+    /// The slots that are in debt, and what they hold.
+    pub(super) fn words_in_debt(&self, now: Timestamp) -> impl Iterator<Item = (usize, u128)> {
+        let ticks = self.quota.ticks_at(now);
+        let words = self.debts.words.iter().map(|word| Word::from_bits(word.load(Ordering::SeqCst)));
+        let in_debt = words.zip(&self.debts.kept).filter(move |(word, _)| !word.is_free(ticks));
+        in_debt.map(|(word, slot)| (*slot as usize, word.bits()))
+    }
+
+    /// When each overflow bucket will be full again, in ticks.
+    pub(super) fn overflow_words(&self) -> Vec<u128> {
+        self.overflow.iter().map(|bucket| bucket.look().ticks()).collect()
+    }
+
+    /// What a slot holds.
+    pub(super) fn word(&self, slot: usize) -> u128 {
+        self.debts.load(slot).bits()
+    }
+
+    /// Takes over what has changed since these slots were copied: `word` says what one holds now. Whoever has changed the copy
+    /// meanwhile knows better.
+    pub(super) fn catch_up(&self, copied: &[(usize, u128)], word: impl Fn(usize) -> u128) {
+        for (slot, was) in copied {
+            let is = word(*slot);
+            if *was != is {
+                self.debts.replace(*slot, Word::from_bits(*was), Word::from_bits(is));
+            }
+        }
+    }
+
+    fn search(&self, client: Fingerprint, now: Timestamp) -> Search<'_, Debts> {
+        Search { slots: &self.debts, client, now: self.quota.ticks_at(now) }
+    }
+}
+
+impl Debts {
+    /// Where a slot is in the list.
+    fn place(&self, slot: usize) -> Option<usize> {
+        self.kept.binary_search(&u32::try_from(slot).ok()?).ok()
+    }
+}
+
+// SeqCst, as the slots of a table have it.
+impl Slots for Debts {
+    const PATIENCE: u32 = 0;
+    const GROUP: usize = GROUP;
+
+    fn group(&self, client: Fingerprint, which: Which) -> usize {
+        self.layout.group(client, which)
+    }
+
+    fn load(&self, at: usize) -> Word {
+        self.place(at).map_or(Word::FREE, |place| Word::from_bits(self.words[place].load(Ordering::SeqCst)))
+    }
+
+    fn owned(&self, group: usize, tag: Tag) -> Option<usize> {
+        let first = self.kept.partition_point(|slot| (*slot as usize) < group * GROUP);
+        let of_group = self.kept[first..].iter().take_while(|slot| **slot as usize / GROUP == group);
+        of_group.map(|slot| *slot as usize).find(|slot| self.load(*slot).is_of(tag))
+    }
+
+    fn replace(&self, at: usize, old: Word, new: Word) -> bool {
+        self.place(at).is_some_and(|place| {
+            let word = &self.words[place];
+            word.compare_exchange(old.bits(), new.bits(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        })
+    }
+
+    /// Nobody gets a slot here.
+    fn open_reserve(&self) {}
+
+    fn is_reserve_open(&self) -> bool {
+        true
+    }
+}
