@@ -129,3 +129,22 @@ fn what_the_upstream_says_to_browsers_is_replaced() {
     let asked = preflight(&gateway, "https://app.example", "PUT");
     assert_eq!(asked.status, 200, "the upstream is asked");
 }
+
+#[test]
+fn all_origins_below_a_domain_can_be_let_in() {
+    let backend = MockBackend::start_blocking().unwrap();
+    let route = "cors = { origins = [\"https://*.app.example\"], credentials = true }";
+    let gateway = letting_in(&backend, route);
+    for (origin, admitted) in [
+        ("https://a.b.app.example", true),
+        ("https://app.example", false),
+        ("https://evilapp.example", false),
+        ("https://a.app.example.evil", false),
+        ("https://*.app.example", false),
+    ] {
+        let answer = preflight(&gateway, origin, "POST");
+        let told = cors(&answer).contains(&("allow-origin", origin));
+        assert_eq!(told, admitted, "{origin}");
+        assert!(cors(&answer).contains(&("vary", "Origin")), "{:?}", answer.headers);
+    }
+}
