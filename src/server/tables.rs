@@ -56,7 +56,8 @@ fn look(gateway: &Gateway, seen: &mut HashMap<String, Seen>, drop_former: bool) 
             let (name, most) = (&limit.rule().name, table.capacity());
             warn!(
                 "limit {name:?}: {more} requests shared an overflow bucket, since it keeps {most} buckets and more \
-                 clients are in debt: raise its max_clients"
+                 clients are in debt: raise its max_clients, or let a limit by client_ip stand beside it if few addresses \
+                 send them"
             );
         }
     }

@@ -35,8 +35,11 @@ const MEASURED_AFTER: usize = 64;
 /// and while slots are scarce after this time, since debts are paid by waiting.
 const MEASURED_EVERY: Duration = Duration::from_millis(100);
 
-/// Counts halve in no less time than this.
+/// Counts halve in no less time than this,
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
+
+/// and in no more: a large bucket may take years to fill, while most debts are small and soon paid.
+const LONGEST_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// Decides which newcomers get a slot.
 // Newcomers write to it: it shares no cache line with what those who have a bucket read.
@@ -46,7 +49,7 @@ pub(super) struct Admission {
     slots: usize,
     /// As many buckets in debt leave enough for all.
     plenty: usize,
-    /// Nanoseconds in which a count halves: as long as a bucket is in debt at most, if it owes nothing.
+    /// Nanoseconds in which a count halves: as long as a bucket takes to fill, within bounds.
     window: u64,
     in_debt: AtomicUsize,
     /// When that was measured, in nanoseconds.
@@ -60,7 +63,7 @@ pub(super) struct Admission {
 impl Admission {
     /// For a table of `slots` slots, the reserve not counted, that is made for `max_clients`, whose buckets take so long to fill.
     pub(super) fn new(slots: usize, max_clients: usize, time_to_fill: Duration) -> Self {
-        let window = time_to_fill.max(SHORTEST_WINDOW).as_nanos();
+        let window = time_to_fill.clamp(SHORTEST_WINDOW, LONGEST_WINDOW).as_nanos();
         Self {
             slots,
             plenty: max_clients,
@@ -202,6 +205,14 @@ mod tests {
         assert!((0..1000).all(|_| admission.admits(origin, at(1), || SLOTS)));
         admitted(&admission, 1, 63, SLOTS, at(1));
         assert!(!admission.admits(origin, at(1), || SLOTS));
+    }
+
+    #[test]
+    fn what_was_taken_is_forgotten_in_hours_however_large_a_bucket_is() {
+        let years = Admission::new(SLOTS, MADE_FOR, Duration::from_secs(30 * 365 * 24 * 60 * 60));
+        assert_eq!(admitted(&years, 1, 1000, SLOTS, at(1)), 64);
+        assert_eq!(admitted(&years, 1, 1000, SLOTS, at(2)), 0);
+        assert_eq!(admitted(&years, 1, 1000, SLOTS, at(12 * 60 * 60)), 64);
     }
 
     #[test]
