@@ -10,8 +10,9 @@ const MAX_NAME: usize = 253;
 /// address in its brackets and its shortest form. Borrowed if it was written like that.
 ///
 /// `None` if it is none: empty, with a user name, with a port that is no number up to 65535 (or empty), longer
-/// than a name can be, or with anything but letters, digits, `-`, `_`, `.`, `~` and most of RFC 3986's delimiters. That allows
-/// more: escapes, on which parsers disagree, `*`, which is a pattern here, and `,`, which may join two hosts.
+/// than a name can be, or with anything but letters, digits, `-`, `_`, `.`, `~`, most of RFC 3986's delimiters, and escapes of these
+/// delimiters and of what is not ASCII. RFC 3986 allows more: other escapes, which servers read differently (`%61` is `a` to some,
+/// `%2F` a slash), `*`, which is a pattern here, and `,`, which may join two hosts.
 pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
     if authority.starts_with('[') {
         let (host, port) = authority.split_at(authority.find(']')? + 1);
@@ -26,12 +27,13 @@ pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
     }
     let mut has_upper = false;
     let mut label_is_empty = true;
-    for byte in host.bytes() {
+    for (at, byte) in host.bytes().enumerate() {
         match byte {
             b'.' if label_is_empty => return None,
             b'.' => label_is_empty = true,
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => label_is_empty = false,
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'+' | b';' | b'=' => label_is_empty = false,
+            _ if is_delimiter(byte) => label_is_empty = false,
+            b'%' if escapes_well(host.as_bytes().get(at + 1..at + 3)?) => label_is_empty = false,
             b'A'..=b'Z' => {
                 label_is_empty = false;
                 has_upper = true;
@@ -43,6 +45,23 @@ pub fn host_of(authority: &str) -> Option<Cow<'_, str>> {
         (true, _) => None,
         (false, true) => Some(Cow::Owned(host.to_ascii_lowercase())),
         (false, false) => Some(Cow::Borrowed(host)),
+    }
+}
+
+/// What a host may have of the `sub-delims` of RFC 3986.
+fn is_delimiter(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'+' | b';' | b'=')
+}
+
+/// Whether the two digits after a `%` stand for a byte that is not ASCII, or for such a delimiter.
+fn escapes_well(digits: &[u8]) -> bool {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    match digits {
+        [high, low] => {
+            let byte = digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low);
+            byte.is_some_and(|byte| !byte.is_ascii() || is_delimiter(byte))
+        }
+        _ => false,
     }
 }
 
@@ -87,6 +106,9 @@ mod tests {
             ("api.example.com.", "api.example.com"),
             ("api.example.com.:80", "api.example.com"),
             ("my_service:0080", "my_service"),
+            ("a=b!$&'()+;~:80", "a=b!$&'()+;~"),
+            ("b%c3%bc.example", "b%c3%bc.example"),
+            ("a%3db", "a%3db"),
             ("192.0.2.1:80", "192.0.2.1"),
             ("[2001:db8::1]:443", "[2001:db8::1]"),
         ] {
@@ -127,6 +149,21 @@ mod tests {
             "a/b",
             "a\\b",
             "a%2eb",
+            "a%",
+            "a%2",
+            "a%zz",
+            "a%61",
+            "a%2F",
+            "a%40",
+            "a%00",
+            "a%20",
+            "a%25",
+            "a%2c",
+            "a?b",
+            "a#b",
+            "a\"b",
+            "a<b",
+            "a|b",
             "a*b",
             "a,b",
             "bücher.example",
