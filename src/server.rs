@@ -35,6 +35,7 @@ mod socket;
 mod stream;
 mod supervisor;
 mod tables;
+mod target;
 mod tcp;
 mod tls;
 mod workers;

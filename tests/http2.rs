@@ -162,6 +162,9 @@ fn a_message_that_means_something_else_in_http1_is_refused() {
         (with(&[(":path", "/a\r\nX: y")]), None),
         (with(&[(":path", "http://b.example/users")]), None),
         (with(&[(":path", "*")]), Some(400)),
+        (with(&[(":path", "/a\\b")]), Some(400)),
+        (with(&[(":path", "/<a>")]), None),
+        (with(&[("host", "a.example:443")]), Some(400)),
         (with(&[(":method", "(none)")]), None),
         (with(&[(":method", "G T")]), None),
         (with(&[(":scheme", "(none)")]), None),
@@ -195,6 +198,54 @@ fn a_message_that_means_something_else_in_http1_is_refused() {
         assert_eq!(frames.next_of(&[RST_STREAM, DATA]).unwrap().kind, RST_STREAM, "{length}");
     }
     assert_eq!(gateway.get("/users").status, 200);
+}
+
+#[test]
+fn what_no_url_has_is_encoded_and_the_default_port_is_the_same_host() {
+    let (gateway, _backend) = forwarding("");
+    let mut connection = Connection::open(gateway.address());
+    let echo = connection.get("/echo/é\"{}|^?`{}|^\\é").json();
+    assert_eq!(echo["target"], "/echo/%C3%A9%22%7B%7D%7C%5E?%60%7B%7D%7C%5E%5C%C3%A9");
+    assert_eq!(gateway.access_log(1)[0]["path"], echo["target"]);
+    let mut frames = Frames::open(gateway.address());
+    let fields =
+        [(":method", "GET"), (":scheme", "http"), (":path", "/users"), (":authority", "a:80"), ("host", "a")];
+    frames.send_headers(1, &fields, true);
+    assert_eq!(frames.status(), Some(200));
+}
+
+#[test]
+fn the_server_as_a_whole_says_which_methods_there_are() {
+    let (gateway, backend) = forwarding("");
+    let mut frames = Frames::open(gateway.address());
+    let fields = [(":method", "OPTIONS"), (":scheme", "http"), (":path", "*"), (":authority", "a")];
+    frames.send_headers(1, &fields, true);
+    assert_eq!(frames.status(), Some(204));
+    assert_eq!(backend.count(), 0);
+    assert_eq!(gateway.access_log(1)[0]["path"], "*");
+    gateway.metric_becomes(r#"gateway_requests_total{code="204",method="OPTIONS",route=""}"#, 1.0);
+}
+
+#[test]
+fn every_refused_head_and_every_reset_has_one_line_and_one_count() {
+    let (gateway, backend) = forwarding("");
+    let get = |path, host| [(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", host)];
+    let mut frames = Frames::open(gateway.address());
+    frames.send_headers(1, &get("/", "a@b"), true);
+    frames.send_headers(3, &get("*", "a"), true);
+    // The client takes the last one back before anybody has answered it.
+    frames.send_headers(5, &get("/users?delay=30s", "a"), true);
+    gateway.metric_becomes(IN_FLIGHT, 1.0);
+    frames.send(RST_STREAM, 0, 5, &[0, 0, 0, 8]);
+    gateway.metric_becomes(r#"gateway_requests_total{code="499",method="GET",route="all"}"#, 1.0);
+    gateway.metric_becomes(r#"gateway_requests_total{code="400",method="OTHER",route=""}"#, 2.0);
+    assert_eq!(gateway.get("/users").status, 200);
+    let log = gateway.access_log(4);
+    let mut statuses: Vec<_> = log.iter().map(|line| line["status"].as_u64().unwrap()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 400, 400, 499], "{log:?}");
+    assert!(log.iter().all(|line| !line["request_id"].as_str().unwrap().is_empty()), "{log:?}");
+    assert_eq!(backend.count(), 2);
 }
 
 #[test]

@@ -289,11 +289,12 @@ fn what_browsers_and_scanners_send_passes_escaped() {
         (b"/echo/`?<script>", "/echo/%60?%3Cscript%3E"),
         (b"/echo/\xc3\xa9?\xff", "/echo/%C3%A9?%FF"),
         (b"http://a:80/echo/\"", "/echo/%22"),
+        (b"/echo/{a}|^?{a}|^\\", "/echo/%7Ba%7D%7C%5E?%7Ba%7D%7C%5E%5C"),
     ] {
         let text = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
         assert_eq!(gateway.raw(text).json()["target"], sent);
     }
-    let log = gateway.access_log(4);
+    let log = gateway.access_log(5);
     assert_eq!(log[0]["path"], "/echo/%3Ca%3E?q=%22b%22");
 }
 

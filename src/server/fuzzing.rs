@@ -17,9 +17,9 @@ pub fn request_head(input: &[u8]) {
     }
     let Ok(Some(end)) = whole else { return };
     let Ok(first) = head::check(&read[..end]) else { return };
-    if let Some(rewritten) = first.in_origin_form {
+    if let Some(rewritten) = first.rewritten {
         let again = head::check(&rewritten).expect("what goes on is a head");
-        assert_eq!((again.framing, again.in_origin_form), (first.framing, None));
+        assert_eq!((again.framing, again.rewritten), (first.framing, None));
     }
 }
 

@@ -4,10 +4,13 @@
 //! CRLF, no line is folded, the body has one length, and there is one host (RFC 9112, sections 2.2, 3.2, 5.2
 //! and 6.3). Nothing here reads from a connection.
 
+use std::borrow::Cow;
+
 use bytes::BytesMut;
 use http::StatusCode;
 
 use super::framing::Framing;
+use super::target::encode;
 use crate::route::{host_of, is_same_authority};
 
 /// The most header fields in a request; the proxy behind this takes no more either.
@@ -18,8 +21,8 @@ pub(super) const MAX_FIELDS: usize = 256;
 pub(super) struct Head {
     /// How the body is delimited.
     pub(super) framing: Framing,
-    /// The head with the path alone for its target, if the target was a URL.
-    pub(super) in_origin_form: Option<BytesMut>,
+    /// The head as it goes on, if not as it came: with the path alone for its target, and what no URL has in it encoded.
+    pub(super) rewritten: Option<BytesMut>,
 }
 
 /// Why a head is not passed on.
@@ -35,6 +38,12 @@ impl Refusal {
     pub(super) const fn bad(detail: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, detail }
     }
+
+    /// The target is longer than the http crate holds, which is less than 64 KiB.
+    pub(super) const TARGET_TOO_LONG: Self = Self {
+        status: StatusCode::URI_TOO_LONG,
+        detail: "the request target is longer than this server reads",
+    };
 
     /// The head is larger than the gateway reads.
     pub(super) const TOO_LARGE: Self = Self {
@@ -60,38 +69,39 @@ pub(super) fn find_end(read: &[u8], seen: usize) -> Result<Option<usize>, Refusa
     Ok(None)
 }
 
-/// The head with its target's characters escaped that no URI may have, but browsers and scanners send (RFC 3986, section 2.1):
-/// quotes, angle brackets, backticks, and whatever is not ASCII. `None` if there are none. What is routed, counted, logged and
-/// sent on is the escaped form.
-pub(super) fn escape_target(head: &[u8]) -> Option<BytesMut> {
+/// The head with its path and query percent-encoded, if they have anything that must be ([`encode`]). The host of a URL stays as
+/// it is.
+fn with_target_encoded(head: &[u8]) -> Option<BytesMut> {
     let line = &head[..memchr::memchr(b'\r', head)?];
-    let (begin, end) = (memchr::memchr(b' ', line)? + 1, memchr::memrchr(b' ', line)?);
-    let target = line.get(begin..end)?;
-    let is_odd = |byte: &u8| matches!(byte, b'"' | b'<' | b'>' | b'`' | 0x80..);
-    if !target.iter().any(is_odd) {
-        return None;
-    }
-    let mut out = BytesMut::with_capacity(head.len() + 2 * target.len());
-    out.extend_from_slice(&head[..begin]);
-    for byte in target {
-        match is_odd(byte) {
-            true => out.extend_from_slice(format!("%{byte:02X}").as_bytes()),
-            false => out.extend_from_slice(&[*byte]),
+    let (before, end) = (memchr::memchr(b' ', line)? + 1, memchr::memrchr(b' ', line)?);
+    let target = line.get(before..end)?;
+    let start = before
+        + match target {
+            [b'/', ..] => 0,
+            _ => {
+                let host = memchr::memmem::find(target, b"://")? + 3;
+                host + target[host..].iter().position(|byte| matches!(byte, b'/' | b'?'))?
+            }
+        };
+    match encode(&head[start..end]) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(encoded) => {
+            let mut out = BytesMut::with_capacity(start + encoded.len() + head.len() - end);
+            for piece in [&head[..start], &encoded, &head[end..]] {
+                out.extend_from_slice(piece);
+            }
+            Some(out)
         }
     }
-    out.extend_from_slice(&head[end..]);
-    Some(out)
 }
 
 /// Checks a whole head.
 ///
 /// # Errors
 /// When it is malformed, ambiguous, or has too many fields.
-pub(super) fn check(mut head: &[u8]) -> Result<Head, Refusal> {
-    // Empty lines before the request mean nothing (RFC 9112, section 2.2), and are no part of what is written anew.
-    while let Some(rest) = head.strip_prefix(b"\r\n") {
-        head = rest;
-    }
+pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
+    let encoded = with_target_encoded(head);
+    let head = encoded.as_deref().unwrap_or(head);
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
@@ -119,12 +129,10 @@ pub(super) fn check(mut head: &[u8]) -> Result<Head, Refusal> {
     if authority.is_some() && host.is_none() && request.headers.len() == MAX_FIELDS {
         return Err(Refusal::TOO_LARGE);
     }
-    let in_origin_form = match authority {
-        Some(authority) => Some(origin_form(head, method, target, authority, host)?),
-        None => None,
-    };
+    let in_origin_form =
+        authority.map(|authority| origin_form(head, method, target, authority, host)).transpose()?;
     let framing = framing(request.headers, http11)?;
-    Ok(Head { framing, in_origin_form })
+    Ok(Head { framing, rewritten: in_origin_form.or(encoded) })
 }
 
 fn has_bare_carriage_return(head: &[u8]) -> bool {
@@ -287,7 +295,7 @@ mod tests {
     }
 
     fn origin_form_of(text: &str) -> Result<String, Refusal> {
-        let head = read(text.as_bytes())?.unwrap().in_origin_form;
+        let head = read(text.as_bytes())?.unwrap().rewritten;
         Ok(head.map_or_else(|| text.to_owned(), |head| String::from_utf8(head.to_vec()).unwrap()))
     }
 
@@ -298,7 +306,11 @@ mod tests {
             ("GET http://a/b?c HTTP/1.1", "GET /b?c HTTP/1.1"),
             ("GET HTTPS://A HTTP/1.1", "GET / HTTP/1.1"),
             ("GET http://a?b=://c HTTP/1.1", "GET /?b=://c HTTP/1.1"),
-            ("\r\nGET http://a/b HTTP/1.1", "GET /b HTTP/1.1"),
+            ("GET http://a:80/b HTTP/1.1", "GET /b HTTP/1.1"),
+            ("GET HTTPS://A:443/b HTTP/1.1", "GET /b HTTP/1.1"),
+            ("GET http://a/<b>?\"c\" HTTP/1.1", "GET /%3Cb%3E?%22c%22 HTTP/1.1"),
+            ("GET http://a?{b} HTTP/1.1", "GET /?%7Bb%7D HTTP/1.1"),
+            ("GET /é?`|^\\ HTTP/1.1", "GET /%C3%A9?%60%7C%5E%5C HTTP/1.1"),
         ] {
             let rest = "\r\nX: 1\r\nHost: a\r\n\r\n";
             assert_eq!(origin_form_of(&format!("{line}{rest}")).unwrap(), format!("{path}{rest}"));
@@ -310,25 +322,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_uri_may_have_is_escaped() {
-        let escaped = |line: &[u8]| {
-            let head = [line, b"\r\nHost: <a>\r\n\r\n"].concat();
-            escape_target(&head).map(|head| String::from_utf8(head[..head.len() - 15].to_vec()).unwrap())
-        };
-        assert_eq!(escaped(b"GET /a?b={c} HTTP/1.1"), None);
-        assert_eq!(escaped(b"GET /<a>`?q=\"b\xff HTTP/1.1").unwrap(), "GET /%3Ca%3E%60?q=%22b%FF HTTP/1.1");
-        assert_eq!(escaped(b"GET http://a/\xc3\xa9 HTTP/1.1").unwrap(), "GET http://a/%C3%A9 HTTP/1.1");
-        for line in [&b"GET"[..], b"GET ", b" ", b"", b"<"] {
-            assert_eq!(escaped(line), None);
-        }
-    }
-
-    #[test]
     fn a_url_that_names_another_host_or_none_is_refused() {
         for (target, host) in [
             ("http://a/", "b"),
             ("http://a/", ""),
             ("http://a:81/", "a"),
+            ("http://a\\b/", "a"),
+            ("http://\"a\"/", "a"),
+            ("http://é/", "a"),
             ("https://a:80/", "a"),
             ("http://u@a/", "a"),
             ("http:///", ""),
@@ -345,6 +346,11 @@ mod tests {
         for text in [
             "GET / HTTP/1.1\nHost: a\r\n\r\n".to_owned(),
             "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET /\"\t\" HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET /\" \" HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET /\"\0 HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            "GET /\"\r\nHost: a\r\n\r\n".to_owned(),
             "GET / HTTP/1.1\r\n\r\n".to_owned(),
             "GET  / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
             "GET / HTTP/2.0\r\nHost: a\r\n\r\n".to_owned(),

@@ -221,13 +221,12 @@ impl ClientStream {
             return Ok(Beginning::Http2);
         }
         let bytes = self.surplus.split_to(end);
-        let bytes = head::escape_target(&bytes).unwrap_or(bytes);
         let head = head::check(&bytes).map_err(NoRequest::Refused)?;
         self.framing = head.framing;
         self.connection.set_deadline(None);
         // A head that came in one piece is dated by the clock that was read for it.
         self.connection.set_head_at(if seen == 0 { started } else { clock.now() });
-        Ok(Beginning::Head(head.in_origin_form.unwrap_or(bytes)))
+        Ok(Beginning::Head(head.rewritten.unwrap_or(bytes)))
     }
 
     /// Waits for the preface of HTTP/2, which is still to be read then.

@@ -281,6 +281,7 @@ impl Frames {
         // The status comes first: in HPACK's static table, or as a value of three bytes.
         Some(match frame.payload[0] {
             0x88 => 200,
+            0x89 => 204,
             0x8c => 400,
             0x8d => 404,
             _ => {

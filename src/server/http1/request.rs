@@ -20,7 +20,8 @@ pub(super) fn read(head: &Bytes) -> Result<RequestHeader, Refusal> {
         return Err(MALFORMED);
     };
     let mut request = RequestHeader::build(method, target.as_bytes(), Some(parsed.headers.len()))
-        .map_err(|_| Refusal::bad("the request target has a character that must be percent-encoded"))?;
+        // Its characters have been checked; what is left is its length.
+        .map_err(|_| Refusal::TARGET_TOO_LONG)?;
     request.set_version(if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 });
     for field in parsed.headers.iter() {
         let name = head.slice_ref(field.name.as_bytes());

@@ -4,10 +4,14 @@
 //! connection (`Connection`, `Transfer-Encoding`, `Upgrade`, …), a `TE` other than `trailers`, a body of another length
 //! than it announced, or a name in upper case. What passes here has one meaning in HTTP/1 too, whither it goes.
 
+use std::borrow::Cow;
+
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use pingora::http::RequestHeader;
 
 use super::super::head::{MAX_FIELDS, Refusal, parse_length};
+use super::super::target::encode;
 use crate::route::{host_of, is_same_authority};
 
 /// Checks a request, and gives it that form.
@@ -100,6 +104,12 @@ fn set_target(request: &mut RequestHeader) -> Result<(), Refusal> {
         Some(target)
             if target.as_str().starts_with('/') || (target == "*" && request.method == Method::OPTIONS) =>
         {
+            let target = match encode(target.as_str().as_bytes()) {
+                Cow::Borrowed(_) => target,
+                Cow::Owned(encoded) => {
+                    PathAndQuery::from_maybe_shared(encoded).map_err(|_| Refusal::TARGET_TOO_LONG)?
+                }
+            };
             request.set_uri(Uri::from(target));
             Ok(())
         }
@@ -155,6 +165,23 @@ mod tests {
         let mut request = request("GET", "/", &[("host", "a.example")]);
         prepare(&mut request).unwrap();
         assert_eq!(request.headers[header::HOST], "a.example");
+    }
+
+    #[test]
+    fn the_default_port_of_the_scheme_is_the_same_host() {
+        let mut same = request("GET", "https://a:443/", &[("host", "A")]);
+        prepare(&mut same).unwrap();
+        assert_eq!(same.headers[header::HOST], "a:443");
+        assert!(prepare(&mut request("GET", "http://a/", &[("host", "a:80")])).is_ok());
+        assert_eq!(refused(request("GET", "https://a:80/", &[("host", "a")])), 400);
+        assert_eq!(refused(request("GET", "https://a/", &[("host", "")])), 400);
+    }
+
+    #[test]
+    fn what_no_url_has_is_encoded() {
+        let mut request = request("GET", "https://a/\"é{}|^\\?`{}|^\\é", &[]);
+        prepare(&mut request).unwrap();
+        assert_eq!(request.raw_path(), b"/%22%C3%A9%7B%7D%7C%5E%5C?%60%7B%7D%7C%5E%5C%C3%A9");
     }
 
     #[test]
