@@ -16,7 +16,8 @@ fn still_serves(gateway: &Gateway) {
 #[test]
 fn a_malformed_head_is_refused_and_the_connection_closed() {
     let (gateway, backend) = forwarding("");
-    let malformed: [&[u8]; 13] = [
+    let malformed: [&[u8]; 14] = [
+        b"\r\n\r\n\r\n\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET /\r\n\r\n",
         b"GET / HTTP/9.9\r\nHost: a\r\n\r\n",
@@ -38,8 +39,30 @@ fn a_malformed_head_is_refused_and_the_connection_closed() {
         assert!(connection.is_closed(), "{:?}", String::from_utf8_lossy(text));
     }
     assert_eq!(backend.count(), 0);
-    gateway.metric_becomes(r#"gateway_requests_total{code="400",method="OTHER",route=""}"#, 13.0);
+    gateway.metric_becomes(r#"gateway_requests_total{code="400",method="OTHER",route=""}"#, 14.0);
     still_serves(&gateway);
+    // One line for each.
+    let log = gateway.access_log(15);
+    let refused = log.iter().filter(|line| line["status"] == 400 && line["request_id"] != "").count();
+    assert_eq!((refused, log.len()), (14, 15));
+}
+
+#[test]
+fn empty_lines_before_a_request_are_no_part_of_it() {
+    let (gateway, backend) = forwarding("idle_timeout = \"2s\"");
+    let mut connection = gateway.connect();
+    connection.send("\r\n\r\nGET /users HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(connection.response().status, 200);
+    // What some clients send after a body.
+    connection.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx\r\n");
+    assert_eq!(connection.response().json()["body"], "x");
+    connection.send("\r\nGET http://a/users HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(connection.response().status, 200);
+    // Whoever sends nothing else is idle: closed without a word.
+    connection.send("\r\n\r");
+    assert!(connection.is_closed());
+    assert_eq!(backend.count(), 3);
+    assert_eq!(gateway.access_log(3).len(), 3);
 }
 
 #[test]

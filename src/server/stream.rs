@@ -144,9 +144,9 @@ impl ClientStream {
         }
     }
 
-    /// Whether nothing of a request has arrived.
+    /// Whether nothing of a request has arrived: nothing at all, or what becomes an empty line.
     pub(super) fn is_idle(&self) -> bool {
-        self.surplus.is_empty()
+        matches!(&self.surplus[..], [] | [b'\r'] | [b'\r', b'\n'])
     }
 
     /// From now on all bytes belong to another protocol: a tunnel, or HTTP/2.
@@ -187,21 +187,31 @@ impl ClientStream {
         self.framing = Framing::length(0);
         let limits = self.limits;
         let clock = self.timer.clock().clone();
-        if self.surplus.is_empty() {
-            self.connection.set_deadline(Some(clock.now().after(limits.idle_timeout)));
+        let mut idle_until = None;
+        let mut empty_lines = 0;
+        loop {
+            // Some clients send an empty line after a body. It is no part of a request: whoever sends nothing else is idle.
+            while self.surplus.starts_with(b"\r\n") {
+                if empty_lines == MOST_EMPTY_LINES {
+                    return Err(NoRequest::Refused(Refusal::bad("there are empty lines, and no request")));
+                }
+                empty_lines += 1;
+                self.surplus.advance(2);
+            }
+            if !self.is_idle() {
+                break;
+            }
+            if idle_until.is_none() {
+                idle_until = Some(clock.now().after(limits.idle_timeout));
+                self.connection.set_deadline(idle_until);
+            }
             self.more().await.map_err(|_| NoRequest::Gone)?;
         }
         // A request's clock starts with its first byte, as far as it has come.
         let started = clock.now();
         self.connection.set_deadline(Some(started.after(limits.header_timeout)));
         let mut seen = 0;
-        let mut empty_lines = 0;
         let end = loop {
-            while empty_lines < MOST_EMPTY_LINES && self.surplus.starts_with(b"\r\n") {
-                self.surplus.advance(2);
-                empty_lines += 1;
-                seen = 0;
-            }
             if let Some(end) = head::find_end(&self.surplus, seen).map_err(NoRequest::Refused)? {
                 break end;
             }
@@ -217,7 +227,7 @@ impl ClientStream {
         if end > limits.max_size {
             return Err(NoRequest::Refused(Refusal::TOO_LARGE));
         }
-        if http2_may_begin && self.surplus[..end] == *PREFACE_HEAD {
+        if http2_may_begin && empty_lines == 0 && self.surplus[..end] == *PREFACE_HEAD {
             return Ok(Beginning::Http2);
         }
         let bytes = self.surplus.split_to(end);
