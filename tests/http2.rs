@@ -163,7 +163,11 @@ fn a_message_that_means_something_else_in_http1_is_refused() {
         (with(&[(":path", "http://b.example/users")]), None),
         (with(&[(":path", "*")]), Some(400)),
         (with(&[(":path", "/a\\b")]), Some(400)),
+        // The h2 crate lets no such character through, though HTTP/1 does.
         (with(&[(":path", "/<a>")]), None),
+        (with(&[(":path", "/`")]), None),
+        (with(&[(":path", "/?\"")]), None),
+        (with(&[(":path", "/?<")]), None),
         (with(&[("host", "a.example:443")]), Some(400)),
         (with(&[(":method", "(none)")]), None),
         (with(&[(":method", "G T")]), None),

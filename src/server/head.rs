@@ -100,6 +100,10 @@ fn with_target_encoded(head: &[u8]) -> Option<BytesMut> {
 /// # Errors
 /// When it is malformed, ambiguous, or has too many fields.
 pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
+    if matches!(head.first(), Some(b'\r' | b'\n')) {
+        // The connection has skipped empty lines. The parser would skip them too, and what is written anew be cut elsewhere.
+        return Err(Refusal::bad("the request head begins with an empty line"));
+    }
     let encoded = with_target_encoded(head);
     let head = encoded.as_deref().unwrap_or(head);
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
@@ -319,6 +323,14 @@ mod tests {
             origin_form_of("GET http://a:80/b HTTP/1.0\r\nX: 1\r\n\r\n").unwrap(),
             "GET /b HTTP/1.0\r\nHost: a:80\r\nX: 1\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn an_empty_line_is_no_part_of_a_head() {
+        for text in ["\r\nGET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\r\n", "\nGET / HTTP/1.0\r\n\r\n"]
+        {
+            assert!(check(text.as_bytes()).is_err(), "{text:?}");
+        }
     }
 
     #[test]
