@@ -122,7 +122,8 @@ def padded_keys(table):
     for key in range(10):
         answer = wire.get(gateway.port, "/echo", b"Connection: x-api-key\r\nX-Api-Key: c%d\r\n" % key)
         unseen += wire.status(answer) == 200 and b'"x-api-key"' not in answer
-    table.row("10 × `Connection: X-Api-Key`: counted by key, 200, and the upstream sees none", unseen, 0, unseen == 0)
+    # A key that the upstream does not get is not counted by: all of these share the bucket of those without one.
+    table.row("10 × `Connection: X-Api-Key`, 10 keys: 200, and the upstream sees none", unseen, "at most 1", unseen <= 1)
 
     gateway = lab.Gateway(lab.to(mock.port, route=BY_KEY, more=LIMIT.format(key="cookie:sid", more="")))
     cookies = [b"sid=zz", b"sid= zz", b'sid="zz"', b"sid=zz ", b"sid=\tzz"]
