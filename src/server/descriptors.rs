@@ -5,10 +5,10 @@ use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Kept for the side port, which takes 256 connections, health checks, logs, certificates and what else is opened now and then.
-/// If that is more than half of what there is, then half.
+/// If that is more than a third of what there is, then a third.
 const KEPT: u64 = 320;
 
-/// Connections to upstreams that wait for a request, at most. If that is more than an eighth of what is not kept, then that.
+/// Connections to upstreams that wait for a request, at most. If that is more than a sixteenth of what is not kept, then that.
 const MOST_WAITING: u64 = 1024;
 
 /// Who may have how many descriptors.
@@ -36,8 +36,8 @@ pub(super) fn raise() -> Shares {
 }
 
 fn share_out(descriptors: u64) -> Shares {
-    let left = descriptors - KEPT.min(descriptors / 2);
-    let waiting = MOST_WAITING.min(left / 8);
+    let left = descriptors - KEPT.min(descriptors / 3);
+    let waiting = MOST_WAITING.min(left / 16);
     let half = (left - waiting) / 2;
     let count = |share: u64| usize::try_from(share).unwrap_or(usize::MAX).max(1);
     Shares { clients: count(half), requests: count(half), waiting: count(waiting) }
@@ -49,9 +49,14 @@ mod tests {
 
     #[test]
     fn clients_and_upstreams_have_as_many_each() {
-        for (descriptors, half, waiting) in
-            [(1_048_576, 523_616, 1024), (65_536, 32_096, 1024), (1024, 308, 88), (128, 28, 8), (1, 1, 1)]
-        {
+        for (descriptors, half, waiting) in [
+            (1_048_576, 523_616, 1024),
+            (65_536, 32_096, 1024),
+            (1024, 330, 44),
+            (200, 63, 8),
+            (128, 40, 5),
+            (1, 1, 1),
+        ] {
             let shares = Shares { clients: half, requests: half, waiting };
             assert_eq!(share_out(descriptors), shares, "{descriptors}");
         }
