@@ -80,8 +80,11 @@ fn a_client_cannot_become_its_proxy() {
     // The proxy itself, of which nobody says anything, is who it is.
     assert_eq!([ask(&[]).status, ask(&[]).status], [200, 200]);
     gateway.metric_becomes(r#"gateway_requests_total{code="400",method="GET",route=""}"#, 5.0);
-    let refused = &gateway.access_log(15)[2];
-    assert_eq!((&refused["status"], &refused["client"]), (&400.into(), &"127.0.0.1".into()));
+    // Connections end on several threads, so that the lines may come in another order than the requests.
+    let lines = gateway.access_log(15);
+    let refused: Vec<_> =
+        lines.iter().filter(|line| line["status"] == 400).map(|line| &line["client"]).collect();
+    assert_eq!(refused, ["127.0.0.1"; 5]);
 }
 
 #[test]
