@@ -157,7 +157,7 @@ pub(super) fn body_too_large(route: &Route) -> Reply {
 /// When nobody can tell who asks.
 pub(super) fn identify(headers: &HeaderMap, ctx: &mut Context) -> Result<(), Reply> {
     let live = ctx.live.clone();
-    let Some(connection) = &ctx.connection else { return Ok(()) };
+    let Some(connection) = &ctx.connection else { return Err(nobody()) };
     let peer = connection.peer.address.ip();
     ctx.peer_trusted = !connection.peer.is_unknown && live.trusted_proxies.contains(peer);
     let client = match connection.peer.is_unknown {
@@ -175,6 +175,11 @@ pub(super) fn identify(headers: &HeaderMap, ctx: &mut Context) -> Result<(), Rep
     });
     ctx.request_id = Some(given.cloned().unwrap_or_else(new_request_id));
     client.map(drop).map_err(|Conflict| bad_request("X-Forwarded-For and Forwarded name different clients"))
+}
+
+/// The answer to a request of which is not known who asks. No request comes this far without; if one does, no limit is skipped.
+fn nobody() -> Reply {
+    Reply::problem(StatusCode::INTERNAL_SERVER_ERROR, "the gateway does not know who asks")
 }
 
 /// Takes away the fields that are not sent on, so that nothing is decided by them: which were dropped for their names.
@@ -248,7 +253,10 @@ fn limit(
     now: Timestamp,
     ctx: &mut Context,
 ) -> Result<(), Reply> {
-    let (Some(client), false) = (&ctx.client, route.limits.is_empty()) else { return Ok(()) };
+    if route.limits.is_empty() {
+        return Ok(());
+    }
+    let Some(client) = &ctx.client else { return Err(nobody()) };
     let facts = located.facts(route, request, client);
     let decision = live.limiter.decide(&route.limits, &facts, now, &mut ctx.tally);
     live.traffic.count_decisions(located.index, ctx.tally.reports());
