@@ -33,18 +33,14 @@ def rapid_reset(port, seconds):
 
 def connect_get_reset(port, seconds, rate=5000):
     """A connection, a request, a reset, and the next."""
-    done, began = 0, time.monotonic()
-    while (elapsed := time.monotonic() - began) < seconds:
-        if done > rate * elapsed:
-            time.sleep(0.001)
-            continue
+    done = 0
+    for done in lab.paced(seconds, rate):
         try:
             client = wire.connect(port, timeout=1)
             client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
             wire.reset(client)
         except OSError:
             time.sleep(0.001)
-        done += 1
     return done
 
 

@@ -66,11 +66,8 @@ def few_descriptors(table):
 
 
 def aborted_download(port, seconds, rate):
-    done, began = 0, time.monotonic()
-    while (elapsed := time.monotonic() - began) < seconds:
-        if done > rate * elapsed:
-            time.sleep(0.001)
-            continue
+    done = 0
+    for done in lab.paced(seconds, rate):
         try:
             client = wire.connect(port, timeout=1)
             client.sendall(b"GET /bytes/1000000 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -78,23 +75,18 @@ def aborted_download(port, seconds, rate):
             wire.reset(client)
         except OSError:
             pass
-        done += 1
     return done
 
 
 def short_upload(port, seconds, rate):
-    done, began = 0, time.monotonic()
-    while (elapsed := time.monotonic() - began) < seconds:
-        if done > rate * elapsed:
-            time.sleep(0.001)
-            continue
+    done = 0
+    for done in lab.paced(seconds, rate):
         try:
             client = wire.connect(port, timeout=1)
             client.sendall(b"POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nab")
             client.close()
         except OSError:
             pass
-        done += 1
     return done
 
 

@@ -183,6 +183,17 @@ def beside(function, *arguments):
     return Beside()
 
 
+def paced(seconds, rate):
+    """Counts up from 1, `rate` a second, for so many seconds."""
+    number, began = 0, time.monotonic()
+    while (elapsed := time.monotonic() - began) < seconds:
+        if number > rate * elapsed:
+            time.sleep(0.001)
+            continue
+        number += 1
+        yield number
+
+
 def check(text):
     """What `gateway check` says of a config, its exit status, and how long it took."""
     config = folder() / "gateway.toml"
