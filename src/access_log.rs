@@ -5,10 +5,10 @@
 //! slowly than requests are answered, lines are dropped and counted; so its memory is bounded as well. Clients that log more
 //! than their share of it lose lines first, so that nobody can hide what others do. Lines of two workers may be out of order by as much as the writer's pause: each carries its time.
 
-mod cut;
 mod entry;
+mod fair_share;
 mod output;
-mod shares;
+mod truncate;
 mod writer;
 
 use std::cell::Cell;
@@ -24,8 +24,8 @@ use log::warn;
 use prometheus::IntCounter;
 
 pub use self::entry::{Entry, Names, Tokens};
+use self::fair_share::{FairShare, Place};
 use self::output::Output;
-use self::shares::{Place, Shares};
 use crate::config::{self, LogFormat};
 
 /// A buffer that holds as much takes lines only of clients that have less than their share of it.
@@ -52,7 +52,7 @@ struct Shared {
     dropped: IntCounter,
     reopen: AtomicBool,
     closing: AtomicBool,
-    /// For `shares`.
+    /// For `fair_share`.
     secret: RandomState,
 }
 
@@ -64,7 +64,7 @@ struct Buffer(Mutex<Lines>);
 #[derive(Default)]
 struct Lines {
     bytes: Vec<u8>,
-    shares: Shares,
+    fair_share: FairShare,
 }
 
 impl Buffer {
@@ -102,13 +102,13 @@ impl AccessLog {
         let client = Place::of(entry.client, &self.shared.secret);
         let mut lines = self.shared.buffers[worker() % self.shared.buffers.len()].lock();
         let waiting = lines.bytes.len();
-        if waiting >= FULL || waiting >= CROWDED && !lines.shares.has_room(client, CROWDED) {
+        if waiting >= FULL || waiting >= CROWDED && !lines.fair_share.has_room(client, CROWDED) {
             self.shared.dropped.inc();
             return;
         }
         entry.format(self.format, &mut lines.bytes);
         let taken = lines.bytes.len() - waiting;
-        lines.shares.count(client, taken);
+        lines.fair_share.count(client, taken);
         drop(lines);
         let first = waiting == 0;
         // The writer does not sleep while there is something in a buffer.

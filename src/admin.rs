@@ -5,14 +5,14 @@ mod connections;
 mod events;
 mod failure;
 mod guard;
-mod guesses;
 mod history;
 mod limits;
 mod openapi;
-mod outcomes;
 mod page;
+mod request_counts;
 mod stats;
 mod token;
+mod token_attempts;
 
 use std::io;
 use std::net::TcpListener;
@@ -30,8 +30,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::events::Feed;
-use self::guesses::Guesses;
 use self::openapi::Document;
+use self::token_attempts::TokenAttempts;
 use crate::gateway::Gateway;
 use crate::metrics;
 use crate::upstream::Endpoint;
@@ -72,7 +72,7 @@ fn router(gateway: Arc<Gateway>, feed: Arc<Feed>) -> serde_json::Result<Router> 
         .route("/docs/{*file}", get(openapi::file))
         .route("/page/{file}", get(page::file))
         .layer(Extension(feed))
-        .layer(Extension(Arc::new(Guesses::default())))
+        .layer(Extension(Arc::new(TokenAttempts::default())))
         .layer(Extension(Document::new(api)?))
         .layer(from_fn_with_state(gateway.clone(), guard::guard))
         .with_state(gateway))
@@ -98,13 +98,13 @@ fn calls() -> OpenApiRouter<Arc<Gateway>> {
 /// The metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "numbers", responses((status = 200, description = "The metrics.", content_type = "text/plain", body = String)))]
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    let (live, now) = (gateway.live(), gateway.clock.now());
-    for (index, upstream) in live.upstreams.iter().enumerate() {
-        let any_up = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|e| e.standing(now).is_up());
+    let (active, now) = (gateway.active(), gateway.clock.now());
+    for (index, upstream) in active.upstreams.iter().enumerate() {
+        let any_up = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|e| e.health(now).is_up());
         let up = upstream.servers().into_iter().map(|(_, endpoints)| any_up(&endpoints));
-        live.traffic.set_servers_up(index, up);
+        active.traffic.set_servers_up(index, up);
     }
-    match gateway.metrics.render(&live.limiter, now) {
+    match gateway.metrics.render(&active.limiter, now) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

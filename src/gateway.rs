@@ -1,7 +1,7 @@
 //! What the ports of a running gateway share.
 
-mod live;
-mod pressure;
+mod active;
+mod memory_pressure;
 mod reloads;
 
 use std::cell::RefCell;
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-pub use self::live::{Live, Outputs};
-pub use self::pressure::{Pressure, Wait};
-pub use self::reloads::{History, Outcome, Reloads, Waiting};
+pub use self::active::{Active, Outputs};
+pub use self::memory_pressure::{MemoryPressure, Wait};
+pub use self::reloads::{History, ReloadOutcome, Reloads, Waiting};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::limit::snapshot::Snapshot;
@@ -30,15 +30,15 @@ pub struct Gateway {
     /// Where a reload is asked for.
     pub reloads: Reloads,
     /// How scarce memory is.
-    pub pressure: Arc<Pressure>,
-    live: ArcSwap<Live>,
+    pub pressure: Arc<MemoryPressure>,
+    active: ArcSwap<Active>,
     draining: AtomicBool,
 }
 
-/// The configuration in force when somebody asked, and what was made of it.
+/// A shared reference to the configuration in force.
 ///
-/// Each thread shares one among its own requests, so that workers do not meet at one count of references.
-pub type Current = Arc<Arc<Live>>;
+/// The requests of one thread share the inner reference, so that threads do not contend for its reference count.
+pub type Current = Arc<Arc<Active>>;
 
 impl Gateway {
     /// A gateway of this configuration, with the buckets that were saved, and whoever asks for a reload.
@@ -49,11 +49,11 @@ impl Gateway {
         outputs: Outputs,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Waiting>) {
-        let live = Live::new(config, saved, &metrics, outputs, clock.now());
+        let active = Active::new(config, saved, &metrics, outputs, clock.now());
         let (reloads, asked) = Reloads::new();
         metrics.note_load(reloads.history().loaded_at);
         let gateway = Self {
-            live: ArcSwap::from_pointee(live),
+            active: ArcSwap::from_pointee(active),
             metrics,
             started: clock.now(),
             clock,
@@ -65,28 +65,28 @@ impl Gateway {
     }
 
     /// What would be made of another configuration. Nothing changes yet.
-    pub fn prepare(&self, config: Config, outputs: Outputs) -> Live {
-        self.live().succeeded_by(config, &self.metrics, outputs, self.clock.now())
+    pub fn prepare(&self, config: Config, outputs: Outputs) -> Active {
+        self.active().succeeded_by(config, &self.metrics, outputs, self.clock.now())
     }
 
     /// Puts what was prepared in force, for every request that comes from now on.
-    pub fn put_in_force(&self, next: Live) {
-        let before = self.live.swap(Arc::new(next));
-        self.metrics.retire(&before.traffic, &self.live().traffic);
+    pub fn put_in_force(&self, next: Active) {
+        let before = self.active.swap(Arc::new(next));
+        self.metrics.retire(&before.traffic, &self.active().traffic);
     }
 
     /// Does not put in force what was prepared: nothing is left of it.
-    pub fn discard(&self, next: &Live) {
-        self.metrics.retire(&next.traffic, &self.live().traffic);
+    pub fn discard(&self, next: &Active) {
+        self.metrics.retire(&next.traffic, &self.active().traffic);
     }
 
-    /// The configuration in force, and what was made of it. Whoever holds it goes on by it after a reload.
-    pub fn live(&self) -> Current {
+    /// The configuration in force, and what was made of it. A request that holds it keeps to it after a reload.
+    pub fn active(&self) -> Current {
         thread_local!(static LAST: RefCell<Option<Current>> = const { RefCell::new(None) });
-        let live = self.live.load();
+        let active = self.active.load();
         LAST.with_borrow_mut(|last| match last {
-            Some(last) if Arc::ptr_eq(&**last, &*live) => last.clone(),
-            last => last.insert(Arc::new(Arc::clone(&live))).clone(),
+            Some(last) if Arc::ptr_eq(&**last, &*active) => last.clone(),
+            last => last.insert(Arc::new(Arc::clone(&active))).clone(),
         })
     }
 
@@ -110,7 +110,7 @@ impl Gateway {
             return Err("draining".to_owned());
         }
         let now = self.clock.now();
-        match self.live().upstreams.iter().find(|upstream| !upstream.is_usable(now)) {
+        match self.active().upstreams.iter().find(|upstream| !upstream.is_usable(now)) {
             None => Ok(()),
             Some(upstream) => {
                 let complaint = upstream.complaint(now);

@@ -7,11 +7,11 @@
 //! | programs | `cli`, `healthcheck`, `fuzzing` |
 //! | puts everything together | `server` |
 //! | answer on the ports | `proxy`, `admin` |
-//! | what the ports share | `quiet`, `gateway` |
+//! | what the ports share | `log_throttle`, `gateway` |
 //! | tell of requests, and forward them | `metrics`, `access_log`, `trace`, `upstream` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `cors`, `compression`, `tls` |
-//! | tools | `clock`, `crowd`, `field_names`, `networks`, `logging` |
+//! | tools | `clock`, `concurrency`, `field_names`, `networks`, `logging` |
 //!
 //! Only `server`, `proxy` and `upstream` know Pingora, so that policy is tested without sockets.
 
@@ -21,20 +21,20 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod compression;
+mod concurrency;
 pub mod config;
 pub mod cors;
-mod crowd;
 pub mod field_names;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod gateway;
 pub mod healthcheck;
 pub mod limit;
+mod log_throttle;
 pub mod logging;
 pub mod metrics;
 pub mod networks;
 pub mod proxy;
-mod quiet;
 pub mod route;
 pub mod server;
 pub mod tls;

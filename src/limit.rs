@@ -4,18 +4,18 @@
 //! it takes from none. To that end all buckets are looked at first, and only when all would pay are the tokens
 //! taken; if another request gets in between and one bucket refuses after all, what was taken is put back.
 
-mod account;
+mod atomic_bucket;
 pub mod bucket;
+mod client_state;
 pub mod fields;
 pub mod key;
 mod offenders;
-mod own;
+mod override_bucket;
 pub mod quota;
 mod report;
 mod rule;
-mod single;
 pub mod snapshot;
-mod sole;
+mod state;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -27,15 +27,15 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
-use self::account::{Account, Asked, Held};
 use self::bucket::Wait;
+use self::client_state::{Asked, ClientState, Held};
 use self::key::{Facts, Fingerprint, NoValue, Secret};
 pub use self::offenders::Offender;
 use self::report::Reserved;
-pub use self::report::{Outcome, Reading, Report, Standing, Tally};
+pub use self::report::{Outcome, Reading, Remaining, Report, Tally};
 pub use self::rule::{Charge, CostFault, Measure, Mode, Override, Rate, Rule, Terms};
-pub use self::single::Limit;
 use self::snapshot::{Moment, SavedLimit, Snapshot};
+pub use self::state::Limit;
 use self::table::{Answer, Place, Table};
 use crate::clock::Timestamp;
 
@@ -84,7 +84,7 @@ struct Claim<'a> {
     index: usize,
     limit: &'a Limit,
     client: Fingerprint,
-    account: Account<'a>,
+    state: ClientState<'a>,
 }
 
 impl Limiter {
@@ -195,7 +195,7 @@ impl Limiter {
             }
         }
         // So that memory is waited for once.
-        claims.iter().for_each(|claim| claim.account.touch(claim.client));
+        claims.iter().for_each(|claim| claim.state.touch(claim.client));
         let exempt = tally.reports.len();
         for claim in &claims {
             tally.reports.push(claim.report(claim.look(facts, now)));
@@ -215,13 +215,13 @@ impl Limiter {
         if !limit.counts(facts.method) {
             return Ok(Claimed::Nothing(None));
         }
-        let exempt = Report { limit: index, outcome: Outcome::Exempt, standing: None };
+        let exempt = Report { limit: index, outcome: Outcome::Exempt, remaining: None };
         if limit.exempts(facts.client) {
             return Ok(Claimed::Nothing(Some(exempt)));
         }
         let client = limit.rule().key.fingerprint(facts, &self.secret)?;
-        Ok(match limit.account(client) {
-            Some(account) => Claimed::Client(Claim { index, limit, client, account }),
+        Ok(match limit.client_state(client) {
+            Some(state) => Claimed::Client(Claim { index, limit, client, state }),
             None => Claimed::Nothing(Some(exempt)),
         })
     }
@@ -273,10 +273,10 @@ impl Limiter {
         now: impl Fn() -> Timestamp,
     ) -> Vec<(usize, CostFault)> {
         let mut faults = Vec::new();
-        for Reserved { limit: index, client, origin, slot } in tally.reserved.drain(..) {
+        for Reserved { limit: index, client, origin, permit } in tally.reserved.drain(..) {
             let limit = &self.limits[index];
-            let (Some(rate), Some(account @ Account::Held(Held::Reserved(home, _)))) =
-                (limit.rule().rate(), limit.account(client))
+            let (Some(rate), Some(state @ ClientState::Held(Held::Reserved(bucket_ref, _)))) =
+                (limit.rule().rate(), limit.client_state(client))
             else {
                 continue;
             };
@@ -285,11 +285,11 @@ impl Limiter {
             let (cost, fault) = rate.charge.settled(rate.cost, answer);
             faults.extend(fault.map(|fault| (index, fault)));
             if cost > 0 {
-                home.owe(client, cost, now, origin);
+                bucket_ref.owe(client, cost, now, origin);
             }
-            drop(slot);
+            drop(permit);
             if let Some(report) = tally.reports.iter_mut().find(|report| report.limit == index) {
-                report.standing = Some(account.look(client, 0, now, || origin).standing);
+                report.remaining = Some(state.look(client, 0, now, || origin).remaining);
             }
         }
         faults
@@ -309,13 +309,13 @@ fn take_all(claims: &[Claim<'_>], facts: &Facts<'_>, now: Timestamp, tally: &mut
         places.push(claim.take(facts, now, tally));
         if tally.reports.last().is_some_and(Report::refuses) {
             tally.release();
-            return give_back(claims, facts, &places, &mut tally.reports[exempt..], now);
+            return refund(claims, facts, &places, &mut tally.reports[exempt..], now);
         }
     }
 }
 
 /// Undoes what the claims before a refusal took.
-fn give_back(
+fn refund(
     claims: &[Claim<'_>],
     facts: &Facts<'_>,
     places: &[Option<Place>],
@@ -323,11 +323,11 @@ fn give_back(
     now: Timestamp,
 ) {
     for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
-        if let (Account::Bucket(home), Some(place)) = (claim.account, place) {
-            home.give_back(claim.client, claim.limit.cost(), now, *place);
+        if let (ClientState::Bucket(bucket_ref), Some(place)) = (claim.state, place) {
+            bucket_ref.refund(claim.client, claim.limit.cost(), now, *place);
         }
         if report.outcome == Outcome::Allowed {
-            report.standing = Some(claim.look(facts, now).standing);
+            report.remaining = Some(claim.look(facts, now).remaining);
         }
     }
 }
@@ -335,22 +335,22 @@ fn give_back(
 impl Claim<'_> {
     fn look(&self, facts: &Facts<'_>, now: Timestamp) -> Asked {
         let limit = self.limit;
-        self.account.look(self.client, limit.cost(), now, move || limit.origin(facts.client))
+        self.state.look(self.client, limit.cost(), now, move || limit.origin(facts.client))
     }
 
     /// Takes what the request takes, notes what came of it, and says where tokens were taken.
     #[inline(always)]
     fn take(&self, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Option<Place> {
         let limit = self.limit;
-        match self.account {
-            Account::Bucket(home) => {
+        match self.state {
+            ClientState::Bucket(bucket_ref) => {
                 let (quota, answer) =
-                    home.take(self.client, limit.cost(), now, move || limit.origin(facts.client));
+                    bucket_ref.take(self.client, limit.cost(), now, move || limit.origin(facts.client));
                 let Answer { verdict, bucket, place } = answer;
                 tally.reports.push(self.report(Asked::bucket(verdict, *quota, bucket, now)));
                 verdict.is_ok().then_some(place)
             }
-            Account::Held(held) => {
+            ClientState::Held(held) => {
                 self.hold(held, facts, now, tally);
                 None
             }
@@ -361,29 +361,29 @@ impl Claim<'_> {
     #[inline(never)]
     fn hold(&self, held: Held<'_>, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) {
         let origin = self.limit.origin(facts.client);
-        let (asked, mut slot) = held.enter(self.client, self.limit.cost(), now, origin);
+        let (asked, mut permit) = held.acquire(self.client, self.limit.cost(), now, origin);
         let report = self.report(asked);
         if report.outcome == Outcome::WouldRefuse {
-            slot = held.let_in(self.client);
+            permit = held.acquire_anyway(self.client);
         }
         tally.reports.push(report);
-        match (held, slot) {
+        match (held, permit) {
             (_, None) => {}
-            (Held::InFlight(..), Some(slot)) => tally.slots.push(slot),
-            (Held::Reserved(..), Some(slot)) => {
-                tally.reserved.push(Reserved { limit: self.index, client: self.client, origin, slot });
+            (Held::InFlight(..), Some(permit)) => tally.permits.push(permit),
+            (Held::Reserved(..), Some(permit)) => {
+                tally.reserved.push(Reserved { limit: self.index, client: self.client, origin, permit });
             }
         }
     }
 
     #[inline]
-    fn report(&self, Asked { verdict, standing }: Asked) -> Report {
+    fn report(&self, Asked { verdict, remaining }: Asked) -> Report {
         let outcome = match (verdict, self.limit.rule().mode) {
             (Ok(()), _) => Outcome::Allowed,
             (Err(wait), Mode::Enforce) => Outcome::Refused(wait),
             (Err(_), Mode::DryRun) => Outcome::WouldRefuse,
         };
-        Report { limit: self.index, outcome, standing: Some(standing) }
+        Report { limit: self.index, outcome, remaining: Some(remaining) }
     }
 }
 

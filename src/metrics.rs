@@ -6,9 +6,9 @@
 mod families;
 pub mod latency;
 mod listener;
-mod outcomes;
 #[cfg(target_os = "linux")]
 mod process;
+mod refusals;
 mod reloads;
 mod requests;
 mod traffic;
@@ -20,7 +20,7 @@ use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
 use self::families::Families;
 pub use self::listener::{HandshakeError, ListenerMetrics, ProxyProtocolError};
-pub use self::outcomes::{Outcomes, Refusals};
+pub use self::refusals::{RefusalCounter, Refusals};
 use self::reloads::Reloads;
 pub use self::traffic::{RouteMetrics, Traffic};
 pub use self::upstream_error::UpstreamError;

@@ -36,14 +36,14 @@ use self::reply::Reply;
 use crate::config::Route;
 use crate::gateway::Gateway;
 use crate::limit::CostFault;
-use crate::quiet::Quiet;
+use crate::log_throttle::LogThrottle;
 use crate::upstream::reason;
 
 /// The proxy of a gateway.
 pub struct Proxy {
     gateway: Arc<Gateway>,
-    dropping: Quiet,
-    mispriced: Quiet,
+    dropping: LogThrottle,
+    mispriced: LogThrottle,
 }
 
 /// The name of a field is shown in the log as far as this.
@@ -52,11 +52,11 @@ const MAX_NAME_SHOWN: usize = 64;
 impl Proxy {
     /// The proxy of this gateway.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, dropping: Quiet::default(), mispriced: Quiet::default() }
+        Self { gateway, dropping: LogThrottle::default(), mispriced: LogThrottle::default() }
     }
 
     fn route<'a>(&self, ctx: &'a Context) -> Result<&'a Route> {
-        let route = ctx.route.and_then(|route| ctx.live.config.routes.get(route));
+        let route = ctx.route.and_then(|route| ctx.active.config.routes.get(route));
         route.ok_or_else(|| Error::explain(ErrorType::InternalError, "the request has no route"))
     }
 
@@ -107,7 +107,7 @@ impl Proxy {
     fn note_dropped(&self, names: &[HeaderName]) {
         let Some(name) = names.first() else { return };
         self.gateway.metrics.dropped_fields().inc_by(names.len() as u64);
-        if self.dropping.is_over(&self.gateway) {
+        if self.dropping.may_log(&self.gateway) {
             let name: String = name.as_str().chars().take(MAX_NAME_SHOWN).collect();
             info!(
                 "dropped the field {name:?} of a request, since servers may take it for another \
@@ -119,15 +119,15 @@ impl Proxy {
     /// Settles what the request costs, now that its answer is known.
     fn settle(&self, answer: &ResponseHeader, ctx: &mut Context) {
         let now = || self.gateway.clock.now();
-        let faults = ctx.live.limiter.settle(&mut ctx.tally, answer.status, &answer.headers, now);
+        let faults = ctx.active.limiter.settle(&mut ctx.tally, answer.status, &answer.headers, now);
         for (limit, fault) in faults {
-            ctx.live.traffic.count_cost_error(limit, fault);
-            if self.mispriced.is_over(&self.gateway) {
-                let rule = ctx.live.limiter.limits()[limit].rule();
+            ctx.active.traffic.count_cost_error(limit, fault);
+            if self.mispriced.may_log(&self.gateway) {
+                let rule = ctx.active.limiter.limits()[limit].rule();
                 warn!(
                     "limit {:?}: an answer on the route {:?} names a cost that is {}; for a minute, others are only counted",
                     rule.name,
-                    ctx.live.traffic.route(ctx.route).name,
+                    ctx.active.traffic.route(ctx.route).name,
                     match fault {
                         CostFault::Malformed => "no single whole number, and costs what the limit says",
                         CostFault::TooLarge => "more than max_cost, and costs that",
@@ -184,7 +184,7 @@ impl ProxyHttp for Proxy {
         ctx: &mut Context,
     ) -> Result<()> {
         if let Some(attempt) = &mut ctx.attempt {
-            ctx.live.upstreams[attempt.upstream].note_connection(&mut attempt.server, reused);
+            ctx.active.upstreams[attempt.upstream].note_connection(&mut attempt.server, reused);
         }
         Ok(())
     }
@@ -248,7 +248,7 @@ impl ProxyHttp for Proxy {
             let is_tunnel = response.status == StatusCode::SWITCHING_PROTOCOLS;
             connection.set_deadline(ctx.deadline.filter(|_| !is_tunnel));
             if let (Some(attempt), false) = (&ctx.attempt, is_tunnel) {
-                connection.set_silence(ctx.live.upstreams[attempt.upstream].read_timeout());
+                connection.set_silence(ctx.active.upstreams[attempt.upstream].read_timeout());
             }
         }
         Ok(())

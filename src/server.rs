@@ -6,11 +6,11 @@
 //! a connection stays on one core; connections are dealt out in turn.
 
 mod connection;
+mod connection_limit;
+mod control_socket;
 mod date;
 mod deadline;
 mod descriptors;
-mod door;
-mod doorman;
 mod exchange;
 mod files;
 mod framing;
@@ -20,21 +20,21 @@ mod handover;
 mod head;
 mod http1;
 mod http2;
+mod limit_maintenance;
 mod linger;
 mod listener;
 mod memory;
-mod passed;
-mod ports;
+mod open_connections;
+mod open_listeners;
 mod proxy_protocol;
 mod reload;
 mod retry_buffer;
-mod room;
 mod signals;
 mod snapshot;
 mod socket;
+mod socket_activation;
 mod stream;
 mod supervisor;
-mod tables;
 mod target;
 mod tcp;
 mod tls;
@@ -54,11 +54,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use self::door::Door;
-use self::doorman::Doorman;
+use self::connection_limit::ConnectionLimit;
+use self::control_socket::ControlSocket;
 use self::handover::{Inherited, Label, Successor};
 use self::listener::Listener;
-use self::ports::Ports;
+use self::open_listeners::OpenListeners;
 use self::reload::Reloader;
 use self::signals::{Asked, Signals};
 use self::supervisor::{State, Supervisor};
@@ -68,13 +68,13 @@ use crate::access_log::AccessLog;
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{self, Address, Config, LoadError, LogTarget};
-use crate::gateway::{Gateway, Live, Outputs, Waiting};
+use crate::gateway::{Active, Gateway, Outputs, Waiting};
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::tls::{Certificates, ServerTls};
 use crate::trace::Tracer;
-use crate::upstream::{NO_AUTHORITIES, set_most_connections};
+use crate::upstream::{NO_AUTHORITIES, set_max_connections};
 
 /// The exit status of a process that was interrupted: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
@@ -140,7 +140,7 @@ pub fn run(path: &Path, upgrade: bool) -> Result<(), StartError> {
     let outcome = runtime.block_on(start(path, upgrade, signals)).map(|served| {
         if let Some((workers, gateway)) = served {
             workers.stop();
-            gateway.live().outputs.close();
+            gateway.active().outputs.close();
         }
     });
     // A start that was broken off may still wait for a file or for another process, which is nobody's concern any more.
@@ -156,7 +156,7 @@ type Served = (Workers, Arc<Gateway>);
 /// # Errors
 /// When there is no process of this user, or root, that could be asked.
 pub fn side_port(path: &Path) -> io::Result<Option<SocketAddr>> {
-    door::side_port(path)
+    control_socket::side_port(path)
 }
 
 /// Starts, unless a signal says to stop before that is done, and serves.
@@ -244,9 +244,9 @@ impl Prepared {
             Some(inherited) => inherited.begin(&clock),
             None => (self.saved, None),
         };
-        let door = Door::open(path, door);
+        let door = ControlSocket::open(path, door);
         let shares = descriptors::raise();
-        set_most_connections(shares.requests);
+        set_max_connections(shares.requests);
         let (gateway, mut reloads) = Gateway::new(self.config, saved, self.metrics, self.outputs, clock);
         let gateway = Arc::new(gateway);
         let (alive, all_gone) = mpsc::channel::<()>(1);
@@ -254,13 +254,13 @@ impl Prepared {
             path: path.to_owned(),
             gateway: gateway.clone(),
             threads: self.threads,
-            ports: Ports {
+            listeners: OpenListeners {
                 gateway: gateway.clone(),
                 proxy: proxy(&gateway, shares.waiting),
-                workers: workers.dealer(),
+                workers: workers.dispatcher(),
                 tls: self.tls.map(Arc::new),
                 alive,
-                doorman: Arc::new(Doorman::new(shares.clients)),
+                connection_limit: Arc::new(ConnectionLimit::new(shares.clients)),
                 open: Vec::new(),
             },
             files: Arc::default(),
@@ -274,20 +274,20 @@ impl Prepared {
             admin_socket = listener.try_clone().ok().map(|socket| (configured, socket));
             admin::start(listener, gateway.clone(), until_draining(handed_over))?;
         }
-        tokio::spawn(tables::look_after(gateway.clone()));
-        reloader.ports.workers.each(memory::give_back);
-        tokio::spawn(memory::give_back());
+        tokio::spawn(limit_maintenance::run(gateway.clone()));
+        reloader.listeners.workers.each(memory::release_free_memory);
+        tokio::spawn(memory::release_free_memory());
         tokio::spawn(memory::watch(gateway.clone()));
         let snapshots = tokio::spawn(snapshot::keep(gateway.clone()));
-        reloader.care_for(&gateway.live().upstreams);
+        reloader.care_for(&gateway.active().upstreams);
         reloader.watch(Vec::new()).await;
         for listener in self.listeners {
-            reloader.ports.open(listener);
+            reloader.listeners.open(listener);
         }
         info!("ready");
         let supervisor = Arc::new(Supervisor::from_environment());
         supervisor.tell(State::Ready);
-        tokio::spawn(supervisor.clone().assure(workers.dealer()));
+        tokio::spawn(supervisor.clone().assure(workers.dispatcher()));
         let leaving =
             serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref(), door, &supervisor).await;
         gateway.drain();
@@ -297,14 +297,14 @@ impl Prepared {
         info!("draining");
         match leaving {
             Leaving::Stopped => {
-                reloader.ports.close();
+                reloader.listeners.close();
                 finish(&gateway, all_gone, &mut signals).await;
                 snapshot::save(&gateway).await;
             }
             Leaving::HandedOver(stream) => {
                 // Nobody listens for it if there is no side port.
                 let _ = hand_over.send(true);
-                reloader.ports.hand_over();
+                reloader.listeners.hand_over();
                 // The new process keeps the snapshot from now on.
                 snapshots.abort();
                 let giving = gateway.clone();
@@ -337,7 +337,7 @@ async fn serve(
     signals: &mut Signals,
     reloads: &mut mpsc::Receiver<Waiting>,
     admin_socket: Option<&(SocketAddr, TcpListener)>,
-    door: Option<Door>,
+    door: Option<ControlSocket>,
     supervisor: &Supervisor,
 ) -> Leaving {
     let side_port = admin_socket.and_then(|(_, socket)| socket.local_addr().ok());
@@ -348,7 +348,7 @@ async fn serve(
             asked = signals.next() => match asked {
                 Asked::Stop => return Leaving::Stopped,
                 Asked::Reload => {
-                    if let Some(log) = &reloader.gateway.live().outputs.access_log {
+                    if let Some(log) = &reloader.gateway.active().outputs.access_log {
                         log.reopen();
                     }
                     None
@@ -357,7 +357,7 @@ async fn serve(
             Some(waiting) = reloads.recv() => Some(waiting),
             stream = successor.comes() => {
                 let mut sockets: Vec<(Label, OwnedFd)> =
-                    reloader.ports.sockets().map(|(listener, socket)| (Label::of(listener), socket)).collect();
+                    reloader.listeners.sockets().map(|(listener, socket)| (Label::of(listener), socket)).collect();
                 if let Some((listener, socket)) = admin_socket
                     && let Ok(socket) = socket.try_clone()
                 {
@@ -392,7 +392,7 @@ fn open_outputs(
     config: &Config,
     threads: usize,
     metrics: &Metrics,
-    before: Option<&Live>,
+    before: Option<&Active>,
 ) -> Result<Outputs, StartError> {
     let open_log = |log: &config::AccessLog| {
         AccessLog::open(log, threads, metrics.access_log_dropped().clone())
@@ -433,7 +433,7 @@ fn proxy(gateway: &Arc<Gateway>, waiting: usize) -> Arc<HttpProxy<Proxy>> {
 
 /// Waits for the last connection to close, as long as the configuration allows.
 async fn finish(gateway: &Gateway, mut all_gone: mpsc::Receiver<()>, signals: &mut Signals) {
-    let patience = gateway.live().config.server.drain_timeout;
+    let patience = gateway.active().config.server.drain_timeout;
     tokio::select! {
         drained = timeout(patience, all_gone.recv()) => match drained {
             Ok(_) => info!("drained"),

@@ -1,22 +1,22 @@
-//! Upstreams: the servers that do the work, and whose turn it is.
+//! Upstreams: the servers that requests are sent to, and which of them gets a request.
 
 mod address;
+mod assignment;
 mod balance;
-mod budget;
 mod cause;
+mod check_schedule;
+mod connection_count;
 mod endpoint;
 mod health;
-mod hold;
-mod lanes;
+mod http2_connections;
 mod pool;
 mod probe;
 mod reason;
 mod resolve;
-mod rotation;
-mod share;
-mod standing;
+mod retry_budget;
+mod round_robin;
+mod server_health;
 mod tls;
-mod turns;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,23 +28,23 @@ use pingora::Result;
 use pingora::protocols::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 
-use self::budget::Budget;
 use self::endpoint::Bounds;
-use self::lanes::Lanes;
+use self::http2_connections::Http2Connections;
 use self::pool::Pool;
+use self::retry_budget::RetryBudget;
 use self::tls::PeerTls;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, UpstreamServer};
 use crate::limit::key::{Fingerprint, Key};
 
 pub use self::address::Address;
+pub use self::assignment::Assignment;
 pub use self::cause::{io_error, is_local};
+pub use self::connection_count::set_max_connections;
 pub use self::endpoint::Endpoint;
-pub use self::hold::Hold;
 pub use self::pool::NoServer;
 pub use self::reason::{reason, story};
-pub use self::share::set_most_connections;
-pub use self::standing::Standing;
+pub use self::server_health::ServerHealth;
 pub use self::tls::NO_AUTHORITIES;
 
 /// How long an unused connection to an upstream is kept.
@@ -79,8 +79,8 @@ pub struct Upstream {
     /// Whoever replaces the pool holds it. Requests never do.
     changing: Mutex<()>,
     /// The connections that there were before, by the identity of their endpoint, where HTTP/2 is spoken as it was then.
-    lanes: Vec<(u64, Arc<Lanes>)>,
-    budget: Budget,
+    http2: Vec<(u64, Arc<Http2Connections>)>,
+    budget: RetryBudget,
     last_warned: AtomicU64,
     /// The second from which on it may be said that the gateway cannot make its checks, on their clock.
     checks_warned: AtomicU64,
@@ -89,16 +89,16 @@ pub struct Upstream {
 impl Upstream {
     /// An upstream as configured. Servers given by name are unusable until [`look_after`] has found them.
     pub fn new(config: config::Upstream) -> Self {
-        Self::with_lanes(config, Vec::new())
+        Self::with_http2(config, Vec::new())
     }
 
     /// The same, with connections that there have been before.
-    fn with_lanes(config: config::Upstream, lanes: Vec<(u64, Arc<Lanes>)>) -> Self {
+    fn with_http2(config: config::Upstream, http2: Vec<(u64, Arc<Http2Connections>)>) -> Self {
         let upstream = Self {
             pool: ArcSwap::from_pointee(Pool::new(Vec::new(), &config.balance)),
             changing: Mutex::new(()),
-            lanes,
-            budget: Budget::default(),
+            http2,
+            budget: RetryBudget::default(),
             last_warned: AtomicU64::new(0),
             checks_warned: AtomicU64::new(0),
             tls: config.tls.as_ref().map(PeerTls::new),
@@ -117,8 +117,8 @@ impl Upstream {
     pub fn succeeded_by(&self, config: config::Upstream) -> Self {
         let pool = self.pool.load();
         let same = (self.config.http2, &self.config.tls) == (config.http2, &config.tls);
-        let lanes = pool.endpoints.iter().filter(|_| same).filter_map(|endpoint| endpoint.lanes());
-        let next = Self::with_lanes(config, lanes.collect());
+        let http2 = pool.endpoints.iter().filter(|_| same).filter_map(|endpoint| endpoint.http2());
+        let next = Self::with_http2(config, http2.collect());
         for (index, server) in next.config.servers.iter().enumerate() {
             let before = self.config.servers.iter().position(|s| s.address == server.address);
             let addresses: Vec<_> = before.into_iter().flat_map(|before| pool.addresses(before)).collect();
@@ -128,7 +128,9 @@ impl Upstream {
         }
         for endpoint in &next.pool.load().endpoints {
             let before = pool.endpoints.iter().find(|before| before.identity == endpoint.identity);
-            before.into_iter().for_each(|before| endpoint.stand_like(before, next.config.health.is_some()));
+            before
+                .into_iter()
+                .for_each(|before| endpoint.take_over_health(before, next.config.health.is_some()));
         }
         next
     }
@@ -175,8 +177,8 @@ impl Upstream {
         key: Option<Fingerprint>,
         tried: &[Address],
         now: Timestamp,
-    ) -> std::result::Result<Hold, NoServer> {
-        if !self.config.http2 && share::is_used_up() {
+    ) -> std::result::Result<Assignment, NoServer> {
+        if !self.config.http2 && connection_count::is_at_max() {
             return Err(NoServer::Scarce);
         }
         self.pool.load().choose(key, tried, now)
@@ -190,7 +192,7 @@ impl Upstream {
         &self,
         key: Option<Fingerprint>,
         now: Timestamp,
-    ) -> std::result::Result<Hold, NoServer> {
+    ) -> std::result::Result<Assignment, NoServer> {
         self.budget.earn();
         self.choose(key, &[], now)
     }
@@ -207,7 +209,7 @@ impl Upstream {
     }
 
     /// Notes that a request has its connection to a server, and whether that has been `reused`.
-    pub fn note_connection(&self, server: &mut Hold, reused: bool) {
+    pub fn note_connection(&self, server: &mut Assignment, reused: bool) {
         server.note_connection();
         if !reused && server.connected() {
             info!("upstream {:?}, server {}: it takes connections again", self.name(), server.address);
@@ -215,20 +217,20 @@ impl Upstream {
     }
 
     /// Notes that a server has taken no connection.
-    pub fn note_refusal(&self, server: &mut Hold, now: Timestamp) {
+    pub fn note_refusal(&self, server: &mut Assignment, now: Timestamp) {
         self.note_failure(server, now);
         server.refused(now);
     }
 
     /// Notes that a server has answered a request.
-    pub fn note_success(&self, server: &mut Hold) {
+    pub fn note_success(&self, server: &mut Assignment) {
         if server.succeeded() {
             info!("upstream {:?}, server {}: it gets its share again", self.name(), server.address);
         }
     }
 
     /// Notes that a server has failed on a request.
-    pub fn note_failure(&self, server: &mut Hold, now: Timestamp) {
+    pub fn note_failure(&self, server: &mut Assignment, now: Timestamp) {
         if let Some(outlier) = &self.config.outlier
             && server.failed(outlier, now)
         {
@@ -248,14 +250,14 @@ impl Upstream {
 
     /// Whether any server can be used.
     pub fn is_usable(&self, now: Timestamp) -> bool {
-        self.pool.load().endpoints.iter().any(|endpoint| endpoint.standing(now).is_usable())
+        self.pool.load().endpoints.iter().any(|endpoint| endpoint.health(now).is_usable())
     }
 
     /// Why no server can be used: `127.0.0.1:9000 is unhealthy, users.internal:80 has no address`.
     pub fn complaint(&self, now: Timestamp) -> String {
         let of_server = |(server, endpoints): (&UpstreamServer, Vec<Arc<Endpoint>>)| match endpoints.first() {
             None => format!("{server} has no address"),
-            Some(endpoint) => format!("{server} is {}", endpoint.standing(now).label()),
+            Some(endpoint) => format!("{server} is {}", endpoint.health(now).label()),
         };
         self.servers().into_iter().map(of_server).collect::<Vec<_>>().join(", ")
     }
@@ -270,7 +272,7 @@ impl Upstream {
     ///
     /// # Errors
     /// When its address is none that can be connected to: see [`Address::peer`].
-    pub fn peer(&self, server: &Hold, connect_timeout: Duration) -> Result<Box<HttpPeer>> {
+    pub fn peer(&self, server: &Assignment, connect_timeout: Duration) -> Result<Box<HttpPeer>> {
         let mut peer = self.peer_of(server, connect_timeout)?;
         if let Some(number) = server.connection_number() {
             peer.group_key = number;
@@ -307,10 +309,12 @@ impl Upstream {
     }
 
     /// The connections of an endpoint with this identity, where HTTP/2 is spoken.
-    fn lanes(&self, identity: u64) -> Option<Arc<Lanes>> {
+    fn http2(&self, identity: u64) -> Option<Arc<Http2Connections>> {
         let before =
-            self.lanes.iter().find(|(before, _)| *before == identity).map(|(_, lanes)| lanes.clone());
-        self.config.http2.then(|| before.unwrap_or_else(|| Arc::new(Lanes::new(Clock::monotonic()))))
+            self.http2.iter().find(|(before, _)| *before == identity).map(|(_, http2)| http2.clone());
+        self.config
+            .http2
+            .then(|| before.unwrap_or_else(|| Arc::new(Http2Connections::new(Clock::monotonic()))))
     }
 
     /// What each of its endpoints may have at a time.
@@ -331,8 +335,8 @@ impl Upstream {
             let of_server = if index == server { addresses.to_vec() } else { old.addresses(index).collect() };
             endpoints.extend(of_server.into_iter().map(|address| {
                 known(index, &address).unwrap_or_else(|| {
-                    let lanes = |identity| self.lanes(identity);
-                    Arc::new(Endpoint::new(index, config, address, self.bounds(), lanes))
+                    let http2 = |identity| self.http2(identity);
+                    Arc::new(Endpoint::new(index, config, address, self.bounds(), http2))
                 })
             }));
         }
@@ -426,7 +430,7 @@ mod tests {
         let after = before.succeeded_by(config);
         let states = |upstream: &Upstream| {
             let pool = upstream.pool.load();
-            let state = |e: &Arc<Endpoint>| (ip(&e.address), e.standing(NOW).label());
+            let state = |e: &Arc<Endpoint>| (ip(&e.address), e.health(NOW).label());
             pool.endpoints.iter().map(state).collect::<Vec<_>>()
         };
         let state = |ip: &str, label| (ip.to_owned(), label);
@@ -440,9 +444,9 @@ mod tests {
         config.http2 = true;
         let before = Upstream::new(config.clone());
         let number = |upstream: &Upstream| {
-            let mut hold = upstream.choose(None, &[], NOW).unwrap();
-            assert!(hold.connect(1, Duration::ZERO).now_or_never().unwrap());
-            hold.connection_number()
+            let mut assignment = upstream.choose(None, &[], NOW).unwrap();
+            assert!(assignment.connect(1, Duration::ZERO).now_or_never().unwrap());
+            assignment.connection_number()
         };
         let after = before.succeeded_by(config.clone());
         assert!(number(&before).is_some());

@@ -18,7 +18,7 @@ use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use smallvec::SmallVec;
 
-use super::cut;
+use super::truncate;
 use crate::config::LogFormat;
 use crate::upstream::Address;
 
@@ -160,7 +160,7 @@ impl Entry<'_> {
 
     /// Appends its line. Appending to a `Vec` cannot fail, and everything here has a form in JSON.
     pub(super) fn format(&self, format: LogFormat, line: &mut Vec<u8>) {
-        let client = cut::beginning_of(self.client, format);
+        let client = truncate::beginning_of(self.client, format);
         let _ = match self.bounded(format, client.as_ref()) {
             Some(entry) => entry.format_whole(format, line),
             None => self.format_whole(format, line),
@@ -182,7 +182,7 @@ impl Entry<'_> {
     /// it does.
     fn bounded<'a>(&'a self, format: LogFormat, client: Option<&'a String>) -> Option<Entry<'a>> {
         let mut cut = Names::new();
-        let mut fit = |name, text: &'a str| match cut::beginning(text, format) {
+        let mut fit = |name, text: &'a str| match truncate::beginning(text, format) {
             Some(beginning) => {
                 cut.push(name);
                 beginning

@@ -34,7 +34,7 @@ pub(super) fn run(shared: &Shared, mut output: Output<Sink>) {
             {
                 let mut buffer = buffer.lock();
                 std::mem::swap(&mut buffer.bytes, &mut lines);
-                buffer.shares.clear();
+                buffer.fair_share.clear();
             }
             if lines.is_empty() {
                 continue;

@@ -12,13 +12,13 @@ use utoipa::ToSchema;
 
 use super::failure::{Error, Failure};
 use super::token::Authorized;
-use crate::gateway::{Gateway, Outcome};
+use crate::gateway::{Gateway, ReloadOutcome};
 
 /// The configuration in force, and how the last reload went.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Loaded {
     #[serde(flatten)]
-    standing: Standing,
+    standing: ConfigStatus,
     /// As the file says it, without secrets.
     #[schema(value_type = Object)]
     config: serde_json::Value,
@@ -45,13 +45,13 @@ struct Reloaded {
 /// How the configuration in force came to be.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ConfigStanding)]
-pub(super) struct Standing {
+pub(super) struct ConfigStatus {
     #[schema(value_type = String, format = DateTime)]
     loaded_at: Timestamp,
     last_reload: Option<LastReload>,
 }
 
-impl Standing {
+impl ConfigStatus {
     /// How it came to be.
     pub(super) fn of(gateway: &Gateway) -> Self {
         let history = gateway.reloads.history();
@@ -62,8 +62,8 @@ impl Standing {
     }
 }
 
-impl From<Outcome> for Reloaded {
-    fn from(outcome: Outcome) -> Self {
+impl From<ReloadOutcome> for Reloaded {
+    fn from(outcome: ReloadOutcome) -> Self {
         match outcome {
             Ok(summary) => Self { outcome: "success", summary: Some(summary), problems: Vec::new() },
             Err(problems) => Self { outcome: "failure", summary: None, problems },
@@ -74,7 +74,7 @@ impl From<Outcome> for Reloaded {
 /// The configuration in force, without secrets, and how the last reload went.
 #[utoipa::path(get, path = "/config", operation_id = "config", tag = "configuration", responses((status = 200, description = "What is in force.", body = Loaded)))]
 pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Loaded> {
-    Json(Loaded { standing: Standing::of(&gateway), config: gateway.live().config.shown.clone() })
+    Json(Loaded { standing: ConfigStatus::of(&gateway), config: gateway.active().config.shown.clone() })
 }
 
 /// Reads the configuration again. If it has problems, nothing changes.

@@ -22,7 +22,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::token::Peer;
 use crate::gateway::Gateway;
-use crate::quiet::Quiet;
+use crate::log_throttle::LogThrottle;
 
 /// Connections at a time, beside those that follow the events.
 const MOST: usize = 256;
@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections, and serves each. Needs a runtime; never ends.
 pub(super) async fn serve(listener: TcpListener, router: Router, gateway: &Gateway) {
-    let quiet = Quiet::default();
+    let log_throttle = LogThrottle::default();
     let open = Arc::new(Mutex::new(Open::default()));
     loop {
         match listener.accept().await {
@@ -51,7 +51,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, gateway: &Gatew
                 tokio::spawn(converse(socket, Peer(peer.ip()), place, router.clone()));
             }
             Err(error) => {
-                if quiet.is_over(gateway) {
+                if log_throttle.may_log(gateway) {
                     warn!(
                         "the side port accepts no connections for a moment: {error}; for a minute, this is not told again"
                     );

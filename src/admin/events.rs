@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use utoipa::ToSchema;
 
-use super::config::Standing;
+use super::config::ConfigStatus;
 use super::connections::Place;
 use super::failure::{Error, Failure};
 use super::history::{History, INTERVAL, Sample};
@@ -78,7 +78,7 @@ pub(super) struct Now<'a> {
     sample: Option<&'a Sample>,
     /// Of the last minute.
     latency: Summary,
-    config: Standing,
+    config: ConfigStatus,
     /// As `/stats` has them, but only the busiest routes and limits where there are very many.
     stats: Stats,
     /// How many routes, limits and upstreams that leaves out.
@@ -101,9 +101,9 @@ impl Feed {
 
 impl Looks {
     fn count_clients(&mut self, gateway: &Gateway) {
-        let (live, now) = (gateway.live(), gateway.clock.now());
+        let (active, now) = (gateway.active(), gateway.clock.now());
         let count = |limit: &crate::limit::Limit| (limit.rule().name.clone(), limit.clients(now));
-        self.clients = live.limiter.limits().iter().map(count).collect();
+        self.clients = active.limiter.limits().iter().map(count).collect();
     }
 
     fn past(&self) -> String {
@@ -121,7 +121,7 @@ impl Looks {
             not_ready: gateway.ready().err(),
             sample: self.history.samples().back(),
             latency: self.history.latency_of_late(),
-            config: Standing::of(gateway),
+            config: ConfigStatus::of(gateway),
             stats,
             left_out,
         };
@@ -142,7 +142,7 @@ pub(super) async fn sample(gateway: Arc<Gateway>, feed: Arc<Feed>) {
     for look in (1..=SELDOM).cycle() {
         ticks.tick().await;
         let mut looks = feed.looks();
-        looks.history.note(gateway.live().traffic.routes(), wall_clock().as_millisecond());
+        looks.history.note(gateway.active().traffic.routes(), wall_clock().as_millisecond());
         if feed.events.receiver_count() > 0 {
             if look == SELDOM {
                 looks.count_clients(&gateway);

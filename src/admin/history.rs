@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::outcomes::Outcomes;
+use super::request_counts::RequestCounts;
 use crate::metrics::RouteMetrics;
 use crate::metrics::latency::{Latency, Summary};
 
@@ -24,7 +24,7 @@ const OF_LATE: usize = 60;
 pub(super) struct Sample {
     /// When it ended, in milliseconds since 1970.
     at_ms: i64,
-    outcomes: Outcomes,
+    outcomes: RequestCounts,
     latency: Summary,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Sample {
 #[derive(Default)]
 pub(super) struct History {
     samples: VecDeque<Sample>,
-    before: Outcomes,
+    before: RequestCounts,
     /// All that was observed, as it was at the end of each interval.
     latencies: VecDeque<Latency>,
 }
@@ -40,7 +40,7 @@ pub(super) struct History {
 impl History {
     /// Notes what has happened until now.
     pub(super) fn note(&mut self, routes: &[RouteMetrics], at_ms: i64) {
-        let outcomes = Outcomes::of(routes);
+        let outcomes = RequestCounts::of(routes);
         let mut latency = Latency::default();
         routes.iter().for_each(|route| latency.add(&route.duration));
         if let Some(before) = self.latencies.back() {
@@ -94,7 +94,7 @@ mod tests {
         let answer = |status| {
             let route = traffic.route(Some(0));
             route.requests.count(&Method::GET, status);
-            route.outcomes.count(status, &[]);
+            route.refusals.count(status, &[]);
             route.duration.observe(0.003);
         };
         answer(StatusCode::OK);
@@ -105,7 +105,8 @@ mod tests {
         answer(StatusCode::BAD_GATEWAY);
         history.note(traffic.routes(), 1000);
         let sample = &history.samples()[0];
-        let outcomes = Outcomes { served: 1, client_errors: 1, server_errors: 1, ..Outcomes::default() };
+        let outcomes =
+            RequestCounts { served: 1, client_errors: 1, server_errors: 1, ..RequestCounts::default() };
         assert_eq!((sample.at_ms, sample.outcomes), (1000, outcomes));
         assert!(sample.latency.p50_ms > 1.0 && history.latency_of_late() == sample.latency);
         (2..1000).for_each(|second| history.note(traffic.routes(), second * 1000));

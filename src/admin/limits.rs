@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 
 use super::failure::{Error, Failure};
 use super::token::Authorized;
-use crate::gateway::{Gateway, Live};
+use crate::gateway::{Active, Gateway};
 use crate::limit::key::Fingerprint;
-use crate::limit::{Charge, Limit, Measure, Mode, Standing};
+use crate::limit::{Charge, Limit, Measure, Mode, Remaining};
 
 /// A limit.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,13 +57,13 @@ pub(super) struct Client {
     key: Vec<String>,
     unlimited: bool,
     #[serde(flatten)]
-    standing: Option<StandingDescription>,
+    standing: Option<RemainingDescription>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = Standing)]
-enum StandingDescription {
+enum RemainingDescription {
     Bucket { burst: u32, tokens: u32, next_token_seconds: Option<f64>, full_in_seconds: f64 },
     InFlight { max_in_flight: u32, running: u32 },
 }
@@ -111,7 +111,7 @@ pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Descrip
             clients: limit.clients(now),
         }
     };
-    Json(gateway.live().limiter.limits().iter().map(describe).collect())
+    Json(gateway.active().limiter.limits().iter().map(describe).collect())
 }
 
 /// How a client stands with a limit.
@@ -133,8 +133,8 @@ pub(super) async fn client(
     RawQuery(query): RawQuery,
     uri: Uri,
 ) -> Result<Json<Client>, Failure> {
-    let live = gateway.live();
-    let named = find(&live, &limit, &uri, query.as_deref())?;
+    let active = gateway.active();
+    let named = find(&active, &limit, &uri, query.as_deref())?;
     Ok(Json(describe(&gateway, named)))
 }
 
@@ -162,8 +162,8 @@ pub(super) async fn reset(
     RawQuery(query): RawQuery,
     uri: Uri,
 ) -> Result<Json<Client>, Failure> {
-    let live = gateway.live();
-    let named = find(&live, &limit, &uri, query.as_deref())?;
+    let active = gateway.active();
+    let named = find(&active, &limit, &uri, query.as_deref())?;
     if named.limit.reset(named.client, gateway.clock.now()) {
         return Ok(Json(describe(&gateway, named)));
     }
@@ -176,14 +176,14 @@ pub(super) async fn reset(
 
 /// The client that the path names: one segment for each part of the limit's key, percent-encoded. With `?missing` it is
 /// the client of this address without the header, cookie or parameter that the limit goes by.
-fn find<'a>(live: &'a Live, limit: &str, uri: &Uri, query: Option<&str>) -> Result<Named<'a>, Failure> {
+fn find<'a>(active: &'a Active, limit: &str, uri: &Uri, query: Option<&str>) -> Result<Named<'a>, Failure> {
     let unknown = || Failure::new(StatusCode::NOT_FOUND, format!("there is no limit {limit:?}"));
-    let limit = live.limiter.limits().iter().find(|l| l.rule().name == limit).ok_or_else(unknown)?;
+    let limit = active.limiter.limits().iter().find(|l| l.rule().name == limit).ok_or_else(unknown)?;
     // The path as it was sent: once it is decoded, an encoded slash in a value is gone.
     let (_, key) = uri.path().split_once("/clients/").unwrap_or_default();
     let values: Vec<String> =
         key.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
-    let (rule, secret) = (limit.rule(), live.limiter.secret());
+    let (rule, secret) = (limit.rule(), active.limiter.secret());
     let (client, shown) = match (query, &*values) {
         (Some("missing" | "missing=true"), [address]) => {
             (rule.key.fingerprint_of_stand_in(address, secret), vec![address.clone()])
@@ -198,23 +198,23 @@ fn find<'a>(live: &'a Live, limit: &str, uri: &Uri, query: Option<&str>) -> Resu
 }
 
 fn describe(gateway: &Gateway, named: Named<'_>) -> Client {
-    let standing = named.limit.standing(named.client, gateway.clock.now());
+    let standing = named.limit.remaining(named.client, gateway.clock.now());
     Client {
         limit: named.limit.rule().name.clone(),
         key: named.shown,
         unlimited: standing.is_none(),
         standing: standing.map(|standing| match standing {
-            Standing::Bucket(bucket) => {
+            Remaining::Bucket(bucket) => {
                 let level = bucket.level();
-                StandingDescription::Bucket {
+                RemainingDescription::Bucket {
                     burst: bucket.quota.burst(),
                     tokens: level.tokens,
                     next_token_seconds: level.next_token.map(|next| next.as_secs_f64()),
                     full_in_seconds: level.full_in.as_secs_f64(),
                 }
             }
-            Standing::InFlight { running, max } => {
-                StandingDescription::InFlight { max_in_flight: max, running }
+            Remaining::InFlight { running, max } => {
+                RemainingDescription::InFlight { max_in_flight: max, running }
             }
         }),
     }

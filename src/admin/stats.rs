@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::outcomes::Outcomes;
+use super::request_counts::RequestCounts;
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::limit::table::Table;
@@ -36,7 +36,7 @@ struct Traffic {
     client_errors: u64,
     /// Answered with 500 or above, refused ones included.
     server_errors: u64,
-    outcomes: Outcomes,
+    outcomes: RequestCounts,
     by_status: BTreeMap<u16, u64>,
     latency: Summary,
 }
@@ -96,8 +96,8 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Stats> {
 /// Adds it all up. `clients` says how many clients a limit remembers.
 pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) -> usize) -> Stats {
     let now = gateway.clock.now();
-    let live = gateway.live();
-    let traffic_of = &live.traffic;
+    let active = gateway.active();
+    let traffic_of = &active.traffic;
     let limit = |(index, limit): (usize, &crate::limit::Limit)| {
         let [allowed, refused, would_refuse, exempt] = traffic_of.decisions(index);
         let stats = Limit {
@@ -128,8 +128,8 @@ pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) 
             .iter()
             .map(|r| (r.name.clone(), traffic(std::slice::from_ref(r))))
             .collect(),
-        limits: live.limiter.limits().iter().enumerate().map(limit).collect(),
-        upstreams: live.upstreams.iter().enumerate().map(upstream).collect(),
+        limits: active.limiter.limits().iter().enumerate().map(limit).collect(),
+        upstreams: active.upstreams.iter().enumerate().map(upstream).collect(),
     }
 }
 
@@ -168,7 +168,7 @@ fn servers(upstream: &crate::upstream::Upstream, now: Timestamp) -> Vec<Server> 
         servers.extend(endpoints.iter().map(|endpoint| Server {
             server: server.clone(),
             address: Some(endpoint.address.clone()),
-            state: endpoint.standing(now).label(),
+            state: endpoint.health(now).label(),
             in_flight: endpoint.running(),
         }));
     }
@@ -191,7 +191,7 @@ fn traffic(routes: &[RouteMetrics]) -> Traffic {
             }
         }
     }
-    traffic.outcomes = Outcomes::of(routes);
+    traffic.outcomes = RequestCounts::of(routes);
     traffic.latency = latency.summary();
     traffic
 }

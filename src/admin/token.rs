@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use subtle::ConstantTimeEq as _;
 
 use super::failure::Failure;
-use super::guesses::{Guesses, Verdict};
+use super::token_attempts::{TokenAttempts, Verdict};
 use crate::gateway::Gateway;
 
 /// The address that a request comes from.
@@ -26,8 +26,8 @@ impl FromRequestParts<Arc<Gateway>> for Authorized {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Failure> {
-        let live = gateway.live();
-        let token = live.config.admin.as_ref().and_then(|admin| admin.token.as_deref());
+        let active = gateway.active();
+        let token = active.config.admin.as_ref().and_then(|admin| admin.token.as_deref());
         let Some(token) = token else {
             let why = "calls that change something are refused: no `token` is set in [admin]";
             return Err(Failure::new(StatusCode::FORBIDDEN, why));
@@ -42,12 +42,13 @@ impl FromRequestParts<Arc<Gateway>> for Authorized {
         let given = given.ok_or_else(refused)?;
         let is_right = given.ct_eq(token.as_bytes()).into();
         let extensions = &parts.extensions;
-        let (Some(Peer(peer)), Some(guesses)) = (extensions.get().copied(), extensions.get::<Arc<Guesses>>())
+        let (Some(Peer(peer)), Some(token_attempts)) =
+            (extensions.get().copied(), extensions.get::<Arc<TokenAttempts>>())
         else {
             // Nothing fails open, and both are put there for every request.
             return Err(refused());
         };
-        match guesses.judge(peer, is_right, gateway.clock.now()) {
+        match token_attempts.judge(peer, is_right, gateway.clock.now()) {
             Verdict::Right => Ok(Self),
             Verdict::Wrong => Err(refused()),
             Verdict::Later(wait) => Err(Failure::later(wait, "too many wrong tokens: try again later")),

@@ -11,10 +11,10 @@ use crate::clock::wall_clock;
 const QUEUE: usize = 16;
 
 /// What came of reading the configuration again: what it has, in a line, or everything that is wrong, a line each.
-pub type Outcome = Result<String, Vec<String>>;
+pub type ReloadOutcome = Result<String, Vec<String>>;
 
 /// Somebody who waits for the outcome.
-pub type Waiting = oneshot::Sender<Outcome>;
+pub type Waiting = oneshot::Sender<ReloadOutcome>;
 
 /// Where a reload is asked for, and how the last ones went.
 pub struct Reloads {
@@ -28,7 +28,7 @@ pub struct History {
     /// When the configuration in force was loaded.
     pub loaded_at: Timestamp,
     /// When a reload was last tried, and what came of it.
-    pub last: Option<(Timestamp, Outcome)>,
+    pub last: Option<(Timestamp, ReloadOutcome)>,
 }
 
 impl Reloads {
@@ -40,14 +40,14 @@ impl Reloads {
     }
 
     /// Asks for a reload, and waits for what comes of it; `None` if the gateway is on its way out.
-    pub async fn ask(&self) -> Option<Outcome> {
+    pub async fn ask(&self) -> Option<ReloadOutcome> {
         let (waiting, outcome) = oneshot::channel();
         self.requests.send(waiting).await.ok()?;
         outcome.await.ok()
     }
 
     /// Notes what came of a reload.
-    pub fn note(&self, outcome: Outcome) {
+    pub fn note(&self, outcome: ReloadOutcome) {
         let now = wall_clock();
         let mut history = self.lock();
         if outcome.is_ok() {

@@ -108,7 +108,7 @@ impl Bucket {
 
     /// The bucket after `cost` tokens, taken just before, are put back.
     #[must_use]
-    pub fn give_back(self, quota: &Quota, cost: u32) -> Self {
+    pub fn refund(self, quota: &Quota, cost: u32) -> Self {
         Self { full_at: self.full_at.saturating_sub(quota.ticks_for(cost)) }
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn what_is_given_back_was_never_taken() {
         let quota = Quota::new(7, SECOND, 5).unwrap();
         let before = Bucket::FULL.take(&quota, at(9), 2).unwrap();
-        assert_eq!(before.take(&quota, at(10), 3).unwrap().give_back(&quota, 3), before);
+        assert_eq!(before.take(&quota, at(10), 3).unwrap().refund(&quota, 3), before);
     }
 
     /// The slow, obvious model: tokens are counted in fractions with the common denominator `period`, and

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::bucket::Level;
 use super::quota::Quota;
-use super::{Limiter, Mode, Outcome, Report, Rule, Standing};
+use super::{Limiter, Mode, Outcome, Remaining, Report, Rule};
 
 /// `RateLimit-Policy`: the limits that applied.
 pub const RATELIMIT_POLICY: &str = "RateLimit-Policy";
@@ -50,11 +50,11 @@ impl Fields {
         let mut fields = Self::default();
         for report in reports {
             let rule = limiter.limits[report.limit].rule();
-            match (report.standing, rule.mode) {
-                (Some(Standing::Bucket(bucket)), Mode::Enforce) => {
+            match (report.remaining, rule.mode) {
+                (Some(Remaining::Bucket(bucket)), Mode::Enforce) => {
                     fields.add(rule, &bucket.quota, bucket.level());
                 }
-                (Some(Standing::InFlight { running, max }), Mode::Enforce) => {
+                (Some(Remaining::InFlight { running, max }), Mode::Enforce) => {
                     fields.add_in_flight(rule, running, max);
                 }
                 (None, _) | (_, Mode::DryRun) => {}
@@ -136,7 +136,7 @@ mod tests {
         Report {
             limit,
             outcome: Outcome::Allowed,
-            standing: Some(Standing::Bucket(Reading::new(quota, bucket, at))),
+            remaining: Some(Remaining::Bucket(Reading::new(quota, bucket, at))),
         }
     }
 
@@ -155,7 +155,7 @@ mod tests {
         let silent = Rule { fields: false, ..rule("silent", 1, 1) };
         let trial = Rule { mode: Mode::DryRun, ..rule("trial", 1, 1) };
         let limiter = Limiter::new(vec![silent, trial, rule("exempt", 1, 1)], Secret::random());
-        let exempt = Report { limit: 2, outcome: Outcome::Exempt, standing: None };
+        let exempt = Report { limit: 2, outcome: Outcome::Exempt, remaining: None };
         let reports = [report(&limiter, 0, 1), report(&limiter, 1, 1), exempt];
         assert_eq!(Fields::of(&limiter, &reports), Fields::default());
     }

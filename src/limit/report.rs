@@ -1,4 +1,4 @@
-//! What the limits made of a request, and what it holds of them.
+//! What the limits decided about a request, and the permits that it holds.
 
 use smallvec::SmallVec;
 
@@ -6,54 +6,54 @@ use super::bucket::{Bucket, Level, Wait};
 use super::key::{Fingerprint, Origin};
 use super::quota::Quota;
 use crate::clock::Timestamp;
-use crate::crowd::Slot;
+use crate::concurrency::Permit;
 
-/// What the limits made of a request, and what it holds of them: its places among the requests that are running at a
-/// time are free again when this is dropped.
+/// What the limits decided about a request, and its permits, by which it counts among the running requests until this is
+/// dropped.
 #[derive(Default)]
 pub struct Tally {
     pub(super) reports: Vec<Report>,
-    pub(super) slots: SmallVec<[Slot; 2]>,
+    pub(super) permits: SmallVec<[Permit; 2]>,
     pub(super) reserved: SmallVec<[Reserved; 1]>,
 }
 
-/// A cost that is to be settled when the request is answered, and is set aside until then.
+/// A cost that is reserved until the request is answered, and then charged.
 pub(super) struct Reserved {
     /// The limit's index.
     pub(super) limit: usize,
     pub(super) client: Fingerprint,
     /// Where the request came from.
     pub(super) origin: Option<Origin>,
-    /// While it is held, the cost is set aside.
-    pub(super) slot: Slot,
+    /// The cost is reserved until this is dropped.
+    pub(super) permit: Permit,
 }
 
 impl Tally {
-    /// What each limit that applied made of it.
+    /// What each limit that applied decided.
     pub fn reports(&self) -> &[Report] {
         &self.reports
     }
 
-    /// The request leaves the places that it took.
+    /// Drops the permits.
     #[inline(always)]
     pub(super) fn release(&mut self) {
-        // Most requests take none.
-        if !self.slots.is_empty() || !self.reserved.is_empty() {
-            self.slots.clear();
+        // Most requests have none.
+        if !self.permits.is_empty() || !self.reserved.is_empty() {
+            self.permits.clear();
             self.reserved.clear();
         }
     }
 }
 
-/// What one limit made of a request.
+/// What one limit decided about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The limit's index.
     pub limit: usize,
     /// What it decided.
     pub outcome: Outcome,
-    /// How the client stands after that; `None` for one that is never limited.
-    pub standing: Option<Standing>,
+    /// What the client has left after that; `None` for a client that is never limited.
+    pub remaining: Option<Remaining>,
 }
 
 impl Report {
@@ -63,12 +63,12 @@ impl Report {
     }
 }
 
-/// How a client stands with a limit.
+/// What a client has left of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Remaining {
     /// Its bucket.
     Bucket(Reading),
-    /// Its requests at this time.
+    /// Its running requests.
     InFlight {
         /// How many there are.
         running: u32,
@@ -86,7 +86,7 @@ pub struct Reading {
     at: Timestamp,
 }
 
-impl Standing {
+impl Remaining {
     /// How much more the client may have at once: whole tokens, or requests.
     pub fn left(&self) -> u32 {
         match self {
@@ -97,12 +97,12 @@ impl Standing {
 }
 
 impl Reading {
-    /// What there is to say of a bucket under this quota.
+    /// The state of a bucket under this quota at an instant.
     pub(super) fn new(quota: Quota, bucket: Bucket, at: Timestamp) -> Self {
         Self { quota, bucket, at }
     }
 
-    /// What the bucket holds. It takes two divisions, so it is worked out only for those who want to know.
+    /// What the bucket holds. It takes two divisions, so it is computed only when asked for.
     pub fn level(&self) -> Level {
         self.bucket.level(&self.quota, self.at)
     }
@@ -111,14 +111,15 @@ impl Reading {
 /// What a limit decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It had as much left as the request takes.
+    /// The client had as much left as the request takes.
     Allowed,
-    /// It had not, and will have after so long. How long a request still runs nobody knows: then it is zero.
+    /// The client had too little left, and will have enough after this time. It is zero if the limit counts running requests, since
+    /// it is not known when one ends.
     Refused(Wait),
-    /// It had not, and the limit is only being tried out.
+    /// The client had too little left, and the limit is in dry run.
     WouldRefuse,
     /// The client is never limited.
     Exempt,
-    /// It had, but another limit refused the request.
+    /// The client had enough left, but another limit refused the request.
     Spared,
 }

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use super::key::{Fingerprint, Key, Secret};
 use super::quota::{MAX_TICKS, Quota};
-use super::single::Limit;
+use super::state::Limit;
 use super::table::MAX_PREDECESSORS;
+use super::table::compact_table::CompactTable;
 use super::table::predecessor::{Former, Predecessor};
-use super::table::remnant::Remnant;
 use super::table::word::Word;
 use crate::clock::Timestamp;
 
@@ -43,7 +43,7 @@ pub(super) struct SavedLimit {
     pub(super) name: String,
     /// The limit's key in words: buckets of another key are nobody's.
     pub(super) key: String,
-    pub(super) table: Remnant,
+    pub(super) table: CompactTable,
     pub(super) overrides: Vec<SavedOverride>,
 }
 
@@ -178,7 +178,11 @@ fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLim
 }
 
 /// Reads a table. What it takes depends on what the file has, and not on what it says: the table may be of a machine that had more memory.
-fn read_table(file: &mut Source<impl Read>, shift: Shift, before: Option<Remnant>) -> io::Result<Remnant> {
+fn read_table(
+    file: &mut Source<impl Read>,
+    shift: Shift,
+    before: Option<CompactTable>,
+) -> io::Result<CompactTable> {
     let quota = file.quota()?;
     let max_clients = file.number()?;
     if max_clients > MAX_CLIENTS {
@@ -195,12 +199,12 @@ fn read_table(file: &mut Source<impl Read>, shift: Shift, before: Option<Remnant
             debts.push((usize::try_from(index).unwrap_or(usize::MAX), word.bits()));
         }
     }
-    let before = before.map(|before| Predecessor::of(Former::Remnant(before))).unwrap_or_default();
+    let before = before.map(|before| Predecessor::of(Former::Compact(before))).unwrap_or_default();
     if before.depth() > MAX_PREDECESSORS {
         return Err(broken("it has too many tables in a row"));
     }
-    let remnant = Remnant::new(quota, max_clients, debts, &overflow, before);
-    remnant.ok_or_else(|| broken("it has another layout"))
+    let compact = CompactTable::new(quota, max_clients, debts, &overflow, before);
+    compact.ok_or_else(|| broken("it has another layout"))
 }
 
 /// A key in words, different for different keys.
@@ -310,7 +314,7 @@ impl<R: Read> Source<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::account::Account;
+    use crate::limit::client_state::ClientState;
     use crate::limit::key::{KeyPart, MissingKey};
     use crate::limit::{Limiter, Override, Rule, Terms};
     use proptest::prelude::*;
@@ -340,9 +344,11 @@ mod tests {
     fn left(limiter: &Limiter, address: &str, at: Moment, cost: u32) -> u32 {
         let limit = &limiter.limits()[0];
         let client = limit.rule().key.fingerprint_of(&[address], limiter.secret()).unwrap();
-        let Some(Account::Bucket(home)) = limit.account(client) else { panic!("the limit has buckets") };
+        let Some(ClientState::Bucket(home)) = limit.client_state(client) else {
+            panic!("the limit has buckets")
+        };
         home.owe(client, cost, at.clock, None);
-        limit.standing(client, at.clock).unwrap().left()
+        limit.remaining(client, at.clock).unwrap().left()
     }
 
     fn saved(limiter: &Limiter, at: Moment) -> Vec<u8> {
@@ -386,8 +392,8 @@ mod tests {
             left(&limiter, &format!("192.0.2.{id}"), moment(50), 100);
         }
         let again = restored(&saved(&limiter, moment(50)), rules(400, 500), moment(50)).unwrap();
-        let standing = [1, 2, 3, 4].map(|id| left(&again, &format!("192.0.2.{id}"), moment(50), 0));
-        assert_eq!(standing, [200, 200, 300, 400]);
+        let remaining = [1, 2, 3, 4].map(|id| left(&again, &format!("192.0.2.{id}"), moment(50), 0));
+        assert_eq!(remaining, [200, 200, 300, 400]);
     }
 
     #[test]

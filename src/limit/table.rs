@@ -7,8 +7,8 @@
 
 mod admission;
 mod claim;
+pub(super) mod compact_table;
 pub(super) mod predecessor;
-pub(super) mod remnant;
 mod sketch;
 mod slots;
 #[cfg(test)]
@@ -22,14 +22,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use self::admission::Admission;
 use self::claim::{Charge, Search, Slots as _, Which};
+use self::compact_table::CompactTable;
 use self::predecessor::{Former, Predecessor};
-use self::remnant::Remnant;
 use self::slots::{GROUP, SharedSlots};
 use self::word::Word;
+use super::atomic_bucket::AtomicBucket;
 use super::bucket::{Bucket, Wait};
 use super::key::{Fingerprint, Origin};
 use super::quota::Quota;
-use super::sole::SoleBucket;
 use crate::clock::Timestamp;
 
 /// So many tables may stand behind one. It takes as many changes of a limit while debts of before the first of them are open.
@@ -44,7 +44,7 @@ pub struct Table {
     quota: Quota,
     max_clients: usize,
     slots: SharedSlots,
-    overflow: Box<[SoleBucket]>,
+    overflow: Box<[AtomicBucket]>,
     overflowed: AtomicU64,
     predecessor: Predecessor,
     admission: Admission,
@@ -77,7 +77,7 @@ impl Table {
         Self {
             quota,
             max_clients,
-            overflow: (0..slots.layout().overflow_buckets()).map(|_| SoleBucket::default()).collect(),
+            overflow: (0..slots.layout().overflow_buckets()).map(|_| AtomicBucket::default()).collect(),
             admission: Admission::new(slots.ordinary(), max_clients, quota.time_to_fill()),
             slots,
             overflowed: AtomicU64::new(0),
@@ -93,9 +93,9 @@ impl Table {
     }
 
     /// A table with what was saved of one for the same clients.
-    pub(super) fn restored(quota: Quota, max_clients: usize, saved: Remnant, now: Timestamp) -> Self {
+    pub(super) fn restored(quota: Quota, max_clients: usize, saved: CompactTable, now: Timestamp) -> Self {
         if *saved.quota() != quota || saved.capacity() != max_clients {
-            return Self::after(quota, max_clients, Former::Remnant(saved));
+            return Self::after(quota, max_clients, Former::Compact(saved));
         }
         let table = Self { predecessor: saved.predecessor().same(), ..Self::new(quota, max_clients) };
         for (bucket, full_at) in table.overflow.iter().zip(saved.overflow_words()) {
@@ -212,8 +212,8 @@ impl Table {
     }
 
     /// Puts back what [`take`](Self::take) took just before, from the place that it named.
-    pub fn give_back(&self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
-        let put = |bucket: Bucket| bucket.give_back(&self.quota, cost);
+    pub fn refund(&self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
+        let put = |bucket: Bucket| bucket.refund(&self.quota, cost);
         match place {
             // A bucket that is gone has become full meanwhile: there is nothing to put back.
             Place::Own => {
@@ -304,7 +304,7 @@ impl Table {
         Search { slots: &self.slots, client, now: self.quota.ticks_at(now) }
     }
 
-    fn overflow(&self, client: Fingerprint) -> &SoleBucket {
+    fn overflow(&self, client: Fingerprint) -> &AtomicBucket {
         &self.overflow[self.slots.layout().overflow_bucket(client)]
     }
 }

@@ -101,7 +101,7 @@ impl Bench {
     }
 
     fn tokens(&self) -> Vec<u32> {
-        self.tally.reports().iter().filter_map(|report| Some(report.standing?.left())).collect()
+        self.tally.reports().iter().filter_map(|report| Some(report.remaining?.left())).collect()
     }
 }
 
@@ -165,7 +165,7 @@ fn an_exempt_client_is_not_counted() {
         Bench::new(vec![Rule { exempt: vec!["192.0.2.0/24".parse().unwrap()], ..rule("a", 1, 1) }]);
     for _ in 0..3 {
         assert_eq!(bench.request(), Decision::Admitted);
-        assert_eq!(bench.tally.reports(), [Report { limit: 0, outcome: Outcome::Exempt, standing: None }]);
+        assert_eq!(bench.tally.reports(), [Report { limit: 0, outcome: Outcome::Exempt, remaining: None }]);
     }
     bench.client = ClientId::Opaque("192.0.2.1".into());
     assert_eq!(bench.request(), Decision::Admitted);
@@ -212,7 +212,7 @@ fn so_many_requests_run_at_a_time() {
     let (first, one) = bench.running();
     let (second, two) = bench.running();
     assert_eq!((first, second), (Decision::Admitted, Decision::Admitted));
-    assert_eq!(two.reports()[0].standing, Some(Standing::InFlight { running: 2, max: 2 }));
+    assert_eq!(two.reports()[0].remaining, Some(Remaining::InFlight { running: 2, max: 2 }));
     assert_eq!(bench.request(), Decision::Refused { limit: 0, wait: Duration::ZERO });
     drop(one);
     assert_eq!(bench.request(), Decision::Admitted);
@@ -351,7 +351,7 @@ fn who_leaves_before_the_cost_is_known_pays_that_of_the_limit() {
         bench.close();
         let limit = &bench.limiter.limits()[0];
         let client = limit.rule().key.fingerprint_of(&["global"], bench.limiter.secret()).unwrap();
-        assert_eq!(limit.standing(client, bench.clock.now()).unwrap().left(), left);
+        assert_eq!(limit.remaining(client, bench.clock.now()).unwrap().left(), left);
     }
 }
 
@@ -400,7 +400,7 @@ fn a_limit_remembers_its_clients_when_the_rules_change() {
     let left = |limiter: &Limiter, address: &str| {
         let (limit, secret) = (&limiter.limits()[1], limiter.secret());
         let client = limit.rule().key.fingerprint_of(&[address], secret).unwrap();
-        limit.standing(client, Timestamp::default()).unwrap().left()
+        limit.remaining(client, Timestamp::default()).unwrap().left()
     };
     assert_eq!((left(&bench.limiter, "192.0.2.1"), left(&bench.limiter, "192.0.2.9")), (2, 0));
     // The same rules, a larger burst and another rate, and the same in another order.
@@ -423,9 +423,9 @@ fn a_client_can_be_looked_up_and_reset() {
     let limit = &bench.limiter.limits()[0];
     let (secret, now) = (bench.limiter.secret(), bench.clock.now());
     let client = |address: &str| limit.rule().key.fingerprint_of(&[address], secret).unwrap();
-    assert_eq!(limit.standing(client("192.0.2.1"), now).unwrap().left(), 0);
-    assert_eq!(limit.standing(client("192.0.2.2"), now).unwrap().left(), 1);
-    assert_eq!(limit.standing(client("192.0.2.7"), now), None);
+    assert_eq!(limit.remaining(client("192.0.2.1"), now).unwrap().left(), 0);
+    assert_eq!(limit.remaining(client("192.0.2.2"), now).unwrap().left(), 1);
+    assert_eq!(limit.remaining(client("192.0.2.7"), now), None);
     assert!(limit.reset(client("192.0.2.1"), now));
     assert!(!limit.reset(client("192.0.2.7"), now));
     assert_eq!(bench.from("192.0.2.1"), Decision::Admitted);
@@ -461,7 +461,7 @@ fn racing_requests_never_exceed_either_limit() {
     let mut tally = Tally::default();
     let client = ClientId::Address("192.0.2.1".parse().unwrap());
     decide(&limiter, &[0], &client, &Method::GET, Timestamp::default(), &mut tally);
-    assert_eq!(tally.reports()[0].standing.unwrap().left(), 199, "what b refused was put back into a");
+    assert_eq!(tally.reports()[0].remaining.unwrap().left(), 199, "what b refused was put back into a");
 }
 
 /// Threads race with failures that are charged when they are answered: never more than the bucket holds.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::families::Families;
-use super::outcomes::Outcomes;
+use super::refusals::RefusalCounter;
 use super::requests::RequestCounters;
 use super::upstream_error::UpstreamError;
 use crate::config::{Config, Upstream, UpstreamServer};
@@ -32,7 +32,7 @@ pub struct RouteMetrics {
     /// `gateway_requests_total`
     pub requests: Arc<RequestCounters>,
     /// What limits made of them.
-    pub outcomes: Arc<Outcomes>,
+    pub refusals: Arc<RefusalCounter>,
     /// `gateway_request_duration_seconds`
     pub duration: Histogram,
     /// `gateway_requests_in_flight`
@@ -72,7 +72,7 @@ impl Traffic {
                 || Arc::new(RequestCounters::new(families.requests.clone(), name)),
                 |before| before.requests.clone(),
             ),
-            outcomes: before.get(name).map_or_else(Arc::default, |before| before.outcomes.clone()),
+            refusals: before.get(name).map_or_else(Arc::default, |before| before.refusals.clone()),
             duration: families.request_duration.with_label_values(&[name]),
             in_flight: families.in_flight.with_label_values(&[name]),
             decisions: limits

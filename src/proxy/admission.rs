@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::config::{Action, Route};
 use crate::cors;
 use crate::field_names::{self, Names};
-use crate::gateway::Live;
+use crate::gateway::Active;
 use crate::limit::key::{Facts, NoValue, Secret};
 use crate::limit::{Decision, fields};
 use crate::metrics::Running;
@@ -43,7 +43,7 @@ fn expects_the_unknown(request: &RequestHeader) -> bool {
 /// # Errors
 /// The answer that it gets instead.
 pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) -> Result<(), Reply> {
-    let live = ctx.live.clone();
+    let active = ctx.active.clone();
     if ctx.gateway.pressure.is_scarce() {
         return Err(Reply::unavailable("the gateway has no memory for another request", MEMORY_PAUSE));
     }
@@ -60,13 +60,13 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
     let asked = Asked::read(path, &host)?;
     let path = &*asked.path;
     if let Some(method) = cors::preflight(&request.method, &request.headers)
-        && let Ok(Match::Found { route, .. }) = asked.route(&live, &method)
-        && live.config.routes[route.index()].cors.is_some()
+        && let Ok(Match::Found { route, .. }) = asked.route(&active, &method)
+        && active.config.routes[route.index()].cors.is_some()
     {
-        take(&live, route.index(), ctx);
+        take(&active, route.index(), ctx);
         return Err(Reply::permission());
     }
-    let (index, captures) = match asked.route(&live, &request.method)? {
+    let (index, captures) = match asked.route(&active, &request.method)? {
         Match::Found { route, captures } => (route.index(), captures),
         Match::MethodNotAllowed { allow } => {
             let reply = Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method");
@@ -79,17 +79,17 @@ pub(super) fn admit(request: &RequestHeader, now: Timestamp, ctx: &mut Context) 
             return Err(Reply::problem(StatusCode::NOT_FOUND, "no route matches this host and path"));
         }
     };
-    let route = &live.config.routes[index];
-    take(&live, index, ctx);
+    let route = &active.config.routes[index];
+    take(&active, index, ctx);
     ctx.captures = captures;
     let located = Located { index, host: &host, path, query };
-    limit(&live, route, request, &located, now, ctx)?;
+    limit(&active, route, request, &located, now, ctx)?;
     if let Some(length) = content_length(&request.headers)
         && length > route.max_body_size
     {
         return Err(body_too_large(route));
     }
-    find_key(&live, route, request, &located, ctx);
+    find_key(&active, route, request, &located, ctx);
     let reply = answer_of(route, path, query, ctx);
     if let Cow::Owned(path) = asked.path {
         ctx.path = Some(path);
@@ -119,11 +119,13 @@ impl<'a> Asked<'a> {
     }
 
     /// The route that it leads to. With an encoded slash it leads to a route that keeps them or nowhere.
-    fn route(&self, live: &Live, method: &Method) -> Result<Match, Reply> {
-        let found = live.routes.find(self.host, &self.path, method);
+    fn route(&self, active: &Active, method: &Method) -> Result<Match, Reply> {
+        let found = active.routes.find(self.host, &self.path, method);
         let is_safe = match &found {
             _ if !self.has_encoded_slash => true,
-            Match::Found { route, captures } => self.stays_safe(&live.config.routes[route.index()], captures),
+            Match::Found { route, captures } => {
+                self.stays_safe(&active.config.routes[route.index()], captures)
+            }
             Match::MethodNotAllowed { .. } | Match::NotFound => false,
         };
         if is_safe { Ok(found) } else { Err(unreadable(Unsafe::EncodedSlash)) }
@@ -138,10 +140,10 @@ impl<'a> Asked<'a> {
 }
 
 /// Notes which route a request takes.
-fn take(live: &Live, index: usize, ctx: &mut Context) {
+fn take(active: &Active, index: usize, ctx: &mut Context) {
     ctx.route = Some(index);
-    ctx.running = Some(Running::start(&live.traffic.route(Some(index)).in_flight));
-    ctx.deadline = live.config.routes[index].timeout.map(|timeout| ctx.started.after(timeout));
+    ctx.running = Some(Running::start(&active.traffic.route(Some(index)).in_flight));
+    ctx.deadline = active.config.routes[index].timeout.map(|timeout| ctx.started.after(timeout));
 }
 
 /// The answer to a body that is larger than the route takes.
@@ -156,17 +158,17 @@ pub(super) fn body_too_large(route: &Route) -> Reply {
 /// # Errors
 /// When nobody can tell who asks.
 pub(super) fn identify(headers: &HeaderMap, ctx: &mut Context) -> Result<(), Reply> {
-    let live = ctx.live.clone();
+    let active = ctx.active.clone();
     let Some(connection) = &ctx.connection else { return Err(nobody()) };
     let peer = connection.peer.address.ip();
-    ctx.peer_trusted = !connection.peer.is_unknown && live.trusted_proxies.contains(peer);
+    ctx.peer_trusted = !connection.peer.is_unknown && active.trusted_proxies.contains(peer);
     let client = match connection.peer.is_unknown {
         true => Ok(ClientId::unknown_behind(peer)),
-        false => live.trusted_proxies.client(peer, headers),
+        false => active.trusted_proxies.client(peer, headers),
     };
     // The log names the proxy of a request that is refused for that; nothing is decided by it.
     ctx.client = Some(client.clone().unwrap_or(ClientId::Address(peer.to_canonical())));
-    ctx.trace = live.outputs.tracer.as_ref().map(|tracer| tracer.place(headers, ctx.peer_trusted));
+    ctx.trace = active.outputs.tracer.as_ref().map(|tracer| tracer.place(headers, ctx.peer_trusted));
     let given = headers.get(X_REQUEST_ID).filter(|id| {
         ctx.peer_trusted
             && id.len() <= MAX_REQUEST_ID
@@ -191,7 +193,7 @@ pub(super) fn strip(request: &mut RequestHeader, ctx: &Context) -> Result<Names,
     if !ctx.peer_trusted {
         gone.extend(field_names::claims(&request.headers));
     }
-    let dropped = ctx.live.field_names.dropped(&request.headers);
+    let dropped = ctx.active.field_names.dropped(&request.headers);
     for name in gone.iter().chain(&dropped) {
         request.remove_header(name);
     }
@@ -246,7 +248,7 @@ impl<'a> Located<'a> {
 
 /// Asks the limits of the route.
 fn limit(
-    live: &Live,
+    active: &Active,
     route: &Route,
     request: &RequestHeader,
     located: &Located<'_>,
@@ -258,13 +260,14 @@ fn limit(
     }
     let Some(client) = &ctx.client else { return Err(nobody()) };
     let facts = located.facts(route, request, client);
-    let decision = live.limiter.decide(&route.limits, &facts, now, &mut ctx.tally);
-    live.traffic.count_decisions(located.index, ctx.tally.reports());
-    let rule = |limit: usize| live.limiter.limits()[limit].rule();
+    let decision = active.limiter.decide(&route.limits, &facts, now, &mut ctx.tally);
+    active.traffic.count_decisions(located.index, ctx.tally.reports());
+    let rule = |limit: usize| active.limiter.limits()[limit].rule();
     match decision {
         Decision::Admitted => Ok(()),
         Decision::Refused { limit, wait } => {
-            let violated = fields::violated(&live.limiter, ctx.tally.reports()).map(str::to_owned).collect();
+            let violated =
+                fields::violated(&active.limiter, ctx.tally.reports()).map(str::to_owned).collect();
             Err(Reply::refused(rule(limit).status, wait, violated))
         }
         Decision::NoKey { limit, why } => {
@@ -282,9 +285,15 @@ fn limit(
 }
 
 /// Notes the value of the key by which the route's upstream chooses a server, if it goes by one.
-fn find_key(live: &Live, route: &Route, request: &RequestHeader, located: &Located<'_>, ctx: &mut Context) {
+fn find_key(
+    active: &Active,
+    route: &Route,
+    request: &RequestHeader,
+    located: &Located<'_>,
+    ctx: &mut Context,
+) {
     if let Action::Proxy { upstream, .. } = route.action
-        && let (Some(key), Some(client)) = (live.upstreams[upstream].key(), &ctx.client)
+        && let (Some(key), Some(client)) = (active.upstreams[upstream].key(), &ctx.client)
     {
         ctx.key = key.fingerprint(&located.facts(route, request, client), &Secret::shared()).ok();
     }

@@ -26,7 +26,7 @@ impl Proxy {
         let Action::Proxy { upstream: index, .. } = self.route(ctx)?.action else {
             return Err(Error::explain(ErrorType::InternalError, "the route has no upstream"));
         };
-        let upstream = &ctx.live.upstreams[index];
+        let upstream = &ctx.active.upstreams[index];
         ctx.body_bytes = 0;
         ctx.upstream_error = None;
         let now = self.gateway.clock.now();
@@ -58,7 +58,7 @@ impl Proxy {
             }
             NoServer::Scarce => (UpstreamError::Local, Reply::overloaded()),
         };
-        ctx.live.traffic.count_upstream_error(upstream, kind);
+        ctx.active.traffic.count_upstream_error(upstream, kind);
         ctx.upstream_error = Some(kind);
         ctx.reply = Some(reply);
         Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()))
@@ -68,7 +68,7 @@ impl Proxy {
     pub(super) fn await_response(&self, ctx: &Context) {
         if let (Some(attempt), Some(connection)) = (&ctx.attempt, &ctx.connection) {
             connection.set_silence(None);
-            let timeout = ctx.live.upstreams[attempt.upstream].response_timeout();
+            let timeout = ctx.active.upstreams[attempt.upstream].response_timeout();
             let deadline = self.gateway.clock.now().after(timeout);
             connection.set_deadline(Some(ctx.deadline.map_or(deadline, |whole| whole.min(deadline))));
         }
@@ -80,8 +80,8 @@ impl Proxy {
         let now = self.gateway.clock.now();
         let took = now.since(attempt.started);
         attempt.took = Some(took);
-        ctx.live.traffic.observe_upstream(attempt.upstream, took);
-        let upstream = &ctx.live.upstreams[attempt.upstream];
+        ctx.active.traffic.observe_upstream(attempt.upstream, took);
+        let upstream = &ctx.active.upstreams[attempt.upstream];
         match response.status {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 upstream.note_failure(&mut attempt.server, now);
@@ -94,8 +94,8 @@ impl Proxy {
     pub(super) fn note_upstream_error(&self, ctx: &mut Context, kind: UpstreamError, error: &Error) {
         let Some(attempt) = &mut ctx.attempt else { return };
         ctx.upstream_error = Some(kind);
-        ctx.live.traffic.count_upstream_error(attempt.upstream, kind);
-        let upstream = &ctx.live.upstreams[attempt.upstream];
+        ctx.active.traffic.count_upstream_error(attempt.upstream, kind);
+        let upstream = &ctx.active.upstreams[attempt.upstream];
         let now = self.gateway.clock.now();
         match kind {
             UpstreamError::Connect | UpstreamError::ConnectTimeout | UpstreamError::Tls => {
@@ -157,7 +157,7 @@ impl Proxy {
         self.note_upstream_error(ctx, kind, error);
         let Some(attempt) = &ctx.attempt else { return false };
         if ctx.tries.not_connected(&attempt.server.address) && !over {
-            ctx.next = ctx.live.upstreams[index].choose(ctx.key, &ctx.tries.servers, now).ok();
+            ctx.next = ctx.active.upstreams[index].choose(ctx.key, &ctx.tries.servers, now).ok();
         }
         self.count_retry(index, ctx)
     }
@@ -185,7 +185,7 @@ impl Proxy {
             idempotent: session.req_header().method.is_idempotent(),
             replayable: !session.as_ref().retry_buffer_truncated(),
         };
-        let upstream = &ctx.live.upstreams[index];
+        let upstream = &ctx.active.upstreams[index];
         match ctx.tries.failed(&attempt.server.address, failure, upstream.retries()) {
             _ if ctx.is_over(now) => {}
             Again::No => {}
@@ -206,7 +206,7 @@ impl Proxy {
     fn count_retry(&self, upstream: usize, ctx: &Context) -> bool {
         let again = ctx.next.is_some();
         if again {
-            ctx.live.traffic.count_upstream_retry(upstream);
+            ctx.active.traffic.count_upstream_retry(upstream);
         }
         again
     }
@@ -218,8 +218,8 @@ impl Context {
         let (Some(attempt), None) = (&mut self.attempt, self.upstream_error) else { return };
         let kind = UpstreamError::ResponseTimeout;
         self.upstream_error = Some(kind);
-        self.live.traffic.count_upstream_error(attempt.upstream, kind);
-        self.live.upstreams[attempt.upstream].note_failure(&mut attempt.server, self.gateway.clock.now());
+        self.active.traffic.count_upstream_error(attempt.upstream, kind);
+        self.active.upstreams[attempt.upstream].note_failure(&mut attempt.server, self.gateway.clock.now());
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::gateway::Pressure;
+use crate::gateway::MemoryPressure;
 
 /// No deadline: the end of time.
 const NEVER: u64 = u64::MAX;
@@ -43,7 +43,7 @@ pub struct Connection {
     /// Whether it is encrypted.
     pub tls: bool,
     /// How scarce memory is for what waits for its client.
-    pub pressure: Arc<Pressure>,
+    pub pressure: Arc<MemoryPressure>,
     /// Of its listener: connections close after the request that is running.
     closing: Arc<AtomicBool>,
     head_at: AtomicU64,
@@ -77,7 +77,7 @@ pub enum Ending {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(peer: Peer, tls: bool, closing: Arc<AtomicBool>, pressure: Arc<Pressure>) -> Self {
+    pub fn new(peer: Peer, tls: bool, closing: Arc<AtomicBool>, pressure: Arc<MemoryPressure>) -> Self {
         Self {
             peer,
             tls,

@@ -20,14 +20,14 @@ use crate::limit::key::Fingerprint;
 use crate::metrics::{Running, UpstreamError};
 use crate::route::Captures;
 use crate::trace::{Trace, TraceContext};
-use crate::upstream::Hold;
+use crate::upstream::Assignment;
 
 /// What is known of a request so far.
 pub struct Context {
     /// The gateway that it came to.
     pub(super) gateway: Arc<Gateway>,
     /// The configuration that was in force when it came: it goes by that to its end.
-    pub(super) live: Current,
+    pub(super) active: Current,
     /// The client's connection. A request without one is refused.
     pub(super) connection: Option<Arc<Connection>>,
     /// What was asked.
@@ -65,7 +65,7 @@ pub struct Context {
     /// What has been tried so far.
     pub(super) tries: Tries,
     /// The server to try next.
-    pub(super) next: Option<Hold>,
+    pub(super) next: Option<Assignment>,
     /// Compresses its answer.
     pub(super) encoder: Option<Encoder>,
     /// What went wrong upstream.
@@ -80,7 +80,7 @@ impl Context {
     /// Nothing is known of a request but what it goes by.
     pub(super) fn new(gateway: Arc<Gateway>) -> Self {
         Self {
-            live: gateway.live(),
+            active: gateway.active(),
             gateway,
             connection: None,
             asked: None,
@@ -127,18 +127,18 @@ impl Context {
         // A client that left before it was answered is counted as in nginx' log.
         let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         let status = self.status.unwrap_or(left);
-        let metrics = self.live.traffic.route(self.route);
+        let metrics = self.active.traffic.route(self.route);
         metrics.requests.count(&asked.method, status);
-        metrics.outcomes.count(status, self.tally.reports());
+        metrics.refusals.count(status, self.tally.reports());
         self.gateway.metrics.count_protocol(asked.version);
         metrics.duration.observe(took.as_secs_f64());
         self.running = None;
         let clock = &self.gateway.clock;
-        self.live.limiter.close(&mut self.tally, || clock.now());
-        if let Some(log) = &self.live.outputs.access_log {
+        self.active.limiter.close(&mut self.tally, || clock.now());
+        if let Some(log) = &self.active.outputs.access_log {
             log.write(&entry::of(&asked, self, status, took, error));
         }
-        if let (Some(tracer), Some(trace)) = (&self.live.outputs.tracer, self.trace) {
+        if let (Some(tracer), Some(trace)) = (&self.active.outputs.tracer, self.trace) {
             tracer.record(trace, || span::of(&asked, self, status, took));
         }
     }
@@ -232,7 +232,7 @@ pub(super) struct Attempt {
     /// The index of the upstream.
     pub(super) upstream: usize,
     /// The server.
-    pub(super) server: Hold,
+    pub(super) server: Assignment,
     /// When the server was chosen.
     pub(super) started: Timestamp,
     /// Whether the upstream has been sent the whole head.

@@ -18,10 +18,10 @@ pub(super) fn of<'a>(
     duration: Duration,
     error: Option<String>,
 ) -> Entry<'a> {
-    let name = |report: &Report| ctx.live.limiter.limits()[report.limit].rule().name.as_str();
+    let name = |report: &Report| ctx.active.limiter.limits()[report.limit].rule().name.as_str();
     let (mut limits, mut refused_by, mut would_refuse) = (Tokens::new(), Names::new(), Names::new());
     for report in ctx.tally.reports() {
-        limits.push((name(report), report.standing.map(|standing| standing.left())));
+        limits.push((name(report), report.remaining.map(|remaining| remaining.left())));
         match report.outcome {
             Outcome::Refused(_) => refused_by.push(name(report)),
             Outcome::WouldRefuse => would_refuse.push(name(report)),
@@ -36,7 +36,7 @@ pub(super) fn of<'a>(
         host: asked.host(),
         path: asked.path_and_query().into(),
         protocol: asked.protocol(),
-        route: ctx.route.map_or("", |route| ctx.live.config.routes[route].name.as_str()),
+        route: ctx.route.map_or("", |route| ctx.active.config.routes[route].name.as_str()),
         status: status.as_u16(),
         bytes_in: ctx.body_bytes,
         bytes_out: ctx.bytes_out,

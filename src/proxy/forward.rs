@@ -63,7 +63,7 @@ pub(super) fn request(
         // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
         request.insert_header(header::HOST, attempt.server.address.host())?;
     }
-    let underscores = ctx.live.config.server.underscores_in_headers;
+    let underscores = ctx.active.config.server.underscores_in_headers;
     for name in &route.request_headers.remove {
         remove(name, underscores, request);
     }
@@ -208,7 +208,7 @@ pub(super) fn response(
         // No trailers reach this client: see `set_te`.
         response.remove_header(&header::TRAILER);
     }
-    if let Some(route) = ctx.route.map(|route| &ctx.live.config.routes[route]) {
+    if let Some(route) = ctx.route.map(|route| &ctx.active.config.routes[route]) {
         if route.cors.is_some() {
             cors::silence(response);
         }
@@ -256,14 +256,14 @@ pub(super) fn change(changes: &HeaderChanges, response: &mut ResponseHeader) -> 
 
 /// Adds the fields that every response carries.
 pub(super) fn add_own_fields(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
-    match &ctx.live.config.server.server_header {
+    match &ctx.active.config.server.server_header {
         Some(name) => response.insert_header(header::SERVER, name.clone())?,
         None => drop(response.remove_header(&header::SERVER)),
     }
     if let Some(id) = &ctx.request_id {
         response.insert_header(X_REQUEST_ID, id.clone())?;
     }
-    add_limit_fields(response, &Fields::of(&ctx.live.limiter, ctx.tally.reports()))
+    add_limit_fields(response, &Fields::of(&ctx.active.limiter, ctx.tally.reports()))
 }
 
 fn add_limit_fields(response: &mut ResponseHeader, told: &Fields) -> Result<()> {

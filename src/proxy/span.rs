@@ -13,7 +13,7 @@ use crate::trace::{self, Answered};
 
 /// What the spans of a request that has ended tell of it.
 pub(super) fn of<'a>(asked: &'a Asked, ctx: &'a Context, status: StatusCode, took: Duration) -> Answered<'a> {
-    let route = ctx.route.map(|route| &ctx.live.config.routes[route]);
+    let route = ctx.route.map(|route| &ctx.active.config.routes[route]);
     Answered {
         ended: wall_clock(),
         took,
@@ -34,9 +34,9 @@ pub(super) fn of<'a>(asked: &'a Asked, ctx: &'a Context, status: StatusCode, too
         client: ctx.client.as_ref().map_or(&"", |client| client as &dyn Display),
         user_agent: asked.user_agent(),
         request_id: ctx.request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default(),
-        refused_by: fields::violated(&ctx.live.limiter, ctx.tally.reports()).collect(),
+        refused_by: fields::violated(&ctx.active.limiter, ctx.tally.reports()).collect(),
         asked: ctx.attempt.as_ref().map(|attempt| trace::Asked {
-            upstream: ctx.live.upstreams[attempt.upstream].name(),
+            upstream: ctx.active.upstreams[attempt.upstream].name(),
             server: &attempt.server.address,
             after: attempt.started.since(ctx.started),
             error: ctx.upstream_error.map(UpstreamError::label),

@@ -15,10 +15,10 @@ use socket2::{Domain, SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
-use super::doorman::Doorman;
+use super::connection_limit::ConnectionLimit;
 use super::exchange::watch;
 use super::head::Refusal;
-use super::room::Seat;
+use super::open_connections::Registration;
 use super::socket::Socket;
 use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest, Shared, lock};
 use super::tcp::Tcp;
@@ -53,7 +53,7 @@ pub(super) struct Serving {
     /// `None` where no TLS is spoken.
     pub(super) tls: Option<Arc<Acceptor>>,
     /// Whoever lets clients in.
-    pub(super) doorman: Arc<Doorman>,
+    pub(super) connection_limit: Arc<ConnectionLimit>,
     /// Whether connections close after the request that is running.
     pub(super) closing: Arc<AtomicBool>,
     /// Whether those between requests stay open for one more.
@@ -64,7 +64,12 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Serves a connection until it closes.
-    pub(super) async fn serve(self: &Arc<Self>, mut socket: TcpStream, peer: SocketAddr, seat: &Seat) {
+    pub(super) async fn serve(
+        self: &Arc<Self>,
+        mut socket: TcpStream,
+        peer: SocketAddr,
+        registration: &Registration,
+    ) {
         let _running = Running::start(&self.metrics.connections);
         // A socket that cannot be set up is dead.
         if set_up(&socket).is_err() {
@@ -72,7 +77,7 @@ impl Serving {
         }
         let (peer, _entry) = if self.proxy_protocol {
             let Some(client) = self.introduce(&mut socket, peer).await else { return };
-            let Some(entry) = self.doorman.admit(&socket, client, self) else { return };
+            let Some(entry) = self.connection_limit.admit(&socket, client, self) else { return };
             (client, Some(entry))
         } else {
             (Peer::at(peer), None)
@@ -92,8 +97,8 @@ impl Serving {
             self.closing.clone(),
             self.gateway.pressure.clone(),
         ));
-        let live = self.gateway.live();
-        let server = &live.config.server;
+        let active = self.gateway.active();
+        let server = &active.config.server;
         let limits = HeadLimits {
             idle_timeout: server.idle_timeout,
             header_timeout: server.header_timeout,
@@ -113,9 +118,9 @@ impl Serving {
         }
         if negotiated_http2 == Some(true) {
             connection.set_deadline(Some(self.gateway.clock.now().after(limits.header_timeout)));
-            return self.serve_http2(stream, &connection, seat).await;
+            return self.serve_http2(stream, &connection, registration).await;
         }
-        self.serve_http1(stream, &connection, server.max_requests_per_connection, seat).await;
+        self.serve_http1(stream, &connection, server.max_requests_per_connection, registration).await;
     }
 
     /// Serves one request after the other until the connection closes, or HTTP/2 begins on it.
@@ -124,7 +129,7 @@ impl Serving {
         stream: ClientStream,
         connection: &Arc<Connection>,
         mut left: Option<u64>,
-        seat: &Seat,
+        registration: &Registration,
     ) {
         let mut http2_may_begin = self.tls.is_none();
         let drained = until_draining(self.draining.clone());
@@ -135,7 +140,7 @@ impl Serving {
         while let Some(stream) = Arc::get_mut(&mut shared) {
             let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
             let is_idle = stream.is_idle();
-            seat.idle(self.gateway.clock.now());
+            registration.end_request(self.gateway.clock.now());
             let head = tokio::select! {
                 biased;
                 head = stream.next_head(http2_may_begin) => head,
@@ -148,7 +153,7 @@ impl Serving {
                     continue;
                 }
             };
-            if !seat.busy() {
+            if !registration.begin_request() {
                 return;
             }
             let refused = |no_request| self.refuse(connection, no_request);
@@ -164,7 +169,7 @@ impl Serving {
                 }
                 Ok(Beginning::Http2) => {
                     let Some(stream) = alone(shared) else { return };
-                    return self.serve_http2(stream, connection, seat).await;
+                    return self.serve_http2(stream, connection, registration).await;
                 }
                 Err(no_request) => Err(no_request),
             };
@@ -223,16 +228,16 @@ impl Serving {
     /// An answer after which the connection closes, as HTTP/1.
     fn text_of(&self, reply: &Reply, request_id: &HeaderValue) -> Vec<u8> {
         let mut fields = vec![("X-Request-Id", request_id.clone()), ("Date", date::now())];
-        fields.extend(self.gateway.live().config.server.server_header.clone().map(|name| ("Server", name)));
+        fields.extend(self.gateway.active().config.server.server_header.clone().map(|name| ("Server", name)));
         reply.to_http1(&fields, request_id)
     }
 
     /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
     pub(super) fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
-        let live = self.gateway.live();
+        let active = self.gateway.active();
         let unknown = Method::from_bytes(b"OTHER").unwrap_or_default();
-        live.traffic.route(None).requests.count(&unknown, reply.status());
-        if let Some(log) = &live.outputs.access_log {
+        active.traffic.route(None).requests.count(&unknown, reply.status());
+        if let Some(log) = &active.outputs.access_log {
             log.write(&Entry {
                 request_id: request_id.to_str().unwrap_or_default(),
                 client: &connection.peer.address.ip().to_canonical(),

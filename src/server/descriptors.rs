@@ -13,7 +13,7 @@ const MOST_WAITING: u64 = 1024;
 
 /// Who may have how many descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Shares {
+pub(super) struct DescriptorBudget {
     /// Connections of clients.
     pub(super) clients: usize,
     /// Connections to upstreams that have a request: each client may need one.
@@ -23,7 +23,7 @@ pub(super) struct Shares {
 }
 
 /// Raises the bound on descriptors to what the system lets this process have, and shares them out.
-pub(super) fn raise() -> Shares {
+pub(super) fn raise() -> DescriptorBudget {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -35,12 +35,12 @@ pub(super) fn raise() -> Shares {
     share_out(limit.current.unwrap_or(u64::MAX))
 }
 
-fn share_out(descriptors: u64) -> Shares {
+fn share_out(descriptors: u64) -> DescriptorBudget {
     let left = descriptors - KEPT.min(descriptors / 3);
     let waiting = MOST_WAITING.min(left / 16);
     let half = (left - waiting) / 2;
     let count = |share: u64| usize::try_from(share).unwrap_or(usize::MAX).max(1);
-    Shares { clients: count(half), requests: count(half), waiting: count(waiting) }
+    DescriptorBudget { clients: count(half), requests: count(half), waiting: count(waiting) }
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
             (128, 40, 5),
             (1, 1, 1),
         ] {
-            let shares = Shares { clients: half, requests: half, waiting };
+            let shares = DescriptorBudget { clients: half, requests: half, waiting };
             assert_eq!(share_out(descriptors), shares, "{descriptors}");
         }
         share_out(u64::MAX);

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_blocking};
 
-use super::door::{self, Door};
+use super::control_socket::{self, ControlSocket};
 use super::snapshot::moment;
 use crate::clock::Clock;
 use crate::config;
@@ -90,15 +90,20 @@ pub(super) struct Successor {
 
 impl Successor {
     /// Waits at this door, and tells where the side port is. Needs a runtime.
-    pub(super) fn wait(door: Option<Door>, side_port: Option<SocketAddr>, gateway: &Arc<Gateway>) -> Self {
+    pub(super) fn wait(
+        door: Option<ControlSocket>,
+        side_port: Option<SocketAddr>,
+        gateway: &Arc<Gateway>,
+    ) -> Self {
         let (successors, coming) = mpsc::channel(1);
         let to_give = door.as_ref().and_then(|door| door.try_clone().ok());
-        let door = door.map(Door::into_tokio).transpose().unwrap_or_else(|error| {
+        let door = door.map(ControlSocket::into_tokio).transpose().unwrap_or_else(|error| {
             warn!("no process can take over from this one: {error}");
             None
         });
-        let wait =
-            |door| tokio::spawn(door::wait(door, side_port, gateway.clone(), successors)).abort_handle();
+        let wait = |door| {
+            tokio::spawn(control_socket::wait(door, side_port, gateway.clone(), successors)).abort_handle()
+        };
         Self { coming, waiting: door.map(wait), to_give }
     }
 
@@ -180,7 +185,7 @@ fn give_sockets(mut to: &UnixStream, sockets: &[(Label, OwnedFd)]) -> io::Result
 /// # Errors
 /// When it is gone.
 pub(super) fn give_buckets(to: &UnixStream, gateway: &Gateway) -> io::Result<()> {
-    gateway.live().limiter.save(moment(&gateway.clock), BufWriter::with_capacity(1 << 16, to))
+    gateway.active().limiter.save(moment(&gateway.clock), BufWriter::with_capacity(1 << 16, to))
 }
 
 /// What a process that runs has given to this one.
@@ -195,7 +200,7 @@ impl Inherited {
     /// # Errors
     /// When there is none, or it is on its way out, or it is another user's.
     pub(super) fn take(config: &Path) -> io::Result<Self> {
-        let mut stream = door::take_over(config)?;
+        let mut stream = control_socket::take_over(config)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut length = [0; 4];

@@ -26,7 +26,7 @@ use self::conduct::{Conduct, Misdeed};
 use self::stream::{Http2, Shared, Stream, lock};
 use super::connection::Serving;
 use super::exchange::{Exchange, watch};
-use super::room::Seat;
+use super::open_connections::Registration;
 use super::stream::ClientStream;
 use super::{date, until_draining};
 use crate::proxy::admission::new_request_id;
@@ -93,10 +93,10 @@ impl Serving {
         self: &Arc<Self>,
         stream: ClientStream,
         connection: &Arc<Connection>,
-        seat: &Seat,
+        registration: &Registration,
     ) {
-        let live = self.gateway.live();
-        let config = &live.config.server;
+        let active = self.gateway.active();
+        let config = &active.config.server;
         let clock = &self.gateway.clock;
         let stream = match stream.expect_preface().await {
             Ok(stream) => stream,
@@ -131,7 +131,7 @@ impl Serving {
                 connection.set_deadline(goodbye);
             }
             if running.is_empty() {
-                seat.idle(clock.now());
+                registration.end_request(clock.now());
             }
             let (is_idle, may_come) = (running.is_empty(), running.len() < MAX_STREAMS as usize);
             tokio::select! {
@@ -148,7 +148,7 @@ impl Serving {
                 }
                 next = next_request(&mut http2, may_come) => match next {
                     Some(request) => {
-                        if !seat.busy() {
+                        if !registration.begin_request() {
                             break;
                         }
                         accepted += 1;
@@ -186,7 +186,7 @@ impl Serving {
         connection: &Connection,
         running: &mut JoinSet<Option<Misdeed>>,
     ) {
-        let live = self.gateway.live();
+        let active = self.gateway.active();
         let clock = &self.gateway.clock;
         let connection = Arc::new(Connection::new(
             connection.peer,
@@ -196,7 +196,7 @@ impl Serving {
         ));
         connection.set_head_at(clock.now());
         let (head, body) = request.into_parts();
-        let server = &live.config.server;
+        let server = &active.config.server;
         let stream = Stream::new(
             body,
             respond,
@@ -250,7 +250,7 @@ impl Serving {
             let (mut head, body) = reply.build(Some(&request_id))?;
             head.insert_header("X-Request-Id", request_id)?;
             head.insert_header(header::DATE, date::now())?;
-            if let Some(name) = &self.gateway.live().config.server.server_header {
+            if let Some(name) = &self.gateway.active().config.server.server_header {
                 head.insert_header(header::SERVER, name.clone())?;
             }
             let body = if caller.grpc { grpc::answer(reply, &mut head, body)? } else { body };

@@ -17,11 +17,11 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::connection::Serving;
-use super::passed::Passed;
-use super::workers::Dealer;
+use super::socket_activation::PassedSockets;
+use super::workers::Dispatcher;
 use super::{StartError, until_draining};
 use crate::config::{self, Address};
-use crate::quiet::Quiet;
+use crate::log_throttle::LogThrottle;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -110,7 +110,7 @@ pub(super) fn open_all(
     listeners: &[config::Listener],
     mut inherited: impl FnMut(&config::Listener) -> Vec<OwnedFd>,
 ) -> Result<Vec<Listener>, StartError> {
-    let mut passed = Passed::from_environment();
+    let mut passed = PassedSockets::from_environment();
     let mut opened = Vec::new();
     // Those with names first: what is left is for the one without.
     let nameless = |listener: &&config::Listener| listener.address == Address::Systemd(None);
@@ -241,22 +241,25 @@ const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 pub(super) async fn accept(
     listener: Listener,
     serving: Arc<Serving>,
-    workers: Dealer,
+    workers: Dispatcher,
     alive: mpsc::Sender<()>,
 ) {
     let deal = |(socket, peer): (std::net::TcpStream, SocketAddr)| {
-        let Some((entry, seat)) = serving.doorman.receive(&socket, peer, &serving) else { return };
+        let Some((entry, registration)) = serving.connection_limit.admit_accepted(&socket, peer, &serving)
+        else {
+            return;
+        };
         let (serving, alive) = (serving.clone(), alive.clone());
         workers.spawn(async move {
             if let Ok(socket) = TcpStream::from_std(socket) {
                 tokio::select! {
                     biased;
-                    () = serving.serve(socket, peer, &seat) => {}
+                    () = serving.serve(socket, peer, &registration) => {}
                     // It waits for a request, and makes room for another.
-                    () = seat.closed() => {}
+                    () = registration.evicted() => {}
                 }
             }
-            drop((entry, seat));
+            drop((entry, registration));
             drop(alive);
         });
     };
@@ -264,7 +267,7 @@ pub(super) async fn accept(
         Ok(socket) => socket,
         Err(error) => return warn!("{} cannot be served: {error}", listener.address),
     };
-    let quiet = Quiet::default();
+    let log_throttle = LogThrottle::default();
     let drained = until_draining(serving.draining.clone());
     tokio::pin!(drained);
     loop {
@@ -274,9 +277,9 @@ pub(super) async fn accept(
             accepted = socket.accept() => match accepted {
                 Ok(accepted) => {
                     deal(accepted);
-                    serving.doorman.settle().await;
+                    serving.connection_limit.wait_for_evicted().await;
                 }
-                Err(error) => pause_after(&error, &listener.address, &quiet, &serving).await,
+                Err(error) => pause_after(&error, &listener.address, &log_throttle, &serving).await,
             },
         }
     }
@@ -290,9 +293,9 @@ pub(super) async fn accept(
 }
 
 /// A connection that was gone before it was accepted is nothing; anything else will not pass at once.
-async fn pause_after(error: &io::Error, address: &Address, quiet: &Quiet, serving: &Serving) {
+async fn pause_after(error: &io::Error, address: &Address, log_throttle: &LogThrottle, serving: &Serving) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
-        if quiet.is_over(&serving.gateway) {
+        if log_throttle.may_log(&serving.gateway) {
             warn!(
                 "{address} accepts no connections for a moment: {error}; for a minute, this is not told again"
             );

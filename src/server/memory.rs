@@ -1,8 +1,7 @@
-//! Watches how much memory the process takes, and gives memory back to the system when a crowd has gone.
+//! Watches how much memory the process takes, and returns freed memory to the system when load goes down.
 //!
-//! mimalloc keeps what was freed for a while, in case it is wanted again, and looks for what it has kept for long enough only
-//! when the same thread allocates. A worker that has become quiet allocates next to nothing, and would keep the memory of its
-//! busiest hour.
+//! mimalloc keeps freed memory for a while, in case it is wanted again, and returns what it has kept for long enough only when the same
+//! thread allocates. An idle worker allocates next to nothing, and would keep the memory of its busiest hour.
 
 use std::fs;
 use std::hint::black_box;
@@ -28,8 +27,8 @@ const ORDINARY: usize = 2 << 10;
 /// itself.
 const LARGE: usize = 1 << 20;
 
-/// Has mimalloc look through what this thread has freed, now and then, for ever. It takes some 100 µs each time.
-pub(super) async fn give_back() {
+/// Has mimalloc return the memory that this thread has freed, every [`EVERY`], for ever. It takes some 100 µs each time.
+pub(super) async fn release_free_memory() {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -52,7 +51,7 @@ pub(super) async fn watch(gateway: Arc<Gateway>) {
     let mut was_scarce = false;
     loop {
         ticks.tick().await;
-        let most = match gateway.live().config.server.max_memory {
+        let most = match gateway.active().config.server.max_memory {
             MaxMemory::OfWhatThereIs => available.map(|available| available / 10 * 9),
             MaxMemory::Bytes(most) => Some(most),
             MaxMemory::Unbounded => None,

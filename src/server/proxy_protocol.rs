@@ -22,7 +22,7 @@ use crate::proxy::connection::Peer;
 impl Serving {
     /// Whom a trusted proxy speaks for. `None` if what it says cannot be read, which is counted.
     pub(super) async fn introduce(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<Peer> {
-        let patience = self.gateway.live().config.server.header_timeout;
+        let patience = self.gateway.active().config.server.header_timeout;
         let error = tokio::select! {
             biased;
             read = read(socket) => match read {
@@ -45,7 +45,7 @@ impl Serving {
     /// Counts a connection that did not begin as it must, and tells of it now and then.
     pub(super) fn count_proxy_protocol_error(&self, error: ProxyProtocolError, peer: SocketAddr) {
         self.metrics.count_proxy_protocol_error(error);
-        if self.doorman.unintroduced.is_over(&self.gateway) {
+        if self.connection_limit.log_of_proxies.may_log(&self.gateway) {
             info!(
                 "a connection of {peer} was closed, its PROXY header: {}; for a minute, others are only counted",
                 error.label()

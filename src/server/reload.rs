@@ -11,11 +11,11 @@ use tokio::task::{AbortHandle, spawn_blocking};
 
 use super::files::{self, Watched};
 use super::listener::{self, Listener};
-use super::ports::Ports;
+use super::open_listeners::OpenListeners;
 use super::tls::tell_of;
 use super::{acceptor, open_outputs};
 use crate::config::{self, Address, Config};
-use crate::gateway::{Gateway, Live, Outcome};
+use crate::gateway::{Active, Gateway, ReloadOutcome};
 use crate::upstream::{self, Upstream};
 
 /// Whoever reloads.
@@ -24,7 +24,7 @@ pub(super) struct Reloader {
     pub(super) gateway: Arc<Gateway>,
     /// How many worker threads there are.
     pub(super) threads: usize,
-    pub(super) ports: Ports,
+    pub(super) listeners: OpenListeners,
     pub(super) files: Watched,
     /// The upstreams, each with the task that looks after it.
     pub(super) cared_for: Vec<(Arc<Upstream>, AbortHandle)>,
@@ -32,7 +32,7 @@ pub(super) struct Reloader {
 
 /// All that a reload has to put in force.
 struct Prepared {
-    live: Live,
+    active: Active,
     listeners: Vec<Listener>,
 }
 
@@ -45,7 +45,7 @@ struct NotLoaded {
 
 impl Reloader {
     /// Reads the configuration again and puts it in force. It may be dropped before it is done: then nothing has changed.
-    pub(super) async fn reload(&mut self) -> Outcome {
+    pub(super) async fn reload(&mut self) -> ReloadOutcome {
         let outcome = self.try_reload().await;
         match &outcome {
             Ok(summary) => info!("reloaded {}: {summary}", self.path.display()),
@@ -62,16 +62,16 @@ impl Reloader {
         outcome
     }
 
-    async fn try_reload(&mut self) -> Outcome {
+    async fn try_reload(&mut self) -> ReloadOutcome {
         let (path, gateway, threads, open) =
-            (self.path.clone(), self.gateway.clone(), self.threads, self.ports.configured());
+            (self.path.clone(), self.gateway.clone(), self.threads, self.listeners.configured());
         let files = self.files.clone();
         let prepared = spawn_blocking(move || {
             files::lock(&files).begin();
             prepare(&path, &gateway, threads, &open)
         });
         let prepared = prepared.await;
-        let Prepared { live, listeners } =
+        let Prepared { active, listeners } =
             match prepared.map_err(|panic| vec![format!("the reload has failed: {panic}")])? {
                 Ok(prepared) => prepared,
                 Err(NotLoaded { problems, files }) => {
@@ -80,48 +80,48 @@ impl Reloader {
                 }
             };
         // A server that is given by name is of no use before it has an address.
-        for upstream in live.upstreams.iter().filter(|upstream| !self.cares_for(upstream)) {
+        for upstream in active.upstreams.iter().filter(|upstream| !self.cares_for(upstream)) {
             upstream.find_servers().await;
         }
-        let summary = live.config.summary();
-        self.put_in_force(live, listeners)?;
+        let summary = active.config.summary();
+        self.put_in_force(active, listeners)?;
         self.watch(Vec::new()).await;
         Ok(summary)
     }
 
     /// From here on nothing waits.
-    fn put_in_force(&mut self, live: Live, listeners: Vec<Listener>) -> Result<(), Vec<String>> {
-        if let Err(problems) = self.speak_tls(&live) {
-            self.gateway.discard(&live);
+    fn put_in_force(&mut self, active: Active, listeners: Vec<Listener>) -> Result<(), Vec<String>> {
+        if let Err(problems) = self.speak_tls(&active) {
+            self.gateway.discard(&active);
             return Err(problems);
         }
-        let (configured, upstreams) = (live.config.server.listen.clone(), live.upstreams.clone());
-        self.gateway.put_in_force(live);
+        let (configured, upstreams) = (active.config.server.listen.clone(), active.upstreams.clone());
+        self.gateway.put_in_force(active);
         for listener in listeners {
-            self.ports.open(listener);
+            self.listeners.open(listener);
         }
-        self.ports.keep(&configured);
+        self.listeners.keep(&configured);
         self.care_for(&upstreams);
         // A thread holds on to what was in force when it was last asked; so it is asked.
-        self.ports.workers.each(|| {
+        self.listeners.workers.each(|| {
             let gateway = self.gateway.clone();
-            async move { drop(gateway.live()) }
+            async move { drop(gateway.active()) }
         });
         Ok(())
     }
 
     /// Has new connections speak TLS as this says.
-    fn speak_tls(&mut self, live: &Live) -> Result<(), Vec<String>> {
-        let Some(tls) = &live.config.server.tls else { return Ok(()) };
+    fn speak_tls(&mut self, active: &Active) -> Result<(), Vec<String>> {
+        let Some(tls) = &active.config.server.tls else { return Ok(()) };
         let failed = |error| vec![format!("server.tls: {error}")];
-        match &self.ports.tls {
+        match &self.listeners.tls {
             Some(acceptor) => {
                 acceptor.reload(tls).map_err(failed)?;
                 tell_of(tls, &self.gateway.metrics);
             }
             None => {
                 let acceptor = acceptor(tls, &self.gateway.metrics).map_err(|e| vec![e.to_string()])?;
-                self.ports.tls = Some(Arc::new(acceptor));
+                self.listeners.tls = Some(Arc::new(acceptor));
             }
         }
         Ok(())
@@ -130,7 +130,7 @@ impl Reloader {
     /// Follows the files that the configuration in force is made of, and those of one that could not be loaded: what it lacks
     /// may still come.
     pub(super) async fn watch(&self, of_another: Vec<PathBuf>) {
-        let others = self.gateway.live().config.files.clone();
+        let others = self.gateway.active().config.files.clone();
         let (path, files) = (self.path.clone(), self.files.clone());
         let paths = std::iter::once(path).chain(others).chain(of_another);
         let follow = move || files::lock(&files).follow(paths);
@@ -170,7 +170,7 @@ fn prepare(
     let config = Config::load(path)
         .map_err(|error| NotLoaded { problems: lines(&error), files: error.files().to_vec() })?;
     config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
-    let current = gateway.live();
+    let current = gateway.active();
     let not_loaded = |problems| NotLoaded { problems, files: config.files.clone() };
     refuse_what_needs_a_restart(path, &current.config, &config).map_err(not_loaded)?;
     let wanted = |listener: &config::Listener| !open.contains(listener);
@@ -178,7 +178,7 @@ fn prepare(
         listener::bind_all(&config.server.listen, wanted).map_err(|error| not_loaded(lines(&error)))?;
     let outputs = open_outputs(&config, threads, &gateway.metrics, Some(&current));
     let outputs = outputs.map_err(|error| not_loaded(lines(&error)))?;
-    Ok(Prepared { live: gateway.prepare(config, outputs), listeners })
+    Ok(Prepared { active: gateway.prepare(config, outputs), listeners })
 }
 
 fn lines(error: &impl ToString) -> Vec<String> {

@@ -14,7 +14,7 @@ use log::warn;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::workers::Dealer;
+use super::workers::Dispatcher;
 
 /// What is told.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,7 @@ impl Supervisor {
     }
 
     /// Tells it that this process is alive as long as every worker gets to a task in time, for ever.
-    pub(super) async fn assure(self: Arc<Self>, workers: Dealer) {
+    pub(super) async fn assure(self: Arc<Self>, workers: Dispatcher) {
         let Some(patience) = self.patience else { return };
         // As sd_watchdog_enabled(3) advises: twice as often as it is waited for.
         let every = patience / 2;

@@ -17,8 +17,8 @@ use super::connection::Serving;
 use super::tcp::Tcp;
 use super::until_draining;
 use crate::clock::wall_clock;
+use crate::log_throttle::LogThrottle;
 use crate::metrics::{HandshakeError, Metrics};
-use crate::quiet::Quiet;
 use crate::tls::{Certificates, ServerTls};
 
 /// How long a handshake that has begun may still take when the gateway drains.
@@ -27,13 +27,13 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 /// Shakes hands with clients.
 pub(super) struct Acceptor {
     certificates: Arc<Certificates>,
-    quiet: Quiet,
+    log_throttle: LogThrottle,
 }
 
 impl Acceptor {
     /// Shows these certificates.
     pub(super) fn new(certificates: Arc<Certificates>) -> Self {
-        Self { certificates, quiet: Quiet::default() }
+        Self { certificates, log_throttle: LogThrottle::default() }
     }
 
     /// Shows what another configuration says, from the next connection on.
@@ -47,7 +47,7 @@ impl Acceptor {
     /// Shakes hands within `header_timeout`. What fails is counted.
     pub(super) async fn accept(&self, socket: Tcp, peer: SocketAddr, serving: &Serving) -> Shaken {
         let gateway = &serving.gateway;
-        let patience = gateway.live().config.server.header_timeout;
+        let patience = gateway.active().config.server.header_timeout;
         let acceptor = TlsAcceptor::from(self.certificates.current());
         let drained = async {
             until_draining(serving.draining.clone()).await;
@@ -73,7 +73,7 @@ impl Acceptor {
             () = drained => return Shaken::Nothing,
         };
         serving.metrics.count_handshake_error(kind);
-        if self.quiet.is_over(gateway) {
+        if self.log_throttle.may_log(gateway) {
             info!(
                 "a TLS handshake of {peer} failed: {}; for a minute, others are only counted",
                 kind.label()

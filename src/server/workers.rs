@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 /// Worker threads, each with a runtime of its own.
 pub(super) struct Workers {
     workers: Vec<Worker>,
-    dealer: Dealer,
+    dispatcher: Dispatcher,
 }
 
 struct Worker {
@@ -22,7 +22,7 @@ struct Worker {
 
 /// Deals out tasks to the workers in turn.
 #[derive(Clone)]
-pub(super) struct Dealer {
+pub(super) struct Dispatcher {
     handles: Arc<[Handle]>,
     next: Arc<AtomicUsize>,
 }
@@ -46,12 +46,15 @@ impl Workers {
             })?;
             workers.push(Worker { stop, thread });
         }
-        Ok(Self { workers, dealer: Dealer { handles: handles.into(), next: Arc::new(AtomicUsize::new(0)) } })
+        Ok(Self {
+            workers,
+            dispatcher: Dispatcher { handles: handles.into(), next: Arc::new(AtomicUsize::new(0)) },
+        })
     }
 
     /// Somebody to deal out tasks.
-    pub(super) fn dealer(&self) -> Dealer {
-        self.dealer.clone()
+    pub(super) fn dispatcher(&self) -> Dispatcher {
+        self.dispatcher.clone()
     }
 
     /// Stops the workers, and with them every task that is still running.
@@ -72,7 +75,7 @@ impl Workers {
     }
 }
 
-impl Dealer {
+impl Dispatcher {
     /// Runs a task on each worker.
     pub(super) fn each<T: Future<Output = ()> + Send + 'static>(&self, task: impl Fn() -> T) {
         for handle in self.handles.iter() {

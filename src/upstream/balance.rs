@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use siphasher::sip::SipHasher13;
 
 use super::endpoint::Endpoint;
-use super::rotation::Rotation;
+use super::round_robin::RoundRobin;
 use crate::config;
 use crate::limit::key::Fingerprint;
 
 /// A way to balance over a fixed list of endpoints.
 pub(super) enum Balancer {
     /// In turn.
-    RoundRobin(Rotation),
+    RoundRobin(RoundRobin),
     /// Whoever has the fewest requests for its weight. The number is where the search begins, so that equals take
     /// turns.
     LeastRequests(AtomicUsize),
@@ -32,7 +32,7 @@ impl Balancer {
         match how {
             config::Balance::RoundRobin => {
                 let weights: Vec<_> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
-                Self::RoundRobin(Rotation::new(&weights))
+                Self::RoundRobin(RoundRobin::new(&weights))
             }
             config::Balance::LeastRequests => Self::LeastRequests(AtomicUsize::new(0)),
             config::Balance::Random => Self::Random,
@@ -48,8 +48,8 @@ impl Balancer {
         open: impl Fn(&Endpoint) -> bool,
     ) -> Option<&'a Arc<Endpoint>> {
         match self {
-            Self::RoundRobin(rotation) => {
-                rotation.next(|index| open(&endpoints[index])).map(|index| &endpoints[index])
+            Self::RoundRobin(members) => {
+                members.next(|index| open(&endpoints[index])).map(|index| &endpoints[index])
             }
             Self::LeastRequests(next) => {
                 // Relaxed: turns need not be taken in a strict order.

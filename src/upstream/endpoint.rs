@@ -1,4 +1,4 @@
-//! One address of a server: the requests that it has just now, and how it stands.
+//! One address of a server: the requests that run there, and its health.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -7,9 +7,9 @@ use siphasher::sip::SipHasher13;
 use tokio::sync::Semaphore;
 
 use super::address::Address;
-use super::hold::Hold;
-use super::lanes::Lanes;
-use super::standing::{Standing, StandingCell};
+use super::assignment::Assignment;
+use super::http2_connections::Http2Connections;
+use super::server_health::{AtomicServerHealth, ServerHealth};
 use crate::clock::Timestamp;
 use crate::config::{Health, UpstreamServer};
 
@@ -31,34 +31,34 @@ pub struct Endpoint {
     pub address: Address,
     /// Its share of the requests, against those of the others.
     pub(super) weight: u32,
-    /// At most so many requests at once; `None` is no bound.
+    /// The most requests that may run there at once; `None` is no bound.
     max_running: Option<usize>,
     /// Its connections, where HTTP/2 is spoken.
-    pub(super) lanes: Option<Arc<Lanes>>,
-    /// What tells it from the others when a key decides: the same in every gateway.
+    pub(super) http2: Option<Arc<Http2Connections>>,
+    /// What identifies it when a key chooses the endpoint: the same in every gateway.
     pub(super) identity: u64,
     pub(super) running: AtomicUsize,
-    /// Each of them that is being connected has a turn; `None` is no bound.
-    pub(super) turns: Option<Arc<Semaphore>>,
-    pub(super) standing: StandingCell,
-    /// Whether a request tries it.
+    /// A request has a permit of it while it is being connected; `None` is no bound.
+    pub(super) connecting: Option<Arc<Semaphore>>,
+    pub(super) health: AtomicServerHealth,
+    /// Whether a trial request runs there.
     pub(super) trying: AtomicBool,
     /// Failures in a row.
     pub(super) failures: AtomicU32,
-    /// Health checks in a row that said the contrary of how it stands.
+    /// Health checks in a row whose result contradicts its health.
     contrary_checks: AtomicU32,
 }
 
-// Atomics are relaxed: each number stands for itself, and none is there to say that another has been written.
+// Atomics are relaxed: no other memory depends on any of them.
 
 impl Endpoint {
-    /// An address of a server, which is the one with this index.
+    /// An address of the server with the index `server`.
     pub(super) fn new(
         server: usize,
         config: &UpstreamServer,
         address: Address,
         bounds: Bounds,
-        lanes: impl FnOnce(u64) -> Option<Arc<Lanes>>,
+        http2: impl FnOnce(u64) -> Option<Arc<Http2Connections>>,
     ) -> Self {
         let identity = SipHasher13::new().hash(format!("{config} {address}").as_bytes());
         Self {
@@ -66,11 +66,13 @@ impl Endpoint {
             address,
             weight: config.weight,
             max_running: bounds.requests,
-            lanes: lanes(identity),
+            http2: http2(identity),
             identity,
             running: AtomicUsize::new(0),
-            turns: bounds.connects.map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
-            standing: StandingCell::new(Standing::Up),
+            connecting: bounds
+                .connects
+                .map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
+            health: AtomicServerHealth::new(ServerHealth::Up),
             trying: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             contrary_checks: AtomicU32::new(0),
@@ -78,19 +80,19 @@ impl Endpoint {
     }
 
     /// Its identity and its connections, where HTTP/2 is spoken.
-    pub(super) fn lanes(&self) -> Option<(u64, Arc<Lanes>)> {
-        Some((self.identity, self.lanes.clone()?))
+    pub(super) fn http2(&self) -> Option<(u64, Arc<Http2Connections>)> {
+        Some((self.identity, self.http2.clone()?))
     }
 
-    /// Takes over how another one stands. What its checks said counts only if it is checked.
-    pub(super) fn stand_like(&self, before: &Self, is_checked: bool) {
-        match before.standing.load() {
-            Standing::Unhealthy if !is_checked => {}
-            standing => self.standing.store(standing),
+    /// Takes over the health of the endpoint before it, but not that it is unhealthy if this one is not checked.
+    pub(super) fn take_over_health(&self, before: &Self, is_checked: bool) {
+        match before.health.load() {
+            ServerHealth::Unhealthy if !is_checked => {}
+            health => self.health.store(health),
         }
     }
 
-    /// The requests that it has just now.
+    /// How many requests run there.
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
@@ -100,27 +102,27 @@ impl Endpoint {
         self.address.can_be_reached()
     }
 
-    /// How it stands.
-    pub fn standing(&self, now: Timestamp) -> Standing {
-        match self.standing.load() {
-            Standing::Ejected { until } if now >= until => Standing::Trial,
-            standing => standing,
+    /// Its health.
+    pub fn health(&self, now: Timestamp) -> ServerHealth {
+        match self.health.load() {
+            ServerHealth::Ejected { until } if now >= until => ServerHealth::Trial,
+            health => health,
         }
     }
 
     /// Whether it may have another request, but for those that it has.
     pub(super) fn is_open(&self, now: Timestamp) -> bool {
-        match self.standing(now) {
-            Standing::Up => true,
-            Standing::Trial => !self.trying.load(Ordering::Relaxed),
-            Standing::Refusing { until } => now >= until && !self.trying.load(Ordering::Relaxed),
-            Standing::Ejected { .. } | Standing::Unhealthy => false,
+        match self.health(now) {
+            ServerHealth::Up => true,
+            ServerHealth::Trial => !self.trying.load(Ordering::Relaxed),
+            ServerHealth::Refusing { until } => now >= until && !self.trying.load(Ordering::Relaxed),
+            ServerHealth::Ejected { .. } | ServerHealth::Unhealthy => false,
         }
     }
 
     /// Whether it took no connection the last time.
     pub(super) fn is_refusing(&self) -> bool {
-        matches!(self.standing.load(), Standing::Refusing { .. })
+        matches!(self.health.load(), ServerHealth::Refusing { .. })
     }
 
     /// Whether it has fewer requests than it may.
@@ -129,49 +131,53 @@ impl Endpoint {
     }
 
     /// Gives it a request, unless it gets none just now.
-    pub(super) fn hold(self: &Arc<Self>, now: Timestamp) -> Option<Hold> {
-        let trial = match self.standing(now) {
-            Standing::Up => false,
-            Standing::Refusing { until } if now < until => return None,
-            Standing::Trial | Standing::Refusing { .. } if !self.trying.swap(true, Ordering::Relaxed) => true,
+    pub(super) fn assign(self: &Arc<Self>, now: Timestamp) -> Option<Assignment> {
+        let trial = match self.health(now) {
+            ServerHealth::Up => false,
+            ServerHealth::Refusing { until } if now < until => return None,
+            ServerHealth::Trial | ServerHealth::Refusing { .. }
+                if !self.trying.swap(true, Ordering::Relaxed) =>
+            {
+                true
+            }
             _ => return None,
         };
-        self.give_place(trial)
+        self.count(trial)
     }
 
     /// Gives it a request although it took no connection the last time.
-    pub(super) fn hold_although_refusing(self: &Arc<Self>) -> Option<Hold> {
-        if self.is_refusing() { self.give_place(false) } else { None }
+    pub(super) fn assign_although_refusing(self: &Arc<Self>) -> Option<Assignment> {
+        if self.is_refusing() { self.count(false) } else { None }
     }
 
-    fn give_place(self: &Arc<Self>, trial: bool) -> Option<Hold> {
+    fn count(self: &Arc<Self>, trial: bool) -> Option<Assignment> {
         let running = self.running.fetch_add(1, Ordering::Relaxed);
-        // From here on the request counts; if it must not, dropping this takes it away again.
-        let hold = Hold::new(self.clone(), trial);
-        is_below(running, self.max_running).then_some(hold)
+        // The request is counted from here on; dropping the assignment takes it away again.
+        let assignment = Assignment::new(self.clone(), trial);
+        is_below(running, self.max_running).then_some(assignment)
     }
 
-    /// Notes a health check. Whether it changes how the endpoint stands.
+    /// Notes a health check. Returns whether the endpoint's health changes.
     pub(super) fn checked(&self, passed: bool, health: &Health) -> bool {
-        let standing = self.standing.load();
-        if let (true, Standing::Refusing { .. }) = (passed, standing) {
-            // It takes connections. If that is known already, all the better.
-            self.standing.change(standing, Standing::Up);
+        let before = self.health.load();
+        if let (true, ServerHealth::Refusing { .. }) = (passed, before) {
+            // It takes connections. If another thread has noted that first, nothing is left to do.
+            self.health.change(before, ServerHealth::Up);
         }
-        let unhealthy = standing == Standing::Unhealthy;
+        let unhealthy = before == ServerHealth::Unhealthy;
         if passed != unhealthy {
             self.contrary_checks.store(0, Ordering::Relaxed);
             return false;
         }
         let (needed, then) = match passed {
-            true => (health.healthy_after, Standing::Trial),
-            false => (health.unhealthy_after, Standing::Unhealthy),
+            true => (health.healthy_after, ServerHealth::Trial),
+            false => (health.unhealthy_after, ServerHealth::Unhealthy),
         };
         let enough = self.contrary_checks.fetch_add(1, Ordering::Relaxed) + 1 >= needed;
         if enough {
             self.contrary_checks.store(0, Ordering::Relaxed);
             self.failures.store(0, Ordering::Relaxed);
-            self.standing.store(then);
+            self.health.store(then);
         }
         enough
     }

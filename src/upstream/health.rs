@@ -17,11 +17,11 @@ use tokio::time::{sleep, timeout};
 
 use super::Upstream;
 use super::cause::is_local;
+use super::check_schedule::CheckSchedule;
 use super::endpoint::Endpoint;
 use super::probe::{self, Answer};
 use super::reason::reason;
 use super::tls::NO_AUTHORITIES;
-use super::turns::Turns;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Health, ServerAddress};
 
@@ -35,33 +35,33 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const CHECKS_WARNED_EVERY: u64 = 60;
 
 impl Upstream {
-    /// Checks its servers for ever, if that is wanted: each in its turn, which [`Turns`] spread over the interval.
+    /// Checks its servers for ever, if that is wanted: at the times of a [`CheckSchedule`].
     pub(super) async fn keep_checked(&self) {
         let Some(health) = &self.config.health else { return };
         let mut options = ConnectorOptions::new(SPARE);
         options.ca_file = Some(NO_AUTHORITIES.to_owned());
         let connector = Arc::new(Connector::new(Some(options)));
         let clock = Clock::monotonic();
-        let mut turns = Turns::new(health.interval);
+        let mut schedule = CheckSchedule::new(health.interval);
         let mut checks = JoinSet::new();
         loop {
             let now = clock.now();
             let pool = self.pool.load_full();
-            let due = turns.due(pool.endpoints.iter().map(|endpoint| endpoint.identity), now);
+            let due = schedule.due(pool.endpoints.iter().map(|endpoint| endpoint.identity), now);
             for endpoint in pool.endpoints.iter().filter(|endpoint| due.contains(&endpoint.identity)) {
                 checks.spawn(self.check(&connector, endpoint, health));
             }
             // Another address may have come meanwhile.
-            let pause = turns.pause(now).min(LOOK_AGAIN);
+            let pause = schedule.pause(now).min(LOOK_AGAIN);
             tokio::select! {
                 Some(check) = checks.join_next() => {
                     // A check that panicked has said so already.
                     let Ok((endpoint, outcome)) = check else {
-                        turns.give_back(clock.now());
+                        schedule.reschedule_lost(clock.now());
                         continue;
                     };
                     let now = clock.now();
-                    turns.done(endpoint.identity, now, rand::random());
+                    schedule.done(endpoint.identity, now, rand::random());
                     self.note_check(&endpoint, outcome, health, now);
                 }
                 () = sleep(pause) => {}

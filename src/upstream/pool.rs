@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::Address;
+use super::assignment::Assignment;
 use super::balance::Balancer;
 use super::endpoint::Endpoint;
-use super::hold::Hold;
-use super::standing::Standing;
+use super::server_health::ServerHealth;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::limit::key::Fingerprint;
@@ -47,20 +47,18 @@ impl Pool {
         key: Option<Fingerprint>,
         tried: &[Address],
         now: Timestamp,
-    ) -> Result<Hold, NoServer> {
+    ) -> Result<Assignment, NoServer> {
         let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address);
         let open = |endpoint: &Endpoint| untried(endpoint) && endpoint.is_open(now);
         let refusing = |endpoint: &Endpoint| untried(endpoint) && endpoint.is_refusing();
-        let hold = self.place(key, open, |endpoint| endpoint.hold(now));
+        let assignment = self.place(key, open, |endpoint| endpoint.assign(now));
         // One that took no connection a moment ago is better than nobody.
-        hold.or_else(|| self.place(key, refusing, Endpoint::hold_although_refusing)).ok_or_else(|| match self
-            .endpoints
-            .iter()
-            .any(|endpoint| open(endpoint) || refusing(endpoint))
-        {
-            true => NoServer::Full,
-            false => NoServer::Unusable(self.wait(now)),
-        })
+        assignment.or_else(|| self.place(key, refusing, Endpoint::assign_although_refusing)).ok_or_else(
+            || match self.endpoints.iter().any(|endpoint| open(endpoint) || refusing(endpoint)) {
+                true => NoServer::Full,
+                false => NoServer::Unusable(self.wait(now)),
+            },
+        )
     }
 
     /// A place at one of the endpoints that `may` have a request.
@@ -68,17 +66,17 @@ impl Pool {
         &self,
         key: Option<Fingerprint>,
         may: impl Fn(&Endpoint) -> bool,
-        hold: impl Fn(&Arc<Endpoint>) -> Option<Hold>,
-    ) -> Option<Hold> {
+        assign: impl Fn(&Arc<Endpoint>) -> Option<Assignment>,
+    ) -> Option<Assignment> {
         let may = |endpoint: &Endpoint| may(endpoint) && endpoint.has_room();
         let mut picks = (0..PATIENCE).map_while(|_| self.balancer.pick(&self.endpoints, key, may));
-        picks.find_map(hold)
+        picks.find_map(assign)
     }
 
     /// How long the first of those that are ejected stays so.
     fn wait(&self, now: Timestamp) -> Duration {
-        let waits = self.endpoints.iter().filter_map(|endpoint| match endpoint.standing(now) {
-            Standing::Ejected { until } => Some(until.since(now)),
+        let waits = self.endpoints.iter().filter_map(|endpoint| match endpoint.health(now) {
+            ServerHealth::Ejected { until } => Some(until.since(now)),
             _ => None,
         });
         waits.min().unwrap_or_default()
@@ -155,7 +153,7 @@ mod tests {
         let mut running: Vec<_> = (0..400).map(|_| pool.choose(None, NOBODY, NOW).unwrap()).collect();
         let load = || pool.endpoints.iter().map(|endpoint| endpoint.running()).collect::<Vec<_>>();
         assert_eq!(load(), [200, 100, 100]);
-        running.retain(|hold| hold.server != 2);
+        running.retain(|assigned| assigned.server != 2);
         assert_eq!(load(), [200, 100, 0]);
         running.extend((0..100).map(|_| pool.choose(None, NOBODY, NOW).unwrap()));
         assert_eq!(load(), [200, 100, 100], "whoever has the fewest gets the next");
@@ -208,7 +206,8 @@ mod tests {
     fn a_pool_that_is_full_says_so() {
         for balance in [Balance::RoundRobin, Balance::LeastRequests, Balance::Random, by_key()] {
             let pool = Pool::new(endpoints(&[1, 1], Some(1)), &balance);
-            let choose = |tried: &[_]| pool.choose(None, tried, NOW).map(|hold| (hold.server, hold));
+            let choose =
+                |tried: &[_]| pool.choose(None, tried, NOW).map(|assigned| (assigned.server, assigned));
             let (one, two) = (choose(NOBODY).unwrap(), choose(NOBODY).unwrap());
             assert_ne!(one.0, two.0, "another server is tried when one is full");
             assert_eq!(choose(NOBODY).map(drop), Err(NoServer::Full));
@@ -228,13 +227,13 @@ mod tests {
         let outlier = config::Outlier { consecutive_failures: 1, eject_for: Duration::from_secs(10) };
         for balance in [Balance::RoundRobin, Balance::LeastRequests, Balance::Random, by_key()] {
             let pool = pool(&balance, &[1, 1]);
-            let eject = |server: usize| pool.endpoints[server].hold(NOW).unwrap().failed(&outlier, NOW);
+            let eject = |server: usize| pool.endpoints[server].assign(NOW).unwrap().failed(&outlier, NOW);
             assert!(eject(0));
             assert_eq!(counts(&pool, 100, NOBODY), [0, 100]);
             let then = NOW.after(outlier.eject_for);
             let running: Vec<_> =
                 (0..100).map(|key| pool.choose(Some(fingerprint_of(key)), NOBODY, then).unwrap()).collect();
-            assert_eq!(running.iter().filter(|hold| hold.server == 0).count(), 1);
+            assert_eq!(running.iter().filter(|assigned| assigned.server == 0).count(), 1);
             drop(running);
             assert!(eject(1));
             let half = NOW.after(Duration::from_secs(4));
@@ -246,9 +245,9 @@ mod tests {
     #[test]
     fn one_that_takes_no_connection_is_asked_when_there_is_nobody_else() {
         let pool = pool(&Balance::RoundRobin, &[1, 1]);
-        pool.endpoints[0].hold(NOW).unwrap().refused(NOW);
+        pool.endpoints[0].assign(NOW).unwrap().refused(NOW);
         assert_eq!(counts(&pool, 10, NOBODY), [0, 10]);
-        pool.endpoints[1].hold(NOW).unwrap().refused(NOW);
+        pool.endpoints[1].assign(NOW).unwrap().refused(NOW);
         assert_eq!(counts(&pool, 10, NOBODY), [5, 5]);
         assert_eq!(counts(&pool, 10, &[pool.endpoints[0].address.clone()]), [0, 10]);
     }

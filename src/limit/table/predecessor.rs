@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 
 use super::Table;
-use super::remnant::Remnant;
+use super::compact_table::CompactTable;
 use crate::clock::Timestamp;
 use crate::limit::bucket::Bucket;
 use crate::limit::key::Fingerprint;
@@ -29,7 +29,7 @@ pub(in crate::limit) enum Former {
     /// As it was.
     Whole(Arc<Table>),
     /// Only its debts.
-    Remnant(Remnant),
+    Compact(CompactTable),
 }
 
 impl Predecessor {
@@ -58,7 +58,7 @@ impl Predecessor {
     pub(super) fn leave(&self, client: Fingerprint, now: Timestamp) {
         match self.former.load().as_deref() {
             Some(Former::Whole(table)) => table.reset(client, now),
-            Some(Former::Remnant(remnant)) => remnant.reset(client, now),
+            Some(Former::Compact(compact)) => compact.reset(client, now),
             None => {}
         }
     }
@@ -95,14 +95,14 @@ impl Predecessor {
         let debts: Vec<_> = former.words_in_debt(now).collect();
         let before = former.predecessor().same();
         let copy = debts.iter().copied();
-        let remnant =
-            Remnant::new(*former.quota(), former.capacity(), copy, &former.overflow_words(), before);
-        let Some(shrunk) = remnant.map(|remnant| Arc::new(Former::Remnant(remnant))) else { return };
+        let compact =
+            CompactTable::new(*former.quota(), former.capacity(), copy, &former.overflow_words(), before);
+        let Some(shrunk) = compact.map(|compact| Arc::new(Former::Compact(compact))) else { return };
         self.former.store(Some(shrunk.clone()));
         // Clients may have left while it was copied. One who leaves the old one even after this has its debt twice, rather than
         // not at all.
-        if let Former::Remnant(remnant) = &*shrunk {
-            remnant.catch_up(&debts, |slot| former.word(slot));
+        if let Former::Compact(compact) = &*shrunk {
+            compact.catch_up(&debts, |slot| former.word(slot));
         }
     }
 
@@ -146,7 +146,7 @@ impl Former {
     pub(in crate::limit) fn predecessor(&self) -> &Predecessor {
         match self {
             Self::Whole(table) => &table.predecessor,
-            Self::Remnant(remnant) => remnant.predecessor(),
+            Self::Compact(compact) => compact.predecessor(),
         }
     }
 
@@ -154,7 +154,7 @@ impl Former {
     pub(in crate::limit) fn quota(&self) -> &Quota {
         match self {
             Self::Whole(table) => table.quota(),
-            Self::Remnant(remnant) => remnant.quota(),
+            Self::Compact(compact) => compact.quota(),
         }
     }
 
@@ -162,7 +162,7 @@ impl Former {
     pub(in crate::limit) fn capacity(&self) -> usize {
         match self {
             Self::Whole(table) => table.capacity(),
-            Self::Remnant(remnant) => remnant.capacity(),
+            Self::Compact(compact) => compact.capacity(),
         }
     }
 
@@ -173,7 +173,7 @@ impl Former {
     ) -> Box<dyn Iterator<Item = (usize, u128)> + '_> {
         match self {
             Self::Whole(table) => Box::new(table.words_in_debt(now)),
-            Self::Remnant(remnant) => Box::new(remnant.words_in_debt(now)),
+            Self::Compact(compact) => Box::new(compact.words_in_debt(now)),
         }
     }
 
@@ -181,21 +181,21 @@ impl Former {
     pub(in crate::limit) fn overflow_words(&self) -> Vec<u128> {
         match self {
             Self::Whole(table) => table.overflow_words(),
-            Self::Remnant(remnant) => remnant.overflow_words(),
+            Self::Compact(compact) => compact.overflow_words(),
         }
     }
 
     fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
         match self {
             Self::Whole(table) => table.look(client, now, || None),
-            Self::Remnant(remnant) => remnant.look(client, now),
+            Self::Compact(compact) => compact.look(client, now),
         }
     }
 
     fn own_clients(&self, now: Timestamp) -> usize {
         match self {
             Self::Whole(table) => table.own_clients(now),
-            Self::Remnant(remnant) => remnant.words_in_debt(now).count(),
+            Self::Compact(compact) => compact.words_in_debt(now).count(),
         }
     }
 
@@ -203,7 +203,7 @@ impl Former {
     fn room(&self) -> usize {
         match self {
             Self::Whole(table) => table.slots.len(),
-            Self::Remnant(remnant) => remnant.room(),
+            Self::Compact(compact) => compact.room(),
         }
     }
 
@@ -211,7 +211,7 @@ impl Former {
     fn word(&self, slot: usize) -> u128 {
         match self {
             Self::Whole(table) => table.word(slot),
-            Self::Remnant(remnant) => remnant.word(slot),
+            Self::Compact(compact) => compact.word(slot),
         }
     }
 

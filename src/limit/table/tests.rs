@@ -169,7 +169,7 @@ fn newcomers_who_race_for_slots_get_one_bucket_each() {
 fn what_is_given_back_can_be_taken_again() {
     let table = table(1, 2, 10);
     assert!(admitted(table.take(client(1), 2, at(0), anywhere)));
-    table.give_back(client(1), 1, at(0), Place::Own);
+    table.refund(client(1), 1, at(0), Place::Own);
     assert!(admitted(table.take(client(1), 1, at(0), anywhere)));
     assert!(!admitted(table.take(client(1), 1, at(0), anywhere)));
 }
@@ -194,7 +194,7 @@ fn without_room_a_debt_is_shared_as_well() {
     let before = full_in();
     table.owe(newcomer, 9, at(0), anywhere);
     assert_eq!(full_in(), before + 9 * SECOND);
-    table.give_back(newcomer, 1, at(0), Place::Overflow);
+    table.refund(newcomer, 1, at(0), Place::Overflow);
     assert_eq!(full_in(), before + 8 * SECOND);
 }
 
@@ -285,13 +285,13 @@ fn what_changes_while_a_table_shrinks_is_not_lost() {
     (0..20).for_each(|id| old.owe(client(id), 10, at(0), anywhere));
     let debts: Vec<_> = old.words_in_debt(at(0)).collect();
     let copy = debts.iter().copied();
-    let remnant =
-        Remnant::new(*old.quota(), 1000, copy, &old.overflow_words(), Predecessor::default()).unwrap();
+    let compact =
+        CompactTable::new(*old.quota(), 1000, copy, &old.overflow_words(), Predecessor::default()).unwrap();
     old.reset(client(3), at(0));
-    remnant.reset(client(4), at(0));
-    remnant.catch_up(&debts, |slot| old.word(slot));
+    compact.reset(client(4), at(0));
+    compact.catch_up(&debts, |slot| old.word(slot));
     let owing: Vec<u64> =
-        (0..20).filter(|id| !remnant.look(client(*id), at(0)).is_full(old.quota(), at(0))).collect();
+        (0..20).filter(|id| !compact.look(client(*id), at(0)).is_full(old.quota(), at(0))).collect();
     assert!(owing.len() == 18 && !owing.contains(&3) && !owing.contains(&4), "{owing:?}");
 }
 

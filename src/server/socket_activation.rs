@@ -10,12 +10,12 @@ use super::listener::Socket;
 /// The name of a socket that was given none.
 const NAMELESS: &str = "unknown";
 
-/// Those that nobody has taken.
+/// The sockets that no listener has taken yet.
 #[derive(Default)]
-pub(super) struct Passed(Vec<(String, Socket)>);
+pub(super) struct PassedSockets(Vec<(String, Socket)>);
 
-impl Passed {
-    /// Those that the environment tells of. They are there once: whoever asks again is told of none.
+impl PassedSockets {
+    /// The sockets that the environment names. The first call takes them all: a second one gets none.
     pub(super) fn from_environment() -> Self {
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':').filter(|name| !name.is_empty());
@@ -37,13 +37,13 @@ impl Passed {
         Self(sockets)
     }
 
-    /// Takes those with this name, or all that are left.
+    /// Takes the sockets with this name, or all that are left.
     pub(super) fn take(&mut self, name: Option<&str>) -> Vec<Socket> {
         let wanted = |(own, _): &mut (String, Socket)| name.is_none_or(|name| name == own);
         self.0.extract_if(.., wanted).map(|(_, socket)| socket).collect()
     }
 
-    /// How many nobody has taken.
+    /// How many no listener has taken.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

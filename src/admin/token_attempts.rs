@@ -1,8 +1,8 @@
-//! Bounds how often somebody may show a wrong token, so that a token cannot be found by trying.
+//! Bounds how often clients may show a wrong token, so that a token cannot be found by trying.
 //!
-//! There is a bound for each address (of IPv6 a /64) and one for all of them, since whoever has many addresses would try from
-//! each. An address above its own bound gets no verdict at all, on the right token neither: otherwise it could go on trying.
-//! One that has shown the right token before is not held up by what others try.
+//! There is a bound for each address (of IPv6 a /64) and one for all together, since an attacker with many addresses would try from
+//! each. An address above its own bound gets no verdict, on the right token neither: otherwise it could go on trying. An address that
+//! has shown the right token before is not subject to the bound of all.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -38,7 +38,7 @@ pub(super) enum Verdict {
 
 /// The wrong tokens that were shown of late.
 #[derive(Default)]
-pub(super) struct Guesses(Mutex<State>);
+pub(super) struct TokenAttempts(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -65,7 +65,7 @@ impl Tries {
     }
 }
 
-impl Guesses {
+impl TokenAttempts {
     /// What is said of a token that `peer` shows, which `is_right` or not.
     pub(super) fn judge(&self, peer: IpAddr, is_right: bool, now: Timestamp) -> Verdict {
         let peer = network(peer);
@@ -116,40 +116,42 @@ mod tests {
 
     #[test]
     fn an_address_gets_no_verdict_above_its_bound_and_another_one_does() {
-        let (guesses, clock) = (Guesses::default(), Clock::manual());
+        let (token_attempts, clock) = (TokenAttempts::default(), Clock::manual());
         for _ in 0..10 {
-            assert_eq!(guesses.judge(address(1), false, clock.now()), Verdict::Wrong);
+            assert_eq!(token_attempts.judge(address(1), false, clock.now()), Verdict::Wrong);
         }
         let wait = Duration::from_secs(6);
-        assert_eq!(guesses.judge(address(1), false, clock.now()), Verdict::Later(wait));
-        assert_eq!(guesses.judge(address(1), true, clock.now()), Verdict::Later(wait));
-        assert_eq!(guesses.judge(address(2), true, clock.now()), Verdict::Right);
+        assert_eq!(token_attempts.judge(address(1), false, clock.now()), Verdict::Later(wait));
+        assert_eq!(token_attempts.judge(address(1), true, clock.now()), Verdict::Later(wait));
+        assert_eq!(token_attempts.judge(address(2), true, clock.now()), Verdict::Right);
         clock.advance(wait);
-        assert_eq!(guesses.judge(address(1), true, clock.now()), Verdict::Right);
-        assert_eq!(guesses.judge(address(1), false, clock.now()), Verdict::Wrong);
+        assert_eq!(token_attempts.judge(address(1), true, clock.now()), Verdict::Right);
+        assert_eq!(token_attempts.judge(address(1), false, clock.now()), Verdict::Wrong);
     }
 
     #[test]
     fn many_addresses_are_bounded_together_and_do_not_hold_up_one_that_is_proven() {
-        let (guesses, clock) = (Guesses::default(), Clock::manual());
+        let (token_attempts, clock) = (TokenAttempts::default(), Clock::manual());
         let operator = address(1);
-        assert_eq!(guesses.judge(operator, true, clock.now()), Verdict::Right);
+        assert_eq!(token_attempts.judge(operator, true, clock.now()), Verdict::Right);
         let from = |n: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, n, 0, 0, 0, 1));
-        let wrong =
-            (0..1000).filter(|&n| guesses.judge(from(n), false, clock.now()) == Verdict::Wrong).count();
+        let wrong = (0..1000)
+            .filter(|&n| token_attempts.judge(from(n), false, clock.now()) == Verdict::Wrong)
+            .count();
         assert_eq!(wrong, 100);
-        assert!(matches!(guesses.judge(address(2), true, clock.now()), Verdict::Later(_)));
-        assert_eq!(guesses.judge(operator, true, clock.now()), Verdict::Right);
+        assert!(matches!(token_attempts.judge(address(2), true, clock.now()), Verdict::Later(_)));
+        assert_eq!(token_attempts.judge(operator, true, clock.now()), Verdict::Right);
         clock.advance(Duration::from_secs(3600));
-        assert_eq!(guesses.judge(from(0), false, clock.now()), Verdict::Wrong);
-        assert_eq!(guesses.0.lock().unwrap().peers.len(), 1, "what is over is forgotten");
+        assert_eq!(token_attempts.judge(from(0), false, clock.now()), Verdict::Wrong);
+        assert_eq!(token_attempts.0.lock().unwrap().peers.len(), 1, "what is over is forgotten");
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_address() {
-        let (guesses, clock) = (Guesses::default(), Clock::manual());
+        let (token_attempts, clock) = (TokenAttempts::default(), Clock::manual());
         let from = |n: u16| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n));
-        let wrong = (0..20).filter(|&n| guesses.judge(from(n), false, clock.now()) == Verdict::Wrong).count();
+        let wrong =
+            (0..20).filter(|&n| token_attempts.judge(from(n), false, clock.now()) == Verdict::Wrong).count();
         assert_eq!(wrong, 10);
     }
 }

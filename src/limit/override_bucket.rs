@@ -1,76 +1,76 @@
-//! The bucket of a client that has one of its own, across changes of its quota.
+//! The bucket of a client with an override, which has its own quota, across changes of that quota.
 //!
-//! With another quota it gets another bucket, and the old one may still be charged: until the change is in force, and by
-//! requests that began before. So the new bucket keeps hold of the old one, and whatever is missing there comes over whenever
-//! somebody asks here. Nothing is counted twice, since it is taken away there in the same step.
+//! When the quota changes, the client gets a new bucket. The old bucket may still be charged until the change is in force, and by
+//! requests that began before. So the new bucket keeps a reference to the old one, and each access to the new bucket moves the tokens
+//! that are missing in the old one over. They are counted once, since the same step fills the old bucket.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
+use super::atomic_bucket::AtomicBucket;
 use super::bucket::{Bucket, Wait};
 use super::quota::Quota;
-use super::sole::SoleBucket;
 use crate::clock::Timestamp;
 
-/// A client's own bucket.
+/// The bucket of a client with an override.
 #[derive(Default)]
-pub(super) struct OwnBucket {
-    bucket: SoleBucket,
+pub(super) struct OverrideBucket {
+    bucket: AtomicBucket,
     before: ArcSwapOption<Before>,
 }
 
 /// The bucket that another one succeeds, and its quota.
 struct Before {
     quota: Quota,
-    bucket: Arc<OwnBucket>,
+    bucket: Arc<OverrideBucket>,
 }
 
-impl OwnBucket {
-    /// One that holds this.
+impl OverrideBucket {
+    /// A bucket in this state.
     pub(super) fn new(bucket: Bucket) -> Self {
-        Self { bucket: SoleBucket::new(bucket), before: ArcSwapOption::empty() }
+        Self { bucket: AtomicBucket::new(bucket), before: ArcSwapOption::empty() }
     }
 
-    /// One that takes the place of another, which had this quota.
+    /// A full bucket that succeeds `bucket`, whose quota was `quota`.
     pub(super) fn succeeding(quota: Quota, bucket: &Arc<Self>, now: Timestamp) -> Self {
         bucket.forget_unused(&quota, now);
         let before = Before { quota, bucket: bucket.clone() };
-        Self { bucket: SoleBucket::default(), before: ArcSwapOption::from_pointee(before) }
+        Self { bucket: AtomicBucket::default(), before: ArcSwapOption::from_pointee(before) }
     }
 
-    /// What it holds.
+    /// The state of the bucket.
     pub(super) fn look(&self, quota: &Quota, now: Timestamp) -> Bucket {
-        self.come_over(quota, now);
+        self.take_over(quota, now);
         self.bucket.look()
     }
 
-    /// Takes `cost` tokens, if it holds as many. Returns what it holds after that.
+    /// Takes `cost` tokens, if the bucket holds as many. Returns its state after that.
     pub(super) fn take(&self, quota: &Quota, now: Timestamp, cost: u32) -> (Bucket, Result<(), Wait>) {
-        self.come_over(quota, now);
+        self.take_over(quota, now);
         self.bucket.take(quota, now, cost)
     }
 
-    /// Takes `cost` tokens, whether it holds as many or not.
+    /// Takes `cost` tokens, whether the bucket holds as many or not.
     pub(super) fn owe(&self, quota: &Quota, now: Timestamp, cost: u32) {
         self.bucket.change(|bucket| bucket.owe(quota, now, cost));
     }
 
     /// Puts `cost` tokens back that were taken just before.
-    pub(super) fn give_back(&self, quota: &Quota, cost: u32) {
-        self.bucket.change(|bucket| bucket.give_back(quota, cost));
+    pub(super) fn refund(&self, quota: &Quota, cost: u32) {
+        self.bucket.change(|bucket| bucket.refund(quota, cost));
     }
 
-    /// Fills it.
+    /// Fills the bucket.
     pub(super) fn reset(&self, quota: &Quota, now: Timestamp) {
-        self.come_over(quota, now);
+        self.take_over(quota, now);
         self.bucket.replace(Bucket::FULL);
     }
 
-    /// Takes over what is missing in the bucket before.
-    fn come_over(&self, quota: &Quota, now: Timestamp) {
+    /// Takes the tokens that are missing in the bucket before out of this one, and fills that one.
+    fn take_over(&self, quota: &Quota, now: Timestamp) {
         let Some(before) = &*self.before.load() else { return };
-        before.bucket.come_over(&before.quota, now);
+        before.bucket.take_over(&before.quota, now);
         if before.bucket.bucket.look() == Bucket::FULL {
             return;
         }
@@ -78,11 +78,11 @@ impl OwnBucket {
         self.bucket.change(|bucket| bucket.without(missing, quota, now));
     }
 
-    /// Drops the bucket before, if nobody else can charge it any more.
+    /// Drops the bucket before, if no request can charge it any more.
     fn forget_unused(&self, quota: &Quota, now: Timestamp) {
         let is_used = |before: &Arc<Before>| Arc::strong_count(&before.bucket) > 1;
         if self.before.load_full().is_some_and(|before| !is_used(&before)) {
-            self.come_over(quota, now);
+            self.take_over(quota, now);
             self.before.store(None);
         }
     }
@@ -98,17 +98,17 @@ mod tests {
         Quota::new(burst, Duration::from_secs(3600), burst).unwrap()
     }
 
-    fn left(bucket: &OwnBucket, quota: &Quota, now: Timestamp) -> u32 {
+    fn left(bucket: &OverrideBucket, quota: &Quota, now: Timestamp) -> u32 {
         bucket.look(quota, now).level(quota, now).tokens
     }
 
     #[test]
-    fn what_is_taken_after_a_change_was_prepared_comes_over() {
+    fn what_is_taken_after_a_change_was_prepared_counts_after_it() {
         let now = Timestamp::from_nanos(1_000_000_000_000);
         let (old, new) = (quota(10), quota(1000));
-        let before = Arc::new(OwnBucket::default());
+        let before = Arc::new(OverrideBucket::default());
         before.take(&old, now, 2).1.unwrap();
-        let after = OwnBucket::succeeding(old, &before, now);
+        let after = OverrideBucket::succeeding(old, &before, now);
         // Until the change is in force.
         before.take(&old, now, 3).1.unwrap();
         assert_eq!(left(&after, &new, now), 500);
@@ -125,12 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_charges_any_more_is_dropped() {
+    fn a_bucket_that_no_request_can_charge_is_dropped() {
         let now = Timestamp::from_nanos(1_000_000_000_000);
-        let mut bucket = Arc::new(OwnBucket::default());
+        let mut bucket = Arc::new(OverrideBucket::default());
         bucket.take(&quota(10), now, 5).1.unwrap();
         for n in 1..10 {
-            bucket = Arc::new(OwnBucket::succeeding(quota(n * 10), &bucket, now));
+            bucket = Arc::new(OverrideBucket::succeeding(quota(n * 10), &bucket, now));
         }
         let mut depth = 0;
         let mut before = bucket.before.load_full();

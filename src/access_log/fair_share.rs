@@ -1,8 +1,8 @@
-//! How much of a buffer is whose, so that one client cannot fill it with its lines.
+//! How many bytes of a buffer each client has, so that one client cannot fill it with its lines.
 //!
-//! Clients are told apart by a sketch of fixed size: two rows of counters, of which a client has one in each, under a hash that
-//! nobody outside knows. A client's bytes are at most what the smaller of its two says. So it takes no memory for a client,
-//! and whoever shares both with a busy one, one in 260,000, shares its fate until the buffer is written.
+//! The bytes are counted in a sketch of fixed size: two rows of counters, of which a client has one in each, under a secret hash. A
+//! client's bytes are at most the smaller of its two counters. So it takes no memory for each client. A client that shares both
+//! counters with a busy one (one in 260,000 does) counts as busy as well until the buffer is written.
 
 use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher as _, RandomState};
@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv6Addr};
 const ROW: usize = 512;
 
 /// Bytes by client, since the buffer was last written.
-pub(super) struct Shares {
+pub(super) struct FairShare {
     rows: [[u32; ROW]; 2],
     /// How many counters of the first row are in use: about how many clients there are.
     clients: usize,
@@ -22,13 +22,13 @@ pub(super) struct Shares {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place([usize; 2]);
 
-impl Default for Shares {
+impl Default for FairShare {
     fn default() -> Self {
         Self { rows: [[0; ROW]; 2], clients: 0 }
     }
 }
 
-impl Shares {
+impl FairShare {
     /// Whether a client has less than its share of `bytes`: as many as each of the clients here could have.
     pub(super) fn has_room(&self, Place([one, other]): Place, bytes: usize) -> bool {
         let of_client = self.rows[0][one].min(self.rows[1][other]) as usize;
@@ -95,7 +95,7 @@ mod tests {
     fn a_share_is_what_each_of_the_clients_could_have() {
         let secret = RandomState::new();
         let place = |client: &str| Place::of(&client, &secret);
-        let mut shares = Shares::default();
+        let mut shares = FairShare::default();
         let (one, other) = (place("192.0.2.1"), place("192.0.2.2"));
         shares.count(one, 900);
         assert!(shares.has_room(one, 1000), "alone it may have everything");

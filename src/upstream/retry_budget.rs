@@ -1,8 +1,8 @@
-//! What may be sent again: a share of what is sent, so that retries cannot multiply an outage.
+//! The retry budget: the number of retries is bounded by a share of the requests, so that retries cannot multiply an outage.
 //!
-//! Every request earns a fifth of a retry, and every second ten. What is not spent is kept up to a bound, and is
-//! then lost. It is a token bucket whose clock is what has been earned: one number says how much of it has been
-//! spent or lost.
+//! Every request earns a fifth of a retry, and every second earns ten. Retries that are not spent are kept up to a bound; above it they
+//! are lost. It is a token bucket whose clock is the sum of what has been earned: one number says how much of that has been spent or
+//! lost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,8 +17,8 @@ const BY_REQUEST: u64 = RETRY / 5;
 /// What a millisecond earns: ten retries a second.
 const BY_MILLISECOND: u64 = 1;
 
-/// So many retries are kept, or as many as requests are running, if those are more: when a server dies, all that
-/// ran on it fail at once.
+/// How many retries are kept, or as many as requests are running if that is more: when a server dies, all requests
+/// that it had fail at once.
 const KEPT: u64 = 100;
 
 /// What there is to spend at the start.
@@ -26,14 +26,14 @@ const HEAD_START: u64 = KEPT * RETRY;
 
 /// The retry budget of an upstream.
 #[derive(Debug, Default)]
-pub(super) struct Budget {
+pub(super) struct RetryBudget {
     requests: AtomicU64,
     spent: AtomicU64,
 }
 
-// Relaxed: each number stands for itself.
+// Relaxed: no other memory depends on either number.
 
-impl Budget {
+impl RetryBudget {
     /// Notes that a request is sent for the first time.
     pub(super) fn earn(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -58,13 +58,13 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn spend_all(budget: &Budget, running: u64, now: Timestamp) -> usize {
+    fn spend_all(budget: &RetryBudget, running: u64, now: Timestamp) -> usize {
         (0..10_000).take_while(|_| budget.spend(running, now)).count()
     }
 
     #[test]
     fn a_fifth_of_the_requests_and_ten_a_second() {
-        let (budget, second) = (Budget::default(), Timestamp::from_nanos(1_000_000_000));
+        let (budget, second) = (RetryBudget::default(), Timestamp::from_nanos(1_000_000_000));
         let start = Timestamp::default();
         assert_eq!(spend_all(&budget, 1, start), 100);
         (0..50).for_each(|_| budget.earn());
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_is_not_spent_is_lost() {
-        let budget = Budget::default();
+        let budget = RetryBudget::default();
         (0..100_000).for_each(|_| budget.earn());
         let now = Timestamp::from_nanos(u64::MAX / 2);
         assert_eq!(spend_all(&budget, 1, now), 100);
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn all_that_ran_on_a_server_may_be_sent_again() {
-        let budget = Budget::default();
+        let budget = RetryBudget::default();
         (0..100_000).for_each(|_| budget.earn());
         assert_eq!(spend_all(&budget, 700, Timestamp::default()), 700);
         assert_eq!(spend_all(&budget, 10, Timestamp::default()), 0);
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn an_outage_is_multiplied_by_no_more_than_a_fifth() {
-        let budget = Budget::default();
+        let budget = RetryBudget::default();
         let sent_again = (0..10_000).filter(|_| {
             budget.earn();
             budget.spend(5, Timestamp::default())

@@ -1,4 +1,4 @@
-//! Requests by what became of them.
+//! Requests counted by what became of them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -7,7 +7,8 @@ use crate::metrics::RouteMetrics;
 
 /// Requests by what became of them: the first four add up to all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub(super) struct Outcomes {
+#[schema(as = Outcomes)]
+pub(super) struct RequestCounts {
     /// Answered below 400.
     pub(super) served: u64,
     /// Refused by a limit: once, however many refused it.
@@ -20,13 +21,13 @@ pub(super) struct Outcomes {
     pub(super) would_refuse: u64,
 }
 
-impl Outcomes {
+impl RequestCounts {
     /// What became of the requests of these routes.
     pub(super) fn of(routes: &[RouteMetrics]) -> Self {
         let mut sum = Self::default();
         for route in routes {
             // Read before the statuses, which are counted first: so there are no more of these than of those.
-            let refusals = route.outcomes.refusals();
+            let refusals = route.refusals.read();
             let (mut client_errors, mut server_errors) = (0, 0);
             for (status, count) in route.requests.by_status() {
                 match status {

@@ -1,68 +1,68 @@
-//! One limit: a rule, and what it knows of its clients.
+//! One limit: its rule, and the state of its clients.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
 
-use super::account::{Account, Held, Home};
 use super::bucket::Bucket;
+use super::client_state::{BucketRef, ClientState, Held};
 use super::key::{Fingerprint, Origin, Secret};
 use super::offenders::{Offender, Offenders};
-use super::own::OwnBucket;
+use super::override_bucket::OverrideBucket;
 use super::quota::Quota;
-use super::report::Standing;
+use super::report::Remaining;
 use super::rule::{Charge, Measure, Rate, Rule, Terms};
 use super::snapshot::{SavedLimit, SavedOverride, describe};
 use super::table::Table;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
-use crate::crowd::Crowd;
+use crate::concurrency::Concurrency;
 use crate::networks::Networks;
 
-/// A limit: a rule, and what it knows of its clients.
+/// A limit: its rule, and the state of its clients.
 pub struct Limit {
     rule: Rule,
-    /// Under what origins are hashed. Each limit has its own copy: so where a request comes from is told by two words.
+    /// The secret under which origins are hashed. Each limit has a copy, so that an origin needs no reference to the limiter.
     secret: Secret,
     count: Count,
     /// The networks of the rule's `exempt`.
     exempt: Networks,
-    /// Those for whom something else holds, in the order of their fingerprints.
-    overrides: Vec<(Fingerprint, Special)>,
+    /// The clients with an override, in the order of their fingerprints.
+    overrides: Vec<(Fingerprint, OverrideState)>,
     offenders: Arc<Offenders>,
 }
 
-/// What a limit knows of its clients.
+/// The state of the clients without an override.
 enum Count {
-    /// Buckets, and the requests whose costs are to be settled, if such are set aside.
-    Rate(Arc<Table>, Option<Arc<Crowd>>),
-    /// The running requests, of which each client may have so many.
-    InFlight(Arc<Crowd>, u32),
+    /// Their buckets, and the requests whose costs are reserved, if the limit reserves costs.
+    Rate(Arc<Table>, Option<Arc<Concurrency>>),
+    /// Their running requests, and how many each may have.
+    InFlight(Arc<Concurrency>, u32),
 }
 
-/// What a limit keeps of a client for whom something else holds.
-enum Special {
+/// The state of a client with an override.
+enum OverrideState {
     Unlimited,
-    Rate(Quota, Arc<OwnBucket>),
+    Rate(Quota, Arc<OverrideBucket>),
     InFlight(u32),
 }
 
 impl Limit {
-    /// A limit that remembers nobody.
+    /// A limit without any clients yet.
     pub(super) fn new(rule: Rule, secret: &Secret) -> Self {
         let count = match &rule.measure {
             Measure::Rate(rate) => {
                 Count::Rate(Arc::new(Table::new(rate.quota, rate.max_clients)), reserved(rate, None))
             }
-            Measure::InFlight(max) => Count::InFlight(Arc::new(Crowd::default()), *max),
+            Measure::InFlight(max) => Count::InFlight(Arc::new(Concurrency::default()), *max),
         };
-        let special = |terms, _| Special::new(terms, None, Timestamp::default());
-        let overrides = overrides(&rule, secret, special);
+        let state = |terms, _| OverrideState::new(terms, None, Timestamp::default());
+        let overrides = overrides(&rule, secret, state);
         Self::made(rule, secret, count, overrides, Arc::new(Offenders::new()))
     }
 
-    /// A limit that remembers what was saved of one with its name.
+    /// A limit with the clients that were saved of the limit with its name.
     pub(super) fn restored(rule: Rule, secret: &Secret, saved: SavedLimit, now: Timestamp) -> Self {
         let Measure::Rate(rate) = &rule.measure else { return Self::new(rule, secret) };
         if saved.key != describe(&rule.key) {
@@ -72,18 +72,18 @@ impl Limit {
         let count = Count::Rate(Arc::new(table), reserved(rate, None));
         let saved_overrides: HashMap<Fingerprint, &SavedOverride> =
             saved.overrides.iter().map(|saved| (saved.client, saved)).collect();
-        let special = |terms, client| {
+        let state = |terms, client| {
             let before = saved_overrides.get(&client).map(|saved| {
-                let bucket = OwnBucket::new(Bucket::from_ticks(saved.full_at));
-                Special::Rate(saved.quota, Arc::new(bucket))
+                let bucket = OverrideBucket::new(Bucket::from_ticks(saved.full_at));
+                OverrideState::Rate(saved.quota, Arc::new(bucket))
             });
-            Special::new(terms, before.as_ref(), now)
+            OverrideState::new(terms, before.as_ref(), now)
         };
-        let overrides = overrides(&rule, secret, special);
+        let overrides = overrides(&rule, secret, state);
         Self::made(rule, secret, count, overrides, Arc::new(Offenders::new()))
     }
 
-    /// A limit that takes the place of this one. It remembers the same clients if it goes by the same key.
+    /// The limit that takes the place of this one. It has the same clients if its key is the same.
     pub(super) fn succeeded_by(&self, rule: Rule, secret: &Secret, now: Timestamp) -> Self {
         if rule.key != self.rule.key {
             return Self::new(rule, secret);
@@ -97,8 +97,8 @@ impl Limit {
             }
             _ => return Self::new(rule, secret),
         };
-        let special = |terms, client| Special::new(terms, self.special(client), now);
-        let overrides = overrides(&rule, secret, special);
+        let state = |terms, client| OverrideState::new(terms, self.override_of(client), now);
+        let overrides = overrides(&rule, secret, state);
         Self::made(rule, secret, count, overrides, self.offenders.clone())
     }
 
@@ -106,7 +106,7 @@ impl Limit {
         rule: Rule,
         secret: &Secret,
         count: Count,
-        overrides: Vec<(Fingerprint, Special)>,
+        overrides: Vec<(Fingerprint, OverrideState)>,
         offenders: Arc<Offenders>,
     ) -> Self {
         Self {
@@ -119,7 +119,7 @@ impl Limit {
         }
     }
 
-    /// What makes it.
+    /// Its rule.
     pub fn rule(&self) -> &Rule {
         &self.rule
     }
@@ -132,10 +132,10 @@ impl Limit {
         }
     }
 
-    /// How many clients it has something to remember of. It visits every slot.
+    /// How many clients are in debt, or have running requests. It visits every slot of the table.
     pub fn clients(&self, now: Timestamp) -> usize {
-        let special = self.overrides.iter().filter(|(_, special)| special.is_in_debt(now)).count();
-        special
+        let state = self.overrides.iter().filter(|(_, state)| state.is_in_debt(now)).count();
+        state
             + match &self.count {
                 Count::Rate(table, _) => table.clients(now),
                 Count::InFlight(in_flight, _) => in_flight.clients(),
@@ -157,14 +157,14 @@ impl Limit {
         self.offenders.worst()
     }
 
-    /// How a client stands; `None` if it is never limited.
-    pub fn standing(&self, client: Fingerprint, now: Timestamp) -> Option<Standing> {
-        Some(self.account(client)?.look(client, 0, now, || None).standing)
+    /// What a client has left; `None` if it is never limited.
+    pub fn remaining(&self, client: Fingerprint, now: Timestamp) -> Option<Remaining> {
+        Some(self.client_state(client)?.look(client, 0, now, || None).remaining)
     }
 
     /// Fills a client's bucket; false if it has none.
     pub fn reset(&self, client: Fingerprint, now: Timestamp) -> bool {
-        self.account(client).is_some_and(|account| account.reset(client, now))
+        self.client_state(client).is_some_and(|state| state.reset(client, now))
     }
 
     /// Where requests of this client come from, if others under this limit could come from there too.
@@ -174,33 +174,35 @@ impl Limit {
         self.rule.key.origin(sender, &self.secret)
     }
 
-    /// Where it keeps what it knows of a client; `None` if that is never limited.
+    /// Where the state of a client is; `None` if the client is never limited.
     #[inline]
-    pub(super) fn account(&self, client: Fingerprint) -> Option<Account<'_>> {
-        let special = self.special(client);
+    pub(super) fn client_state(&self, client: Fingerprint) -> Option<ClientState<'_>> {
+        let state = self.override_of(client);
         match &self.count {
             Count::Rate(table, reserved) => {
-                let home = match special {
-                    None => Home::Table(table),
-                    Some(Special::Rate(quota, bucket)) => Home::Sole(quota, bucket),
-                    Some(Special::Unlimited | Special::InFlight(_)) => return None,
+                let home = match state {
+                    None => BucketRef::Table(table),
+                    Some(OverrideState::Rate(quota, bucket)) => BucketRef::Own(quota, bucket),
+                    Some(OverrideState::Unlimited | OverrideState::InFlight(_)) => return None,
                 };
                 Some(
                     reserved
                         .as_ref()
-                        .map_or(Account::Bucket(home), |r| Account::Held(Held::Reserved(home, r))),
+                        .map_or(ClientState::Bucket(home), |r| ClientState::Held(Held::Reserved(home, r))),
                 )
             }
-            Count::InFlight(in_flight, max) => match special {
-                None => Some(Account::Held(Held::InFlight(in_flight, *max))),
-                Some(Special::InFlight(max)) => Some(Account::Held(Held::InFlight(in_flight, *max))),
-                Some(Special::Unlimited | Special::Rate(..)) => None,
+            Count::InFlight(in_flight, max) => match state {
+                None => Some(ClientState::Held(Held::InFlight(in_flight, *max))),
+                Some(OverrideState::InFlight(max)) => {
+                    Some(ClientState::Held(Held::InFlight(in_flight, *max)))
+                }
+                Some(OverrideState::Unlimited | OverrideState::Rate(..)) => None,
             },
         }
     }
 
-    /// What holds for a client, if it is something else than for the rest.
-    fn special(&self, client: Fingerprint) -> Option<&Special> {
+    /// The override of a client, if it has one.
+    fn override_of(&self, client: Fingerprint) -> Option<&OverrideState> {
         if self.overrides.is_empty() {
             return None;
         }
@@ -208,15 +210,15 @@ impl Limit {
         at.ok().map(|at| &self.overrides[at].1)
     }
 
-    /// The buckets of those that have one of their own.
+    /// The buckets of clients with an override.
     pub(super) fn saved_overrides(&self, now: Timestamp) -> Vec<SavedOverride> {
-        let saved = |(client, special): &(Fingerprint, Special)| match special {
-            Special::Rate(quota, bucket) => Some(SavedOverride {
+        let saved = |(client, state): &(Fingerprint, OverrideState)| match state {
+            OverrideState::Rate(quota, bucket) => Some(SavedOverride {
                 client: *client,
                 quota: *quota,
                 full_at: bucket.look(quota, now).ticks(),
             }),
-            Special::Unlimited | Special::InFlight(_) => None,
+            OverrideState::Unlimited | OverrideState::InFlight(_) => None,
         };
         self.overrides.iter().filter_map(saved).collect()
     }
@@ -235,7 +237,7 @@ impl Limit {
     }
 }
 
-/// The table for this rate, which takes the place of another: that one, if it will do.
+/// The table for this rate, which takes the place of another: the same one, if neither quota nor capacity changes.
 fn succeed(rate: &Rate, table: &Arc<Table>, now: Timestamp) -> Arc<Table> {
     match table.quota() == &rate.quota && table.capacity() == rate.max_clients {
         true => table.clone(),
@@ -243,32 +245,32 @@ fn succeed(rate: &Rate, table: &Arc<Table>, now: Timestamp) -> Arc<Table> {
     }
 }
 
-/// The requests whose costs are to be settled, if such are set aside.
-fn reserved(rate: &Rate, before: Option<&Arc<Crowd>>) -> Option<Arc<Crowd>> {
-    let begin = || Arc::new(Crowd::default());
+/// The requests whose costs are reserved, if the limit reserves costs.
+fn reserved(rate: &Rate, before: Option<&Arc<Concurrency>>) -> Option<Arc<Concurrency>> {
+    let begin = || Arc::new(Concurrency::default());
     (rate.charge != Charge::Always).then(|| before.map_or_else(begin, Arc::clone))
 }
 
-/// Those for whom something else holds, in the order of their fingerprints.
+/// The clients with an override, in the order of their fingerprints.
 fn overrides(
     rule: &Rule,
     secret: &Secret,
-    special: impl Fn(Terms, Fingerprint) -> Special,
-) -> Vec<(Fingerprint, Special)> {
+    state: impl Fn(Terms, Fingerprint) -> OverrideState,
+) -> Vec<(Fingerprint, OverrideState)> {
     let mut overrides: Vec<_> = rule
         .overrides
         .iter()
         .filter_map(|o| {
             let client = rule.key.fingerprint_of(&[&o.value], secret).ok()?;
-            Some((client, special(o.terms, client)))
+            Some((client, state(o.terms, client)))
         })
         .collect();
     overrides.sort_unstable_by_key(|(client, _)| client.bits());
     overrides
 }
 
-impl Special {
-    /// What holds under these terms, for a client for whom something else held before, or nothing.
+impl OverrideState {
+    /// The state under these terms, after the state `before`, if the client had an override before.
     fn new(terms: Terms, before: Option<&Self>, now: Timestamp) -> Self {
         match (terms, before) {
             (Terms::Unlimited, _) => Self::Unlimited,
@@ -276,7 +278,7 @@ impl Special {
             (Terms::Rate(quota), Some(Self::Rate(old, bucket))) => {
                 let bucket = match old == &quota {
                     true => bucket.clone(),
-                    false => Arc::new(OwnBucket::succeeding(*old, bucket, now)),
+                    false => Arc::new(OverrideBucket::succeeding(*old, bucket, now)),
                 };
                 Self::Rate(quota, bucket)
             }

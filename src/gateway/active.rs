@@ -1,4 +1,4 @@
-//! A configuration, and what was made of it.
+//! The configuration in force, and what was made of it.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::route::Table;
 use crate::trace::Tracer;
 use crate::upstream::Upstream;
 
-/// A configuration, and what was made of it. It never changes: a reload makes another one.
-pub struct Live {
+/// A configuration that is in force, or about to be, and what was made of it. It never changes: a reload makes another one.
+pub struct Active {
     /// The configuration.
     pub config: Config,
     /// Which route a request takes.
@@ -58,7 +58,7 @@ impl Outputs {
     }
 }
 
-impl Live {
+impl Active {
     /// What is made of the first configuration.
     pub(super) fn new(
         config: Config,

@@ -1,13 +1,14 @@
-//! The Unix socket at which a process waits for the one that takes over from it, and how that one finds it.
+//! The control socket: a Unix socket at which a running process is asked where its side port is, or is told that another process
+//! takes over; and how the other process finds it.
 //!
-//! Its name is in Linux' abstract namespace, where it needs no directory, leaves nothing behind, and is made of the
-//! configuration's path and the user. In that namespace anybody may take any name. So each side asks the kernel who the
-//! other is, and believes only its own user and root; a name that somebody else has taken is told of, and a socket in a
-//! directory that only this user can write to takes its place. A process that has taken over goes on with the very socket of
-//! the one before it, so that from one to the next the name is never free to be taken.
+//! Its name is in Linux' abstract namespace, where a socket needs no directory and leaves no file behind. The name is made of the
+//! configuration's path and the user. In that namespace any user may take any name. So each side asks the kernel who the other is, and
+//! accepts only its own user and root. If another user has taken the name, that is logged, and a socket in a directory that only this
+//! user can write to is used instead. A process that takes over inherits the socket of the process before it, so that the name is never
+//! free in between.
 //!
-//! Whoever comes in says what for. Where the side port is, is told here; what is said by one that takes over is the business
-//! of `handover`.
+//! The first byte on a connection says what is asked for. The question for the side port is answered here; the takeover itself is in
+//! `handover`.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,34 +29,34 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::gateway::Gateway;
-use crate::quiet::Quiet;
+use crate::log_throttle::LogThrottle;
 
-/// What whoever comes in says first: that it takes over, or asks where the side port is.
+/// The first byte on a connection: the other process takes over, or asks where the side port is.
 const TAKE_OVER: u8 = b't';
-const WHERE: u8 = b'w';
+const SIDE_PORT: u8 = b'w';
 
-/// How long either side waits for a word of the other.
+/// How long either side waits for the other to write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest answer.
 const MOST: u64 = 256;
 
-/// How long nobody is let in after that has failed.
+/// The pause after a connection could not be accepted.
 const REST: Duration = Duration::from_secs(1);
 
-/// How often a socket is knocked at whose queue is full, and the pause between.
-const KNOCKS: u32 = 20;
+/// How often a connection is tried to a socket whose queue is full, and the pause between.
+const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why there is no other place for a socket.
 const NO_FOLDER: &str = "there is no directory for it that only this user can write to: set RUNTIME_DIRECTORY or \
                          XDG_RUNTIME_DIR to one";
 
-/// A socket that waits for a process to take over.
-pub(super) struct Door(UnixListener);
+/// The control socket of this process.
+pub(super) struct ControlSocket(UnixListener);
 
-impl Door {
-    /// That of the process before this one, or else a new one. `None` if there can be none, which has been told.
+impl ControlSocket {
+    /// The socket of the process before this one, or else a new one. `None` if there can be none, which is logged.
     pub(super) fn open(config: &Path, inherited: Option<UnixListener>) -> Option<Self> {
         let opened = match inherited {
             Some(door) => Ok(Self(door)),
@@ -78,7 +79,7 @@ impl Door {
             Err(error) if error.kind() == ErrorKind::AddrInUse => error,
             Err(error) => return Err(error),
         };
-        let holder = match knock(&address) {
+        let holder = match connect_checked(&address) {
             Ok(_) => return Err(io::Error::new(error.kind(), "another one runs with this configuration")),
             Err(holder) => holder,
         };
@@ -88,7 +89,7 @@ impl Door {
         };
         let address = SocketAddr::from_pathname(&path)?;
         // One that nobody listens at was left behind.
-        if path.exists() && matches!(knock(&address), Err(Refusal::Nobody(_))) {
+        if path.exists() && matches!(connect_checked(&address), Err(Refusal::Nobody(_))) {
             fs::remove_file(&path)?;
         }
         let door = UnixListener::bind_addr(&address)?;
@@ -107,25 +108,25 @@ impl Door {
     }
 }
 
-/// Waits for whoever comes in: tells where the side port is, and sends on whoever takes over. For ever, or until nobody
-/// receives any more.
+/// Accepts connections: answers where the side port is, and sends the connections of processes that take over to `successors`. It ends
+/// when that is closed.
 pub(super) async fn wait(
     door: tokio::net::UnixListener,
     side_port: Option<net::SocketAddr>,
     gateway: Arc<Gateway>,
     successors: mpsc::Sender<UnixStream>,
 ) {
-    let quiet = Quiet::default();
+    let log_throttle = LogThrottle::default();
     while !successors.is_closed() {
         match door.accept().await {
             Ok((stream, _)) => match check_peer(&stream) {
-                Ok(()) => drop(tokio::spawn(talk(stream, side_port, successors.clone()))),
-                // Anybody can cause this line.
-                Err(refusal) if quiet.is_over(&gateway) => warn!("{refusal} has tried to take over"),
+                Ok(()) => drop(tokio::spawn(serve(stream, side_port, successors.clone()))),
+                // Any user can cause this line.
+                Err(refusal) if log_throttle.may_log(&gateway) => warn!("{refusal} has tried to take over"),
                 Err(_) => {}
             },
             Err(error) => {
-                if quiet.is_over(&gateway) {
+                if log_throttle.may_log(&gateway) {
                     warn!("no process can take over for a moment: {error}");
                 }
                 sleep(REST).await;
@@ -134,8 +135,8 @@ pub(super) async fn wait(
     }
 }
 
-/// Does what one asks for. Whoever leaves, or says nothing, only wanted to know whose socket it is.
-async fn talk(
+/// Does what a connection asks for. A process that closes it, or sends nothing, only wanted to know whose socket this is.
+async fn serve(
     mut stream: tokio::net::UnixStream,
     side_port: Option<net::SocketAddr>,
     successors: mpsc::Sender<UnixStream>,
@@ -143,11 +144,11 @@ async fn talk(
     match timeout(PATIENCE, stream.read_u8()).await {
         Ok(Ok(TAKE_OVER)) => {
             if let Ok(stream) = stream.into_std() {
-                // One that comes while another takes over waits; when that is done, there is nothing more to take.
+                // A process that comes while another takes over waits; when that is done, this process ends.
                 let _ = successors.send(stream).await;
             }
         }
-        Ok(Ok(WHERE)) => {
+        Ok(Ok(SIDE_PORT)) => {
             let answer = side_port.map_or_else(String::new, |address| address.to_string());
             let _ = timeout(PATIENCE, stream.write_all(answer.as_bytes())).await;
         }
@@ -162,7 +163,7 @@ async fn talk(
 pub(super) fn side_port(config: &Path) -> io::Result<Option<net::SocketAddr>> {
     let mut stream = find(config)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(&[WHERE])?;
+    stream.write_all(&[SIDE_PORT])?;
     let mut answer = String::new();
     stream.take(MOST).read_to_string(&mut answer)?;
     match &*answer {
@@ -187,12 +188,12 @@ pub(super) fn take_over(config: &Path) -> io::Result<UnixStream> {
 /// When there is none of this user or root: says why.
 fn find(config: &Path) -> io::Result<UnixStream> {
     let name = name(config)?;
-    let refusal = match knock(&SocketAddr::from_abstract_name(&name)?) {
+    let refusal = match connect_checked(&SocketAddr::from_abstract_name(&name)?) {
         Ok(stream) => return Ok(stream),
         Err(refusal) => refusal,
     };
     for folder in folders() {
-        if let Ok(stream) = knock(&SocketAddr::from_pathname(beside(&folder, &name))?) {
+        if let Ok(stream) = connect_checked(&SocketAddr::from_pathname(beside(&folder, &name))?) {
             return Ok(stream);
         }
     }
@@ -238,7 +239,7 @@ impl fmt::Display for Refusal {
 }
 
 /// Connects to a socket, and checks whose it is. It never waits for somebody who does not answer.
-fn knock(address: &SocketAddr) -> Result<UnixStream, Refusal> {
+fn connect_checked(address: &SocketAddr) -> Result<UnixStream, Refusal> {
     let address = match (address.as_abstract_name(), address.as_pathname()) {
         (Some(name), _) => SocketAddrUnix::new_abstract_name(name),
         (None, Some(path)) => SocketAddrUnix::new(path),
@@ -247,7 +248,7 @@ fn knock(address: &SocketAddr) -> Result<UnixStream, Refusal> {
     let address = address.map_err(|error| Refusal::Nobody(error.into()))?;
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = || socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
-    for _ in 0..KNOCKS {
+    for _ in 0..TRIES {
         let socket = socket().map_err(|error| Refusal::Silent(error.into()))?;
         match connect(&socket, &address).map_err(io::Error::from) {
             Ok(()) => {

@@ -1,8 +1,7 @@
-//! When each server is checked: in turns of its own, so that neither the gateway nor what lies behind many servers has all
-//! checks at one instant.
+//! When each server is checked: the checks of many servers are spread over the interval, so that they do not all come at one instant.
 //!
-//! A server's place in the interval is drawn by its name and by the process, and stays the same as long as that runs, also
-//! over reloads; each check is then put off a little by chance. The first comes early, for nothing is known yet.
+//! A server's place in the interval is a hash of its identity under a seed of the process, so it stays the same over reloads. Each check
+//! is delayed by a little random jitter. The first checks come early, since no server's health is known at the start.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -17,25 +16,25 @@ const FIRST: Duration = Duration::from_secs(1);
 /// Each check is put off by up to this share of the interval.
 const JITTER: f64 = 0.1;
 
-/// Several gateways that are started at once do not have their checks at the same instants.
+/// The seed of the places, so that gateways which are started at once do not check at the same instants.
 static PLACES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// When each server is checked next.
-pub(super) struct Turns {
+pub(super) struct CheckSchedule {
     interval: Duration,
     began: Option<Timestamp>,
-    /// By the server's identity. `None` as long as a check runs.
+    /// The time of the next check, by the server's identity. `None` while a check runs.
     next: HashMap<u64, Option<Timestamp>>,
 }
 
-impl Turns {
-    /// Turns that come round once in an interval.
+impl CheckSchedule {
+    /// Checks each server once in an interval.
     pub(super) fn new(interval: Duration) -> Self {
         Self { interval, began: None, next: HashMap::new() }
     }
 
-    /// Those of these servers that are to be checked now. Each is out of turns until it is [`done`](Self::done). Others than
-    /// these are forgotten.
+    /// Those of `servers` that are to be checked now. Each is not due again until its check is [`done`](Self::done). Servers that are
+    /// not among `servers` are forgotten.
     pub(super) fn due(&mut self, servers: impl Iterator<Item = u64>, now: Timestamp) -> Vec<u64> {
         let first = FIRST.min(self.interval);
         self.began.get_or_insert(now);
@@ -51,11 +50,11 @@ impl Turns {
         due
     }
 
-    /// A check is over: the next comes in the server's place of the next interval, put off by `chance`, from 0 to 1.
+    /// Notes that a check is over: the next comes at the server's place in the next interval, delayed by `chance`, from 0 to 1.
     pub(super) fn done(&mut self, server: u64, now: Timestamp, chance: f64) {
         let began = self.began.unwrap_or(now);
         let place = began.after(self.interval.mul_f64(place(server)));
-        // Half an interval after the last one at the earliest: one that was put off is not to be followed at once.
+        // Half an interval after this check at the earliest, so that a delayed check is not followed by the next at once.
         let earliest = now.after(self.interval / 2);
         let behind = earliest.since(place).as_nanos();
         let rounds = behind.div_ceil(self.interval.as_nanos().max(1));
@@ -65,17 +64,17 @@ impl Turns {
         }
     }
 
-    /// A check has got lost, of whichever server: all that are out of turns come after another interval.
-    pub(super) fn give_back(&mut self, now: Timestamp) {
+    /// Notes that a check was lost and did not say of which server: all servers whose checks run are checked after another interval.
+    pub(super) fn reschedule_lost(&mut self, now: Timestamp) {
         for turn in self.next.values_mut() {
             turn.get_or_insert(now.after(self.interval));
         }
     }
 
-    /// How long it is until the next turn.
+    /// How long it is until the next check.
     pub(super) fn pause(&self, now: Timestamp) -> Duration {
-        let turns = self.next.values().flatten().map(|turn| turn.since(now));
-        turns.min().unwrap_or(Duration::MAX)
+        let schedule = self.next.values().flatten().map(|turn| turn.since(now));
+        schedule.min().unwrap_or(Duration::MAX)
     }
 }
 
@@ -95,14 +94,14 @@ mod tests {
 
     /// When each of `count` servers is checked within `span`, where a check takes no time.
     fn checks(count: u64, span: Duration) -> Vec<(u64, Duration)> {
-        let mut turns = Turns::new(INTERVAL);
+        let mut schedule = CheckSchedule::new(INTERVAL);
         let (mut now, mut checks) = (START, Vec::new());
         while now.since(START) < span {
-            for server in turns.due(0..count, now) {
+            for server in schedule.due(0..count, now) {
                 checks.push((server, now.since(START)));
-                turns.done(server, now, 0.5);
+                schedule.done(server, now, 0.5);
             }
-            now = now.after(turns.pause(now).max(Duration::from_nanos(1)));
+            now = now.after(schedule.pause(now).max(Duration::from_nanos(1)));
         }
         checks
     }
@@ -134,18 +133,18 @@ mod tests {
 
     #[test]
     fn a_server_whose_check_runs_is_not_checked_again() {
-        let mut turns = Turns::new(INTERVAL);
+        let mut schedule = CheckSchedule::new(INTERVAL);
         let late = START.after(INTERVAL * 3);
-        assert!(turns.due(0..1, START).len() <= 1);
-        turns.next.insert(0, Some(START));
-        assert_eq!(turns.due(0..1, late), [0]);
-        assert_eq!(turns.due(0..1, late), [0; 0]);
-        assert_eq!(turns.pause(late), Duration::MAX);
-        turns.give_back(late);
-        assert_eq!(turns.pause(late), INTERVAL);
-        turns.done(0, late, 0.0);
-        assert!(turns.pause(late) >= INTERVAL / 2 && turns.pause(late) <= INTERVAL * 2);
-        assert_eq!(turns.due(std::iter::empty(), late), [0; 0]);
-        assert!(turns.next.is_empty(), "a server that is gone has no turns");
+        assert!(schedule.due(0..1, START).len() <= 1);
+        schedule.next.insert(0, Some(START));
+        assert_eq!(schedule.due(0..1, late), [0]);
+        assert_eq!(schedule.due(0..1, late), [0; 0]);
+        assert_eq!(schedule.pause(late), Duration::MAX);
+        schedule.reschedule_lost(late);
+        assert_eq!(schedule.pause(late), INTERVAL);
+        schedule.done(0, late, 0.0);
+        assert!(schedule.pause(late) >= INTERVAL / 2 && schedule.pause(late) <= INTERVAL * 2);
+        assert_eq!(schedule.due(std::iter::empty(), late), [0; 0]);
+        assert!(schedule.next.is_empty(), "a server that is gone is not scheduled");
     }
 }

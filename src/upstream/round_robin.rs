@@ -2,23 +2,23 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Whose turn it is: a fixed schedule in which each member stands as often as its weight says, spread out as
-/// evenly as can be (the "smooth" order of nginx), and a counter that goes round it.
-pub(super) struct Rotation {
+/// A fixed schedule that contains each member as often as its weight says, spread out as evenly as possible (the "smooth" order of
+/// nginx), and a counter that goes round it.
+pub(super) struct RoundRobin {
     schedule: Box<[u32]>,
     members: usize,
     next: AtomicUsize,
 }
 
-impl Rotation {
-    /// A rotation over members with these weights, none of which is zero.
+impl RoundRobin {
+    /// A schedule of members with these weights, none of which is zero.
     pub(super) fn new(weights: &[u32]) -> Self {
         let common = weights.iter().copied().fold(0, gcd).max(1);
         let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / common)).collect();
         let total: i64 = weights.iter().sum();
         let mut credit = vec![0_i64; weights.len()];
         let mut turn = || {
-            // Everybody earns its weight; whoever has the most goes, and pays for the whole round.
+            // Each member earns its weight; the member with the most credit is next, and pays the sum of all weights.
             let mut leader = 0;
             for member in 0..weights.len() {
                 credit[member] += weights[member];
@@ -45,11 +45,11 @@ impl Rotation {
             return Some(turn);
         }
         let Some(any) = (0..self.members).find(|&member| open(member)) else {
-            // A turn that nobody could take is not lost.
+            // A turn that no member could take is not lost.
             self.next.fetch_sub(1, Ordering::Relaxed);
             return None;
         };
-        // A round has a turn for everybody, unless other threads take those of whoever is open.
+        // A round has a turn of each member, but other threads may take those of the open ones.
         let mut round = self.schedule.iter().filter_map(|_| self.turn());
         round.find(|&turn| open(turn)).or(Some(any))
     }
@@ -70,8 +70,8 @@ mod tests {
     use super::*;
 
     fn turns(weights: &[u32], count: usize, open: impl Fn(usize) -> bool) -> Vec<usize> {
-        let rotation = Rotation::new(weights);
-        (0..count).map(|_| rotation.next(&open).unwrap()).collect()
+        let members = RoundRobin::new(weights);
+        (0..count).map(|_| members.next(&open).unwrap()).collect()
     }
 
     #[test]
@@ -99,11 +99,11 @@ mod tests {
 
     #[test]
     fn nobody_has_a_turn_when_nobody_is_open_or_there() {
-        let rotation = Rotation::new(&[1, 1]);
+        let members = RoundRobin::new(&[1, 1]);
         for _ in 0..3 {
-            assert_eq!(rotation.next(|_| false), None);
+            assert_eq!(members.next(|_| false), None);
         }
-        assert_eq!(rotation.next(|_| true), Some(0));
-        assert_eq!(Rotation::new(&[]).next(|_| true), None);
+        assert_eq!(members.next(|_| true), Some(0));
+        assert_eq!(RoundRobin::new(&[]).next(|_| true), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Whether an endpoint gets requests: one atomic word, changed by what is seen of it.
+//! The health of an endpoint, which decides whether it gets requests: one atomic word, changed by the outcomes of requests and checks.
 //!
 //! ```text
 //!        failures in a row             time is up             its trial succeeds
@@ -10,35 +10,35 @@
 //!                      enough checks fail
 //! ```
 //!
-//! One that takes no connection is refusing until it takes one. It is asked now and then, by one request at a time;
-//! when there is nobody else, it is asked all the same.
+//! An endpoint that takes no connection is refusing until it takes one. It gets one request at a time now and then, and gets requests
+//! also when no other endpoint can have them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::Timestamp;
 
-/// How an endpoint stands.
+/// The health of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It gets its share.
+pub enum ServerHealth {
+    /// It gets its share of requests.
     Up,
     /// It gets one request at a time.
     Trial,
-    /// It took no connection the last time.
+    /// It did not take the last connection.
     Refusing {
-        /// When it is asked again. To 8 ns.
+        /// When it gets a request again. To 8 ns.
         until: Timestamp,
     },
-    /// It gets nothing until then, for it has failed too often.
+    /// It gets no requests until then, since it has failed too often.
     Ejected {
-        /// When it gets another chance. To 8 ns.
+        /// When it gets a trial. To 8 ns.
         until: Timestamp,
     },
-    /// It gets nothing, for its checks fail.
+    /// It gets no requests, since its health checks fail.
     Unhealthy,
 }
 
-impl Standing {
+impl ServerHealth {
     const KIND: u64 = 0b111;
     const UP: u64 = 0;
     const TRIAL: u64 = 1;
@@ -46,7 +46,7 @@ impl Standing {
     const UNHEALTHY: u64 = 3;
     const REFUSING: u64 = 4;
 
-    /// Its name in numbers for people.
+    /// Its name in `/stats`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -57,12 +57,12 @@ impl Standing {
         }
     }
 
-    /// Whether it can get requests at all.
+    /// Whether the endpoint can get requests at all.
     pub fn is_usable(self) -> bool {
         matches!(self, Self::Up | Self::Trial | Self::Refusing { .. })
     }
 
-    /// Whether nothing is known against it.
+    /// Whether no failure is known of the endpoint.
     pub fn is_up(self) -> bool {
         matches!(self, Self::Up | Self::Trial)
     }
@@ -89,26 +89,26 @@ impl Standing {
     }
 }
 
-/// A [`Standing`] that threads share.
-pub(super) struct StandingCell(AtomicU64);
+/// A [`ServerHealth`] that threads share.
+pub(super) struct AtomicServerHealth(AtomicU64);
 
-impl StandingCell {
-    pub(super) fn new(standing: Standing) -> Self {
-        Self(AtomicU64::new(standing.to_word()))
+impl AtomicServerHealth {
+    pub(super) fn new(health: ServerHealth) -> Self {
+        Self(AtomicU64::new(health.to_word()))
     }
 
-    // Relaxed, everywhere: the word is all there is, and nothing else is read by its order.
+    // Relaxed, everywhere: no other memory depends on the word.
 
-    pub(super) fn load(&self) -> Standing {
-        Standing::of_word(self.0.load(Ordering::Relaxed))
+    pub(super) fn load(&self) -> ServerHealth {
+        ServerHealth::of_word(self.0.load(Ordering::Relaxed))
     }
 
-    pub(super) fn store(&self, standing: Standing) {
-        self.0.store(standing.to_word(), Ordering::Relaxed);
+    pub(super) fn store(&self, health: ServerHealth) {
+        self.0.store(health.to_word(), Ordering::Relaxed);
     }
 
-    /// Changes from one standing to another, unless somebody was faster.
-    pub(super) fn change(&self, from: Standing, to: Standing) -> bool {
+    /// Changes `from` one health `to` another. Returns false if another thread has changed it first.
+    pub(super) fn change(&self, from: ServerHealth, to: ServerHealth) -> bool {
         let (from, to) = (from.to_word(), to.to_word());
         self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -119,20 +119,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_standing_fits_into_a_word() {
+    fn every_health_fits_into_a_word() {
         let until = Timestamp::from_nanos(8_000_000_008);
-        for standing in [
-            Standing::Up,
-            Standing::Trial,
-            Standing::Refusing { until },
-            Standing::Ejected { until },
-            Standing::Unhealthy,
+        for health in [
+            ServerHealth::Up,
+            ServerHealth::Trial,
+            ServerHealth::Refusing { until },
+            ServerHealth::Ejected { until },
+            ServerHealth::Unhealthy,
         ] {
-            let cell = StandingCell::new(standing);
-            assert_eq!(cell.load(), standing);
-            assert!(!cell.change(Standing::Ejected { until: Timestamp::from_nanos(8) }, Standing::Up));
-            assert!(cell.change(standing, Standing::Trial));
-            assert_eq!(cell.load(), Standing::Trial);
+            let cell = AtomicServerHealth::new(health);
+            assert_eq!(cell.load(), health);
+            assert!(
+                !cell.change(ServerHealth::Ejected { until: Timestamp::from_nanos(8) }, ServerHealth::Up)
+            );
+            assert!(cell.change(health, ServerHealth::Trial));
+            assert_eq!(cell.load(), ServerHealth::Trial);
         }
     }
 }

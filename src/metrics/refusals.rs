@@ -10,7 +10,7 @@ use crate::limit::{Outcome, Report};
 
 /// What became of the requests of a route. Each number only rises.
 #[derive(Default)]
-pub struct Outcomes {
+pub struct RefusalCounter {
     refused_as_client_errors: AtomicU64,
     refused_as_server_errors: AtomicU64,
     would_refuse: AtomicU64,
@@ -27,7 +27,7 @@ pub struct Refusals {
     pub would_have_been: u64,
 }
 
-impl Outcomes {
+impl RefusalCounter {
     /// Counts a request that was answered with this status, and of which the limits made this.
     pub fn count(&self, status: StatusCode, reports: &[Report]) {
         let some = |of: fn(&Outcome) -> bool| reports.iter().any(|report| of(&report.outcome));
@@ -46,7 +46,7 @@ impl Outcomes {
     }
 
     /// The numbers now.
-    pub fn refusals(&self) -> Refusals {
+    pub fn read(&self) -> Refusals {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Refusals {
             as_client_errors: read(&self.refused_as_client_errors),

@@ -9,29 +9,29 @@ use pingora_proxy::HttpProxy;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Serving;
-use super::doorman::Doorman;
+use super::connection_limit::ConnectionLimit;
 use super::listener::{self, Listener};
 use super::tls::Acceptor;
-use super::workers::Dealer;
+use super::workers::Dispatcher;
 use crate::config;
 use crate::gateway::Gateway;
 use crate::proxy::Proxy;
 
 /// The listeners that are open.
-pub(super) struct Ports {
+pub(super) struct OpenListeners {
     pub(super) gateway: Arc<Gateway>,
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
-    pub(super) workers: Dealer,
+    pub(super) workers: Dispatcher,
     /// For the listeners that speak TLS; `None` if there have been none.
     pub(super) tls: Option<Arc<Acceptor>>,
-    /// Whoever serves a connection holds a clone; when all are gone, the last connection is closed.
+    /// Each task that serves a connection holds a clone; when all are dropped, the last connection is closed.
     pub(super) alive: mpsc::Sender<()>,
-    pub(super) doorman: Arc<Doorman>,
-    pub(super) open: Vec<Port>,
+    pub(super) connection_limit: Arc<ConnectionLimit>,
+    pub(super) open: Vec<OpenListener>,
 }
 
 /// A listener that is open.
-pub(super) struct Port {
+pub(super) struct OpenListener {
     configured: config::Listener,
     /// To be given to a process that takes over; `None` if the system did not give another descriptor.
     socket: Option<OwnedFd>,
@@ -40,7 +40,7 @@ pub(super) struct Port {
     patient: Arc<AtomicBool>,
 }
 
-impl Ports {
+impl OpenListeners {
     /// Serves a listener. Needs a runtime.
     pub(super) fn open(&mut self, listener: Listener) {
         let configured = listener.configured().clone();
@@ -55,13 +55,13 @@ impl Ports {
             metrics: self.gateway.metrics.listener(&listener.address().to_string(), &configured),
             proxy_protocol: configured.proxy_protocol,
             tls: self.tls.clone().filter(|_| configured.tls),
-            doorman: self.doorman.clone(),
+            connection_limit: self.connection_limit.clone(),
             draining,
             closing: closing.clone(),
             patient: patient.clone(),
         });
         tokio::spawn(listener::accept(listener, serving, self.workers.clone(), self.alive.clone()));
-        self.open.push(Port { configured, socket, drain, closing, patient });
+        self.open.push(OpenListener { configured, socket, drain, closing, patient });
     }
 
     /// What the configuration says of those that are open.
@@ -88,24 +88,24 @@ impl Ports {
 
     /// Drains all of them.
     pub(super) fn close(self) {
-        self.open.iter().for_each(Port::drain);
+        self.open.iter().for_each(OpenListener::drain);
     }
 
     /// Drains all of them for a process that has taken over: a connection between requests stays open for one more, since
     /// a client may have sent it already.
     pub(super) fn hand_over(self) {
         for port in &self.open {
-            // Release: whoever is told to drain sees it.
+            // Release: a connection that is told to drain sees it.
             port.patient.store(true, Ordering::Release);
             port.drain();
         }
     }
 }
 
-impl Port {
-    /// Takes no more connections, and closes those that there are after the request that is running.
+impl OpenListener {
+    /// Accepts no more connections, and closes open ones after the request that is running.
     fn drain(&self) {
-        // Relaxed: whoever sees it late serves one request more.
+        // Relaxed: a connection that sees it late serves one request more.
         self.closing.store(true, Ordering::Relaxed);
         // There may be no connection left that listens for it.
         let _ = self.drain.send(true);

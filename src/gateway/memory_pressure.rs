@@ -22,7 +22,7 @@ const MOST_PATIENCE: Duration = Duration::from_secs(4);
 
 /// How scarce memory is.
 #[derive(Debug)]
-pub struct Pressure {
+pub struct MemoryPressure {
     scarce: AtomicBool,
     /// How long a client may take nothing of its answer, in nanoseconds, if that is less than it may at any time.
     patience: AtomicU64,
@@ -40,14 +40,14 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub struct Wait(Option<u64>);
 
-impl Default for Pressure {
+impl Default for MemoryPressure {
     /// There is enough.
     fn default() -> Self {
         Self { scarce: AtomicBool::new(false), patience: AtomicU64::new(u64::MAX), waiting: Mutex::default() }
     }
 }
 
-impl Pressure {
+impl MemoryPressure {
     /// Whether there is too little memory for another request.
     pub fn is_scarce(&self) -> bool {
         // Relaxed: whoever sees it late serves one request more.
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn patience_shrinks_as_long_as_there_is_too_little() {
-        let pressure = Pressure::default();
+        let pressure = MemoryPressure::default();
         let since = Timestamp::from_nanos(0);
         let patience = || pressure.cut_off(since).map(|until| until.since(since));
         assert!(!pressure.note(100, None));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_is_woken() {
-        let pressure = Pressure::default();
+        let pressure = MemoryPressure::default();
         let counting = Arc::new(Counting::default());
         let waker = Waker::from(counting.clone());
         let mut wait = Wait::default();

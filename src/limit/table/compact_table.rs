@@ -1,4 +1,4 @@
-//! What is left of a table whose place another one took: the buckets in debt, and no room for others.
+//! A table that another one has succeeded, compacted: only its buckets in debt, without free slots.
 //!
 //! A table takes its memory once, and one of ten million clients in which a single debt runs on for days would keep 300 MB for it. Nobody
 //! gets a slot in such a table any more, so its debts are as well kept in a list: sorted by the slots that they had, by which
@@ -13,17 +13,17 @@ use super::predecessor::Predecessor;
 use super::slots::{GROUP, Layout};
 use super::word::{Tag, Word};
 use crate::clock::Timestamp;
+use crate::limit::atomic_bucket::AtomicBucket;
 use crate::limit::bucket::Bucket;
 use crate::limit::key::Fingerprint;
 use crate::limit::quota::Quota;
-use crate::limit::sole::SoleBucket;
 
 /// The buckets in debt of a former table.
-pub(in crate::limit) struct Remnant {
+pub(in crate::limit) struct CompactTable {
     quota: Quota,
     max_clients: usize,
     debts: Debts,
-    overflow: Box<[SoleBucket]>,
+    overflow: Box<[AtomicBucket]>,
     predecessor: Predecessor,
 }
 
@@ -36,7 +36,7 @@ struct Debts {
     words: Box<[AtomicU128]>,
 }
 
-impl Remnant {
+impl CompactTable {
     /// The debts of a table for so many clients: its slots in debt, ascending, what they hold, and when its overflow buckets will be full.
     /// `None` if there is no such table.
     pub(in crate::limit) fn new(
@@ -60,7 +60,7 @@ impl Remnant {
             quota,
             max_clients,
             debts: Debts { layout, kept: kept.into(), words: words.into() },
-            overflow: overflow.iter().map(|ticks| SoleBucket::new(Bucket::from_ticks(*ticks))).collect(),
+            overflow: overflow.iter().map(|ticks| AtomicBucket::new(Bucket::from_ticks(*ticks))).collect(),
             predecessor,
         })
     }

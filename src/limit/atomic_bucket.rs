@@ -1,4 +1,4 @@
-//! A bucket that stands alone, outside a table.
+//! A bucket outside the table, which threads charge without a lock.
 
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
@@ -9,38 +9,38 @@ use super::bucket::{Bucket, Wait};
 use super::quota::Quota;
 use crate::clock::Timestamp;
 
-/// One bucket, which many threads charge.
+/// A bucket that many threads charge at a time.
 #[derive(Default)]
-pub(super) struct SoleBucket {
-    /// When it will be full again, in ticks.
+pub(super) struct AtomicBucket {
+    /// When the bucket will be full again, in ticks.
     full_at: AtomicU128,
 }
 
-impl SoleBucket {
-    /// One that holds this.
+impl AtomicBucket {
+    /// A bucket in this state.
     pub(super) fn new(bucket: Bucket) -> Self {
         Self { full_at: AtomicU128::new(bucket.ticks()) }
     }
 
-    /// What it holds.
+    /// The state of the bucket.
     pub(super) fn look(&self) -> Bucket {
-        // SeqCst here and below: it stands in for a slot of a table, and is to be as plain.
+        // SeqCst here and below, as for the slots of the table.
         Bucket::from_ticks(self.full_at.load(Ordering::SeqCst))
     }
 
-    /// Takes `cost` tokens, if it holds as many. Returns what it holds after that.
+    /// Takes `cost` tokens, if the bucket holds as many. Returns its state after that.
     #[inline(never)]
     pub(super) fn take(&self, quota: &Quota, now: Timestamp, cost: u32) -> (Bucket, Result<(), Wait>) {
         self.try_change(|bucket| bucket.take(quota, now, cost))
     }
 
-    /// Changes what it holds. Returns what it holds after that.
+    /// Changes the state of the bucket. Returns its state after that.
     pub(super) fn change(&self, change: impl Fn(Bucket) -> Bucket) -> Bucket {
         let (bucket, Ok(())) = self.try_change::<Infallible>(|bucket| Ok(change(bucket)));
         bucket
     }
 
-    /// Has it hold this. Returns what it held before.
+    /// Sets the state of the bucket. Returns its state before.
     pub(super) fn replace(&self, bucket: Bucket) -> Bucket {
         Bucket::from_ticks(self.full_at.swap(bucket.ticks(), Ordering::SeqCst))
     }
