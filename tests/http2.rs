@@ -8,7 +8,8 @@ use h2::Reason;
 
 use crate::support::gateway::Gateway;
 use crate::support::http2::{
-    Connection, DATA, END_STREAM, Frames, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, request,
+    Connection, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, block,
+    request,
 };
 use crate::support::tls::{Client, certificates};
 use crate::support::upstream::RawUpstream;
@@ -250,6 +251,195 @@ fn every_refused_head_and_every_reset_has_one_line_and_one_count() {
     assert_eq!(statuses, [200, 400, 400, 499], "{log:?}");
     assert!(log.iter().all(|line| !line["request_id"].as_str().unwrap().is_empty()), "{log:?}");
     assert_eq!(backend.count(), 2);
+}
+
+/// The fields of a request that is answered with 200.
+const GOOD: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "http"), (":path", "/users"), (":authority", "a")];
+
+/// The series that counts refused heads of this status.
+fn unread(status: u16) -> String {
+    format!(r#"gateway_requests_total{{code="{status}",method="OTHER",route=""}}"#)
+}
+
+/// The statuses in the access log, in order, once there are so many lines and no more of them are counted.
+#[track_caller]
+fn statuses(gateway: &Gateway, lines: usize) -> Vec<u64> {
+    let log = gateway.access_log(lines);
+    for line in log.iter().filter(|line| line["method"] == "-") {
+        assert_eq!((&line["path"], &line["client"]), (&"-".into(), &"127.0.0.1".into()), "{line}");
+        assert!(!line["request_id"].as_str().unwrap().is_empty() && line["error"].is_string(), "{line}");
+    }
+    let mut statuses: Vec<_> = log.iter().map(|line| line["status"].as_u64().unwrap()).collect();
+    statuses.sort_unstable();
+    statuses
+}
+
+#[test]
+fn a_head_whose_stream_is_reset_has_one_line_and_one_count() {
+    let (gateway, backend) = forwarding("");
+    let mut frames = Frames::open(gateway.address());
+    let with = |name, value| GOOD.map(|field| if field.0 == name { (name, value) } else { field });
+    let bad = [
+        &with(":path", "/<a>")[..],
+        &with(":path", "/?\""),
+        &with(":path", "users"),
+        &with(":authority", "a/b"),
+        &GOOD[1..],
+        &[&GOOD[..], &[("connection", "close")]].concat(),
+        &[&GOOD[..], &[("content-length", "x")]].concat(),
+    ];
+    for (stream, fields) in (1..).step_by(4).zip(bad) {
+        frames.send_headers(stream, fields, true);
+        let reset = frames.next_of(&[RST_STREAM, HEADERS, GOAWAY]).unwrap();
+        assert_eq!((reset.kind, reset.stream), (RST_STREAM, stream), "{fields:?}");
+        // What comes for that stream later, and other requests, change nothing.
+        frames.send_headers(stream, &[("x", "trailer")], true);
+        frames.send_headers(stream + 2, &GOOD, true);
+        assert_eq!(frames.status(), Some(200));
+    }
+    gateway.metric_becomes(&unread(400), 7.0);
+    gateway.metric_becomes(r#"gateway_requests_total{code="200",method="GET",route="all"}"#, 7.0);
+    assert_eq!(statuses(&gateway, 14), [[200; 7], [400; 7]].concat());
+    assert_eq!(backend.count(), 7);
+}
+
+#[test]
+fn a_reset_of_a_request_that_was_read_is_no_refused_head() {
+    let (gateway, _backend) = forwarding("");
+    let mut frames = Frames::open(gateway.address());
+    let post = [(":method", "POST"), (":scheme", "http"), (":path", "/echo"), (":authority", "a")];
+    // Trailers that are malformed, in a frame of their own and in the same packet as the head.
+    for (stream, wait) in [(1, true), (3, false)] {
+        frames.send_headers(stream, &post, false);
+        if wait {
+            gateway.metric_becomes(IN_FLIGHT, 1.0);
+        }
+        frames.send_headers(stream, &[("connection", "close")], true);
+        assert_eq!(frames.next_of(&[RST_STREAM]).unwrap().stream, stream);
+        gateway.metric_becomes(IN_FLIGHT, 0.0);
+    }
+    // The client breaks the rules when its request has been answered.
+    frames.send_headers(5, &GOOD, true);
+    assert_eq!(frames.status(), Some(200));
+    frames.send(DATA, 0, 5, b"more");
+    frames.round_trip();
+    drop(frames);
+    gateway.metric_becomes(&format!(r#"gateway_connections{{listener="{}"}}"#, gateway.address()), 0.0);
+    assert_eq!(gateway.metric(&unread(400)), 0.0);
+    let log = gateway.access_log(3);
+    assert!(log.len() == 3 && log.iter().all(|line| line["method"] != "-"), "{log:?}");
+}
+
+#[test]
+fn a_head_that_is_too_large_has_one_line_and_one_count() {
+    let (gateway, backend) = forwarding("max_header_size = \"2KiB\"");
+    let mut frames = Frames::open(gateway.address());
+    let field = [("x", "y".repeat(100))];
+    let large = [block(&GOOD), block(&field).repeat(20)].concat();
+    frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &large);
+    assert_eq!(frames.next_of(&[HEADERS, RST_STREAM]).unwrap().kind, HEADERS);
+    gateway.metric_becomes(&unread(431), 1.0);
+    // One of more than four times the size ends the connection, and so does one in frames without end.
+    frames.send(HEADERS, END_HEADERS | END_STREAM, 3, &block(&field).repeat(80));
+    assert!(frames.next_of(&[GOAWAY]).is_some());
+    gateway.metric_becomes(&unread(431), 2.0);
+    let mut frames = Frames::open(gateway.address());
+    frames.send(HEADERS, END_STREAM, 1, &block(&GOOD));
+    for _ in 0..10 {
+        frames.send(9, 0, 1, &[]);
+    }
+    assert!(frames.next_of(&[GOAWAY]).is_some());
+    gateway.metric_becomes(&unread(431), 3.0);
+    assert_eq!(statuses(&gateway, 3), [431, 431, 431]);
+    assert_eq!(backend.count(), 0);
+}
+
+#[test]
+fn a_head_that_ends_the_connection_has_one_line_and_one_count() {
+    let (gateway, _backend) = forwarding("");
+    let path =
+        [(&b":method"[..], &b"GET"[..]), (b":scheme", b"http"), (b":path", b"/\xff"), (b":authority", b"a")];
+    let upper = [&block(&GOOD)[..], &block(&[("X-Upper", "1")])].concat();
+    let ends = [block(&path), upper, vec![0xff; 20], vec![0xbf]];
+    for (count, head) in (1..).zip(&ends) {
+        let mut frames = Frames::open(gateway.address());
+        frames.send_headers(1, &GOOD, true);
+        assert_eq!(frames.status(), Some(200));
+        frames.send(HEADERS, END_HEADERS | END_STREAM, 3, head);
+        assert!(frames.next_of(&[GOAWAY]).is_some(), "{head:?}");
+        gateway.metric_becomes(&unread(400), f64::from(count));
+    }
+    // Nobody is told of a connection that ends without a head.
+    let mut frames = Frames::open(gateway.address());
+    frames.send(6, 0, 0, b"short");
+    assert!(frames.next_of(&[GOAWAY]).is_some());
+    assert_eq!(gateway.get("/users").status, 200);
+    assert_eq!(statuses(&gateway, 9), [[200; 5].as_slice(), &[400; 4]].concat());
+}
+
+#[test]
+fn a_client_that_leaves_behind_its_head_has_a_line_all_the_same() {
+    let (gateway, _backend) = forwarding("");
+    let connections = format!(r#"gateway_connections{{listener="{}"}}"#, gateway.address());
+    for fields in [&GOOD[..], &GOOD[1..]] {
+        let mut frames = Frames::open(gateway.address());
+        frames.send_headers(1, fields, true);
+    }
+    // Of half a head nothing is known.
+    let mut frames = Frames::open(gateway.address());
+    frames.send(HEADERS, END_STREAM, 1, &block(&GOOD));
+    drop(frames);
+    let log = gateway.access_log(2);
+    assert!(log.iter().all(|line| [200, 400, 499].contains(&line["status"].as_u64().unwrap())), "{log:?}");
+    gateway.metric_becomes(&connections, 0.0);
+    assert_eq!(gateway.get("/users").status, 200);
+    assert_eq!(gateway.access_log(3).len(), 3);
+}
+
+#[test]
+fn more_requests_than_a_connection_may_have_have_one_line_each() {
+    let (gateway, _backend) = forwarding("");
+    let mut frames = Frames::open(gateway.address());
+    let slow = [(":method", "GET"), (":scheme", "http"), (":path", "/users?delay=30s"), (":authority", "a")];
+    for stream in (1..=257).step_by(2) {
+        frames.send_headers(stream, &slow, true);
+    }
+    let refused = frames.next_of(&[RST_STREAM]).unwrap();
+    assert_eq!((refused.stream, refused.payload[3]), (257, 7), "REFUSED_STREAM");
+    for stream in (1..257).step_by(2) {
+        frames.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+    }
+    gateway.metric_becomes(&unread(429), 1.0);
+    assert_eq!(statuses(&gateway, 129), [[429].as_slice(), &[499; 128]].concat());
+}
+
+#[test]
+fn heads_that_end_the_connection_together_have_a_line_each() {
+    let (gateway, backend) = forwarding("");
+    let connections = format!(r#"gateway_connections{{listener="{}"}}"#, gateway.address());
+    for fields in [&GOOD[1..], &[&GOOD[..], &[("connection", "close")]].concat()] {
+        let mut heads = Vec::new();
+        for stream in (1..200_u32).step_by(2) {
+            let head = block(fields);
+            heads.extend([0, 0, u8::try_from(head.len()).unwrap(), HEADERS, END_HEADERS | END_STREAM]);
+            heads.extend(stream.to_be_bytes());
+            heads.extend(head);
+        }
+        let (before, lines) = (gateway.metric(&unread(400)), gateway.access_log(0).len());
+        let mut frames = Frames::open(gateway.address());
+        frames.send_raw(&heads);
+        assert_eq!(frames.next_of(&[GOAWAY]).unwrap().payload[7], 11, "ENHANCE_YOUR_CALM");
+        drop(frames);
+        gateway.metric_becomes(&connections, 0.0);
+        // The gateway may have closed before it has read all of them.
+        let counted = gateway.metric(&unread(400)) - before;
+        assert!((33.0..=100.0).contains(&counted), "{counted}");
+        eventually("a line for each", || {
+            ((gateway.access_log(0).len() - lines) as f64 == counted).then_some(())
+        });
+    }
+    assert_eq!(backend.count(), 0);
 }
 
 #[test]

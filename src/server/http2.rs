@@ -5,17 +5,20 @@
 //! the request back, whatever it waits for just then, and when the connection ends.
 
 mod conduct;
+mod pending_heads;
 mod request;
 mod stream;
 
 use std::future::{pending, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, Reason, RecvStream};
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use pingora::apps::HttpServerApp as _;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -23,9 +26,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use self::conduct::{Conduct, Misdeed};
+use self::pending_heads::{MonitoredStream, RefusalReason};
 use self::stream::{Http2, Shared, Stream, lock};
 use super::connection::Serving;
 use super::exchange::{Exchange, watch};
+use super::head::Refusal;
 use super::open_connections::Registration;
 use super::stream::ClientStream;
 use super::{date, until_draining};
@@ -107,6 +112,8 @@ impl Serving {
                 return;
             }
         };
+        let heads = pending_heads::Shared::default();
+        let stream = MonitoredStream::new(stream, heads.clone());
         let Ok(mut http2) = options(config.max_header_size).handshake::<_, Bytes>(stream).await else {
             return;
         };
@@ -114,7 +121,7 @@ impl Serving {
         let mut pings = http2.ping_pong();
         let mut running = JoinSet::new();
         let mut conduct = Conduct::default();
-        let (mut accepted, mut closing) = (0_u64, false);
+        let (mut accepted, mut closing, mut sent_away) = (0_u64, false, false);
         let drained = until_draining(self.draining.clone());
         tokio::pin!(drained);
         let alive = async {
@@ -146,14 +153,21 @@ impl Serving {
                         conduct.note(misdeed, clock.now());
                     }
                 }
-                next = next_request(&mut http2, may_come) => match next {
-                    Some(request) => {
+                next = next_request(&mut http2, &heads, may_come) => match next {
+                    Some(Ok(request)) => {
                         if !registration.begin_request() {
                             break;
                         }
                         accepted += 1;
                         conduct.note_request(clock.now());
                         self.begin(request, connection, &mut running);
+                    }
+                    Some(Err(reason)) => {
+                        conduct.note_request(clock.now());
+                        if reason != RefusalReason::TooMany {
+                            conduct.note(Misdeed::Malformed, clock.now());
+                        }
+                        self.log_refused(connection, reason);
                     }
                     // The client, or the deadline, has ended it.
                     None => break,
@@ -171,12 +185,35 @@ impl Serving {
             }
             if !closing && conduct.is_unbearable() {
                 http2.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                closing = true;
+                (closing, sent_away) = (true, true);
             }
         }
         drop(http2);
+        for reason in pending_heads::lock(&heads).rest(sent_away) {
+            self.log_refused(connection, reason);
+        }
         // With the connection everything ends that was done for it.
         running.shutdown().await;
+    }
+
+    /// Counts and logs a head whose request was not accepted.
+    fn log_refused(&self, connection: &Connection, reason: RefusalReason) {
+        let Refusal { status, detail } = match reason {
+            RefusalReason::Malformed => Refusal::bad("the request head is malformed"),
+            RefusalReason::TooLarge => Refusal::TOO_LARGE,
+            RefusalReason::TooMany => Refusal {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                detail: "the client has more requests running than a connection may have",
+            },
+            RefusalReason::Broken => {
+                Refusal::bad("the client has broken the rules of HTTP/2 on this connection")
+            }
+            RefusalReason::Left => Refusal {
+                status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+                detail: "the client left before its request was read",
+            },
+        };
+        self.log(connection, &Reply::problem(status, detail), &new_request_id());
     }
 
     /// Begins an exchange.
@@ -261,18 +298,32 @@ impl Serving {
     }
 }
 
-/// Waits for the next request, or if there may be none just now, for the end of the connection, and does meanwhile what the
-/// connection has to do. `None` if it has ended.
+/// Waits for the next request, or for a head that the h2 crate refuses; if there may be no request just now, for the end of
+/// the connection. Does meanwhile what the connection has to do. `None` if it has ended.
 async fn next_request(
-    http2: &mut h2::server::Connection<ClientStream, Bytes>,
+    http2: &mut h2::server::Connection<MonitoredStream, Bytes>,
+    heads: &pending_heads::Shared,
     may_come: bool,
-) -> Option<Accepted> {
-    if may_come {
-        return http2.accept().await?.ok();
+) -> Option<Result<Accepted, RefusalReason>> {
+    if !may_come {
+        // Whether it ended well or not, it has ended.
+        let _ = poll_fn(|cx| http2.poll_closed(cx)).await;
+        return None;
     }
-    // Whether it ended well or not, it has ended.
-    let _ = poll_fn(|cx| http2.poll_closed(cx)).await;
-    None
+    let mut accepting = pin!(http2.accept());
+    poll_fn(|cx| match accepting.as_mut().poll(cx) {
+        Poll::Ready(Some(Ok(request))) => {
+            pending_heads::lock(heads).accept(request.1.stream_id().as_u32());
+            Poll::Ready(Some(Ok(request)))
+        }
+        Poll::Ready(_) => Poll::Ready(None),
+        // No request waits to be accepted.
+        Poll::Pending => match pending_heads::lock(heads).refused() {
+            Some(reason) => Poll::Ready(Some(Err(reason))),
+            None => Poll::Pending,
+        },
+    })
+    .await
 }
 
 /// Waits until the peer does not answer a ping any more: it has gone without a word.
@@ -287,6 +338,6 @@ async fn until_silent(pings: &mut h2::PingPong) {
 
 /// The check of a request, for the fuzz targets.
 #[cfg(any(fuzzing, test))]
-pub(super) fn prepare(request: &mut RequestHeader) -> Result<(), super::head::Refusal> {
+pub(super) fn prepare(request: &mut RequestHeader) -> Result<(), Refusal> {
     request::prepare(request)
 }

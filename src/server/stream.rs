@@ -107,7 +107,7 @@ pub(super) enum Beginning {
 const MOST_EMPTY_LINES: u32 = 4;
 
 /// What a client of HTTP/2 begins with (RFC 9113, section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The part of HTTP/2's preface that looks like a request (RFC 9113, section 3.4).
 const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";

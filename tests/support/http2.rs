@@ -181,6 +181,19 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
+/// Fields, uncompressed and as they are.
+pub(crate) fn block(fields: &[(impl AsRef<[u8]>, impl AsRef<[u8]>)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name.as_ref(), value.as_ref()] {
+            block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap());
+            block.extend_from_slice(text);
+        }
+    }
+    block
+}
+
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -192,7 +205,7 @@ pub(crate) const WINDOW_UPDATE: u8 = 8;
 
 pub(crate) const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
 
 impl Frames {
     /// Connects, and sends the preface and empty settings.
@@ -219,21 +232,18 @@ impl Frames {
         let mut frame = vec![length[1], length[2], length[3], kind, flags];
         frame.extend_from_slice(&stream.to_be_bytes());
         frame.extend_from_slice(payload);
-        let _ = self.socket.write_all(&frame);
+        self.send_raw(&frame);
+    }
+
+    /// Sends bytes.
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        let _ = self.socket.write_all(bytes);
     }
 
     /// Sends a request's fields, uncompressed and as they are.
     pub(crate) fn send_headers(&mut self, stream: u32, fields: &[(&str, &str)], end: bool) {
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            block.push(0);
-            for text in [name, value] {
-                block.push(u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap());
-                block.extend_from_slice(text.as_bytes());
-            }
-        }
         let flags = END_HEADERS | if end { END_STREAM } else { 0 };
-        self.send(HEADERS, flags, stream, &block);
+        self.send(HEADERS, flags, stream, &block(fields));
     }
 
     /// Waits until the gateway has read all that was sent so far.

@@ -1,8 +1,9 @@
 //! An HTTP/2 request, checked and given the form of an HTTP/1 request: a path for its target, and the host in `Host`.
 //!
 //! What HTTP/2 forbids in itself has been refused by now: the h2 crate resets a stream with a field that concerns a
-//! connection (`Connection`, `Transfer-Encoding`, `Upgrade`, …), a `TE` other than `trailers`, a body of another length
-//! than it announced, or a name in upper case. What passes here has one meaning in HTTP/1 too, whither it goes.
+//! connection (`Connection`, `Transfer-Encoding`, `Upgrade`, …), a `TE` other than `trailers`, or a body of another length
+//! than it announced, and ends the connection for a name in upper case; `pending_heads.rs` notices. A fragment it has cut off. What
+//! passes here has one meaning in HTTP/1 too, whither it goes.
 
 use std::borrow::Cow;
 
