@@ -14,9 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 use gateway::access_log::{AccessLog, Entry, Names, Tokens};
+use gateway::address::Address;
 use gateway::clock::{Clock, wall_clock};
 use gateway::config::{self, LogFormat, LogTarget};
-use gateway::upstream::Address;
 use prometheus::IntCounter;
 
 #[global_allocator]

@@ -6,6 +6,7 @@
 //! than their share of it lose lines first, so that nobody can hide what others do. Lines of two workers may be out of order by as much as the writer's pause: each carries its time.
 
 mod entry;
+mod exchange;
 mod fair_share;
 mod output;
 mod truncate;

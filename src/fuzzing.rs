@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::client::{ClientId, TrustedProxies};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::limit::key::{Facts, Key, KeyPart, Secret};
+use crate::limit::key::{Inputs, Key, KeyPart, Secret};
 use crate::limit::snapshot::{self, Moment, Snapshot};
 pub use crate::server::fuzzing::{chunked, http2_request, proxy_header, request_head};
 
@@ -40,7 +40,7 @@ pub fn keys(input: &[u8]) {
     let trusted = TrustedProxies::new(&["10.0.0.0/8".parse().expect("it is a network")]);
     assert_eq!(trusted.client(STRANGER, &headers), Ok(ClientId::Address(STRANGER)));
     let Ok(client) = trusted.client(PROXY, &headers) else { return };
-    let facts = Facts {
+    let inputs = Inputs {
         client: &client,
         method: &Method::GET,
         host: "a.example",
@@ -57,9 +57,9 @@ pub fn keys(input: &[u8]) {
     ];
     let secret = Secret::shared();
     for key in parts.iter().map(|part| vec![part.clone()]).chain([parts.to_vec()]).map(Key::of) {
-        assert_eq!(key.fingerprint(&facts, &secret), key.fingerprint(&facts, &secret));
+        assert_eq!(key.fingerprint(&inputs, &secret), key.fingerprint(&inputs, &secret));
         // What an operator is shown is bounded.
-        assert!(key.shown(&facts, &secret, true).iter().all(|shown| shown.len() < 1024));
+        assert!(key.shown(&inputs, &secret, true).iter().all(|shown| shown.len() < 1024));
     }
 }
 

@@ -9,13 +9,16 @@
 //! | answer on the ports | `proxy`, `admin` |
 //! | what the ports share | `log_throttle`, `gateway` |
 //! | tell of requests, and forward them | `metrics`, `access_log`, `trace`, `upstream` |
+//! | the life of a request | `engine` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `cors`, `compression`, `tls` |
-//! | tools | `clock`, `concurrency`, `field_names`, `networks`, `logging` |
+//! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `logging` |
 //!
-//! Only `server`, `proxy` and `upstream` know Pingora, so that policy is tested without sockets.
+//! A request comes in through `server`, which reads it, and `proxy`, which asks `engine` about it and has an upstream answer it; see the
+//! head of `engine` for the steps. Only `server`, `proxy` and `upstream` know Pingora, so that everything else is tested without sockets.
 
 pub mod access_log;
+pub mod address;
 pub mod admin;
 pub mod cli;
 pub mod client;
@@ -24,6 +27,7 @@ pub mod compression;
 mod concurrency;
 pub mod config;
 pub mod cors;
+pub mod engine;
 pub mod field_names;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

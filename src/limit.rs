@@ -29,10 +29,10 @@ use smallvec::SmallVec;
 
 use self::bucket::Wait;
 use self::client_state::{Asked, ClientState, Held};
-use self::key::{Facts, Fingerprint, NoValue, Secret};
+use self::key::{Fingerprint, Inputs, NoValue, Secret};
 pub use self::offenders::Offender;
 use self::report::Reserved;
-pub use self::report::{Outcome, Reading, Remaining, Report, Tally};
+pub use self::report::{Outcome, Reading, Remaining, Report, Reservation};
 pub use self::rule::{Charge, CostFault, Measure, Mode, Override, Rate, Rule, Terms};
 use self::snapshot::{Moment, SavedLimit, Snapshot};
 pub use self::state::Limit;
@@ -50,33 +50,40 @@ pub struct Limiter {
     overflowed_before: u64,
 }
 
-/// What is to become of a request.
+/// A limit had too little left; nothing was taken from any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// Every limit had enough left, and has taken what the request takes.
-    Admitted,
-    /// A limit had too little left; nothing was taken from any.
-    Refused {
-        /// The first limit that refused.
-        limit: usize,
-        /// How long until every bucket holds enough, if nobody else takes from them.
-        wait: Duration,
-    },
-    /// The request has no value of this limit's key, and the limit does not allow that.
-    NoKey {
-        /// The limit's index.
-        limit: usize,
-        /// Why not.
-        why: NoValue,
-    },
+pub struct Refusal {
+    /// The index of the first limit that refused.
+    pub limit: usize,
+    /// How long until every bucket holds enough, if nobody else takes from them.
+    pub wait: Duration,
+}
+
+/// A request has no value of a limit's key, and the limit does not allow that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unkeyed {
+    /// The limit's index.
+    pub limit: usize,
+    /// Why not.
+    pub why: NoValue,
+}
+
+/// What the limits that apply to a request want of it.
+pub struct Claims<'a> {
+    inputs: &'a Inputs<'a>,
+    claims: SmallVec<[Claim<'a>; USUAL]>,
+    /// The limits that never count this client.
+    exempt: SmallVec<[usize; USUAL]>,
 }
 
 /// What a limit wants of a request.
 enum Claimed<'a> {
     /// What it takes of a client.
     Client(Claim<'a>),
-    /// Nothing, and what there is to say of that.
-    Nothing(Option<Report>),
+    /// Nothing, since it does not count requests with this method.
+    Uncounted,
+    /// Nothing, since it never counts this client.
+    Exempt,
 }
 
 /// A limit that applies to a request, and the client that it means.
@@ -147,104 +154,110 @@ impl Limiter {
         &self.secret
     }
 
-    /// Decides about a request to which the limits with these indices apply, and takes what it takes if it is
-    /// admitted. What each limit made of it replaces the contents of `tally`.
-    pub fn decide(&self, limits: &[usize], facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
-        tally.reports.clear();
-        tally.release();
-        match limits {
-            &[index] => self.decide_by_one(index, facts, now, tally),
-            _ => self.decide_by_all(limits, facts, now, tally),
-        }
-    }
-
-    /// A single limit has nobody to agree with.
-    fn decide_by_one(&self, index: usize, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Decision {
-        match self.claim(index, facts) {
-            Ok(Claimed::Client(claim)) => {
-                claim.take(facts, now, tally);
-                match tally.reports.last() {
-                    Some(Report { outcome: Outcome::Allowed, .. }) => Decision::Admitted,
-                    _ => self.conclude(&[(index, claim.client)], facts, now, &mut tally.reports),
-                }
-            }
-            Ok(Claimed::Nothing(report)) => {
-                tally.reports.extend(report);
-                Decision::Admitted
-            }
-            Err(why) => Decision::NoKey { limit: index, why },
-        }
-    }
-
-    fn decide_by_all(
-        &self,
-        limits: &[usize],
-        facts: &Facts<'_>,
-        now: Timestamp,
-        tally: &mut Tally,
-    ) -> Decision {
-        let mut claims = SmallVec::<[Claim<'_>; USUAL]>::new();
+    /// What the limits with these indices want of a request.
+    ///
+    /// # Errors
+    /// When the request lacks the key of a limit that insists on one.
+    #[inline]
+    pub fn claims<'a>(&'a self, limits: &[usize], inputs: &'a Inputs<'a>) -> Result<Claims<'a>, Unkeyed> {
+        let mut claims = Claims { inputs, claims: SmallVec::new(), exempt: SmallVec::new() };
         for &index in limits {
-            match self.claim(index, facts) {
-                Ok(Claimed::Client(claim)) => claims.push(claim),
-                Ok(Claimed::Nothing(report)) => tally.reports.extend(report),
-                Err(why) => {
-                    tally.reports.clear();
-                    return Decision::NoKey { limit: index, why };
-                }
+            match self.claim(index, inputs).map_err(|why| Unkeyed { limit: index, why })? {
+                Claimed::Client(claim) => claims.claims.push(claim),
+                Claimed::Uncounted => {}
+                Claimed::Exempt => claims.exempt.push(index),
             }
         }
+        Ok(claims)
+    }
+
+    /// Takes what the claims want, all of it or nothing. What each limit made of the request replaces the contents of
+    /// `reservation`, also when the request is refused.
+    ///
+    /// # Errors
+    /// When a limit has too little left.
+    #[inline]
+    pub fn reserve(
+        &self,
+        claims: &Claims<'_>,
+        now: Timestamp,
+        reservation: &mut Reservation,
+    ) -> Result<(), Refusal> {
+        reservation.reports.clear();
+        reservation.release();
+        let Claims { inputs, claims, exempt } = claims;
+        for &limit in exempt {
+            reservation.reports.push(Report { limit, outcome: Outcome::Exempt, remaining: None });
+        }
+        match &**claims {
+            [] => Ok(()),
+            // A single limit has no other limit to agree with.
+            [claim] => {
+                claim.take(inputs, now, reservation);
+                match reservation.reports.last() {
+                    Some(Report { outcome: Outcome::Allowed, .. }) => Ok(()),
+                    _ => self.conclude(claims, inputs, now, &mut reservation.reports[exempt.len()..]),
+                }
+            }
+            _ => self.reserve_all(claims, inputs, now, reservation),
+        }
+    }
+
+    fn reserve_all(
+        &self,
+        claims: &[Claim<'_>],
+        inputs: &Inputs<'_>,
+        now: Timestamp,
+        reservation: &mut Reservation,
+    ) -> Result<(), Refusal> {
         // So that memory is waited for once.
         claims.iter().for_each(|claim| claim.state.touch(claim.client));
-        let exempt = tally.reports.len();
-        for claim in &claims {
-            tally.reports.push(claim.report(claim.look(facts, now)));
+        let exempt = reservation.reports.len();
+        for claim in claims {
+            reservation.reports.push(claim.report(claim.look(inputs, now)));
         }
-        if !tally.reports[exempt..].iter().any(Report::refuses) {
-            tally.reports.truncate(exempt);
-            take_all(&claims, facts, now, tally);
+        if !reservation.reports[exempt..].iter().any(Report::refuses) {
+            reservation.reports.truncate(exempt);
+            take_all(claims, inputs, now, reservation);
         }
-        let claimed: SmallVec<[_; USUAL]> = claims.iter().map(|claim| (claim.index, claim.client)).collect();
-        self.conclude(&claimed, facts, now, &mut tally.reports[exempt..])
+        self.conclude(claims, inputs, now, &mut reservation.reports[exempt..])
     }
 
     /// What a limit wants of a request.
     #[inline(always)]
-    fn claim(&self, index: usize, facts: &Facts<'_>) -> Result<Claimed<'_>, NoValue> {
+    fn claim(&self, index: usize, inputs: &Inputs<'_>) -> Result<Claimed<'_>, NoValue> {
         let limit = &self.limits[index];
-        if !limit.counts(facts.method) {
-            return Ok(Claimed::Nothing(None));
+        if !limit.counts(inputs.method) {
+            return Ok(Claimed::Uncounted);
         }
-        let exempt = Report { limit: index, outcome: Outcome::Exempt, remaining: None };
-        if limit.exempts(facts.client) {
-            return Ok(Claimed::Nothing(Some(exempt)));
+        if limit.exempts(inputs.client) {
+            return Ok(Claimed::Exempt);
         }
-        let client = limit.rule().key.fingerprint(facts, &self.secret)?;
+        let client = limit.rule().key.fingerprint(inputs, &self.secret)?;
         Ok(match limit.client_state(client) {
             Some(state) => Claimed::Client(Claim { index, limit, client, state }),
-            None => Claimed::Nothing(Some(exempt)),
+            None => Claimed::Exempt,
         })
     }
 
-    /// What is to become of a request of which these limits, each with the client that it means, made these reports; notes
-    /// whom they refused.
+    /// What the limits say together, of which each made one of these reports; notes which clients they refused.
     #[inline(never)]
     fn conclude(
         &self,
-        claimed: &[(usize, Fingerprint)],
-        facts: &Facts<'_>,
+        claims: &[Claim<'_>],
+        inputs: &Inputs<'_>,
         now: Timestamp,
         reports: &mut [Report],
-    ) -> Decision {
-        let decision = settle_refusal(reports);
-        for ((index, client), report) in claimed.iter().zip(reports) {
+    ) -> Result<(), Refusal> {
+        let refusal = settle_refusal(reports);
+        for (claim, report) in claims.iter().zip(reports) {
             if report.refuses() || report.outcome == Outcome::WouldRefuse {
-                let limit = &self.limits[*index];
-                let rule = limit.rule();
-                limit.note_offender(*client, now, || rule.key.shown(facts, &self.secret, rule.show_keys));
+                let (limit, rule) = (claim.limit, claim.limit.rule());
+                let shown = || rule.key.shown(inputs, &self.secret, rule.show_keys);
+                limit.note_offender(claim.client, now, shown);
             }
         }
-        decision
+        refusal
     }
 
     /// Settles what an admitted request costs where that depends on its answer, now that this is known. The bucket may
@@ -252,28 +265,28 @@ impl Limiter {
     /// costs that the answer names, with the index of the limit.
     pub fn settle(
         &self,
-        tally: &mut Tally,
+        reservation: &mut Reservation,
         status: StatusCode,
         answer: &HeaderMap,
         now: impl Fn() -> Timestamp,
     ) -> Vec<(usize, CostFault)> {
-        self.settle_as(tally, Some((status, answer)), now)
+        self.settle_as(reservation, Some((status, answer)), now)
     }
 
     /// The request is over. What is not settled yet never will be, since it was not answered; and it does not run any more.
-    pub fn close(&self, tally: &mut Tally, now: impl Fn() -> Timestamp) {
-        self.settle_as(tally, None, now);
-        tally.release();
+    pub fn close(&self, reservation: &mut Reservation, now: impl Fn() -> Timestamp) {
+        self.settle_as(reservation, None, now);
+        reservation.release();
     }
 
     fn settle_as(
         &self,
-        tally: &mut Tally,
+        reservation: &mut Reservation,
         answer: Option<(StatusCode, &HeaderMap)>,
         now: impl Fn() -> Timestamp,
     ) -> Vec<(usize, CostFault)> {
         let mut faults = Vec::new();
-        for Reserved { limit: index, client, origin, permit } in tally.reserved.drain(..) {
+        for Reserved { limit: index, client, origin, permit } in reservation.reserved.drain(..) {
             let limit = &self.limits[index];
             let (Some(rate), Some(state @ ClientState::Held(Held::Reserved(bucket_ref, _)))) =
                 (limit.rule().rate(), limit.client_state(client))
@@ -288,7 +301,7 @@ impl Limiter {
                 bucket_ref.owe(client, cost, now, origin);
             }
             drop(permit);
-            if let Some(report) = tally.reports.iter_mut().find(|report| report.limit == index) {
+            if let Some(report) = reservation.reports.iter_mut().find(|report| report.limit == index) {
                 report.remaining = Some(state.look(client, 0, now, || origin).remaining);
             }
         }
@@ -302,14 +315,14 @@ fn overflowed(limits: &[Limit]) -> u64 {
 }
 
 /// Takes of every limit, or of none.
-fn take_all(claims: &[Claim<'_>], facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) {
-    let exempt = tally.reports.len();
+fn take_all(claims: &[Claim<'_>], inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) {
+    let exempt = reservation.reports.len();
     let mut places = SmallVec::<[Option<Place>; USUAL]>::new();
     for claim in claims {
-        places.push(claim.take(facts, now, tally));
-        if tally.reports.last().is_some_and(Report::refuses) {
-            tally.release();
-            return refund(claims, facts, &places, &mut tally.reports[exempt..], now);
+        places.push(claim.take(inputs, now, reservation));
+        if reservation.reports.last().is_some_and(Report::refuses) {
+            reservation.release();
+            return refund(claims, inputs, &places, &mut reservation.reports[exempt..], now);
         }
     }
 }
@@ -317,7 +330,7 @@ fn take_all(claims: &[Claim<'_>], facts: &Facts<'_>, now: Timestamp, tally: &mut
 /// Undoes what the claims before a refusal took.
 fn refund(
     claims: &[Claim<'_>],
-    facts: &Facts<'_>,
+    inputs: &Inputs<'_>,
     places: &[Option<Place>],
     reports: &mut [Report],
     now: Timestamp,
@@ -327,31 +340,31 @@ fn refund(
             bucket_ref.refund(claim.client, claim.limit.cost(), now, *place);
         }
         if report.outcome == Outcome::Allowed {
-            report.remaining = Some(claim.look(facts, now).remaining);
+            report.remaining = Some(claim.look(inputs, now).remaining);
         }
     }
 }
 
 impl Claim<'_> {
-    fn look(&self, facts: &Facts<'_>, now: Timestamp) -> Asked {
+    fn look(&self, inputs: &Inputs<'_>, now: Timestamp) -> Asked {
         let limit = self.limit;
-        self.state.look(self.client, limit.cost(), now, move || limit.origin(facts.client))
+        self.state.look(self.client, limit.cost(), now, move || limit.origin(inputs.client))
     }
 
     /// Takes what the request takes, notes what came of it, and says where tokens were taken.
     #[inline(always)]
-    fn take(&self, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) -> Option<Place> {
+    fn take(&self, inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) -> Option<Place> {
         let limit = self.limit;
         match self.state {
             ClientState::Bucket(bucket_ref) => {
                 let (quota, answer) =
-                    bucket_ref.take(self.client, limit.cost(), now, move || limit.origin(facts.client));
+                    bucket_ref.take(self.client, limit.cost(), now, move || limit.origin(inputs.client));
                 let Answer { verdict, bucket, place } = answer;
-                tally.reports.push(self.report(Asked::bucket(verdict, *quota, bucket, now)));
+                reservation.reports.push(self.report(Asked::bucket(verdict, *quota, bucket, now)));
                 verdict.is_ok().then_some(place)
             }
             ClientState::Held(held) => {
-                self.hold(held, facts, now, tally);
+                self.hold(held, inputs, now, reservation);
                 None
             }
         }
@@ -359,19 +372,24 @@ impl Claim<'_> {
 
     /// Takes what the request holds as long as it runs, and notes what came of it.
     #[inline(never)]
-    fn hold(&self, held: Held<'_>, facts: &Facts<'_>, now: Timestamp, tally: &mut Tally) {
-        let origin = self.limit.origin(facts.client);
+    fn hold(&self, held: Held<'_>, inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) {
+        let origin = self.limit.origin(inputs.client);
         let (asked, mut permit) = held.acquire(self.client, self.limit.cost(), now, origin);
         let report = self.report(asked);
         if report.outcome == Outcome::WouldRefuse {
             permit = held.acquire_anyway(self.client);
         }
-        tally.reports.push(report);
+        reservation.reports.push(report);
         match (held, permit) {
             (_, None) => {}
-            (Held::InFlight(..), Some(permit)) => tally.permits.push(permit),
+            (Held::InFlight(..), Some(permit)) => reservation.permits.push(permit),
             (Held::Reserved(..), Some(permit)) => {
-                tally.reserved.push(Reserved { limit: self.index, client: self.client, origin, permit });
+                reservation.reserved.push(Reserved {
+                    limit: self.index,
+                    client: self.client,
+                    origin,
+                    permit,
+                });
             }
         }
     }
@@ -388,19 +406,19 @@ impl Claim<'_> {
 }
 
 /// What the limits say together. If one refused, that goes for the whole request, and the others are spared.
-fn settle_refusal(reports: &mut [Report]) -> Decision {
-    let mut refusal: Option<(usize, Duration)> = None;
+fn settle_refusal(reports: &mut [Report]) -> Result<(), Refusal> {
+    let mut refusal: Option<Refusal> = None;
     for report in &*reports {
         if let Outcome::Refused(Wait(wait)) = report.outcome {
-            refusal =
-                Some(refusal.map_or((report.limit, wait), |(limit, longest)| (limit, longest.max(wait))));
+            let first = refusal.get_or_insert(Refusal { limit: report.limit, wait });
+            first.wait = first.wait.max(wait);
         }
     }
-    let Some((limit, wait)) = refusal else { return Decision::Admitted };
+    let Some(refusal) = refusal else { return Ok(()) };
     for report in reports {
         if matches!(report.outcome, Outcome::Allowed | Outcome::WouldRefuse) {
             report.outcome = Outcome::Spared;
         }
     }
-    Decision::Refused { limit, wait }
+    Err(refusal)
 }

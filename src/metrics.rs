@@ -12,7 +12,6 @@ mod refusals;
 mod reloads;
 mod requests;
 mod traffic;
-mod upstream_error;
 
 use http::Version;
 use prometheus::core::Collector;
@@ -23,9 +22,9 @@ pub use self::listener::{HandshakeError, ListenerMetrics, ProxyProtocolError};
 pub use self::refusals::{RefusalCounter, Refusals};
 use self::reloads::Reloads;
 pub use self::traffic::{RouteMetrics, Traffic};
-pub use self::upstream_error::UpstreamError;
 use crate::clock::Timestamp;
 use crate::config::{Config, Listener};
+use crate::engine::Exchange;
 use crate::limit::table::Table;
 use crate::limit::{Limit, Limiter};
 use crate::tls::Identity;
@@ -141,10 +140,19 @@ impl Metrics {
         ListenerMetrics::new(&self.families, address, listener)
     }
 
-    /// Counts a request by the version of HTTP that its client speaks.
-    pub fn count_protocol(&self, version: Version) {
+    /// Counts an exchange, among what its route has.
+    pub fn record(&self, traffic: &Traffic, exchange: &Exchange) {
+        let route = traffic.route(exchange.route);
+        let Some(asked) = &exchange.asked else {
+            // Nothing that was sent is known to mean anything.
+            route.requests.count(None, exchange.status);
+            return;
+        };
+        route.requests.count(Some(&asked.method), exchange.status);
+        route.refusals.count(exchange.status, &exchange.reports);
+        route.duration.observe(exchange.took.as_secs_f64());
         let [http10, http11, http2] = &self.protocols;
-        match version {
+        match asked.version {
             Version::HTTP_10 => http10.inc(),
             Version::HTTP_2 => http2.inc(),
             _ => http11.inc(),

@@ -401,11 +401,11 @@ fn open_outputs(
     };
     let start_tracer = |tracing| Tracer::start(tracing, metrics.dropped_spans().clone()).map(Arc::new);
     Ok(Outputs {
-        access_log: match before.filter(|before| before.config.access_log == config.access_log) {
+        access_log: match before.filter(|before| before.config().access_log == config.access_log) {
             Some(before) => before.outputs.access_log.clone(),
             None => config.access_log.as_ref().map(open_log).transpose()?,
         },
-        tracer: match before.filter(|before| before.config.tracing == config.tracing) {
+        tracer: match before.filter(|before| before.config().tracing == config.tracing) {
             Some(before) => before.outputs.tracer.clone(),
             None => config.tracing.as_ref().map(start_tracer).transpose()?,
         },
@@ -433,7 +433,7 @@ fn proxy(gateway: &Arc<Gateway>, waiting: usize) -> Arc<HttpProxy<Proxy>> {
 
 /// Waits for the last connection to close, as long as the configuration allows.
 async fn finish(gateway: &Gateway, mut all_gone: mpsc::Receiver<()>, signals: &mut Signals) {
-    let patience = gateway.active().config.server.drain_timeout;
+    let patience = gateway.active().config().server.drain_timeout;
     tokio::select! {
         drained = timeout(patience, all_gone.recv()) => match drained {
             Ok(_) => info!("drained"),

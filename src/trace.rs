@@ -5,6 +5,7 @@
 //! faster than the collector takes them, they are dropped and counted.
 
 mod context;
+mod exchange;
 mod export;
 mod span;
 

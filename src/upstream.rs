@@ -1,6 +1,5 @@
 //! Upstreams: the servers that requests are sent to, and which of them gets a request.
 
-mod address;
 mod assignment;
 mod balance;
 mod cause;
@@ -33,11 +32,10 @@ use self::http2_connections::Http2Connections;
 use self::pool::Pool;
 use self::retry_budget::RetryBudget;
 use self::tls::PeerTls;
+use crate::address::Address;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, UpstreamServer};
-use crate::limit::key::{Fingerprint, Key};
 
-pub use self::address::Address;
 pub use self::assignment::Assignment;
 pub use self::cause::{io_error, is_local};
 pub use self::connection_count::set_max_connections;
@@ -160,21 +158,14 @@ impl Upstream {
         self.config.read_timeout
     }
 
-    /// What decides which server a request goes to, if anything of the request does.
-    pub fn key(&self) -> Option<&Key> {
-        match &self.config.balance {
-            config::Balance::Hash(key) => Some(key),
-            _ => None,
-        }
-    }
-
-    /// Gives a request to a server that has not been `tried`. `key` is the value of [`key`](Self::key).
+    /// Gives a request to a server that has not been `tried`. `key` is a hash of what the upstream
+    /// chooses servers by, where it goes by something of the request.
     ///
     /// # Errors
     /// When there is none: [`NoServer`].
     pub fn choose(
         &self,
-        key: Option<Fingerprint>,
+        key: Option<u128>,
         tried: &[Address],
         now: Timestamp,
     ) -> std::result::Result<Assignment, NoServer> {
@@ -190,7 +181,7 @@ impl Upstream {
     /// When there is none: [`NoServer`].
     pub fn choose_first(
         &self,
-        key: Option<Fingerprint>,
+        key: Option<u128>,
         now: Timestamp,
     ) -> std::result::Result<Assignment, NoServer> {
         self.budget.earn();
@@ -271,7 +262,7 @@ impl Upstream {
     /// How a request connects to its server, within `connect_timeout`.
     ///
     /// # Errors
-    /// When its address is none that can be connected to: see [`Address::peer`].
+    /// When its address is none that can be connected to: see [`HttpPeer::new_uds`].
     pub fn peer(&self, server: &Assignment, connect_timeout: Duration) -> Result<Box<HttpPeer>> {
         let mut peer = self.peer_of(server, connect_timeout)?;
         if let Some(number) = server.connection_number() {
@@ -283,7 +274,7 @@ impl Upstream {
     /// How to connect to an endpoint of this upstream, within `connect_timeout`.
     fn peer_of(&self, server: &Endpoint, connect_timeout: Duration) -> Result<Box<HttpPeer>> {
         let mut peer = Box::new(match &self.tls {
-            None => server.address.peer(false, String::new())?,
+            None => tls::peer_at(&server.address, false, String::new())?,
             Some(tls) => tls.peer(&server.address, self.config.servers[server.server].host())?,
         });
         if self.config.http2 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gateway::client::ClientId;
 use gateway::clock::{Clock, Timestamp};
-use gateway::limit::key::{Facts, Fingerprint, Key, KeyPart, MissingKey, Secret};
+use gateway::limit::key::{Fingerprint, Inputs, Key, KeyPart, MissingKey, Secret};
 use gateway::limit::quota::{Quota, QuotaError};
 use gateway::limit::table::Table;
 use http::{HeaderMap, Method};
@@ -56,7 +56,7 @@ fn nanos(seconds: f64) -> u64 {
 
 fn fingerprint(client: &str) -> Fingerprint {
     let key = Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::Shared, ipv6_prefix: 64 };
-    let facts = Facts {
+    let inputs = Inputs {
         client: &ClientId::Opaque(client.to_owned()),
         method: &Method::GET,
         host: "",
@@ -67,7 +67,7 @@ fn fingerprint(client: &str) -> Fingerprint {
     };
     // One secret for all, so that the same client has the same fingerprint.
     thread_local!(static SECRET: Secret = Secret::random());
-    SECRET.with(|secret| key.fingerprint(&facts, secret)).unwrap()
+    SECRET.with(|secret| key.fingerprint(&inputs, secret)).unwrap()
 }
 
 /// What stands at this place, where the source says anything.

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use gateway::client::ClientId;
 use gateway::clock::Timestamp;
-use gateway::limit::key::{Facts, Key, KeyPart, MissingKey, Secret};
+use gateway::limit::key::{Inputs, Key, KeyPart, MissingKey, Secret};
 use gateway::limit::quota::Quota;
 use gateway::limit::table::Table;
-use gateway::limit::{Decision, Limiter, Rule, Tally};
+use gateway::limit::{Limiter, Reservation, Rule};
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::keyed::DashMapStateStore;
@@ -62,9 +62,9 @@ impl Ours {
     }
 
     /// Decides at a time of the caller's choice.
-    pub(crate) fn decide_at(&self, client: u32, now: Timestamp, tally: &mut Tally) -> bool {
+    pub(crate) fn decide_at(&self, client: u32, now: Timestamp, reservation: &mut Reservation) -> bool {
         let client = ClientId::Address(address(client));
-        let facts = Facts {
+        let inputs = Inputs {
             client: &client,
             method: &Method::GET,
             host: "localhost",
@@ -73,7 +73,8 @@ impl Ours {
             route: "",
             headers: &self.headers,
         };
-        self.limiter.decide(&self.limits, &facts, now, tally) == Decision::Admitted
+        let claims = self.limiter.claims(&self.limits, &inputs);
+        claims.is_ok_and(|claims| self.limiter.reserve(&claims, now, reservation).is_ok())
     }
 
     /// How many clients found no room of their own.
@@ -84,8 +85,8 @@ impl Ours {
 
 impl Contender for Ours {
     fn user(&self) -> Box<dyn FnMut(u32, u64) -> bool + '_> {
-        let mut tally = Tally::default();
-        Box::new(move |client, nanos| self.decide_at(client, Timestamp::from_nanos(nanos), &mut tally))
+        let mut reservation = Reservation::default();
+        Box::new(move |client, nanos| self.decide_at(client, Timestamp::from_nanos(nanos), &mut reservation))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use gateway::clock::Timestamp;
-use gateway::limit::Tally;
+use gateway::limit::Reservation;
 
 use crate::contenders::{Contender, Governor, Ours, Sketch, Terms};
 
@@ -64,11 +64,11 @@ pub(crate) fn resident(contender: &str, clients: u32) {
 /// Prints the memory after the first address, after as many as there is room for, and after all.
 pub(crate) fn resident_of_a_flood() {
     let ours = Ours::new(1, 1_000_000, TERMS);
-    let mut tally = Tally::default();
+    let mut reservation = Reservation::default();
     let mut mebibytes = Vec::new();
     for client in 0..FLOOD {
         // A thousand new addresses a millisecond.
-        ours.decide_at(client, Timestamp::from_nanos(u64::from(client) * 1000), &mut tally);
+        ours.decide_at(client, Timestamp::from_nanos(u64::from(client) * 1000), &mut reservation);
         if [1, 1_000_000, FLOOD].contains(&(client + 1)) {
             mebibytes.push(format!(
                 "{:.1} MiB after {}",

@@ -19,8 +19,8 @@ use serde_json::ser::Formatter;
 use smallvec::SmallVec;
 
 use super::truncate;
+use crate::address::Address;
 use crate::config::LogFormat;
-use crate::upstream::Address;
 
 /// Names of limits. More than these are unusual, and take memory of their own.
 pub type Names<'a> = SmallVec<[&'a str; 4]>;
@@ -79,7 +79,7 @@ pub struct Entry<'a> {
     pub would_refuse: Names<'a>,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub error: Option<Cow<'a, str>>,
     /// The trace that the client says it belongs to.
     #[serde(serialize_with = "trace_id", skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<u128>,
@@ -208,7 +208,7 @@ impl Entry<'_> {
             method,
             host: host.into(),
             path: path.into(),
-            error: error.map(str::to_owned),
+            error: error.map(Cow::Borrowed),
             referer: referer.into(),
             user_agent: user_agent.into(),
             cut,

@@ -74,7 +74,7 @@ impl From<ReloadOutcome> for Reloaded {
 /// The configuration in force, without secrets, and how the last reload went.
 #[utoipa::path(get, path = "/config", operation_id = "config", tag = "configuration", responses((status = 200, description = "What is in force.", body = Loaded)))]
 pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Loaded> {
-    Json(Loaded { standing: ConfigStatus::of(&gateway), config: gateway.active().config.shown.clone() })
+    Json(Loaded { standing: ConfigStatus::of(&gateway), config: gateway.active().config().shown.clone() })
 }
 
 /// Reads the configuration again. If it has problems, nothing changes.

@@ -103,7 +103,7 @@ impl Looks {
     fn count_clients(&mut self, gateway: &Gateway) {
         let (active, now) = (gateway.active(), gateway.clock.now());
         let count = |limit: &crate::limit::Limit| (limit.rule().name.clone(), limit.clients(now));
-        self.clients = active.limiter.limits().iter().map(count).collect();
+        self.clients = active.engine.limiter().limits().iter().map(count).collect();
     }
 
     fn past(&self) -> String {

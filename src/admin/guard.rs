@@ -44,7 +44,7 @@ const FOR_BROWSERS: [(HeaderName, HeaderValue); 6] = [
 /// Answers requests that a page from elsewhere may have sent, and says to browsers what they may do with the answers.
 pub(super) async fn guard(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
     let active = gateway.active();
-    let hosts = active.config.admin.as_ref().map_or(&[][..], |admin| &admin.hosts);
+    let hosts = active.config().admin.as_ref().map_or(&[][..], |admin| &admin.hosts);
     let mut response = match admit(request.method(), request.uri(), request.headers(), hosts) {
         Ok(()) => next.run(request).await,
         Err(why) => Failure::new(StatusCode::FORBIDDEN, why).into_response(),

@@ -93,7 +93,7 @@ mod tests {
         let mut history = History::default();
         let answer = |status| {
             let route = traffic.route(Some(0));
-            route.requests.count(&Method::GET, status);
+            route.requests.count(Some(&Method::GET), status);
             route.refusals.count(status, &[]);
             route.duration.observe(0.003);
         };

@@ -11,8 +11,9 @@ use utoipa::ToSchema;
 
 use super::failure::{Error, Failure};
 use super::token::Authorized;
-use crate::gateway::{Active, Gateway};
-use crate::limit::key::Fingerprint;
+use crate::clock::Timestamp;
+use crate::engine::{Engine, NamedClient};
+use crate::gateway::Gateway;
 use crate::limit::{Charge, Limit, Measure, Mode, Remaining};
 
 /// A limit.
@@ -68,13 +69,6 @@ enum RemainingDescription {
     InFlight { max_in_flight: u32, running: u32 },
 }
 
-/// A client of a limit, as a call names it.
-struct Named<'a> {
-    limit: &'a Limit,
-    client: Fingerprint,
-    shown: Vec<String>,
-}
-
 /// Each limit, and how many clients it remembers.
 #[utoipa::path(get, path = "/limits", operation_id = "limits", tag = "limits", responses((status = 200, description = "The limits.", body = Vec<Description>)))]
 pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Description>> {
@@ -111,7 +105,7 @@ pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Descrip
             clients: limit.clients(now),
         }
     };
-    Json(gateway.active().limiter.limits().iter().map(describe).collect())
+    Json(gateway.active().engine.limiter().limits().iter().map(describe).collect())
 }
 
 /// How a client stands with a limit.
@@ -134,8 +128,8 @@ pub(super) async fn client(
     uri: Uri,
 ) -> Result<Json<Client>, Failure> {
     let active = gateway.active();
-    let named = find(&active, &limit, &uri, query.as_deref())?;
-    Ok(Json(describe(&gateway, named)))
+    let named = find(&active.engine, &limit, &uri, query.as_deref())?;
+    Ok(Json(describe(&active.engine, &named, gateway.clock.now())))
 }
 
 /// Fills a client's bucket.
@@ -163,11 +157,11 @@ pub(super) async fn reset(
     uri: Uri,
 ) -> Result<Json<Client>, Failure> {
     let active = gateway.active();
-    let named = find(&active, &limit, &uri, query.as_deref())?;
-    if named.limit.reset(named.client, gateway.clock.now()) {
-        return Ok(Json(describe(&gateway, named)));
+    let named = find(&active.engine, &limit, &uri, query.as_deref())?;
+    if active.engine.reset(&named, gateway.clock.now()) {
+        return Ok(Json(describe(&active.engine, &named, gateway.clock.now())));
     }
-    let what = match named.limit.rule().measure {
+    let what = match named.limit().rule().measure {
         Measure::InFlight(_) => "it counts the requests that are running: there is nothing to reset",
         Measure::Rate(_) => "this client is never limited: there is nothing to reset",
     };
@@ -176,34 +170,33 @@ pub(super) async fn reset(
 
 /// The client that the path names: one segment for each part of the limit's key, percent-encoded. With `?missing` it is
 /// the client of this address without the header, cookie or parameter that the limit goes by.
-fn find<'a>(active: &'a Active, limit: &str, uri: &Uri, query: Option<&str>) -> Result<Named<'a>, Failure> {
+fn find<'a>(
+    engine: &'a Engine,
+    limit: &str,
+    uri: &Uri,
+    query: Option<&str>,
+) -> Result<NamedClient<'a>, Failure> {
     let unknown = || Failure::new(StatusCode::NOT_FOUND, format!("there is no limit {limit:?}"));
-    let limit = active.limiter.limits().iter().find(|l| l.rule().name == limit).ok_or_else(unknown)?;
+    let limit = engine.limit(limit).ok_or_else(unknown)?;
     // The path as it was sent: once it is decoded, an encoded slash in a value is gone.
     let (_, key) = uri.path().split_once("/clients/").unwrap_or_default();
     let values: Vec<String> =
         key.split('/').map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned()).collect();
-    let (rule, secret) = (limit.rule(), active.limiter.secret());
-    let (client, shown) = match (query, &*values) {
-        (Some("missing" | "missing=true"), [address]) => {
-            (rule.key.fingerprint_of_stand_in(address, secret), vec![address.clone()])
-        }
-        (None | Some(""), values) => {
-            (rule.key.fingerprint_of(values, secret), rule.key.shown_texts(values, secret, rule.show_keys))
-        }
+    let named = match (query, &*values) {
+        (Some("missing" | "missing=true"), [address]) => engine.client_without_key(limit, address),
+        (None | Some(""), values) => engine.client_of(limit, values),
         _ => return Err(Failure::new(StatusCode::BAD_REQUEST, "the query is \"missing\", or there is none")),
     };
-    let client = client.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    Ok(Named { limit, client, shown })
+    named.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-fn describe(gateway: &Gateway, named: Named<'_>) -> Client {
-    let standing = named.limit.remaining(named.client, gateway.clock.now());
+fn describe(engine: &Engine, named: &NamedClient<'_>, now: Timestamp) -> Client {
+    let remaining = engine.peek(named, now);
     Client {
-        limit: named.limit.rule().name.clone(),
-        key: named.shown,
-        unlimited: standing.is_none(),
-        standing: standing.map(|standing| match standing {
+        limit: named.limit().rule().name.clone(),
+        key: named.shown().to_vec(),
+        unlimited: remaining.is_none(),
+        standing: remaining.map(|remaining| match remaining {
             Remaining::Bucket(bucket) => {
                 let level = bucket.level();
                 RemainingDescription::Bucket {

@@ -9,12 +9,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::request_counts::RequestCounts;
+use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
 use crate::limit::table::Table;
 use crate::metrics::RouteMetrics;
 use crate::metrics::latency::{Latency, Summary};
-use crate::upstream::Address;
 
 /// All of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -128,7 +128,7 @@ pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) 
             .iter()
             .map(|r| (r.name.clone(), traffic(std::slice::from_ref(r))))
             .collect(),
-        limits: active.limiter.limits().iter().enumerate().map(limit).collect(),
+        limits: active.engine.limiter().limits().iter().enumerate().map(limit).collect(),
         upstreams: active.upstreams.iter().enumerate().map(upstream).collect(),
     }
 }

@@ -27,7 +27,7 @@ impl FromRequestParts<Arc<Gateway>> for Authorized {
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Arc<Gateway>) -> Result<Self, Failure> {
         let active = gateway.active();
-        let token = active.config.admin.as_ref().and_then(|admin| admin.token.as_deref());
+        let token = active.config().admin.as_ref().and_then(|admin| admin.token.as_deref());
         let Some(token) = token else {
             let why = "calls that change something are refused: no `token` is set in [admin]";
             return Err(Failure::new(StatusCode::FORBIDDEN, why));

@@ -2,35 +2,23 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
-
-use crate::access_log::AccessLog;
-use crate::client::TrustedProxies;
+use crate::access_log::{AccessLog, Entry};
 use crate::clock::Timestamp;
-use crate::config::{self, Balance, Config, Route};
-use crate::field_names::FieldNames;
+use crate::config::{self, Config};
+use crate::engine::{Engine, Exchange};
 use crate::limit::Limiter;
-use crate::limit::key::{KeyPart, Secret};
+use crate::limit::key::Secret;
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::{Metrics, Traffic};
-use crate::route::Table;
-use crate::trace::Tracer;
+use crate::trace::{Answered, Trace, Tracer};
 use crate::upstream::Upstream;
 
 /// A configuration that is in force, or about to be, and what was made of it. It never changes: a reload makes another one.
 pub struct Active {
-    /// The configuration.
-    pub config: Config,
-    /// Which route a request takes.
-    pub routes: Table,
-    /// The limits, in the order of the configuration.
-    pub limiter: Limiter,
+    /// Decides about requests.
+    pub engine: Engine,
     /// The upstreams, in the order of the configuration.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// Whose word on the client's address is taken.
-    pub trusted_proxies: TrustedProxies,
-    /// Which fields of requests go any further.
-    pub field_names: FieldNames,
     /// The metrics of all that it names.
     pub traffic: Traffic,
     /// Who is told of requests.
@@ -94,7 +82,7 @@ impl Active {
             Some(before) => Arc::new(before.succeeded_by(config.clone())),
             None => Arc::new(Upstream::new(config.clone())),
         };
-        let limiter = self.limiter.succeeded_by(config.limits.clone(), now);
+        let limiter = self.engine.limiter().succeeded_by(config.limits.clone(), now);
         let upstreams = config.upstreams.iter().map(upstream).collect();
         let traffic = metrics.traffic(&config, Some(&self.traffic));
         Self::of(config, limiter, upstreams, traffic, outputs)
@@ -108,28 +96,22 @@ impl Active {
         traffic: Traffic,
         outputs: Outputs,
     ) -> Self {
-        Self {
-            routes: Table::new(config.routes.iter().map(Route::conditions)),
-            trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
-            field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
-            config,
-            limiter,
-            upstreams,
-            traffic,
-            outputs,
+        Self { engine: Engine::new(config, limiter), upstreams, traffic, outputs }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        self.engine.config()
+    }
+
+    /// Writes the record of an exchange: in the metrics, the access log, and the trace that it has a place in.
+    pub fn record(&self, metrics: &Metrics, trace: Option<Trace>, exchange: &Exchange) {
+        metrics.record(&self.traffic, exchange);
+        if let Some(log) = &self.outputs.access_log {
+            log.write(&Entry::of(&self.engine, exchange));
+        }
+        if let (Some(tracer), Some(trace), Some(asked)) = (&self.outputs.tracer, trace, &exchange.asked) {
+            tracer.record(trace, || Answered::of(&self.engine, exchange, asked));
         }
     }
-}
-
-/// The fields by which limits count and upstreams choose a server.
-fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
-    let limits = config.limits.iter().map(|rule| &rule.key);
-    let upstreams = config.upstreams.iter().filter_map(|upstream| match &upstream.balance {
-        Balance::Hash(key) => Some(key),
-        _ => None,
-    });
-    limits.chain(upstreams).flat_map(|key| &key.parts).filter_map(|part| match part {
-        KeyPart::Header(name) => Some(name),
-        _ => None,
-    })
 }

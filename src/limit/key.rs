@@ -1,4 +1,4 @@
-//! Whose bucket a request takes from: from a request's facts to a hash.
+//! Whose bucket a request takes from: from a request's inputs to a hash.
 //!
 //! A key is a list of parts, each a fact of the request. The hash is keyed with a random secret (SipHash-1-3,
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
@@ -62,9 +62,9 @@ pub enum MissingKey {
     Shared,
 }
 
-/// The facts of a request that keys are made of.
+/// The inputs of a request that keys are made of.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct Inputs<'a> {
     /// Who is asking.
     pub client: &'a ClientId,
     /// The method.
@@ -185,32 +185,32 @@ impl Key {
     /// # Errors
     /// [`NoValue`] when a part is not there and [`MissingKey::Reject`] is set, or has several values.
     #[inline(always)]
-    pub fn fingerprint(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, NoValue> {
+    pub fn fingerprint(&self, inputs: &Inputs<'_>, secret: &Secret) -> Result<Fingerprint, NoValue> {
         // What nearly all limits go by gets no further than it must.
-        if let ([KeyPart::ClientIp], ClientId::Address(IpAddr::V4(address))) = (&*self.parts, facts.client) {
+        if let ([KeyPart::ClientIp], ClientId::Address(IpAddr::V4(address))) = (&*self.parts, inputs.client) {
             return Ok(secret.hash_word(encoded_v4(*address)));
         }
-        self.fingerprint_of_parts(facts, secret)
+        self.fingerprint_of_parts(inputs, secret)
     }
 
     #[inline(never)]
-    fn fingerprint_of_parts(&self, facts: &Facts<'_>, secret: &Secret) -> Result<Fingerprint, NoValue> {
+    fn fingerprint_of_parts(&self, inputs: &Inputs<'_>, secret: &Secret) -> Result<Fingerprint, NoValue> {
         let mut value = Encoded::new();
         for part in &self.parts {
-            self.add_part(part, facts, &mut value)?;
+            self.add_part(part, inputs, &mut value)?;
         }
         Ok(secret.hash(&value))
     }
 
-    fn add_part(&self, part: &KeyPart, facts: &Facts<'_>, to: &mut Encoded) -> Result<(), NoValue> {
-        match (part, reading::value_of(part, facts)?) {
-            (KeyPart::ClientIp, _) => self.add_client(facts.client, to),
+    fn add_part(&self, part: &KeyPart, inputs: &Inputs<'_>, to: &mut Encoded) -> Result<(), NoValue> {
+        match (part, reading::value_of(part, inputs)?) {
+            (KeyPart::ClientIp, _) => self.add_client(inputs.client, to),
             (KeyPart::Global, _) => to.push(GLOBAL),
             (_, Some(value)) => add_text(TEXT, &value, to),
             (_, None) => {
                 to.push(MISSING);
                 match self.missing {
-                    MissingKey::ClientIp => self.add_client(facts.client, to),
+                    MissingKey::ClientIp => self.add_client(inputs.client, to),
                     MissingKey::Shared => {}
                     MissingKey::Reject => return Err(NoValue::Missing),
                 }
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    /// A request whose facts the tests change.
+    /// A request whose inputs the tests change.
     struct Request {
         client: ClientId,
         host: &'static str,
@@ -284,8 +284,8 @@ mod tests {
             self
         }
 
-        fn facts(&self) -> Facts<'_> {
-            Facts {
+        fn inputs(&self) -> Inputs<'_> {
+            Inputs {
                 client: &self.client,
                 method: &Method::GET,
                 host: self.host,
@@ -307,7 +307,7 @@ mod tests {
 
     fn same(key: &Key, a: &Request, b: &Request) -> bool {
         let secret = Secret([7; 16]);
-        key.fingerprint(&a.facts(), &secret).unwrap() == key.fingerprint(&b.facts(), &secret).unwrap()
+        key.fingerprint(&a.inputs(), &secret).unwrap() == key.fingerprint(&b.inputs(), &secret).unwrap()
     }
 
     #[test]
@@ -344,7 +344,7 @@ mod tests {
         let shared = Key { missing: MissingKey::Shared, ..by_key.clone() };
         assert!(same(&shared, &one, &two));
         let reject = Key { missing: MissingKey::Reject, ..by_key.clone() };
-        assert_eq!(reject.fingerprint(&one.facts(), &secret), Err(NoValue::Missing));
+        assert_eq!(reject.fingerprint(&one.inputs(), &secret), Err(NoValue::Missing));
         let empty = Request::from("192.0.2.1").header("x-api-key", "");
         assert!(same(&by_key, &empty, &one), "an empty value is a missing one");
     }
@@ -370,7 +370,7 @@ mod tests {
         ] {
             for missing in [MissingKey::ClientIp, MissingKey::Shared, MissingKey::Reject] {
                 let key = Key { missing, ..key(std::slice::from_ref(&part)) };
-                let of = |request: &Request| key.fingerprint(&request.facts(), &Secret([7; 16]));
+                let of = |request: &Request| key.fingerprint(&request.inputs(), &Secret([7; 16]));
                 assert_eq!(of(&doubled), Err(NoValue::Ambiguous));
                 assert_eq!(of(&same_twice).unwrap(), key.fingerprint_of(&["a"], &Secret([7; 16])).unwrap());
             }
@@ -418,7 +418,7 @@ mod tests {
     fn the_secret_decides_the_fingerprint() {
         let request = Request::from("192.0.2.1");
         let of =
-            |secret| key(&[KeyPart::ClientIp]).fingerprint(&request.facts(), &Secret([secret; 16])).unwrap();
+            |secret| key(&[KeyPart::ClientIp]).fingerprint(&request.inputs(), &Secret([secret; 16])).unwrap();
         assert_ne!(of(1), of(2));
     }
 }

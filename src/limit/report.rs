@@ -11,7 +11,7 @@ use crate::concurrency::Permit;
 /// What the limits decided about a request, and its permits, by which it counts among the running requests until this is
 /// dropped.
 #[derive(Default)]
-pub struct Tally {
+pub struct Reservation {
     pub(super) reports: Vec<Report>,
     pub(super) permits: SmallVec<[Permit; 2]>,
     pub(super) reserved: SmallVec<[Reserved; 1]>,
@@ -28,10 +28,15 @@ pub(super) struct Reserved {
     pub(super) permit: Permit,
 }
 
-impl Tally {
+impl Reservation {
     /// What each limit that applied decided.
     pub fn reports(&self) -> &[Report] {
         &self.reports
+    }
+
+    /// The same, when no permit is held any more.
+    pub fn into_reports(self) -> Vec<Report> {
+        self.reports
     }
 
     /// Drops the permits.

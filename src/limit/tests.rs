@@ -51,7 +51,7 @@ struct Bench {
     clock: Clock,
     client: ClientId,
     method: Method,
-    tally: Tally,
+    reservation: Reservation,
 }
 
 impl Bench {
@@ -62,18 +62,18 @@ impl Bench {
             clock: Clock::manual(),
             client: ClientId::Address("192.0.2.1".parse().unwrap()),
             method: Method::GET,
-            tally: Tally::default(),
+            reservation: Reservation::default(),
         }
     }
 
     fn request(&mut self) -> Decision {
-        decide(&self.limiter, &self.all, &self.client, &self.method, self.clock.now(), &mut self.tally)
+        decide(&self.limiter, &self.all, &self.client, &self.method, self.clock.now(), &mut self.reservation)
     }
 
-    /// A request that runs on until the tally is dropped.
-    fn running(&mut self) -> (Decision, Tally) {
+    /// A request that runs on until the reservation is dropped.
+    fn running(&mut self) -> (Decision, Reservation) {
         let decision = self.request();
-        (decision, std::mem::take(&mut self.tally))
+        (decision, std::mem::take(&mut self.reservation))
     }
 
     fn from(&mut self, client: &str) -> Decision {
@@ -88,21 +88,29 @@ impl Bench {
         if let Some(cost) = cost {
             answer.insert("x-cost", cost.parse().unwrap());
         }
-        self.limiter.settle(&mut self.tally, status, &answer, || self.clock.now());
+        self.limiter.settle(&mut self.reservation, status, &answer, || self.clock.now());
     }
 
     /// The request is over.
     fn close(&mut self) {
-        self.limiter.close(&mut self.tally, || self.clock.now());
+        self.limiter.close(&mut self.reservation, || self.clock.now());
     }
 
     fn outcomes(&self) -> Vec<Outcome> {
-        self.tally.reports().iter().map(|report| report.outcome).collect()
+        self.reservation.reports().iter().map(|report| report.outcome).collect()
     }
 
     fn tokens(&self) -> Vec<u32> {
-        self.tally.reports().iter().filter_map(|report| Some(report.remaining?.left())).collect()
+        self.reservation.reports().iter().filter_map(|report| Some(report.remaining?.left())).collect()
     }
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq)]
+enum Decision {
+    Admitted,
+    Refused { limit: usize, wait: Duration },
+    NoKey { limit: usize, why: NoValue },
 }
 
 fn decide(
@@ -111,18 +119,35 @@ fn decide(
     client: &ClientId,
     method: &Method,
     now: Timestamp,
-    tally: &mut Tally,
+    reservation: &mut Reservation,
 ) -> Decision {
     let headers = HeaderMap::new();
-    let facts = Facts { client, method, host: "h", path: "/", query: None, route: "r", headers: &headers };
-    limiter.decide(limits, &facts, now, tally)
+    let inputs = Inputs { client, method, host: "h", path: "/", query: None, route: "r", headers: &headers };
+    decide_by(limiter, limits, &inputs, now, reservation)
+}
+
+fn decide_by(
+    limiter: &Limiter,
+    limits: &[usize],
+    inputs: &Inputs<'_>,
+    now: Timestamp,
+    reservation: &mut Reservation,
+) -> Decision {
+    let claims = match limiter.claims(limits, inputs) {
+        Ok(claims) => claims,
+        Err(Unkeyed { limit, why }) => return Decision::NoKey { limit, why },
+    };
+    match limiter.reserve(&claims, now, reservation) {
+        Ok(()) => Decision::Admitted,
+        Err(Refusal { limit, wait }) => Decision::Refused { limit, wait },
+    }
 }
 
 #[test]
 fn without_limits_everything_is_admitted() {
     let mut bench = Bench::new(Vec::new());
     assert_eq!(bench.request(), Decision::Admitted);
-    assert!(bench.tally.reports().is_empty());
+    assert!(bench.reservation.reports().is_empty());
 }
 
 #[test]
@@ -165,7 +190,10 @@ fn an_exempt_client_is_not_counted() {
         Bench::new(vec![Rule { exempt: vec!["192.0.2.0/24".parse().unwrap()], ..rule("a", 1, 1) }]);
     for _ in 0..3 {
         assert_eq!(bench.request(), Decision::Admitted);
-        assert_eq!(bench.tally.reports(), [Report { limit: 0, outcome: Outcome::Exempt, remaining: None }]);
+        assert_eq!(
+            bench.reservation.reports(),
+            [Report { limit: 0, outcome: Outcome::Exempt, remaining: None }]
+        );
     }
     bench.client = ClientId::Opaque("192.0.2.1".into());
     assert_eq!(bench.request(), Decision::Admitted);
@@ -177,7 +205,7 @@ fn only_the_methods_that_are_named_count() {
     let mut bench = Bench::new(vec![Rule { methods: vec![Method::POST], ..rule("writes", 1, 1) }]);
     for _ in 0..3 {
         assert_eq!(bench.request(), Decision::Admitted);
-        assert!(bench.tally.reports().is_empty());
+        assert!(bench.reservation.reports().is_empty());
     }
     bench.method = Method::POST;
     assert_eq!(bench.request(), Decision::Admitted);
@@ -333,10 +361,10 @@ fn requests_that_may_fail_are_let_in_as_if_they_would() {
     let (decisions, mut running): (Vec<_>, Vec<_>) = (0..5).map(|_| bench.running()).unzip();
     assert_eq!(decisions.iter().filter(|d| **d == Decision::Admitted).count(), 3, "a guess each at once");
     assert_eq!(decisions[3], Decision::Refused { limit: 0, wait: SECOND });
-    bench.tally = running.swap_remove(0);
+    bench.reservation = running.swap_remove(0);
     bench.settle(401, None);
     assert!(matches!(bench.request(), Decision::Refused { .. }), "the failure took what was set aside");
-    bench.tally = running.swap_remove(1);
+    bench.reservation = running.swap_remove(1);
     bench.close();
     assert_eq!(bench.request(), Decision::Admitted, "who left before the answer is not charged");
 }
@@ -438,12 +466,12 @@ fn racing_requests_never_exceed_either_limit() {
     let barrier = Barrier::new(4);
     let run = |limits: [usize; 2]| {
         let client = ClientId::Address("192.0.2.1".parse().unwrap());
-        let mut tally = Tally::default();
+        let mut reservation = Reservation::default();
         barrier.wait();
         (0..1000)
             .filter(|_| {
                 let now = Timestamp::default();
-                decide(&limiter, &limits, &client, &Method::GET, now, &mut tally) == Decision::Admitted
+                decide(&limiter, &limits, &client, &Method::GET, now, &mut reservation) == Decision::Admitted
             })
             .count()
     };
@@ -458,10 +486,10 @@ fn racing_requests_never_exceed_either_limit() {
     let left =
         limiter.limits()[0].table().unwrap().look(key::fingerprint_of(0), Timestamp::default(), || None);
     assert_eq!(left, Bucket::FULL, "another client's bucket is untouched");
-    let mut tally = Tally::default();
+    let mut reservation = Reservation::default();
     let client = ClientId::Address("192.0.2.1".parse().unwrap());
-    decide(&limiter, &[0], &client, &Method::GET, Timestamp::default(), &mut tally);
-    assert_eq!(tally.reports()[0].remaining.unwrap().left(), 199, "what b refused was put back into a");
+    decide(&limiter, &[0], &client, &Method::GET, Timestamp::default(), &mut reservation);
+    assert_eq!(reservation.reports()[0].remaining.unwrap().left(), 199, "what b refused was put back into a");
 }
 
 /// Threads race with failures that are charged when they are answered: never more than the bucket holds.
@@ -474,12 +502,12 @@ fn racing_failures_never_exceed_the_limit() {
         let barrier = Barrier::new(4);
         let run = || {
             let client = ClientId::Address("192.0.2.1".parse().unwrap());
-            let mut tally = Tally::default();
+            let mut reservation = Reservation::default();
             barrier.wait();
             let guess = |_: &i32| {
                 let now = Timestamp::default();
-                let decision = decide(&limiter, &[0], &client, &Method::GET, now, &mut tally);
-                limiter.settle(&mut tally, StatusCode::UNAUTHORIZED, &HeaderMap::new(), || now);
+                let decision = decide(&limiter, &[0], &client, &Method::GET, now, &mut reservation);
+                limiter.settle(&mut reservation, StatusCode::UNAUTHORIZED, &HeaderMap::new(), || now);
                 decision == Decision::Admitted
             };
             (0..200).filter(guess).count()
@@ -533,20 +561,20 @@ proptest! {
     ) {
         let failures = Charge::OnFailure(vec![StatusCode::UNAUTHORIZED]);
         let mut bench = Bench::new(vec![with_rate(rule("logins", count, burst), |rate| rate.charge = failures)]);
-        let mut running: Vec<(Tally, bool)> = Vec::new();
+        let mut running: Vec<(Reservation, bool)> = Vec::new();
         let mut failed: Vec<Duration> = Vec::new();
         let mut now = Duration::ZERO;
         for (step, fails, ends) in steps {
             bench.clock.advance(Duration::from_nanos(step));
             now += Duration::from_nanos(step);
-            let (decision, tally) = bench.running();
+            let (decision, reservation) = bench.running();
             match decision {
-                Decision::Admitted => running.push((tally, fails && often)),
+                Decision::Admitted => running.push((reservation, fails && often)),
                 _ => prop_assert!(often || running.len() as u64 >= burst),
             }
             for _ in 0..ends.min(running.len()) {
-                let (tally, fails) = running.swap_remove(running.len() / 2);
-                bench.tally = tally;
+                let (reservation, fails) = running.swap_remove(running.len() / 2);
+                bench.reservation = reservation;
                 bench.settle(if fails { 401 } else { 200 }, None);
                 failed.extend(fails.then_some(now));
             }

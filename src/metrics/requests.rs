@@ -52,9 +52,9 @@ impl RequestCounters {
         Self { family, route: route.to_owned(), by_method: Default::default(), series: Mutex::default() }
     }
 
-    /// Counts a request. A series comes to be with its first request.
-    pub fn count(&self, method: &Method, status: StatusCode) {
-        let index = METHODS.iter().position(|known| known == method);
+    /// Counts a request; one whose method could not be read has none. A series comes to be with its first request.
+    pub fn count(&self, method: Option<&Method>, status: StatusCode) {
+        let index = METHODS.iter().position(|known| Some(known) == method);
         let code = usize::from(status.as_u16());
         let class = self.by_method[index.unwrap_or(METHODS.len())][code / 100 - 1]
             .get_or_init(|| Box::new([const { OnceLock::new() }; 100]));
@@ -112,10 +112,10 @@ mod tests {
         let family = IntCounterVec::new(Opts::new("r", "r"), &["route", "method", "code"]).unwrap();
         let counters = RequestCounters::new(family.clone(), "a");
         let brew = Method::from_bytes(b"BREW").unwrap();
-        counters.count(&Method::GET, StatusCode::OK);
-        counters.count(&Method::GET, StatusCode::OK);
-        counters.count(&brew, StatusCode::IM_A_TEAPOT);
-        counters.count(&Method::CONNECT, StatusCode::from_u16(999).unwrap());
+        counters.count(Some(&Method::GET), StatusCode::OK);
+        counters.count(Some(&Method::GET), StatusCode::OK);
+        counters.count(Some(&brew), StatusCode::IM_A_TEAPOT);
+        counters.count(Some(&Method::CONNECT), StatusCode::from_u16(999).unwrap());
         assert_eq!(family.with_label_values(&["a", "GET", "200"]).get(), 2);
         assert_eq!(family.with_label_values(&["a", "OTHER", "418"]).get(), 1);
         assert_eq!(family.with_label_values(&["a", "OTHER", "999"]).get(), 1);
@@ -128,10 +128,10 @@ mod tests {
     fn a_request_that_ends_after_its_route_is_gone_begins_no_series() {
         let family = IntCounterVec::new(Opts::new("r", "r"), &["route", "method", "code"]).unwrap();
         let counters = RequestCounters::new(family.clone(), "a");
-        counters.count(&Method::GET, StatusCode::OK);
+        counters.count(Some(&Method::GET), StatusCode::OK);
         counters.retire();
-        counters.count(&Method::GET, StatusCode::OK);
-        counters.count(&Method::GET, StatusCode::NOT_FOUND);
+        counters.count(Some(&Method::GET), StatusCode::OK);
+        counters.count(Some(&Method::GET), StatusCode::NOT_FOUND);
         assert_eq!(family.collect()[0].get_metric().len(), 0);
     }
 

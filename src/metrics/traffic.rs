@@ -12,8 +12,8 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::families::Families;
 use super::refusals::RefusalCounter;
 use super::requests::RequestCounters;
-use super::upstream_error::UpstreamError;
 use crate::config::{Config, Upstream, UpstreamServer};
+use crate::engine::UpstreamError;
 use crate::limit::{Charge, CostFault, Outcome, Report, Rule};
 
 /// The metrics of what one configuration names.

@@ -1,36 +1,15 @@
 //! A client's connection, as the proxy and the socket beneath it both see it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::engine::Peer;
 use crate::gateway::MemoryPressure;
 
 /// No deadline: the end of time.
 const NEVER: u64 = u64::MAX;
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its address, or that of the proxy before it.
-    pub address: SocketAddr,
-    /// Whether the address is that of a proxy that speaks for somebody whom it cannot name.
-    pub is_unknown: bool,
-}
-
-impl Peer {
-    /// Whoever is at this address.
-    pub fn at(address: SocketAddr) -> Self {
-        Self { address, is_unknown: false }
-    }
-
-    /// Somebody whom the proxy at this address cannot name.
-    pub fn unknown_behind(proxy: SocketAddr) -> Self {
-        Self { address: proxy, is_unknown: true }
-    }
-}
 
 /// What is known of a client's connection, and what the proxy asks of it.
 ///

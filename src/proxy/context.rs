@@ -1,242 +1,182 @@
-//! What one request carries from phase to phase, and that it is told of however it ends.
+//! What Pingora carries for one request from callback to callback.
+//!
+//! A request is first [`Request`]: it has arrived, and may be answered by the gateway itself. Once it has been admitted there is a
+//! [`Relay`] for it: only that can reach an upstream. However the exchange ends, its record is written exactly once, at the latest
+//! when Pingora drops the context.
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::{HeaderValue, StatusCode};
 use pingora::http::RequestHeader;
+use pingora::{Error, ErrorType, Result};
 
 use super::connection::{Connection, Ending};
-use super::reply::Reply;
-use super::retry::Tries;
-use super::{entry, span};
-use crate::client::ClientId;
-use crate::clock::Timestamp;
-use crate::compression::Encoder;
-use crate::gateway::{Current, Gateway};
-use crate::limit::Tally;
-use crate::limit::key::Fingerprint;
-use crate::metrics::{Running, UpstreamError};
-use crate::route::Captures;
+use super::relay::{Forwarding, Relay};
+use super::request_id;
+use crate::clock::{Timestamp, wall_clock};
+use crate::engine::exchange::Asked;
+use crate::engine::{Exchange, Forward, Sender};
+use crate::gateway::{Active, Current, Gateway};
+use crate::limit::Reservation;
+use crate::metrics::Running;
 use crate::trace::{Trace, TraceContext};
-use crate::upstream::Assignment;
 
-/// What is known of a request so far.
+/// What Pingora carries for one request.
 pub struct Context {
-    /// The gateway that it came to.
-    pub(super) gateway: Arc<Gateway>,
-    /// The configuration that was in force when it came: it goes by that to its end.
-    pub(super) active: Current,
-    /// The client's connection. A request without one is refused.
-    pub(super) connection: Option<Arc<Connection>>,
-    /// What was asked.
-    pub(super) asked: Option<Asked>,
-    /// The status of the answer, once it has begun.
-    pub(super) status: Option<StatusCode>,
-    /// The bytes of the answer's body so far.
-    pub(super) bytes_out: u64,
+    gateway: Arc<Gateway>,
+    /// The configuration that was in force when the request came: the request goes by it to its end.
+    active: Current,
+    /// `None` until Pingora hands the request over, and after its record has been written.
+    request: Option<Box<Request>>,
+    /// Filled when the request has been admitted and goes to an upstream.
+    forwarding: Option<Box<Forwarding>>,
+}
+
+/// A request that has arrived.
+pub(super) struct Request {
+    pub(super) connection: Arc<Connection>,
     /// When its head was whole.
     pub(super) started: Timestamp,
+    asked: Asked,
     /// Names it in logs, here and upstream.
-    pub(super) request_id: Option<HeaderValue>,
-    /// Who is asking.
-    pub(super) client: Option<ClientId>,
-    /// Whether the peer is a trusted proxy.
-    pub(super) peer_trusted: bool,
+    pub(super) id: HeaderValue,
+    /// The client that it is attributed to.
+    pub(super) sender: Sender,
     /// Its place in a trace, where requests are traced.
     pub(super) trace: Option<Trace>,
-    /// The normalised path, where it is not the path that the client sent.
-    pub(super) path: Option<String>,
-    /// The index of the route.
+    /// The trace that it names itself.
+    trace_id: Option<u128>,
+    /// The index of the route that it takes, once that is known.
     pub(super) route: Option<usize>,
-    /// What the route's pattern captured of the path.
-    pub(super) captures: Captures,
-    /// What the limits made of it, and what it holds of them.
-    pub(super) tally: Tally,
-    /// When the whole exchange must be over.
-    pub(super) deadline: Option<Timestamp>,
-    /// The bytes of its body so far.
-    pub(super) body_bytes: u64,
-    /// What decides which server it goes to, where the upstream goes by a key.
-    pub(super) key: Option<Fingerprint>,
-    /// The attempt to have it answered upstream.
-    pub(super) attempt: Option<Attempt>,
-    /// What has been tried so far.
-    pub(super) tries: Tries,
-    /// The server to try next.
-    pub(super) next: Option<Assignment>,
-    /// Compresses its answer.
-    pub(super) encoder: Option<Encoder>,
-    /// What went wrong upstream.
-    pub(super) upstream_error: Option<UpstreamError>,
-    /// An answer of the gateway's own that a phase decided on when it failed.
-    pub(super) reply: Option<Reply>,
-    /// Counts it as running, however it ends.
+    /// Counts it as running on its route.
     pub(super) running: Option<Running>,
+    /// What the limits made of it, and what it holds of them.
+    pub(super) reservation: Reservation,
+    /// The status of its answer, once the answer has begun.
+    pub(super) status: Option<StatusCode>,
+    /// The bytes of its body so far.
+    pub(super) bytes_in: u64,
+    /// The bytes of the answer's body so far.
+    pub(super) bytes_out: u64,
 }
 
 impl Context {
-    /// Nothing is known of a request but what it goes by.
+    /// The context of a request that is still to come.
     pub(super) fn new(gateway: Arc<Gateway>) -> Self {
-        Self {
-            active: gateway.active(),
-            gateway,
-            connection: None,
-            asked: None,
-            status: None,
-            bytes_out: 0,
-            started: Timestamp::default(),
-            request_id: None,
-            client: None,
-            peer_trusted: false,
-            trace: None,
-            path: None,
+        Self { active: gateway.active(), gateway, request: None, forwarding: None }
+    }
+
+    /// The request has come, with this head, on this connection.
+    pub(super) fn begin(&mut self, head: &RequestHeader, connection: Arc<Connection>) {
+        let sender = self.active.engine.sender(connection.peer, &head.headers);
+        let trusted = sender.peer_is_trusted();
+        let trace = self.active.outputs.tracer.as_ref().map(|tracer| tracer.place(&head.headers, trusted));
+        self.request = Some(Box::new(Request {
+            started: connection.head_at(),
+            connection,
+            asked: Asked::new(&head.method, head.version, &head.uri, &head.headers),
+            id: request_id::name(&head.headers, trusted),
+            sender,
+            trace_id: trace
+                .map(|trace| trace.id)
+                .or_else(|| TraceContext::of(&head.headers).map(|trace| trace.trace_id)),
+            trace,
             route: None,
-            captures: Captures::default(),
-            tally: Tally::default(),
-            deadline: None,
-            body_bytes: 0,
-            key: None,
-            attempt: None,
-            tries: Tries::default(),
-            next: None,
-            encoder: None,
-            upstream_error: None,
-            reply: None,
             running: None,
+            reservation: Reservation::default(),
+            status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        }));
+    }
+
+    /// The request, with the configuration by which it goes.
+    ///
+    /// # Errors
+    /// When there is none: Pingora has not handed it over, or it is over. The client gets a 500 then.
+    pub(super) fn request(&mut self) -> Result<(&Active, &mut Request)> {
+        match &mut self.request {
+            Some(request) => Ok((&self.active, request)),
+            None => Err(Error::explain(ErrorType::InternalError, "there is no request")),
         }
     }
 
-    /// Notes what is asked, and on which connection.
-    pub(super) fn begin(&mut self, request: &RequestHeader, connection: Arc<Connection>) {
-        self.started = connection.head_at();
-        self.connection = Some(connection);
-        self.asked = Some(Asked::new(request));
+    /// The request has been admitted, and goes to an upstream.
+    pub(super) fn forward(&mut self, forward: Forward) -> Result<()> {
+        let (active, request) = self.request()?;
+        let timeout = active.engine.route(forward.route).timeout;
+        let deadline = timeout.map(|timeout| request.started.after(timeout));
+        request.connection.set_whole_deadline(deadline);
+        self.forwarding = Some(Box::new(Forwarding::new(forward, deadline)));
+        Ok(())
     }
 
-    /// Whether the whole exchange should be over by now.
-    pub(super) fn is_over(&self, now: Timestamp) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= now)
+    /// The request on its way to an upstream.
+    ///
+    /// # Errors
+    /// When it has not been admitted. The client gets a 500 then.
+    pub(super) fn relay(&mut self) -> Result<Relay<'_>> {
+        match (&mut self.request, &mut self.forwarding) {
+            (Some(request), Some(forwarding)) => {
+                Ok(Relay { gateway: &self.gateway, active: &self.active, request, forwarding })
+            }
+            _ => Err(Error::explain(ErrorType::InternalError, "the request has not been admitted")),
+        }
     }
 
-    /// Tells of the request in the metrics, the access log and the trace, and gives back what it holds of the limits. It is over.
-    pub(super) fn tell(&mut self, error: Option<String>) {
-        let Some(asked) = self.asked.take() else { return };
-        let took = self.gateway.clock.now().since(self.started);
+    /// Writes the record of the exchange, and gives back what the request held. It is over.
+    pub(super) fn finish(&mut self, error: Option<String>) {
+        let Some(request) = self.request.take() else { return };
+        let Request { started, mut reservation, running, connection, trace, asked, .. } = *request;
+        let clock = &self.gateway.clock;
+        let took = clock.now().since(started);
+        self.active.engine.close(&mut reservation, || clock.now());
+        drop(running);
         // A client that left before it was answered is counted as in nginx' log.
         let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        let status = self.status.unwrap_or(left);
-        let metrics = self.active.traffic.route(self.route);
-        metrics.requests.count(&asked.method, status);
-        metrics.refusals.count(status, self.tally.reports());
-        self.gateway.metrics.count_protocol(asked.version);
-        metrics.duration.observe(took.as_secs_f64());
-        self.running = None;
-        let clock = &self.gateway.clock;
-        self.active.limiter.close(&mut self.tally, || clock.now());
-        if let Some(log) = &self.active.outputs.access_log {
-            log.write(&entry::of(&asked, self, status, took, error));
-        }
-        if let (Some(tracer), Some(trace)) = (&self.active.outputs.tracer, self.trace) {
-            tracer.record(trace, || span::of(&asked, self, status, took));
-        }
+        let exchange = Exchange {
+            ended: wall_clock(),
+            took,
+            asked: Some(asked),
+            tls: connection.tls,
+            request_id: request.id,
+            client: request.sender.into_shown(),
+            trace_id: request.trace_id,
+            route: request.route,
+            status: request.status.unwrap_or(left),
+            bytes_in: request.bytes_in,
+            bytes_out: request.bytes_out,
+            reports: reservation.into_reports(),
+            forwarded: self.forwarding.take().and_then(|forwarding| forwarding.record(started)),
+            error,
+        };
+        self.active.record(&self.gateway.metrics, trace, &exchange);
     }
-}
 
-impl Drop for Context {
     /// An exchange that Pingora has not brought to its end was ended from outside, or by a panic.
-    fn drop(&mut self) {
-        if self.asked.is_none() {
-            return;
-        }
-        let error = match self.connection.as_ref().and_then(|connection| connection.ending()) {
+    fn finish_unfinished(&mut self) {
+        let Ok((_, request)) = self.request() else { return };
+        let error = match request.connection.ending() {
             Some(Ending::Left) => "the client has left",
             Some(Ending::Late) => {
-                self.give_up();
-                self.status.get_or_insert(StatusCode::GATEWAY_TIMEOUT);
+                request.status.get_or_insert(StatusCode::GATEWAY_TIMEOUT);
+                if let Ok(mut relay) = self.relay() {
+                    relay.give_up();
+                }
                 "the upstream took nothing of the request in time"
             }
             None if std::thread::panicking() => {
-                self.status.get_or_insert(StatusCode::INTERNAL_SERVER_ERROR);
+                request.status.get_or_insert(StatusCode::INTERNAL_SERVER_ERROR);
                 "the gateway failed on this request"
             }
             None => "the connection has ended",
         };
-        self.tell(Some(error.to_owned()));
+        self.finish(Some(error.to_owned()));
     }
 }
 
-/// What a request says of itself, as far as it is told of when it is over.
-pub(super) struct Asked {
-    pub(super) method: Method,
-    pub(super) version: Version,
-    pub(super) target: Uri,
-    host: Option<HeaderValue>,
-    referer: Option<HeaderValue>,
-    user_agent: Option<HeaderValue>,
-    /// The trace that it names.
-    pub(super) trace_id: Option<u128>,
-}
-
-impl Asked {
-    fn new(request: &RequestHeader) -> Self {
-        let field = |name: HeaderName| request.headers.get(name).cloned();
-        Self {
-            method: request.method.clone(),
-            version: request.version,
-            target: request.uri.clone(),
-            host: field(header::HOST),
-            referer: field(header::REFERER),
-            user_agent: field(header::USER_AGENT),
-            trace_id: TraceContext::of(&request.headers).map(|trace| trace.trace_id),
-        }
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.finish_unfinished();
     }
-
-    /// The host that was asked for; empty if none was.
-    pub(super) fn host(&self) -> Cow<'_, str> {
-        text(self.host.as_ref())
-    }
-
-    /// Where the client comes from, as it says; empty if it does not.
-    pub(super) fn referer(&self) -> Cow<'_, str> {
-        text(self.referer.as_ref())
-    }
-
-    /// What the client calls itself; empty if it does not.
-    pub(super) fn user_agent(&self) -> Cow<'_, str> {
-        text(self.user_agent.as_ref())
-    }
-
-    /// Path and query.
-    pub(super) fn path_and_query(&self) -> &str {
-        self.target.path_and_query().map_or("", |target| target.as_str())
-    }
-
-    /// The name and version of the protocol.
-    pub(super) fn protocol(&self) -> &'static str {
-        match self.version {
-            Version::HTTP_10 => "HTTP/1.0",
-            Version::HTTP_2 => "HTTP/2",
-            _ => "HTTP/1.1",
-        }
-    }
-}
-
-fn text(field: Option<&HeaderValue>) -> Cow<'_, str> {
-    field.map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
-}
-
-/// An attempt to have a request answered upstream.
-pub(super) struct Attempt {
-    /// The index of the upstream.
-    pub(super) upstream: usize,
-    /// The server.
-    pub(super) server: Assignment,
-    /// When the server was chosen.
-    pub(super) started: Timestamp,
-    /// Whether the upstream has been sent the whole head.
-    pub(super) head_sent: bool,
-    /// How long the response head took, once it is there.
-    pub(super) took: Option<Duration>,
 }

@@ -1,20 +1,19 @@
 //! What is changed in a request on its way upstream, and in a response on its way back.
 
-use std::borrow::Cow;
-
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
-use super::admission::{X_REQUEST_ID, split_query};
-use super::connection::Peer;
-use super::context::Context;
+use super::context::Request;
+use super::relay::Relay;
+use super::request_id::X_REQUEST_ID;
 use super::{compress, cors};
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
-use crate::config::{Action, HeaderChanges, Route};
+use crate::config::HeaderChanges;
+use crate::engine::Peer;
 use crate::field_names::{alike, is_plain};
+use crate::gateway::Active;
 use crate::limit::fields::{self, Fields};
-use crate::route::rewrite;
 use crate::trace::{TRACEPARENT, TRACESTATE};
 
 const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -36,34 +35,35 @@ const MAX_LENGTH_DIGITS: usize = 18;
 
 /// Makes the client's request, which may have no body, the one that the upstream receives. Hop-by-hop fields are gone by now.
 pub(super) fn request(
-    route: &Route,
+    relay: &Relay<'_>,
     from_client: &RequestHeader,
     bodiless: bool,
     request: &mut RequestHeader,
-    ctx: &Context,
 ) -> Result<()> {
-    set_target(route, request, ctx)?;
+    // The upstream gets the normalised path, rewritten as the route says, and the query as the client sent it.
+    if let Some(target) = &relay.forwarding.plan.target {
+        request.set_raw_path(target)?;
+    }
     if bodiless {
         say_that_there_is_no_body(request)?;
     }
     set_te(from_client, request)?;
-    set_forwarded(request, ctx)?;
-    if let Some(id) = &ctx.request_id {
-        request.insert_header(X_REQUEST_ID, id.clone())?;
-    }
-    if let Some(trace) = &ctx.trace {
+    set_forwarded(request, relay.request)?;
+    request.insert_header(X_REQUEST_ID, relay.request.id.clone())?;
+    if let Some(trace) = &relay.request.trace {
         request.insert_header(TRACEPARENT, trace.for_upstream())?;
         if !trace.is_continued() {
             request.remove_header(&TRACESTATE);
         }
     }
     if !request.headers.contains_key(header::HOST)
-        && let Some(attempt) = &ctx.attempt
+        && let Some(attempt) = &relay.forwarding.attempt
     {
         // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
         request.insert_header(header::HOST, attempt.server.address.host())?;
     }
-    let underscores = ctx.active.config.server.underscores_in_headers;
+    let route = relay.route();
+    let underscores = relay.active.engine.config().server.underscores_in_headers;
     for name in &route.request_headers.remove {
         remove(name, underscores, request);
     }
@@ -110,30 +110,14 @@ fn set_te(from_client: &RequestHeader, request: &mut RequestHeader) -> Result<()
     }
 }
 
-/// The upstream gets the normalised path, rewritten as the route says, and the query as the client sent it.
-fn set_target(route: &Route, request: &mut RequestHeader, ctx: &Context) -> Result<()> {
-    let Action::Proxy { rewrite: how, .. } = &route.action else { return Ok(()) };
-    let raw = request.raw_path();
-    let (sent, _) = split_query(raw);
-    let query = &raw[sent.len()..];
-    // A path that needed no normalising is ASCII, so nothing is lost here.
-    let path = ctx.path.as_deref().map_or_else(|| String::from_utf8_lossy(sent), Cow::Borrowed);
-    let path = rewrite(how, &path, &ctx.captures);
-    if path.as_bytes() == sent {
-        return Ok(());
-    }
-    let target = [path.as_bytes(), query].concat();
-    request.set_raw_path(&target)
-}
-
 /// Says who asks. What an untrusted peer says of that is gone by now.
-fn set_forwarded(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
-    let Some(connection) = &ctx.connection else { return Ok(()) };
+fn set_forwarded(request: &mut RequestHeader, arrived: &Request) -> Result<()> {
+    let connection = &arrived.connection;
     let chain = match connection.peer {
         Peer { is_unknown: true, .. } => "unknown".to_owned(),
         Peer { address, .. } => {
             let peer = address.ip().to_canonical();
-            chain_before(request, ctx, &ClientId::Address(peer)) + &peer.to_string()
+            chain_before(request, arrived.sender.shown(), &ClientId::Address(peer)) + &peer.to_string()
         }
     };
     request.remove_header(&FORWARDED);
@@ -151,14 +135,14 @@ fn set_forwarded(request: &mut RequestHeader, ctx: &Context) -> Result<()> {
 }
 
 /// What a trusted peer says stood before it in the chain, with a separator behind it.
-fn chain_before(request: &RequestHeader, ctx: &Context, peer: &ClientId) -> String {
+fn chain_before(request: &RequestHeader, client: &ClientId, peer: &ClientId) -> String {
     let mut chain = String::new();
     for value in request.headers.get_all(X_FORWARDED_FOR) {
         chain.push_str(&String::from_utf8_lossy(value.as_bytes()));
         chain.push_str(", ");
     }
     // A peer that speaks the newer field alone names its client there.
-    if let (true, Some(client)) = (chain.is_empty(), ctx.client.as_ref().filter(|client| *client != peer)) {
+    if chain.is_empty() && client != peer {
         chain = format!("{client}, ");
     }
     chain
@@ -201,26 +185,25 @@ pub(super) fn check_response(response: &ResponseHeader, asked_to_upgrade: bool) 
 pub(super) fn response(
     request: &RequestHeader,
     response: &mut ResponseHeader,
-    ctx: &mut Context,
+    relay: &mut Relay<'_>,
 ) -> Result<()> {
     remove_hop_by_hop(response);
     if request.version != Version::HTTP_2 || response.version != Version::HTTP_2 {
         // No trailers reach this client: see `set_te`.
         response.remove_header(&header::TRAILER);
     }
-    if let Some(route) = ctx.route.map(|route| &ctx.active.config.routes[route]) {
-        if route.cors.is_some() {
-            cors::silence(response);
-        }
-        change(&route.response_headers, response)?;
-        if !route.compression.is_empty() {
-            ctx.encoder = compress::head(&route.compression, request, response)?;
-        }
-        if let Some(cors) = &route.cors {
-            cors::disclose(cors, request.headers.get(header::ORIGIN), response)?;
-        }
+    let route = relay.route();
+    if route.cors.is_some() {
+        cors::silence(response);
     }
-    add_own_fields(response, ctx)
+    change(&route.response_headers, response)?;
+    if !route.compression.is_empty() {
+        relay.forwarding.encoder = compress::head(&route.compression, request, response)?;
+    }
+    if let Some(cors) = &route.cors {
+        cors::disclose(cors, request.headers.get(header::ORIGIN), response)?;
+    }
+    add_own_fields(response, relay.active, relay.request)
 }
 
 /// Takes away the fields that concern the connection to the upstream, those among them that it names itself
@@ -255,15 +238,17 @@ pub(super) fn change(changes: &HeaderChanges, response: &mut ResponseHeader) -> 
 }
 
 /// Adds the fields that every response carries.
-pub(super) fn add_own_fields(response: &mut ResponseHeader, ctx: &Context) -> Result<()> {
-    match &ctx.active.config.server.server_header {
+pub(super) fn add_own_fields(
+    response: &mut ResponseHeader,
+    active: &Active,
+    request: &Request,
+) -> Result<()> {
+    match &active.engine.config().server.server_header {
         Some(name) => response.insert_header(header::SERVER, name.clone())?,
         None => drop(response.remove_header(&header::SERVER)),
     }
-    if let Some(id) = &ctx.request_id {
-        response.insert_header(X_REQUEST_ID, id.clone())?;
-    }
-    add_limit_fields(response, &Fields::of(&ctx.active.limiter, ctx.tally.reports()))
+    response.insert_header(X_REQUEST_ID, request.id.clone())?;
+    add_limit_fields(response, &Fields::of(active.engine.limiter(), request.reservation.reports()))
 }
 
 fn add_limit_fields(response: &mut ResponseHeader, told: &Fields) -> Result<()> {

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::reply::Reply;
+use crate::engine::Reply;
 
 const CONTENT_TYPE: &str = "application/grpc";
 const GRPC_STATUS: &str = "grpc-status";
@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn answered(reply: &Reply) -> (ResponseHeader, Bytes) {
-        let (mut head, body) = reply.build(None).unwrap();
+        let (mut head, body) = crate::proxy::reply::build(reply, None).unwrap();
         let body = answer(reply, &mut head, body).unwrap();
         (head, body)
     }

@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use crate::upstream::Address;
+use crate::address::Address;
 
 /// At most so many connections are tried in vain for a request.
 const MAX_CONNECTS: u32 = 3;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, StatusCode};
 use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
@@ -24,14 +24,15 @@ use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest, Shared, lock
 use super::tcp::Tcp;
 use super::tls::{Acceptor, Shaken};
 use super::{date, http1, until_draining};
-use crate::access_log::Entry;
+use crate::client::ClientId;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
 use crate::metrics::{ListenerMetrics, Running};
 use crate::proxy::Proxy;
-use crate::proxy::admission::new_request_id;
-use crate::proxy::connection::{Connection, Ending, Peer};
-use crate::proxy::reply::Reply;
+use crate::proxy::request_id::new_request_id;
+
+use crate::engine::{Exchange as Record, Peer, Reply};
+use crate::proxy::connection::{Connection, Ending};
 
 /// A client that is gone without a word is noticed after two minutes, also at the end of a tunnel.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -98,7 +99,7 @@ impl Serving {
             self.gateway.pressure.clone(),
         ));
         let active = self.gateway.active();
-        let server = &active.config.server;
+        let server = &active.config().server;
         let limits = HeadLimits {
             idle_timeout: server.idle_timeout,
             header_timeout: server.header_timeout,
@@ -228,24 +229,21 @@ impl Serving {
     /// An answer after which the connection closes, as HTTP/1.
     fn text_of(&self, reply: &Reply, request_id: &HeaderValue) -> Vec<u8> {
         let mut fields = vec![("X-Request-Id", request_id.clone()), ("Date", date::now())];
-        fields.extend(self.gateway.active().config.server.server_header.clone().map(|name| ("Server", name)));
-        reply.to_http1(&fields, request_id)
+        fields
+            .extend(self.gateway.active().config().server.server_header.clone().map(|name| ("Server", name)));
+        http1::answer::closing(reply, &fields, request_id)
     }
 
     /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
     pub(super) fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
-        let active = self.gateway.active();
-        let unknown = Method::from_bytes(b"OTHER").unwrap_or_default();
-        active.traffic.route(None).requests.count(&unknown, reply.status());
-        if let Some(log) = &active.outputs.access_log {
-            log.write(&Entry {
-                request_id: request_id.to_str().unwrap_or_default(),
-                client: &connection.peer.address.ip().to_canonical(),
-                status: reply.status().as_u16(),
-                error: Some(reply.detail().to_owned()),
-                ..Entry::unread(wall_clock())
-            });
-        }
+        let exchange = Record::unread(
+            ClientId::Address(connection.peer.address.ip().to_canonical()),
+            request_id.clone(),
+            reply.status(),
+            reply.detail().to_owned(),
+            wall_clock(),
+        );
+        self.gateway.active().record(&self.gateway.metrics, None, &exchange);
     }
 }
 

@@ -13,9 +13,9 @@ use socket2::SockRef;
 use super::connection::Serving;
 use super::open_connections::{self, OpenConnections, Registration};
 use crate::concurrency::{Concurrency, Full, Permit};
+use crate::engine::Peer;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::ProxyProtocolError;
-use crate::proxy::connection::Peer;
 
 /// The bits of an IPv6 address that name its network: the first 64.
 const IPV6_NETWORK: u128 = !(u64::MAX as u128);
@@ -59,7 +59,7 @@ impl ConnectionLimit {
         peer: SocketAddr,
         serving: &Serving,
     ) -> Option<(Admitted, Registration)> {
-        if serving.proxy_protocol && !serving.gateway.active().trusted_proxies.contains(peer.ip()) {
+        if serving.proxy_protocol && !serving.gateway.active().engine.trusts(peer.ip()) {
             reset(socket);
             serving.count_proxy_protocol_error(ProxyProtocolError::Untrusted, peer);
             return None;
@@ -75,7 +75,7 @@ impl ConnectionLimit {
 
     /// Registers a connection among all, or resets it.
     fn register(&self, socket: &impl AsFd, serving: &Serving) -> Option<Registration> {
-        let most = serving.gateway.active().config.server.max_connections.unwrap_or(self.default_max);
+        let most = serving.gateway.active().config().server.max_connections.unwrap_or(self.default_max);
         match self.open.register(most, serving.gateway.clock.now()) {
             Ok((registration, false)) => Some(registration),
             Ok((registration, true)) => {
@@ -102,11 +102,11 @@ impl ConnectionLimit {
     /// clients. Clients whose address is unknown are counted together as one.
     pub(super) fn admit(&self, socket: &impl AsFd, client: Peer, serving: &Serving) -> Option<Admitted> {
         let active = serving.gateway.active();
-        let Some(most) = active.config.server.max_connections_per_client else {
+        let Some(most) = active.config().server.max_connections_per_client else {
             return Some(Admitted { _permit: None });
         };
         let Peer { address: client, is_unknown } = client;
-        if !is_unknown && active.trusted_proxies.contains(client.ip()) {
+        if !is_unknown && active.engine.trusts(client.ip()) {
             return Some(Admitted { _permit: None });
         }
         match self.by_client.acquire_below(number(client.ip()), most) {

@@ -38,7 +38,7 @@ pub(super) fn watch(files: Watched, gateway: Arc<Gateway>) -> mpsc::Receiver<()>
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !changes.is_closed() {
             looks.tick().await;
-            if !gateway.active().config.server.watch {
+            if !gateway.active().config().server.watch {
                 continue;
             }
             let looked_at = files.clone();

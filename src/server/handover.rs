@@ -185,7 +185,7 @@ fn give_sockets(mut to: &UnixStream, sockets: &[(Label, OwnedFd)]) -> io::Result
 /// # Errors
 /// When it is gone.
 pub(super) fn give_buckets(to: &UnixStream, gateway: &Gateway) -> io::Result<()> {
-    gateway.active().limiter.save(moment(&gateway.clock), BufWriter::with_capacity(1 << 16, to))
+    gateway.active().engine.limiter().save(moment(&gateway.clock), BufWriter::with_capacity(1 << 16, to))
 }
 
 /// What a process that runs has given to this one.

@@ -2,7 +2,7 @@
 //!
 //! The connection (`server/stream.rs`) is shared with whoever watches the client meanwhile.
 
-mod answer;
+pub(super) mod answer;
 mod request;
 
 use std::future::poll_fn;

@@ -34,10 +34,10 @@ use super::head::Refusal;
 use super::open_connections::Registration;
 use super::stream::ClientStream;
 use super::{date, until_draining};
-use crate::proxy::admission::new_request_id;
+use crate::engine::Reply;
 use crate::proxy::connection::{Connection, Ending};
 use crate::proxy::grpc;
-use crate::proxy::reply::Reply;
+use crate::proxy::request_id::new_request_id;
 
 /// Requests that a client may have running on a connection. There are never more tasks than that for one.
 const MAX_STREAMS: u32 = 128;
@@ -101,7 +101,7 @@ impl Serving {
         registration: &Registration,
     ) {
         let active = self.gateway.active();
-        let config = &active.config.server;
+        let config = &active.config().server;
         let clock = &self.gateway.clock;
         let stream = match stream.expect_preface().await {
             Ok(stream) => stream,
@@ -233,7 +233,7 @@ impl Serving {
         ));
         connection.set_head_at(clock.now());
         let (head, body) = request.into_parts();
-        let server = &active.config.server;
+        let server = &active.config().server;
         let stream = Stream::new(
             body,
             respond,
@@ -284,10 +284,10 @@ impl Serving {
     /// Writes an answer of the gateway's own to a request that never became one, or is one no more.
     fn reply(&self, stream: &Shared, caller: &Caller, reply: &Reply, request_id: HeaderValue) {
         let write = || -> pingora::Result<()> {
-            let (mut head, body) = reply.build(Some(&request_id))?;
+            let (mut head, body) = crate::proxy::reply::build(reply, Some(&request_id))?;
             head.insert_header("X-Request-Id", request_id)?;
             head.insert_header(header::DATE, date::now())?;
-            if let Some(name) = &self.gateway.active().config.server.server_header {
+            if let Some(name) = &self.gateway.active().config().server.server_header {
                 head.insert_header(header::SERVER, name.clone())?;
             }
             let body = if caller.grpc { grpc::answer(reply, &mut head, body)? } else { body };

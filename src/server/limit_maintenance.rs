@@ -46,7 +46,7 @@ pub(super) async fn run(gateway: Arc<Gateway>) {
 
 /// Checks the tables once. That may take long, so it must not run on a thread that serves requests.
 fn check(gateway: &Gateway, seen: &mut HashMap<String, Seen>, drop_former: bool) {
-    for limit in gateway.active().limiter.limits() {
+    for limit in gateway.active().engine.limiter().limits() {
         let Some(table) = limit.table() else { continue };
         if drop_former {
             table.tidy_predecessors(gateway.clock.now());

@@ -51,7 +51,7 @@ pub(super) async fn watch(gateway: Arc<Gateway>) {
     let mut was_scarce = false;
     loop {
         ticks.tick().await;
-        let most = match gateway.active().config.server.max_memory {
+        let most = match gateway.active().config().server.max_memory {
             MaxMemory::OfWhatThereIs => available.map(|available| available / 10 * 9),
             MaxMemory::Bytes(most) => Some(most),
             MaxMemory::Unbounded => None,

@@ -16,13 +16,13 @@ use tokio::time::sleep;
 use self::header::{Beginning, Client, MAX_LINE};
 use super::connection::Serving;
 use super::until_draining;
+use crate::engine::Peer;
 use crate::metrics::ProxyProtocolError;
-use crate::proxy::connection::Peer;
 
 impl Serving {
     /// Whom a trusted proxy speaks for. `None` if what it says cannot be read, which is counted.
     pub(super) async fn introduce(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<Peer> {
-        let patience = self.gateway.active().config.server.header_timeout;
+        let patience = self.gateway.active().config().server.header_timeout;
         let error = tokio::select! {
             biased;
             read = read(socket) => match read {

@@ -83,7 +83,7 @@ impl Reloader {
         for upstream in active.upstreams.iter().filter(|upstream| !self.cares_for(upstream)) {
             upstream.find_servers().await;
         }
-        let summary = active.config.summary();
+        let summary = active.config().summary();
         self.put_in_force(active, listeners)?;
         self.watch(Vec::new()).await;
         Ok(summary)
@@ -95,7 +95,7 @@ impl Reloader {
             self.gateway.discard(&active);
             return Err(problems);
         }
-        let (configured, upstreams) = (active.config.server.listen.clone(), active.upstreams.clone());
+        let (configured, upstreams) = (active.config().server.listen.clone(), active.upstreams.clone());
         self.gateway.put_in_force(active);
         for listener in listeners {
             self.listeners.open(listener);
@@ -112,7 +112,7 @@ impl Reloader {
 
     /// Has new connections speak TLS as this says.
     fn speak_tls(&mut self, active: &Active) -> Result<(), Vec<String>> {
-        let Some(tls) = &active.config.server.tls else { return Ok(()) };
+        let Some(tls) = &active.config().server.tls else { return Ok(()) };
         let failed = |error| vec![format!("server.tls: {error}")];
         match &self.listeners.tls {
             Some(acceptor) => {
@@ -130,7 +130,7 @@ impl Reloader {
     /// Follows the files that the configuration in force is made of, and those of one that could not be loaded: what it lacks
     /// may still come.
     pub(super) async fn watch(&self, of_another: Vec<PathBuf>) {
-        let others = self.gateway.active().config.files.clone();
+        let others = self.gateway.active().config().files.clone();
         let (path, files) = (self.path.clone(), self.files.clone());
         let paths = std::iter::once(path).chain(others).chain(of_another);
         let follow = move || files::lock(&files).follow(paths);
@@ -172,7 +172,7 @@ fn prepare(
     config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
     let current = gateway.active();
     let not_loaded = |problems| NotLoaded { problems, files: config.files.clone() };
-    refuse_what_needs_a_restart(path, &current.config, &config).map_err(not_loaded)?;
+    refuse_what_needs_a_restart(path, current.config(), &config).map_err(not_loaded)?;
     let wanted = |listener: &config::Listener| !open.contains(listener);
     let listeners =
         listener::bind_all(&config.server.listen, wanted).map_err(|error| not_loaded(lines(&error)))?;

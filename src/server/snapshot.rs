@@ -47,7 +47,7 @@ fn read(path: &Path, clock: &Clock) -> io::Result<Snapshot> {
 /// Writes the file as often as the configuration says, for ever.
 pub(super) async fn keep(gateway: Arc<Gateway>) {
     loop {
-        let interval = gateway.active().config.limiter.snapshot_interval;
+        let interval = gateway.active().config().limiter.snapshot_interval;
         sleep(interval).await;
         save(&gateway).await;
     }
@@ -55,7 +55,7 @@ pub(super) async fn keep(gateway: Arc<Gateway>) {
 
 /// Writes the file, if the configuration names one.
 pub(super) async fn save(gateway: &Arc<Gateway>) {
-    let Some(path) = gateway.active().config.limiter.snapshot.clone() else { return };
+    let Some(path) = gateway.active().config().limiter.snapshot.clone() else { return };
     let writing = gateway.clone();
     let written = spawn_blocking(move || write(&writing, &path).map_err(|error| (path, error)));
     // A task that panicked has said so already.
@@ -77,7 +77,8 @@ fn write(gateway: &Gateway, path: &Path) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 16, file);
     let written = gateway
         .active()
-        .limiter
+        .engine
+        .limiter()
         .save(moment(&gateway.clock), &mut out)
         .and_then(|()| out.get_ref().sync_all())
         .and_then(|()| std::fs::rename(&beside, path));

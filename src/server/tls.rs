@@ -47,7 +47,7 @@ impl Acceptor {
     /// Shakes hands within `header_timeout`. What fails is counted.
     pub(super) async fn accept(&self, socket: Tcp, peer: SocketAddr, serving: &Serving) -> Shaken {
         let gateway = &serving.gateway;
-        let patience = gateway.active().config.server.header_timeout;
+        let patience = gateway.active().config().server.header_timeout;
         let acceptor = TlsAcceptor::from(self.certificates.current());
         let drained = async {
             until_draining(serving.draining.clone()).await;

@@ -14,7 +14,7 @@ use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::Trace;
-use crate::upstream::Address;
+use crate::address::Address;
 
 /// So many bytes of each text are kept.
 const MAX_TEXT: usize = 1024;

@@ -11,7 +11,6 @@ use siphasher::sip::SipHasher13;
 use super::endpoint::Endpoint;
 use super::round_robin::RoundRobin;
 use crate::config;
-use crate::limit::key::Fingerprint;
 
 /// A way to balance over a fixed list of endpoints.
 pub(super) enum Balancer {
@@ -44,7 +43,7 @@ impl Balancer {
     pub(super) fn pick<'a>(
         &self,
         endpoints: &'a [Arc<Endpoint>],
-        key: Option<Fingerprint>,
+        key: Option<u128>,
         open: impl Fn(&Endpoint) -> bool,
     ) -> Option<&'a Arc<Endpoint>> {
         match self {
@@ -98,10 +97,10 @@ fn random(endpoints: &[Arc<Endpoint>], open: impl Fn(&Endpoint) -> bool) -> Opti
 /// endpoint that leaves moves only the keys that it had won, and those go to the others by their weight.
 fn rendezvous(
     endpoints: &[Arc<Endpoint>],
-    key: Option<Fingerprint>,
+    key: Option<u128>,
     open: impl Fn(&Endpoint) -> bool,
 ) -> Option<&Arc<Endpoint>> {
-    let key = SipHasher13::new_with_key(&key.map_or(0, Fingerprint::bits).to_le_bytes());
+    let key = SipHasher13::new_with_key(&key.unwrap_or(0).to_le_bytes());
     let open = endpoints.iter().filter(|endpoint| open(endpoint));
     let draws = open.map(|endpoint| (draw(&key, endpoint), endpoint));
     draws.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, endpoint)| endpoint)

@@ -11,6 +11,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use pingora::Error;
 use rustix::io::Errno;
 
+use crate::address::Address;
+
 /// What the system says when something runs out here, or it forbids a connection.
 ///
 /// `EADDRNOTAVAIL`: every port towards this server is in use. `EADDRINUSE`: the same of ports in general. `EPERM`: a packet
@@ -44,9 +46,10 @@ pub fn is_local(error: &Error) -> bool {
     io_error(error).and_then(Errno::from_io_error).is_some_and(|errno| LOCAL.contains(&errno))
 }
 
-/// Whether this machine can send anything to an address at all. One that has no address of that kind, as with IPv6 in many
+/// Whether this machine can send anything to a server at all. One that has no address of that kind, as with IPv6 in many
 /// containers, gives the same error as one whose ports are used up, but for ever: there the server is of no use.
-pub(super) fn can_reach(address: SocketAddr) -> bool {
+pub(super) fn can_reach(address: &Address) -> bool {
+    let Address::Network(address) = *address else { return true };
     let here = match address {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
@@ -92,6 +95,6 @@ mod tests {
 
     #[test]
     fn this_machine_reaches_itself() {
-        assert!(can_reach(SocketAddr::from((Ipv4Addr::LOCALHOST, 80))));
+        assert!(can_reach(&SocketAddr::from((Ipv4Addr::LOCALHOST, 80)).into()));
     }
 }

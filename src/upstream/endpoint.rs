@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use siphasher::sip::SipHasher13;
 use tokio::sync::Semaphore;
 
-use super::address::Address;
 use super::assignment::Assignment;
+use super::cause;
 use super::http2_connections::Http2Connections;
 use super::server_health::{AtomicServerHealth, ServerHealth};
+use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::config::{Health, UpstreamServer};
 
@@ -97,9 +98,9 @@ impl Endpoint {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Whether this machine can send anything there at all: see [`Address::can_be_reached`].
+    /// Whether this machine can send anything there at all: see [`cause::can_reach`].
     pub fn can_be_reached(&self) -> bool {
-        self.address.can_be_reached()
+        cause::can_reach(&self.address)
     }
 
     /// Its health.

@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::Address;
 use super::assignment::Assignment;
 use super::balance::Balancer;
 use super::endpoint::Endpoint;
 use super::server_health::ServerHealth;
+use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::limit::key::Fingerprint;
 
 /// A request looks for a place so often when others take the one it was given.
 const PATIENCE: usize = 4;
@@ -44,7 +43,7 @@ impl Pool {
     /// Gives a request to the endpoint whose turn it is, of those that have not been `tried`.
     pub(super) fn choose(
         &self,
-        key: Option<Fingerprint>,
+        key: Option<u128>,
         tried: &[Address],
         now: Timestamp,
     ) -> Result<Assignment, NoServer> {
@@ -64,7 +63,7 @@ impl Pool {
     /// A place at one of the endpoints that `may` have a request.
     fn place(
         &self,
-        key: Option<Fingerprint>,
+        key: Option<u128>,
         may: impl Fn(&Endpoint) -> bool,
         assign: impl Fn(&Arc<Endpoint>) -> Option<Assignment>,
     ) -> Option<Assignment> {
@@ -124,7 +123,7 @@ mod tests {
     }
 
     fn server_for(pool: &Pool, key: u64, tried: &[Address]) -> usize {
-        pool.choose(Some(fingerprint_of(key)), tried, NOW).unwrap().server
+        pool.choose(Some(fingerprint_of(key).bits()), tried, NOW).unwrap().server
     }
 
     /// How many of `count` requests each endpoint gets when one ends before the next begins.
@@ -231,8 +230,9 @@ mod tests {
             assert!(eject(0));
             assert_eq!(counts(&pool, 100, NOBODY), [0, 100]);
             let then = NOW.after(outlier.eject_for);
-            let running: Vec<_> =
-                (0..100).map(|key| pool.choose(Some(fingerprint_of(key)), NOBODY, then).unwrap()).collect();
+            let running: Vec<_> = (0..100)
+                .map(|key| pool.choose(Some(fingerprint_of(key).bits()), NOBODY, then).unwrap())
+                .collect();
             assert_eq!(running.iter().filter(|assigned| assigned.server == 0).count(), 1);
             drop(running);
             assert!(eject(1));

@@ -11,7 +11,7 @@ use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
-use super::address::Address;
+use crate::address::Address;
 use crate::tls::{ClientTls, Identity};
 
 /// A file that holds no authorities, for connectors: they trust nobody by themselves.
@@ -49,13 +49,24 @@ impl PeerTls {
     pub(super) fn peer(&self, address: &Address, host: &str) -> Result<HttpPeer> {
         // Pingora verifies nothing for a peer without a name.
         let name = self.server_name.as_deref().unwrap_or(host);
-        let mut peer = address.peer(true, name.to_owned())?;
+        let mut peer = peer_at(address, true, name.to_owned())?;
         peer.group_key = self.group;
         peer.client_cert_key = self.identity.clone();
         peer.options.ca = Some(self.authorities.clone());
         peer.options.verify_cert = self.verify;
         peer.options.verify_hostname = self.verify;
         Ok(peer)
+    }
+}
+
+/// A server at this address, spoken to with TLS or in the clear, known by this name.
+///
+/// # Errors
+/// When the path is none that a socket can have. The configuration has none such.
+pub(super) fn peer_at(address: &Address, tls: bool, name: String) -> Result<HttpPeer> {
+    match address {
+        Address::Network(address) => Ok(HttpPeer::new(address, tls, name)),
+        Address::Socket(path) => HttpPeer::new_uds(path, tls, name),
     }
 }
 

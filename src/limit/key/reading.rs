@@ -8,23 +8,23 @@ use std::borrow::Cow;
 
 use http::header;
 
-use super::{Facts, KeyPart, NoValue};
+use super::{Inputs, KeyPart, NoValue};
 
 type Value<'a> = Cow<'a, [u8]>;
 
 /// The value of a part in a request, where it is one. A value that is there but empty identifies nobody.
-pub(super) fn value_of<'a>(part: &KeyPart, facts: &Facts<'a>) -> Result<Option<Value<'a>>, NoValue> {
+pub(super) fn value_of<'a>(part: &KeyPart, inputs: &Inputs<'a>) -> Result<Option<Value<'a>>, NoValue> {
     let value = match part {
         KeyPart::ClientIp | KeyPart::Global => None,
-        KeyPart::Route => Some(Cow::Borrowed(facts.route.as_bytes())),
-        KeyPart::Host => Some(Cow::Borrowed(facts.host.as_bytes())),
-        KeyPart::Path => Some(canonical(part, facts.path.as_bytes())),
+        KeyPart::Route => Some(Cow::Borrowed(inputs.route.as_bytes())),
+        KeyPart::Host => Some(Cow::Borrowed(inputs.host.as_bytes())),
+        KeyPart::Path => Some(canonical(part, inputs.path.as_bytes())),
         KeyPart::Header(name) => {
-            let values = facts.headers.get_all(name).into_iter();
+            let values = inputs.headers.get_all(name).into_iter();
             only(values.map(|value| canonical(part, value.as_bytes())))?
         }
-        KeyPart::Cookie(name) => only(cookies(facts, name).map(|value| canonical(part, value)))?,
-        KeyPart::Query(name) => query_parameter(facts.query, name)?,
+        KeyPart::Cookie(name) => only(cookies(inputs, name).map(|value| canonical(part, value)))?,
+        KeyPart::Query(name) => query_parameter(inputs.query, name)?,
     };
     Ok(value.filter(|value| !value.is_empty()))
 }
@@ -77,8 +77,8 @@ fn authorization(value: &[u8]) -> Value<'_> {
 }
 
 /// The values of the cookies called `name` (RFC 6265, section 4.2.1), as they were sent.
-fn cookies<'a>(facts: &Facts<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    let fields = facts.headers.get_all(header::COOKIE).into_iter();
+fn cookies<'a>(inputs: &Inputs<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let fields = inputs.headers.get_all(header::COOKIE).into_iter();
     let pairs = fields.flat_map(|value| value.as_bytes().split(|&byte| byte == b';'));
     pairs.filter_map(move |pair| {
         let (left, right) = pair.split_at(memchr::memchr(b'=', pair)?);

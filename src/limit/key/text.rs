@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{
-    Encoded, Facts, Fingerprint, GLOBAL, Key, KeyPart, MISSING, MissingKey, Secret, TEXT, add_text, reading,
+    Encoded, Fingerprint, GLOBAL, Inputs, Key, KeyPart, MISSING, MissingKey, Secret, TEXT, add_text, reading,
 };
 use crate::client::ClientId;
 
@@ -84,8 +84,8 @@ impl Key {
 
     /// The key's values in a request, in words. What a client proves who it is with (the value of a header, a cookie or a
     /// query parameter) is shown as a short keyed hash, unless `plainly`.
-    pub fn shown(&self, facts: &Facts<'_>, secret: &Secret, plainly: bool) -> Vec<String> {
-        self.parts.iter().map(|part| self.show_part(part, facts, secret, plainly)).collect()
+    pub fn shown(&self, inputs: &Inputs<'_>, secret: &Secret, plainly: bool) -> Vec<String> {
+        self.parts.iter().map(|part| self.show_part(part, inputs, secret, plainly)).collect()
     }
 
     /// The same of values that were given as text.
@@ -97,14 +97,14 @@ impl Key {
         self.parts.iter().zip(values).map(shown).collect()
     }
 
-    fn show_part(&self, part: &KeyPart, facts: &Facts<'_>, secret: &Secret, plainly: bool) -> String {
-        match (part, reading::value_of(part, facts).ok().flatten()) {
-            (KeyPart::ClientIp, _) => self.show_client(facts.client),
+    fn show_part(&self, part: &KeyPart, inputs: &Inputs<'_>, secret: &Secret, plainly: bool) -> String {
+        match (part, reading::value_of(part, inputs).ok().flatten()) {
+            (KeyPart::ClientIp, _) => self.show_client(inputs.client),
             (KeyPart::Global, _) => "global".to_owned(),
             (part, Some(value)) if part.is_secret() && !plainly => hash(&value, secret),
             (_, Some(value)) => shorten(&String::from_utf8_lossy(&value)),
             (part, None) if self.missing == MissingKey::Shared => format!("(no {part})"),
-            (part, None) => format!("{} (no {part})", self.show_client(facts.client)),
+            (part, None) => format!("{} (no {part})", self.show_client(inputs.client)),
         }
     }
 

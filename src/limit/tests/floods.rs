@@ -29,7 +29,7 @@ impl Flooded {
 
     /// Sends a request, which fails if it is admitted.
     fn request(&self, client: &str, path: &str) -> bool {
-        let facts = Facts {
+        let inputs = Inputs {
             client: &ClientId::Address(client.parse().unwrap()),
             method: &Method::GET,
             host: "a.example",
@@ -38,11 +38,12 @@ impl Flooded {
             route: "r",
             headers: &HeaderMap::new(),
         };
-        let mut tally = Tally::default();
+        let mut reservation = Reservation::default();
         let now = self.clock.now();
-        let admitted = self.limiter.decide(&self.limits, &facts, now, &mut tally) == Decision::Admitted;
+        let admitted =
+            decide_by(&self.limiter, &self.limits, &inputs, now, &mut reservation) == Decision::Admitted;
         if admitted {
-            self.limiter.settle(&mut tally, StatusCode::UNAUTHORIZED, &HeaderMap::new(), || now);
+            self.limiter.settle(&mut reservation, StatusCode::UNAUTHORIZED, &HeaderMap::new(), || now);
         }
         admitted
     }
@@ -94,10 +95,10 @@ fn a_key_that_is_the_address_has_a_bucket_as_long_as_there_is_room() {
         Secret::random(),
     );
     let clock = Clock::manual();
-    let mut tally = Tally::default();
+    let mut reservation = Reservation::default();
     let admitted = (0..1300_u32).filter(|id| {
         let client = ClientId::Address(std::net::Ipv4Addr::from(*id).into());
-        decide(&limiter, &[0], &client, &Method::GET, clock.now(), &mut tally) == Decision::Admitted
+        decide(&limiter, &[0], &client, &Method::GET, clock.now(), &mut reservation) == Decision::Admitted
     });
     assert_eq!(admitted.count(), 1300, "and there is more room than it is made for");
     assert!(limiter.overflowed() <= 2);

@@ -6,6 +6,8 @@ use bytes::BytesMut;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::engine::Reply;
+
 /// How the body of an answer is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delimiting {
@@ -81,6 +83,35 @@ pub(super) fn write_head(answer: &ResponseHeader, out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// A whole reply, for a connection that closes after it.
+pub(in crate::server) fn closing(
+    reply: &Reply,
+    fields: &[(&'static str, HeaderValue)],
+    request_id: &HeaderValue,
+) -> Vec<u8> {
+    let status = reply.status();
+    let reason = status.canonical_reason().unwrap_or("Unknown");
+    let mut text = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    let mut field = |name: &str, value: &[u8]| {
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value);
+        text.extend_from_slice(b"\r\n");
+    };
+    for (name, value) in reply.fields().iter().chain(fields) {
+        field(name, value.as_bytes());
+    }
+    field("Connection", b"close");
+    let body = reply.body(Some(request_id));
+    if let Some((content_type, body)) = &body {
+        field("Content-Type", content_type.as_bytes());
+        field("Content-Length", body.len().to_string().as_bytes());
+    }
+    text.extend_from_slice(b"\r\n");
+    text.extend_from_slice(&body.map(|(_, body)| body).unwrap_or_default());
+    text
+}
+
 /// The line that begins a chunk of so many bytes.
 pub(super) fn chunk_head(length: usize) -> ([u8; 18], usize) {
     let mut line = [0; 18];
@@ -145,6 +176,14 @@ mod tests {
         );
         let (interim, _) = written(&new, 103, &[("Link", "</a>")]);
         assert_eq!(interim, "HTTP/1.1 103 Early Hints|Link: </a>||");
+    }
+
+    #[test]
+    fn a_reply_without_a_body_gets_none() {
+        let text = HeaderValue::from_static("text/plain");
+        let reply = Reply::plain(StatusCode::NO_CONTENT, text, "x".into());
+        let written = closing(&reply, &[], &HeaderValue::from_static("i"));
+        assert_eq!(written, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
     }
 
     #[test]

@@ -4,11 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pingora::Result;
-use pingora::upstreams::peer::HttpPeer;
 use serde::{Serialize, Serializer};
-
-use super::cause;
 
 /// The address of a server, as it is connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,25 +16,6 @@ pub enum Address {
 }
 
 impl Address {
-    /// How to connect there, with TLS or in the clear, to a server of this name.
-    ///
-    /// # Errors
-    /// When the path is none that a socket can have. The configuration has none such.
-    pub(super) fn peer(&self, tls: bool, name: String) -> Result<HttpPeer> {
-        match self {
-            Self::Network(address) => Ok(HttpPeer::new(address, tls, name)),
-            Self::Socket(path) => HttpPeer::new_uds(path, tls, name),
-        }
-    }
-
-    /// Whether this machine can send anything there at all: see [`cause::can_reach`].
-    pub(super) fn can_be_reached(&self) -> bool {
-        match self {
-            Self::Network(address) => cause::can_reach(*address),
-            Self::Socket(_) => true,
-        }
-    }
-
     /// What a server there is called by somebody who knows no name of it: the address, and for a socket this machine.
     pub fn host(&self) -> String {
         match self {
@@ -56,7 +33,7 @@ impl From<SocketAddr> for Address {
 
 /// As it is written.
 impl Serialize for Address {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }

@@ -1,0 +1,66 @@
+//! Single clients of a limit, as operators name them: how much one has left, and a fresh start for one.
+
+use super::Engine;
+use crate::clock::Timestamp;
+use crate::limit::key::Fingerprint;
+use crate::limit::key::text::TextError;
+use crate::limit::{Limit, Remaining};
+
+/// A client of a limit.
+pub struct NamedClient<'a> {
+    limit: &'a Limit,
+    client: Fingerprint,
+    shown: Vec<String>,
+}
+
+impl<'a> NamedClient<'a> {
+    /// The limit.
+    pub fn limit(&self) -> &'a Limit {
+        self.limit
+    }
+
+    /// The value of the limit's key, as it may be shown.
+    pub fn shown(&self) -> &[String] {
+        &self.shown
+    }
+}
+
+impl Engine {
+    /// The limit of this name.
+    pub fn limit(&self, name: &str) -> Option<&Limit> {
+        self.limiter.limits().iter().find(|limit| limit.rule().name == name)
+    }
+
+    /// The client of a limit whose key has these values, one for each part.
+    ///
+    /// # Errors
+    /// When no request could have such a key.
+    pub fn client_of<'a>(&self, limit: &'a Limit, values: &[String]) -> Result<NamedClient<'a>, TextError> {
+        let (rule, secret) = (limit.rule(), self.limiter.secret());
+        let shown = rule.key.shown_texts(values, secret, rule.show_keys);
+        Ok(NamedClient { limit, client: rule.key.fingerprint_of(values, secret)?, shown })
+    }
+
+    /// The client at this address whose requests lack the header, cookie or parameter that the limit goes by.
+    ///
+    /// # Errors
+    /// When the limit has no such clients.
+    pub fn client_without_key<'a>(
+        &self,
+        limit: &'a Limit,
+        address: &str,
+    ) -> Result<NamedClient<'a>, TextError> {
+        let client = limit.rule().key.fingerprint_of_stand_in(address, self.limiter.secret())?;
+        Ok(NamedClient { limit, client, shown: vec![address.to_owned()] })
+    }
+
+    /// What a client has left; `None` if it is never limited.
+    pub fn peek(&self, client: &NamedClient<'_>, now: Timestamp) -> Option<Remaining> {
+        client.limit.remaining(client.client, now)
+    }
+
+    /// Fills the bucket of a client; `false` if it has none.
+    pub fn reset(&self, client: &NamedClient<'_>, now: Timestamp) -> bool {
+        client.limit.reset(client.client, now)
+    }
+}

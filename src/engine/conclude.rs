@@ -1,0 +1,95 @@
+//! The step that says where an admitted request goes: to an upstream, or back with the answer that the route has for it.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::{Course, Engine, Facts, Located, Reply};
+use crate::config::{Action, Balance, Route};
+use crate::limit::key::{Inputs, Secret};
+use crate::route::rewrite;
+
+/// Where an admitted request goes.
+#[derive(Debug)]
+pub struct Forward {
+    /// The index of its route.
+    pub route: usize,
+    /// The index of the upstream.
+    pub upstream: usize,
+    /// Path and query for the upstream, where they are not those that the client sent.
+    pub target: Option<Vec<u8>>,
+    /// A hash of the value by which the upstream chooses a server, if it goes by one.
+    pub server_key: Option<u128>,
+}
+
+impl Engine {
+    /// Where an admitted request goes.
+    ///
+    /// # Errors
+    /// The answer to a request whose body is larger than the route takes.
+    pub(super) fn conclude(
+        &self,
+        located: &Located<'_>,
+        facts: &Facts<'_>,
+        inputs: &Inputs<'_>,
+    ) -> Result<Course, Reply> {
+        let route = located.route();
+        if content_length(facts.headers).is_some_and(|length| length > route.max_body_size) {
+            return Err(body_too_large(route));
+        }
+        Ok(match &route.action {
+            Action::Proxy { upstream, rewrite: how } => {
+                let path = rewrite(how, located.path(), located.captures());
+                Course::Forward(Forward {
+                    route: located.route_index(),
+                    upstream: *upstream,
+                    target: target(path.as_bytes(), facts.target),
+                    server_key: self.server_key(*upstream, inputs),
+                })
+            }
+            Action::Respond { status, body, content_type } => Course::Answer(Reply::plain(
+                *status,
+                content_type.clone(),
+                Bytes::copy_from_slice(body.as_bytes()),
+            )),
+            Action::Redirect { to, status } => {
+                let mut location = to.apply(located.path(), located.captures()).into_bytes();
+                if let Some(query) = located.query() {
+                    let separator = if location.contains(&b'?') { b'&' } else { b'?' };
+                    location.push(separator);
+                    location.extend_from_slice(query);
+                }
+                let Ok(location) = HeaderValue::from_bytes(&location) else {
+                    return Err(Reply::bad_request("the query cannot be carried over"));
+                };
+                let text = HeaderValue::from_static("text/plain");
+                Course::Answer(Reply::plain(*status, text, Bytes::new()).with("Location", location))
+            }
+        })
+    }
+
+    /// A hash of the value by which an upstream chooses a server, if it goes by one and the request has it.
+    fn server_key(&self, upstream: usize, inputs: &Inputs<'_>) -> Option<u128> {
+        match &self.config.upstreams[upstream].balance {
+            // The same secret for all gateways, so that they agree on the server.
+            Balance::Hash(key) => Some(key.fingerprint(inputs, &Secret::shared()).ok()?.bits()),
+            _ => None,
+        }
+    }
+}
+
+/// This path with the query that the client sent; `None` if the client sent the same path.
+fn target(path: &[u8], sent: &[u8]) -> Option<Vec<u8>> {
+    let (sent_path, _) = super::locate::split_query(sent);
+    (path != sent_path).then(|| [path, &sent[sent_path.len()..]].concat())
+}
+
+/// The answer to a body that is larger than the route takes.
+pub fn body_too_large(route: &Route) -> Reply {
+    let detail =
+        format!("the request body is larger than the {} bytes that are taken here", route.max_body_size);
+    Reply::problem(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

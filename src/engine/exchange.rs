@@ -1,0 +1,222 @@
+//! The whole of a request and its answer, once both are over. The access log, the metrics and the spans read this and nothing
+//! else.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+
+use super::Engine;
+use crate::address::Address;
+use crate::client::ClientId;
+use crate::config::Route;
+use crate::limit::Report;
+
+/// A request that is over, and its answer.
+#[derive(Debug)]
+pub struct Exchange {
+    /// When it ended, by the wall clock.
+    pub ended: jiff::Timestamp,
+    /// How long it took, from the whole head on.
+    pub took: Duration,
+    /// What was asked; `None` if the head could not be read.
+    pub asked: Option<Asked>,
+    /// Whether the connection was encrypted.
+    pub tls: bool,
+    /// The name of the request in logs.
+    pub request_id: HeaderValue,
+    /// The client that the request is attributed to.
+    pub client: ClientId,
+    /// The trace that it belongs to.
+    pub trace_id: Option<u128>,
+    /// The index of the route that it took.
+    pub route: Option<usize>,
+    /// The status of the answer; 499 when the client left before there was one.
+    pub status: StatusCode,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// What each limit made of it.
+    pub reports: Vec<Report>,
+    /// The last attempt to have it answered by an upstream.
+    pub forwarded: Option<Forwarded>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// What a request asked, as far as the record of the exchange tells it.
+#[derive(Debug)]
+pub struct Asked {
+    /// The method.
+    pub method: Method,
+    /// The version of HTTP that the client speaks.
+    pub version: Version,
+    /// The request target, as it was sent.
+    pub target: Uri,
+    host: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    user_agent: Option<HeaderValue>,
+}
+
+/// An attempt to have a request answered by an upstream.
+#[derive(Debug)]
+pub struct Forwarded {
+    /// The index of the upstream.
+    pub upstream: usize,
+    /// The server that was asked.
+    pub server: Address,
+    /// How long after the whole head it was asked.
+    pub after: Duration,
+    /// How long the head of its response took, if there was one.
+    pub took: Option<Duration>,
+    /// What went wrong.
+    pub error: Option<UpstreamError>,
+}
+
+/// What went wrong with an upstream: the `kind` of `gateway_upstream_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// It could not be connected to.
+    Connect,
+    /// Connecting took too long.
+    ConnectTimeout,
+    /// There was no TLS with it, or its certificate was not the one expected.
+    Tls,
+    /// The response head took too long, or it took nothing of the request.
+    ResponseTimeout,
+    /// It sent nothing for too long in the middle of its answer.
+    ReadTimeout,
+    /// The whole exchange took longer than the route allows.
+    Timeout,
+    /// It closed or reset the connection before the response was whole.
+    Closed,
+    /// What it sent is no HTTP response, or an ambiguous one.
+    BadResponse,
+    /// The gateway's own machine has no descriptor, port or memory left, or forbids the connection.
+    Local,
+    /// No server can be used.
+    NoServer,
+    /// Every server that can be used has as many requests as it may, or as many that wait for a connection.
+    Full,
+}
+
+impl Exchange {
+    /// The record of a head that could not be read.
+    pub fn unread(
+        client: ClientId,
+        request_id: HeaderValue,
+        status: StatusCode,
+        error: String,
+        ended: jiff::Timestamp,
+    ) -> Self {
+        Self {
+            ended,
+            took: Duration::ZERO,
+            asked: None,
+            tls: false,
+            request_id,
+            client,
+            trace_id: None,
+            route: None,
+            status,
+            bytes_in: 0,
+            bytes_out: 0,
+            reports: Vec::new(),
+            forwarded: None,
+            error: Some(error),
+        }
+    }
+
+    /// The name of the request in logs, as text.
+    pub fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The route that it took, in the engine that decided about it.
+    pub fn route<'a>(&self, engine: &'a Engine) -> Option<&'a Route> {
+        self.route.map(|route| engine.route(route))
+    }
+}
+
+impl Asked {
+    /// What a request with this head asks.
+    pub fn new(method: &Method, version: Version, target: &Uri, headers: &HeaderMap) -> Self {
+        let field = |name: HeaderName| headers.get(name).cloned();
+        Self {
+            method: method.clone(),
+            version,
+            target: target.clone(),
+            host: field(header::HOST),
+            referer: field(header::REFERER),
+            user_agent: field(header::USER_AGENT),
+        }
+    }
+
+    /// The host that was asked for, as it was sent; empty if none was.
+    pub fn host(&self) -> Cow<'_, str> {
+        text(self.host.as_ref())
+    }
+
+    /// `Referer`; empty if there is none.
+    pub fn referer(&self) -> Cow<'_, str> {
+        text(self.referer.as_ref())
+    }
+
+    /// `User-Agent`; empty if there is none.
+    pub fn user_agent(&self) -> Cow<'_, str> {
+        text(self.user_agent.as_ref())
+    }
+
+    /// Path and query.
+    pub fn path_and_query(&self) -> &str {
+        self.target.path_and_query().map_or("", |target| target.as_str())
+    }
+
+    /// The protocol and its version, such as `HTTP/1.1`.
+    pub fn protocol(&self) -> &'static str {
+        match self.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2",
+            _ => "HTTP/1.1",
+        }
+    }
+}
+
+fn text(field: Option<&HeaderValue>) -> Cow<'_, str> {
+    field.map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+impl UpstreamError {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::Connect,
+        Self::ConnectTimeout,
+        Self::Tls,
+        Self::ResponseTimeout,
+        Self::ReadTimeout,
+        Self::Timeout,
+        Self::Closed,
+        Self::BadResponse,
+        Self::Local,
+        Self::NoServer,
+        Self::Full,
+    ];
+
+    /// Its label value.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Tls => "tls",
+            Self::ResponseTimeout => "response_timeout",
+            Self::ReadTimeout => "read_timeout",
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::BadResponse => "bad_response",
+            Self::Local => "local",
+            Self::NoServer => "no_server",
+            Self::Full => "full",
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What a request says of itself, and which client it is attributed to.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, Method, Version};
+
+use super::{Engine, Reply};
+use crate::client::{ClientId, Conflict};
+use crate::field_names::{self, Names};
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The address of the client, or of the proxy that speaks for a client.
+    pub address: SocketAddr,
+    /// The address is that of a proxy that speaks for a client which it cannot name.
+    pub is_unknown: bool,
+}
+
+impl Peer {
+    /// The peer at this address.
+    pub fn at(address: SocketAddr) -> Self {
+        Self { address, is_unknown: false }
+    }
+
+    /// A client that the proxy at this address cannot name.
+    pub fn unknown_behind(proxy: SocketAddr) -> Self {
+        Self { address: proxy, is_unknown: true }
+    }
+}
+
+/// The client that a request is attributed to, by its connection and, through trusted proxies, by its fields.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    client: ClientId,
+    is_known: bool,
+    peer_is_trusted: bool,
+}
+
+impl Sender {
+    /// The client.
+    ///
+    /// # Errors
+    /// When the fields of a trusted proxy name two different clients: the request is refused.
+    pub fn client(&self) -> Result<&ClientId, Reply> {
+        match self.is_known {
+            true => Ok(&self.client),
+            false => Err(Reply::bad_request("X-Forwarded-For and Forwarded name different clients")),
+        }
+    }
+
+    /// The client as logs name it. Where the fields name two clients it is the proxy that sent them.
+    pub fn shown(&self) -> &ClientId {
+        &self.client
+    }
+
+    /// [`shown`](Self::shown), for the record of the exchange.
+    pub fn into_shown(self) -> ClientId {
+        self.client
+    }
+
+    /// Whether the peer is a trusted proxy, whose statements on behalf of clients are believed.
+    pub fn peer_is_trusted(&self) -> bool {
+        self.peer_is_trusted
+    }
+}
+
+/// What a request says of itself. Fields that are not sent on have been taken away by the door, so that nothing is decided by
+/// them.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The client that the request is attributed to.
+    pub client: &'a ClientId,
+    /// The method.
+    pub method: &'a Method,
+    /// The version of HTTP that the client speaks.
+    pub version: Version,
+    /// Path and query, as the client sent them.
+    pub target: &'a [u8],
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+}
+
+/// The fields of a request that are taken away before anything is decided.
+#[derive(Debug, Default)]
+pub struct Stripped {
+    /// Fields that concern one connection, and statements of a peer that is not trusted.
+    pub not_forwarded: Names,
+    /// Fields whose names some servers take for another field.
+    pub dropped: Names,
+}
+
+impl Engine {
+    /// Whether a peer at this address is a trusted proxy.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.contains(peer)
+    }
+
+    /// Attributes a request with these fields, which came from this peer, to a client.
+    pub fn sender(&self, peer: Peer, headers: &HeaderMap) -> Sender {
+        let address = peer.address.ip();
+        if peer.is_unknown {
+            let client = ClientId::unknown_behind(address);
+            return Sender { client, is_known: true, peer_is_trusted: false };
+        }
+        let peer_is_trusted = self.trusts(address);
+        match self.trusted_proxies.client(address, headers) {
+            Ok(client) => Sender { client, is_known: true, peer_is_trusted },
+            Err(Conflict) => {
+                Sender { client: ClientId::Address(address.to_canonical()), is_known: false, peer_is_trusted }
+            }
+        }
+    }
+
+    /// The fields that a door takes away before it makes the facts of a request.
+    ///
+    /// # Errors
+    /// When `Connection` names a field by which the request is read or counted. The end of such a request is as doubtful as its
+    /// fields, so its connection should be closed.
+    pub fn stripped(&self, sender: &Sender, headers: &HeaderMap) -> Result<Stripped, Reply> {
+        let mut not_forwarded = field_names::named_in_connection(headers).map_err(Reply::bad_request)?;
+        if !sender.peer_is_trusted {
+            not_forwarded.extend(field_names::claims(headers));
+        }
+        Ok(Stripped { not_forwarded, dropped: self.field_names.dropped(headers) })
+    }
+}
