@@ -4,6 +4,7 @@
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
 
 mod origin;
+mod part;
 mod reading;
 mod sip;
 pub mod text;
@@ -11,11 +12,12 @@ pub mod text;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, Method};
 use siphasher::sip128::SipHasher13;
 use smallvec::SmallVec;
 
 pub use self::origin::Origin;
+pub use self::part::KeyPart;
 use crate::client::ClientId;
 
 /// Whose bucket: one bucket for each combination of these parts.
@@ -27,27 +29,6 @@ pub struct Key {
     pub missing: MissingKey,
     /// How many leading bits of an IPv6 client address count, 1 to 128.
     pub ipv6_prefix: u8,
-}
-
-/// A fact of a request that a key is made of.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum KeyPart {
-    /// The client's address.
-    ClientIp,
-    /// The value of a request header field.
-    Header(HeaderName),
-    /// The value of a cookie.
-    Cookie(String),
-    /// The value of a query parameter.
-    Query(String),
-    /// The route that matched.
-    Route,
-    /// The host that was asked for, in lower case, without the port.
-    Host,
-    /// The normalised path.
-    Path,
-    /// Nothing: everybody shares one bucket.
-    Global,
 }
 
 /// What happens to a request that lacks a part of its key.
@@ -158,17 +139,7 @@ impl fmt::Display for Key {
     /// What a request must carry, in words.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, part) in self.parts.iter().enumerate() {
-            f.write_str(if index == 0 { "" } else { " and " })?;
-            match part {
-                KeyPart::ClientIp => f.write_str("a client address")?,
-                KeyPart::Header(name) => write!(f, "one header field {name}")?,
-                KeyPart::Cookie(name) => write!(f, "one cookie {name}")?,
-                KeyPart::Query(name) => write!(f, "one query parameter {name}")?,
-                KeyPart::Route => f.write_str("a route")?,
-                KeyPart::Host => f.write_str("a host")?,
-                KeyPart::Path => f.write_str("a path")?,
-                KeyPart::Global => f.write_str("nothing")?,
-            }
+            write!(f, "{}{}", if index == 0 { "" } else { " and " }, part.in_words())?;
         }
         Ok(())
     }
@@ -256,7 +227,7 @@ pub(crate) fn fingerprint_of(client: u64) -> Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     /// A request whose inputs the tests change.
     struct Request {

@@ -59,9 +59,8 @@ fn client(text: &str, part: &KeyPart, ipv6_prefix: u8, routes: &Names<'_>) -> Ch
         _ if text.is_empty() => Err(Fault::new("an override needs the value of the key")
             .hint("such as \"203.0.113.7\" = \"unlimited\"")),
         KeyPart::ClientIp => address(text, ipv6_prefix),
-        KeyPart::Host => Ok(text.to_lowercase()),
         KeyPart::Route => routes.index(text)?.map(|_| text.to_owned()),
-        _ => Ok(text.to_owned()),
+        part => Ok(part.normal(text).into_owned()),
     })
 }
 

@@ -59,8 +59,10 @@ impl Key {
                 (KeyPart::ClientIp, text) => self.add_client(&client(text)?, &mut encoded),
                 (KeyPart::Global, "global") => encoded.push(GLOBAL),
                 (KeyPart::Global, _) => return Err(TextError::NotGlobal),
-                (KeyPart::Host, host) => add_text(TEXT, host.to_lowercase().as_bytes(), &mut encoded),
-                (part, text) => add_text(TEXT, &reading::canonical(part, text.as_bytes()), &mut encoded),
+                (part, text) => {
+                    let text = part.normal(text);
+                    add_text(TEXT, &reading::canonical(part, text.as_bytes()), &mut encoded);
+                }
             }
         }
         Ok(secret.hash(&encoded))
@@ -115,29 +117,6 @@ impl Key {
                 network.map_or_else(|_| address.to_string(), |network| network.to_string())
             }
             client => shorten(&client.to_string()),
-        }
-    }
-}
-
-impl KeyPart {
-    /// Whether its value may be what a client proves who it is with.
-    pub fn is_secret(&self) -> bool {
-        matches!(self, Self::Header(_) | Self::Cookie(_) | Self::Query(_))
-    }
-}
-
-impl fmt::Display for KeyPart {
-    /// As in the configuration.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ClientIp => f.write_str("client_ip"),
-            Self::Header(name) => write!(f, "header:{name}"),
-            Self::Cookie(name) => write!(f, "cookie:{name}"),
-            Self::Query(name) => write!(f, "query:{name}"),
-            Self::Route => f.write_str("route"),
-            Self::Host => f.write_str("host"),
-            Self::Path => f.write_str("path"),
-            Self::Global => f.write_str("global"),
         }
     }
 }
