@@ -31,6 +31,67 @@ fn uncommented(line: &str) -> &str {
     }
 }
 
+/// A key that nobody means in each table there can be, so that each says which keys it has.
+const UNKNOWN_EVERYWHERE: &str = r#"
+zzzzzz = 1
+[server]
+zzzzzz = 1
+listen = [{ address = "127.0.0.1:1", zzzzzz = 1 }]
+[server.tls]
+zzzzzz = 1
+certificates = [{ zzzzzz = 1 }]
+[admin]
+zzzzzz = 1
+[access_log]
+zzzzzz = 1
+[tracing]
+zzzzzz = 1
+[limiter]
+zzzzzz = 1
+[limits.a]
+rate = "1/s"
+zzzzzz = 1
+[limits.a.overrides]
+"192.0.2.1" = { rate = "1/s", zzzzzz = 1 }
+[upstreams.a]
+servers = [{ address = "127.0.0.1:1", zzzzzz = 1 }]
+zzzzzz = 1
+[upstreams.a.tls]
+zzzzzz = 1
+[upstreams.a.health]
+zzzzzz = 1
+[upstreams.a.outlier]
+zzzzzz = 1
+[[routes]]
+name = "a"
+path = "/a"
+upstream = "a"
+zzzzzz = 1
+request_headers = { zzzzzz = 1 }
+response_headers = { zzzzzz = 1 }
+cors = { zzzzzz = 1 }
+[[routes]]
+name = "b"
+path = "/b"
+respond = { zzzzzz = 1 }
+[[routes]]
+name = "c"
+path = "/c"
+redirect = { zzzzzz = 1 }
+"#;
+
+/// The keys of all tables, as the code that reads them knows them.
+pub(super) fn every_key() -> Vec<String> {
+    let problems = problems(UNKNOWN_EVERYWHERE);
+    let lists = problems.lines().filter_map(|line| Some(line.split_once("the keys here are: ")?.1));
+    let mut keys: Vec<_> = lists.flat_map(|list| list.split(", ")).map(str::to_owned).collect();
+    keys.sort();
+    keys.dedup();
+    let tables = UNKNOWN_EVERYWHERE.matches("zzzzzz").count();
+    assert_eq!(problems.matches("the keys here are: ").count(), tables, "{problems}");
+    keys
+}
+
 #[test]
 fn the_shipped_config_names_every_key_with_its_default() {
     let text = fs::read_to_string(file("config/gateway.toml")).unwrap();
@@ -40,94 +101,13 @@ fn the_shipped_config_names_every_key_with_its_default() {
         Config::parse("config/gateway.toml", &everything, &|_| None).unwrap_or_else(|e| panic!("{e}"));
     let meaning = |config: Config| format!("{:?}", Config { shown: serde_json::Value::Null, ..config });
     assert_eq!(meaning(shipped), meaning(spelled_out), "a default in a comment is not the default");
-    for key in [
-        "listen",
-        "threads",
-        "trusted_proxies",
-        "drain_timeout",
-        "header_timeout",
-        "body_timeout",
-        "tunnel_timeout",
-        "max_memory",
-        "idle_timeout",
-        "max_header_size",
-        "max_body_size",
-        "proxy_protocol",
-        "max_connections",
-        "max_connections_per_client",
-        "max_requests_per_connection",
-        "server_header",
-        "limits",
-        "tls",
-        "certificates",
-        "cert",
-        "key",
-        "client_ca",
-        "token",
-        "path",
-        "format",
-        "endpoint",
-        "sample_ratio",
-        "service_name",
-        "max_clients",
-        "max_in_flight",
-        "charge",
-        "cost_header",
-        "show_keys",
-        "rate",
-        "burst",
-        "key",
-        "ipv6_prefix",
-        "missing_key",
-        "cost",
-        "methods",
-        "exempt",
-        "mode",
-        "status",
-        "fields",
-        "legacy_headers",
-        "servers",
-        "balance",
-        "http2",
-        "ca",
-        "server_name",
-        "insecure",
-        "connect_timeout",
-        "response_timeout",
-        "read_timeout",
-        "retries",
-        "max_connections",
-        "interval",
-        "unhealthy_after",
-        "healthy_after",
-        "consecutive_failures",
-        "eject_for",
-        "name",
-        "hosts",
-        "upstream",
-        "redirect",
-        "respond",
-        "timeout",
-        "strip_prefix",
-        "encoded_slashes",
-        "rewrite",
-        "request_headers",
-        "response_headers",
-        "content_type",
-        "compression",
-        "origins",
-        "headers",
-        "expose",
-        "credentials",
-        "max_age",
-        "weight",
-        "set",
-        "remove",
-        "to",
-        "body",
-        "address",
-    ] {
-        let names = |line: &str| line.contains(&format!("{key} = ")) || line.contains(&format!("{key}  = "));
+    for key in every_key() {
+        let names = |line: &str| {
+            line.contains(&format!("[{key}"))
+                || line.contains(&format!(".{key}]"))
+                || line.contains(&format!("{key} = "))
+                || line.contains(&format!("{key}  = "))
+        };
         assert!(everything.lines().any(names), "`{key}` is not in config/gateway.toml");
     }
 }
