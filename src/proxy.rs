@@ -1,14 +1,14 @@
-//! The door for requests over the network: Pingora's callbacks, each of which hands a request to the engine, or does what the
-//! engine has decided.
+//! The door for requests over the network. The server asks [`door`] about each request; what is admitted goes through Pingora's
+//! callbacks, which are here.
 //!
-//! In the order of a request: [`context`] keeps it, `admit` asks the engine about it, `relay` has an upstream answer it, `forward`
+//! In the order of a request: [`context`] keeps it, [`door`] asks the engine about it, `relay` has an upstream answer it, `forward`
 //! changes both heads on their ways, and `reply` and `failure` make the gateway's own answers.
 
-mod admit;
 mod compress;
 pub mod connection;
 pub mod context;
 mod cors;
+pub mod door;
 mod failure;
 mod forward;
 pub(crate) mod grpc;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use log::warn;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -32,104 +32,70 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use self::connection::Connection;
-use self::context::{Context, Request};
+use self::context::{Context, Handover};
+use self::door::Door;
+use self::relay::Relay;
 use crate::engine::Reply;
-use crate::gateway::{Active, Gateway};
-use crate::limit::CostFault;
-use crate::log_throttle::LogThrottle;
 use crate::upstream::reason;
 
-/// The proxy of a gateway.
+/// The proxy of a gateway: it has upstreams answer what the door has admitted.
 pub struct Proxy {
-    gateway: Arc<Gateway>,
-    dropping: LogThrottle,
-    mispriced: LogThrottle,
+    door: Arc<Door>,
+}
+
+/// What Pingora carries from callback to callback: the context of the request, once the first callback has taken it out of the request.
+pub struct Carried(Option<Box<Context>>);
+
+impl Carried {
+    fn context(&mut self) -> Result<&mut Context> {
+        self.0
+            .as_deref_mut()
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "a request without a context"))
+    }
+
+    fn relay(&mut self) -> Result<Relay<'_>> {
+        self.context()?.relay()
+    }
 }
 
 impl Proxy {
-    /// The proxy of this gateway.
-    pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, dropping: LogThrottle::default(), mispriced: LogThrottle::default() }
+    /// The proxy behind this door.
+    pub fn new(door: Arc<Door>) -> Self {
+        Self { door }
     }
 
-    /// Sends an answer of the gateway's own.
-    async fn send(&self, session: &mut Session, reply: &Reply, ctx: &mut Context) -> Result<()> {
-        let (active, request) = ctx.request()?;
-        let (mut head, body) = reply::build(reply, Some(&request.id))?;
-        self.settle(&head, active, request);
-        if let Some(route) = request.route.map(|route| active.engine.route(route)) {
-            if reply.is_configured() {
-                forward::change(&route.response_headers, &mut head)?;
-            }
-            if let Some(cors) = &route.cors {
-                let origin = session.req_header().headers.get(header::ORIGIN);
-                let tell = if reply.is_permission() { cors::permit } else { cors::disclose };
-                tell(cors, origin, &mut head)?;
-            }
-        }
-        forward::add_own_fields(&mut head, active, request)?;
-        let body = if session.req_header().method == Method::HEAD { Bytes::new() } else { body };
-        request.status = Some(head.status);
-        let body =
-            if grpc::is_call(session.req_header()) { grpc::answer(reply, &mut head, body)? } else { body };
-        request.bytes_out = body.len() as u64;
-        // A client that takes no answer has left.
-        let left = |error: Box<Error>| error.into_down();
+    /// Sends an answer of the gateway's own in place of the upstream's.
+    async fn send(&self, session: &mut Session, reply: &Reply, context: &mut Context) -> Result<()> {
+        let (head, body) = self.door.finished(reply, session.req_header(), context)?;
         // Both at once: written by itself, a head never ends a stream of HTTP/2, and callers of gRPC insist that it does.
         let mut tasks = vec![HttpTask::Header(Box::new(head), body.is_empty())];
         if !body.is_empty() {
             tasks.push(HttpTask::Body(Some(body), true));
         }
-        session.write_response_tasks(tasks).await.map(drop).map_err(left)
-    }
-
-    /// Settles what the request costs, now that its answer is known.
-    fn settle(&self, answer: &ResponseHeader, active: &Active, request: &mut Request) {
-        let now = || self.gateway.clock.now();
-        let faults = active.engine.settle(&mut request.reservation, answer.status, &answer.headers, now);
-        for (limit, fault) in faults {
-            active.traffic.count_cost_error(limit, fault);
-            if self.mispriced.may_log(&self.gateway) {
-                warn!(
-                    "limit {:?}: an answer on the route {:?} names a cost that is {}; for a minute, others are only counted",
-                    active.engine.config().limits[limit].name,
-                    active.traffic.route(request.route).name,
-                    match fault {
-                        CostFault::Malformed => "no single whole number, and costs what the limit says",
-                        CostFault::TooLarge => "more than max_cost, and costs that",
-                    }
-                );
-            }
-        }
+        // A client that takes no answer has left.
+        session.write_response_tasks(tasks).await.map(drop).map_err(Error::into_down)
     }
 }
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Context;
+    type CTX = Carried;
 
-    fn new_ctx(&self) -> Context {
-        Context::new(self.gateway.clone())
+    fn new_ctx(&self) -> Carried {
+        Carried(None)
     }
 
     /// Compression is in the chain unless it is left out.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        // The server hands the connection over in the request. Without it nobody knows who asks, and nothing goes on.
-        let connection = session.req_header_mut().extensions_mut().remove::<Arc<Connection>>();
-        let Some(connection) = connection else {
-            return Err(Error::explain(ErrorType::InternalError, "a request without a connection"));
-        };
-        ctx.begin(session.req_header(), connection);
-        match self.admit(session.req_header_mut(), ctx).await {
-            Ok(()) => Ok(false),
-            Err(reply) => self.send(session, &reply, ctx).await.map(|()| true),
-        }
+    /// The door has decided already. A request that did not come through it goes no further.
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Carried) -> Result<bool> {
+        let handover = session.req_header_mut().extensions_mut().remove::<Handover>();
+        ctx.0 = handover.and_then(|handover| handover.take());
+        ctx.relay().map(|_| false)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Carried) -> Result<Box<HttpPeer>> {
         ctx.relay()?.begin_attempt().await
     }
 
@@ -140,7 +106,7 @@ impl ProxyHttp for Proxy {
         _peer: &HttpPeer,
         _fd: std::os::fd::RawFd,
         _digest: Option<&Digest>,
-        ctx: &mut Context,
+        ctx: &mut Carried,
     ) -> Result<()> {
         ctx.relay()?.note_connection(reused);
         Ok(())
@@ -150,7 +116,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Context,
+        ctx: &mut Carried,
     ) -> Result<()> {
         let bodiless = session.is_body_empty();
         let relay = ctx.relay()?;
@@ -164,7 +130,7 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Context,
+        ctx: &mut Carried,
     ) -> Result<()> {
         let mut relay = ctx.relay()?;
         // Pingora begins with the body when the head is sent, also where there is none.
@@ -188,7 +154,7 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Carried,
     ) -> Result<()> {
         forward::check_response(response, session.is_upgrade_req())?;
         if !is_interim(response.status) {
@@ -201,13 +167,13 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Context,
+        ctx: &mut Carried,
     ) -> Result<()> {
         if is_interim(response.status) {
             return Ok(());
         }
         let mut relay = ctx.relay()?;
-        self.settle(response, relay.active, relay.request);
+        self.door.settle(response, relay.active, relay.request);
         relay.request.status = Some(response.status);
         forward::response(session.req_header(), response, &mut relay)
     }
@@ -217,7 +183,7 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         body: &mut Option<Bytes>,
         end_of_stream: bool,
-        ctx: &mut Context,
+        ctx: &mut Carried,
     ) -> Result<Option<Duration>> {
         let relay = ctx.relay()?;
         if let Some(encoder) = &mut relay.forwarding.encoder {
@@ -232,7 +198,7 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         _trailers: &mut HeaderMap,
-        ctx: &mut Context,
+        ctx: &mut Carried,
     ) -> Result<Option<Bytes>> {
         let relay = ctx.relay()?;
         let Some(encoder) = &mut relay.forwarding.encoder else { return Ok(None) };
@@ -245,7 +211,7 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         _peer: &HttpPeer,
-        ctx: &mut Context,
+        ctx: &mut Carried,
         mut error: Box<Error>,
     ) -> Box<Error> {
         let again = ctx.relay().is_ok_and(|mut relay| relay.after_refusal(&error));
@@ -258,7 +224,7 @@ impl ProxyHttp for Proxy {
         _peer: &HttpPeer,
         session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut Context,
+        ctx: &mut Carried,
         reused: bool,
     ) -> Box<Error> {
         let again = ctx.relay().is_ok_and(|mut relay| relay.after_failure(session, &mut error, reused));
@@ -266,7 +232,7 @@ impl ProxyHttp for Proxy {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Carried) -> FailToProxy {
         let body_done = session.is_body_done();
         let mut decided = None;
         if let Ok(mut relay) = ctx.relay() {
@@ -284,40 +250,41 @@ impl ProxyHttp for Proxy {
         let Some(reply) = decided.or_else(|| failure::reply(error, body_done)) else {
             return failed(0);
         };
-        if let Ok((_, request)) = ctx.request() {
+        let Ok(context) = ctx.context() else { return failed(0) };
+        if let Ok((_, request)) = context.request() {
             request.connection.set_deadline(None);
             if *error.esource() == ErrorSource::Downstream {
                 // Nobody knows what else such a client sends.
                 request.connection.close_after_this();
             }
         }
-        match self.send(session, &reply, ctx).await {
+        match self.send(session, &reply, context).await {
             Ok(()) => failed(reply.status().as_u16()),
             Err(_) => failed(0), // The client is gone.
         }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Carried) {
         if let (Ok(relay), None) = (ctx.relay(), error)
             && let Some(attempt) = &mut relay.forwarding.attempt
         {
             attempt.server.note_end();
         }
-        if let Ok((_, request)) = ctx.request() {
-            request.bytes_out = session.body_bytes_sent() as u64;
+        if let Ok(context) = ctx.context() {
+            context.note_sent(session.body_bytes_sent());
+            context.finish(error.map(reason));
         }
-        ctx.finish(error.map(reason));
     }
 
     /// Failures are logged where they are understood, at a bounded rate, and in the access log.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Context, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Carried, _error: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _ctx: &Context,
+        _ctx: &Carried,
         _error: &Error,
         _context: ProxyWarnLogContext,
     ) -> bool {

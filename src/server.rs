@@ -72,6 +72,7 @@ use crate::gateway::{Active, Gateway, Outputs, Waiting};
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
+use crate::proxy::door::Door;
 use crate::tls::{Certificates, ServerTls};
 use crate::trace::Tracer;
 use crate::upstream::{NO_AUTHORITIES, set_max_connections};
@@ -240,15 +241,16 @@ impl Prepared {
     async fn serve(self, path: &Path, mut signals: Signals) -> Result<Served, StartError> {
         let Self { workers, clock, .. } = self;
         // From here on nothing fails.
-        let (saved, door) = match self.inherited {
+        let (saved, control) = match self.inherited {
             Some(inherited) => inherited.begin(&clock),
             None => (self.saved, None),
         };
-        let door = ControlSocket::open(path, door);
+        let control = ControlSocket::open(path, control);
         let shares = descriptors::raise();
         set_max_connections(shares.requests);
         let (gateway, mut reloads) = Gateway::new(self.config, saved, self.metrics, self.outputs, clock);
         let gateway = Arc::new(gateway);
+        let door = Arc::new(Door::new(gateway.clone()));
         let (alive, all_gone) = mpsc::channel::<()>(1);
         let mut reloader = Reloader {
             path: path.to_owned(),
@@ -256,7 +258,8 @@ impl Prepared {
             threads: self.threads,
             listeners: OpenListeners {
                 gateway: gateway.clone(),
-                proxy: proxy(&gateway, shares.waiting),
+                proxy: proxy(&door, shares.waiting),
+                door,
                 workers: workers.dispatcher(),
                 tls: self.tls.map(Arc::new),
                 alive,
@@ -289,7 +292,8 @@ impl Prepared {
         supervisor.tell(State::Ready);
         tokio::spawn(supervisor.clone().assure(workers.dispatcher()));
         let leaving =
-            serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref(), door, &supervisor).await;
+            serve(&mut reloader, &mut signals, &mut reloads, admin_socket.as_ref(), control, &supervisor)
+                .await;
         gateway.drain();
         supervisor.tell(State::Stopping);
         // Whoever asks for a reload from here on, or has asked and waits, is told that it is too late.
@@ -419,14 +423,14 @@ fn acceptor(config: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartErro
     Ok(Acceptor::new(Arc::new(certificates)))
 }
 
-/// The proxy, which keeps so many connections to upstreams that wait for a request.
-fn proxy(gateway: &Arc<Gateway>, waiting: usize) -> Arc<HttpProxy<Proxy>> {
+/// The proxy behind this door, which keeps so many connections to upstreams that wait for a request.
+fn proxy(door: &Arc<Door>, waiting: usize) -> Arc<HttpProxy<Proxy>> {
     let conf = ServerConf {
         upstream_keepalive_pool_size: waiting,
         ca_file: Some(NO_AUTHORITIES.to_owned()),
         ..ServerConf::default()
     };
-    let mut proxy = HttpProxy::new(Proxy::new(gateway.clone()), Arc::new(conf));
+    let mut proxy = HttpProxy::new(Proxy::new(door.clone()), Arc::new(conf));
     proxy.handle_init_modules();
     Arc::new(proxy)
 }

@@ -1,10 +1,10 @@
-//! What Pingora carries for one request from callback to callback.
+//! What is kept of one request from its head to its record.
 //!
 //! A request is first [`Request`]: it has arrived, and may be answered by the gateway itself. Once it has been admitted there is a
 //! [`Relay`] for it: only that can reach an upstream. However the exchange ends, its record is written exactly once, at the latest
-//! when Pingora drops the context.
+//! when the context is dropped.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, StatusCode};
 use pingora::http::RequestHeader;
@@ -13,7 +13,8 @@ use pingora::{Error, ErrorType, Result};
 use super::connection::{Connection, Ending};
 use super::relay::{Forwarding, Relay};
 use super::request_id;
-use crate::clock::{Timestamp, wall_clock};
+use crate::clock::Timestamp;
+use crate::clock::wall_clock;
 use crate::engine::exchange::Asked;
 use crate::engine::{Exchange, Forward, Sender};
 use crate::gateway::{Active, Current, Gateway};
@@ -21,15 +22,30 @@ use crate::limit::Reservation;
 use crate::metrics::Running;
 use crate::trace::{Trace, TraceContext};
 
-/// What Pingora carries for one request.
+/// What is kept of one request.
 pub struct Context {
     gateway: Arc<Gateway>,
     /// The configuration that was in force when the request came: the request goes by it to its end.
     active: Current,
-    /// `None` until Pingora hands the request over, and after its record has been written.
-    request: Option<Box<Request>>,
+    /// `None` when its record has been written.
+    request: Option<Request>,
     /// Filled when the request has been admitted and goes to an upstream.
-    forwarding: Option<Box<Forwarding>>,
+    forwarding: Option<Forwarding>,
+}
+
+/// The context of an admitted request on its way through Pingora, which makes a context of its own for each request: this one lies
+/// in the extensions of the request until Pingora's first callback takes it out.
+#[derive(Clone)]
+pub(super) struct Handover(Arc<Mutex<Option<Box<Context>>>>);
+
+impl Handover {
+    pub(super) fn new(context: Box<Context>) -> Self {
+        Self(Arc::new(Mutex::new(Some(context))))
+    }
+
+    pub(super) fn take(&self) -> Option<Box<Context>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// A request that has arrived.
@@ -61,19 +77,15 @@ pub(super) struct Request {
 }
 
 impl Context {
-    /// The context of a request that is still to come.
-    pub(super) fn new(gateway: Arc<Gateway>) -> Self {
-        Self { active: gateway.active(), gateway, request: None, forwarding: None }
-    }
-
-    /// The request has come, with this head, on this connection.
-    pub(super) fn begin(&mut self, head: &RequestHeader, connection: Arc<Connection>) {
-        let sender = self.active.engine.sender(connection.peer, &head.headers);
+    /// The context of a request with this head, on this connection.
+    pub(super) fn new(gateway: &Arc<Gateway>, head: &RequestHeader, connection: &Arc<Connection>) -> Self {
+        let active = gateway.active();
+        let sender = active.engine.sender(connection.peer, &head.headers);
         let trusted = sender.peer_is_trusted();
-        let trace = self.active.outputs.tracer.as_ref().map(|tracer| tracer.place(&head.headers, trusted));
-        self.request = Some(Box::new(Request {
+        let trace = active.outputs.tracer.as_ref().map(|tracer| tracer.place(&head.headers, trusted));
+        let request = Request {
             started: connection.head_at(),
-            connection,
+            connection: connection.clone(),
             asked: Asked::new(&head.method, head.version, &head.uri, &head.headers),
             id: request_id::name(&head.headers, trusted),
             sender,
@@ -87,17 +99,25 @@ impl Context {
             status: None,
             bytes_in: 0,
             bytes_out: 0,
-        }));
+        };
+        Self { gateway: gateway.clone(), active, request: Some(request), forwarding: None }
     }
 
     /// The request, with the configuration by which it goes.
     ///
     /// # Errors
-    /// When there is none: Pingora has not handed it over, or it is over. The client gets a 500 then.
+    /// When its record has been written. The client gets a 500 then.
     pub(super) fn request(&mut self) -> Result<(&Active, &mut Request)> {
         match &mut self.request {
             Some(request) => Ok((&self.active, request)),
-            None => Err(Error::explain(ErrorType::InternalError, "there is no request")),
+            None => Err(Error::explain(ErrorType::InternalError, "the request is over")),
+        }
+    }
+
+    /// Notes how many bytes of the answer's body have been sent.
+    pub(crate) fn note_sent(&mut self, bytes: usize) {
+        if let Some(request) = &mut self.request {
+            request.bytes_out = bytes as u64;
         }
     }
 
@@ -107,7 +127,7 @@ impl Context {
         let timeout = active.engine.route(forward.route).timeout;
         let deadline = timeout.map(|timeout| request.started.after(timeout));
         request.connection.set_whole_deadline(deadline);
-        self.forwarding = Some(Box::new(Forwarding::new(forward, deadline)));
+        self.forwarding = Some(Forwarding::new(forward, deadline));
         Ok(())
     }
 
@@ -125,9 +145,9 @@ impl Context {
     }
 
     /// Writes the record of the exchange, and gives back what the request held. It is over.
-    pub(super) fn finish(&mut self, error: Option<String>) {
+    pub(crate) fn finish(&mut self, error: Option<String>) {
         let Some(request) = self.request.take() else { return };
-        let Request { started, mut reservation, running, connection, trace, asked, .. } = *request;
+        let Request { started, mut reservation, running, connection, trace, asked, .. } = request;
         let clock = &self.gateway.clock;
         let took = clock.now().since(started);
         self.active.engine.close(&mut reservation, || clock.now());

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
 use super::connection_limit::ConnectionLimit;
-use super::exchange::watch;
+use super::exchange::{Exchange, Wire, watch};
 use super::head::Refusal;
 use super::open_connections::Registration;
 use super::socket::Socket;
@@ -29,7 +29,9 @@ use crate::clock::wall_clock;
 use crate::gateway::Gateway;
 use crate::metrics::{ListenerMetrics, Running};
 use crate::proxy::Proxy;
+use crate::proxy::door::Door;
 use crate::proxy::request_id::new_request_id;
+use crate::upstream::reason;
 
 use crate::engine::{Exchange as Record, Peer, Reply};
 use crate::proxy::connection::{Connection, Ending};
@@ -47,6 +49,7 @@ const MOST_UNSENT: u32 = 128 << 10;
 /// What serving the connections of a listener takes.
 pub(super) struct Serving {
     pub(super) gateway: Arc<Gateway>,
+    pub(super) door: Arc<Door>,
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
     pub(super) metrics: ListenerMetrics,
     /// Whether connections begin with the PROXY protocol.
@@ -184,8 +187,7 @@ impl Serving {
                     return;
                 }
             };
-            let session = ServerSession::new_custom(Box::new(exchange));
-            let exchange = self.proxy.process_new_http(session, &self.draining);
+            let exchange = self.exchange(exchange, connection);
             let ending = watch(exchange, connection, |cx| lock(&shared).poll_end(cx)).await;
             let Some(stream) = Arc::get_mut(&mut shared) else { return };
             let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -209,6 +211,30 @@ impl Serving {
         }
         if let Some(stream) = alone(shared) {
             stream.close().await;
+        }
+    }
+
+    /// Has a request answered: by the gateway itself, or through Pingora by an upstream.
+    pub(super) async fn exchange<W: Wire>(&self, mut exchange: Exchange<W>, connection: &Arc<Connection>) {
+        let mut context = self.door.context(exchange.request(), connection);
+        match self.door.admit(exchange.request_mut(), &mut context).await {
+            Ok(()) => {
+                self.door.hand_over(exchange.request_mut(), context);
+                let session = ServerSession::new_custom(Box::new(exchange));
+                self.proxy.process_new_http(session, &self.draining).await;
+            }
+            Err(reply) => {
+                let answered = match self.door.finished(&reply, exchange.request(), &mut context) {
+                    Ok((head, body)) => exchange.answer(head, body).await,
+                    Err(error) => Err(error),
+                };
+                let error = answered.err();
+                if error.is_some() {
+                    exchange.abandon();
+                }
+                context.note_sent(exchange.sent());
+                context.finish(error.map(|error| reason(&error)));
+            }
         }
     }
 

@@ -90,6 +90,35 @@ impl<W: Wire> Exchange<W> {
         }
     }
 
+    /// The head of the request.
+    pub(super) fn request(&self) -> &RequestHeader {
+        &self.request
+    }
+
+    /// The head of the request, to change what is sent on of it.
+    pub(super) fn request_mut(&mut self) -> &mut RequestHeader {
+        &mut self.request
+    }
+
+    /// How many bytes of the answer's body have been sent.
+    pub(super) fn sent(&self) -> usize {
+        self.body_sent
+    }
+
+    /// Answers the request with all of this.
+    pub(super) async fn answer(&mut self, head: ResponseHeader, body: Bytes) -> Result<()> {
+        self.write_head(Box::new(head), body.is_empty()).await?;
+        if !body.is_empty() {
+            self.write_piece(body, true).await?;
+        }
+        self.wire.end().await
+    }
+
+    /// Breaks the answer off, so that the client sees that it is not whole.
+    pub(super) fn abandon(&mut self) {
+        self.wire.abandon();
+    }
+
     /// Whether the last head is out, the one to which the body belongs.
     fn has_answered(&self) -> bool {
         self.written.as_ref().is_some_and(|head| !is_interim(head))

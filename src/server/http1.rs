@@ -43,8 +43,7 @@ pub(super) fn begin(
     connection: &Arc<Connection>,
     head: BytesMut,
 ) -> std::result::Result<Exchange<Http1>, Refusal> {
-    let mut request = request::read(&head.freeze())?;
-    request.extensions_mut().insert(connection.clone());
+    let request = request::read(&head.freeze())?;
     connection.begin_exchange(wants_keep_alive(&request));
     let wire = Http1 { stream: stream.clone(), connection: connection.clone(), delimiting: None };
     Ok(Exchange::new(wire, request))

@@ -19,9 +19,7 @@ use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, Reason, RecvStream};
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use pingora::apps::HttpServerApp as _;
 use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -268,9 +266,7 @@ impl Serving {
             let announced = request::take_length(&mut request, stream.is_body_done());
             stream.announce(announced);
         }
-        request.extensions_mut().insert(connection.clone());
-        let session = ServerSession::new_custom(Box::new(Exchange::new(Http2::new(stream.clone()), request)));
-        let exchange = self.proxy.process_new_http(session, &self.draining);
+        let exchange = self.exchange(Exchange::new(Http2::new(stream.clone()), request), &connection);
         let ending = watch(exchange, &connection, |cx| lock(&stream).poll_end(cx)).await;
         if ending.is_none() {
             stream::see_off(&stream).await;

@@ -16,10 +16,12 @@ use super::workers::Dispatcher;
 use crate::config;
 use crate::gateway::Gateway;
 use crate::proxy::Proxy;
+use crate::proxy::door::Door;
 
 /// The listeners that are open.
 pub(super) struct OpenListeners {
     pub(super) gateway: Arc<Gateway>,
+    pub(super) door: Arc<Door>,
     pub(super) proxy: Arc<HttpProxy<Proxy>>,
     pub(super) workers: Dispatcher,
     /// For the listeners that speak TLS; `None` if there have been none.
@@ -51,6 +53,7 @@ impl OpenListeners {
         let socket = listener.try_clone().ok();
         let serving = Arc::new(Serving {
             gateway: self.gateway.clone(),
+            door: self.door.clone(),
             proxy: self.proxy.clone(),
             metrics: self.gateway.metrics.listener(&listener.address().to_string(), &configured),
             proxy_protocol: configured.proxy_protocol,
