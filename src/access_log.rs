@@ -5,6 +5,7 @@
 //! slowly than requests are answered, lines are dropped and counted; so its memory is bounded as well. Clients that log more
 //! than their share of it lose lines first, so that nobody can hide what others do. Lines of two workers may be out of order by as much as the writer's pause: each carries its time.
 
+mod buffers;
 mod entry;
 mod exchange;
 mod fair_share;
@@ -17,15 +18,16 @@ use std::hash::RandomState;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
 use log::warn;
 use prometheus::IntCounter;
 
+use self::buffers::{Buffer, Shared};
 pub use self::entry::{Entry, Names, Tokens};
-use self::fair_share::{FairShare, Place};
+use self::fair_share::Place;
 use self::output::Output;
 use crate::config::{self, LogFormat};
 
@@ -45,34 +47,6 @@ pub struct AccessLog {
     writer: Thread,
     /// Disconnected when the writer has ended.
     ended: Mutex<Receiver<()>>,
-}
-
-/// What workers and the writer share.
-struct Shared {
-    buffers: Box<[Buffer]>,
-    dropped: IntCounter,
-    reopen: AtomicBool,
-    closing: AtomicBool,
-    /// For `fair_share`.
-    secret: RandomState,
-}
-
-/// The lines of one worker. Buffers are apart from each other, so that workers do not meet at a cache line.
-#[repr(align(128))]
-#[derive(Default)]
-struct Buffer(Mutex<Lines>);
-
-#[derive(Default)]
-struct Lines {
-    bytes: Vec<u8>,
-    fair_share: FairShare,
-}
-
-impl Buffer {
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        // The lines of a thread that panicked are as good as any.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl AccessLog {

@@ -8,6 +8,7 @@ mod encoder;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+pub use self::accept::Coding;
 pub use self::encoder::Encoder;
 
 /// Smaller bodies fit into one packet anyway.
@@ -41,31 +42,6 @@ const TYPES: [&str; 12] = [
 
 /// What types are written in.
 const SUFFIXES: [&str; 3] = ["+json", "+xml", "+yaml"];
-
-/// A content coding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Coding {
-    /// RFC 8878.
-    Zstd,
-    /// RFC 7932.
-    Brotli,
-    /// RFC 1952.
-    Gzip,
-}
-
-impl Coding {
-    /// All of them, by what they usually save.
-    pub const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
-
-    /// Its name in `Content-Encoding`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zstd => "zstd",
-            Self::Brotli => "br",
-            Self::Gzip => "gzip",
-        }
-    }
-}
 
 /// What is to be done with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ mod listener;
 mod load;
 mod permissions;
 mod problem;
+mod secrets;
 mod section;
 mod shown;
 mod suggest;

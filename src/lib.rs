@@ -1,6 +1,6 @@
 //! `gateway`: a reverse proxy that reads its routes and token-bucket limits from a TOML file.
 //!
-//! Each module uses only modules below it here (`tests/arrows.rs` checks that):
+//! Each module uses only modules below it here (`tests/arrows.rs` checks that, and what follows):
 //!
 //! | level | modules |
 //! | --- | --- |
@@ -13,6 +13,9 @@
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `cors`, `compression`, `tls` |
 //! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `logging` |
+//!
+//! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
+//! only declares or re-exports its children does not use them.
 //!
 //! A request comes in through `server`, which reads it, and `proxy`, which asks `engine` about it and has an upstream answer it; see the
 //! head of `engine` for the steps. Only `server`, `proxy` and `upstream` know Pingora, so that everything else is tested without sockets.

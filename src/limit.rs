@@ -14,6 +14,7 @@ mod override_bucket;
 pub mod quota;
 mod report;
 mod rule;
+mod saved;
 pub mod snapshot;
 mod state;
 pub mod table;
@@ -34,7 +35,8 @@ pub use self::offenders::Offender;
 use self::report::Reserved;
 pub use self::report::{Outcome, Reading, Remaining, Report, Reservation};
 pub use self::rule::{Charge, CostFault, Measure, Mode, Override, Rate, Rule, Terms};
-use self::snapshot::{Moment, SavedLimit, Snapshot};
+use self::saved::SavedLimit;
+use self::snapshot::{Moment, Snapshot};
 pub use self::state::Limit;
 use self::table::{Answer, Place, Table};
 use crate::clock::Timestamp;
@@ -107,7 +109,7 @@ impl Limiter {
         let mut saved: HashMap<String, SavedLimit> =
             limits.into_iter().map(|limit| (limit.name.clone(), limit)).collect();
         let limit = |rule: Rule| match saved.remove(&rule.name) {
-            Some(saved) => Limit::restored(rule, &secret, saved, now),
+            Some(saved) => Limit::restored(rule, &secret, &saved, now),
             None => Limit::new(rule, &secret),
         };
         let limits = rules.into_iter().map(limit).collect();

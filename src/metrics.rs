@@ -9,17 +9,18 @@ mod listener;
 #[cfg(target_os = "linux")]
 mod process;
 mod refusals;
+mod register;
 mod reloads;
 mod requests;
 mod traffic;
 
 use http::Version;
-use prometheus::core::Collector;
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
 use self::families::Families;
 pub use self::listener::{HandshakeError, ListenerMetrics, ProxyProtocolError};
 pub use self::refusals::{RefusalCounter, Refusals};
+use self::register::{counter, gauge};
 use self::reloads::Reloads;
 pub use self::traffic::{RouteMetrics, Traffic};
 use crate::clock::Timestamp;
@@ -215,17 +216,4 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
     }
-}
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    register(registry, IntGauge::new(name, help)?)
-}
-
-fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    register(registry, IntCounter::new(name, help)?)
 }

@@ -20,4 +20,5 @@ pub use self::captures::Captures;
 pub use self::host::{host_of, is_same_authority};
 pub use self::path::{Unsafe, normalise, normalise_keeping_slashes};
 pub use self::rewrite::{Rewrite, rewrite};
-pub use self::table::{Allow, Conditions, Match, RouteId, Table};
+pub use self::table::{Allow, Conditions, Match, Table};
+pub use self::trie::RouteId;

@@ -5,12 +5,14 @@
 //! parsed leniently. What remains of it is the proxy. Each worker is a thread with a runtime of its own, so that
 //! a connection stays on one core; connections are dealt out in turn.
 
+mod accept;
 mod connection;
 mod connection_limit;
 mod control_socket;
 mod date;
 mod deadline;
 mod descriptors;
+mod drain;
 mod exchange;
 mod files;
 mod framing;
@@ -23,9 +25,11 @@ mod http2;
 mod limit_maintenance;
 mod linger;
 mod listener;
+mod listening_socket;
 mod memory;
 mod open_connections;
 mod open_listeners;
+mod outputs;
 mod proxy_protocol;
 mod reload;
 mod retry_buffer;
@@ -33,6 +37,7 @@ mod signals;
 mod snapshot;
 mod socket;
 mod socket_activation;
+mod start_error;
 mod stream;
 mod supervisor;
 mod target;
@@ -45,7 +50,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fmt, io, process};
+use std::{io, process};
 
 use log::{info, warn};
 use pingora::server::configuration::ServerConf;
@@ -56,75 +61,28 @@ use tokio::time::timeout;
 
 use self::connection_limit::ConnectionLimit;
 use self::control_socket::ControlSocket;
+use self::drain::until_draining;
 use self::handover::{Inherited, Label, Successor};
 use self::listener::Listener;
 use self::open_listeners::OpenListeners;
 use self::reload::Reloader;
 use self::signals::{Asked, Signals};
+pub use self::start_error::StartError;
 use self::supervisor::{State, Supervisor};
 use self::tls::Acceptor;
 use self::workers::Workers;
-use crate::access_log::AccessLog;
 use crate::admin;
 use crate::clock::Clock;
-use crate::config::{self, Address, Config, LoadError, LogTarget};
-use crate::gateway::{Active, Gateway, Outputs, Waiting};
+use crate::config::{self, Config};
+use crate::gateway::{Gateway, Outputs, Waiting};
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::proxy::door::Door;
-use crate::tls::{Certificates, ServerTls};
-use crate::trace::Tracer;
 use crate::upstream::{NO_AUTHORITIES, set_max_connections};
 
 /// The exit status of a process that was interrupted: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
-
-/// Why the gateway did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The configuration cannot be used.
-    Config(LoadError),
-    /// An address could not be listened on.
-    Listen(Address, io::Error),
-    /// The access log could not be opened.
-    AccessLog(LogTarget, io::Error),
-    /// There is no process to take over from.
-    Upgrade(io::Error),
-    /// The system gave no thread, timer or signal.
-    System(io::Error),
-    /// The certificates cannot be used.
-    Tls(rustls::Error),
-    /// The metrics contradict each other.
-    Metrics(prometheus::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::AccessLog(LogTarget::File(path), error) => {
-                write!(f, "cannot write the access log {}: {error}", path.display())
-            }
-            Self::AccessLog(LogTarget::Stdout, error) => write!(f, "cannot write the access log: {error}"),
-            Self::Upgrade(error) => {
-                write!(f, "no gateway that runs with this configuration can be taken over from: {error}")
-            }
-            Self::System(error) => write!(f, "cannot start: {error}"),
-            Self::Tls(error) => write!(f, "cannot speak TLS: {error}"),
-            Self::Metrics(error) => write!(f, "cannot set up the metrics: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> Self {
-        Self::System(error)
-    }
-}
 
 /// Serves the configuration in the file at `path` until a signal says to stop, and then until the last request is answered.
 /// With `upgrade` it takes over from the process that runs with it.
@@ -204,7 +162,8 @@ impl Prepared {
         let listeners = listener::open_all(&config.server.listen, inherit)?;
         let mut open_admin = |address| {
             let given = inherited.as_mut().and_then(|i| i.socket(&Label::of_side_port(address)));
-            let socket = given.map_or_else(|| listener::bind(address, false), |socket| Ok(socket.into()));
+            let socket =
+                given.map_or_else(|| listening_socket::bind(address, false), |socket| Ok(socket.into()));
             let ready = |socket: TcpListener| socket.set_nonblocking(true).map(|()| socket);
             socket.and_then(ready).map_err(|error| StartError::Listen(address.into(), error))
         };
@@ -213,8 +172,14 @@ impl Prepared {
             admin.map(|address| Ok::<_, StartError>((address, open_admin(address)?))).transpose()?;
         let metrics = Metrics::new().map_err(StartError::Metrics)?;
         let threads = workers::count(config.server.threads)?;
-        let outputs = open_outputs(&config, threads, &metrics, None)?;
-        let tls = config.server.tls.as_ref().map(|tls| acceptor(tls, &metrics)).transpose()?;
+        let outputs = outputs::open(&config, threads, &metrics, None)?;
+        let tls = config
+            .server
+            .tls
+            .as_ref()
+            .map(|tls| Acceptor::new(tls, &metrics))
+            .transpose()
+            .map_err(StartError::Tls)?;
         let clock = Clock::monotonic();
         let workers = Workers::start(threads)?;
         let saved = match (&inherited, &config.limiter.snapshot) {
@@ -264,6 +229,7 @@ impl Prepared {
                 tls: self.tls.map(Arc::new),
                 alive,
                 connection_limit: Arc::new(ConnectionLimit::new(shares.clients)),
+                proxy_error_log: Arc::default(),
                 open: Vec::new(),
             },
             files: Arc::default(),
@@ -391,38 +357,6 @@ async fn serve(
     }
 }
 
-/// Opens what a configuration says that requests are told to; what was opened `before` goes on where it says the same.
-fn open_outputs(
-    config: &Config,
-    threads: usize,
-    metrics: &Metrics,
-    before: Option<&Active>,
-) -> Result<Outputs, StartError> {
-    let open_log = |log: &config::AccessLog| {
-        AccessLog::open(log, threads, metrics.access_log_dropped().clone())
-            .map(Arc::new)
-            .map_err(|error| StartError::AccessLog(log.target.clone(), error))
-    };
-    let start_tracer = |tracing| Tracer::start(tracing, metrics.dropped_spans().clone()).map(Arc::new);
-    Ok(Outputs {
-        access_log: match before.filter(|before| before.config().access_log == config.access_log) {
-            Some(before) => before.outputs.access_log.clone(),
-            None => config.access_log.as_ref().map(open_log).transpose()?,
-        },
-        tracer: match before.filter(|before| before.config().tracing == config.tracing) {
-            Some(before) => before.outputs.tracer.clone(),
-            None => config.tracing.as_ref().map(start_tracer).transpose()?,
-        },
-    })
-}
-
-/// Shakes hands as the configuration says, and tells of its certificates.
-fn acceptor(config: &ServerTls, metrics: &Metrics) -> Result<Acceptor, StartError> {
-    let certificates = Certificates::new(config).map_err(StartError::Tls)?;
-    tls::tell_of(config, metrics);
-    Ok(Acceptor::new(Arc::new(certificates)))
-}
-
 /// The proxy behind this door, which keeps so many connections to upstreams that wait for a request.
 fn proxy(door: &Arc<Door>, waiting: usize) -> Arc<HttpProxy<Proxy>> {
     let conf = ServerConf {
@@ -448,10 +382,4 @@ async fn finish(gateway: &Gateway, mut all_gone: mpsc::Receiver<()>, signals: &m
             process::exit(INTERRUPTED);
         }
     }
-}
-
-/// Waits until the gateway drains, or is no more.
-async fn until_draining(mut draining: watch::Receiver<bool>) {
-    // An error says that the sender is gone: then it is over as well.
-    let _ = draining.wait_for(|draining| *draining).await;
 }

@@ -22,16 +22,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use self::choice::ByName;
 
 pub use self::authorities::{Authorities, read_authorities, system_authorities};
-pub use self::pem::{read_chain, read_key};
-
-/// What is wrong with a file, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flaw {
-    /// What is wrong.
-    pub what: String,
-    /// What would be right.
-    pub remedy: &'static str,
-}
+pub use self::pem::{Flaw, read_chain, read_key};
 
 /// A certificate with those that vouch for it, and its private key.
 #[derive(Clone)]

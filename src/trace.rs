@@ -10,67 +10,20 @@ mod export;
 mod span;
 
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
-use log::warn;
+use http::HeaderMap;
 use prometheus::IntCounter;
-use tokio::sync::Notify;
-use tokio::sync::mpsc::Sender;
 
-pub use self::context::{TRACEPARENT, TRACESTATE, TraceContext};
+pub use self::context::{TRACEPARENT, TRACESTATE, Trace, TraceContext};
+use self::export::Collector;
 use self::span::Spans;
 pub use self::span::{Answered, Asked};
 use crate::config::Tracing;
-
-/// Requests whose spans may wait. What is kept of each is bounded, so this bounds memory.
-const QUEUE: usize = 4096;
-
-/// How long [`Tracer::close`] waits for a collector that takes nothing.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// A request's place in its trace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace {
-    /// Names the trace.
-    pub id: u128,
-    /// Whether spans of it are recorded.
-    pub sampled: bool,
-    /// The span that the request was sent in; zero if it starts the trace.
-    parent: u64,
-    /// The span of answering it.
-    span: u64,
-    /// The span of having the upstream answer it.
-    upstream: u64,
-}
 
 /// Gives requests their places in traces, and tells the collector of them.
 pub struct Tracer {
     sample_ratio: f64,
     collector: Option<Collector>,
-}
-
-/// The thread that tells the collector.
-struct Collector {
-    spans: Sender<Box<Spans>>,
-    closing: Arc<Notify>,
-    /// Disconnected when the thread has ended.
-    ended: Mutex<Receiver<()>>,
-    dropped: IntCounter,
-}
-
-impl Trace {
-    /// Whether the request has named the trace itself.
-    pub fn is_continued(&self) -> bool {
-        self.parent != 0
-    }
-
-    /// `traceparent`, as the upstream receives it.
-    pub fn for_upstream(&self) -> HeaderValue {
-        TraceContext { trace_id: self.id, parent_id: self.upstream, sampled: self.sampled }.to_value()
-    }
 }
 
 impl Tracer {
@@ -104,20 +57,13 @@ impl Tracer {
     /// Tells the collector of a request that has been answered, if it is sampled.
     pub fn record<'a>(&self, trace: Trace, answered: impl FnOnce() -> Answered<'a>) {
         let (true, Some(collector)) = (trace.sampled, &self.collector) else { return };
-        let spans = Spans::new(trace, &answered());
-        let count = spans.count();
-        if collector.spans.try_send(Box::new(spans)).is_err() {
-            collector.dropped.inc_by(count);
-        }
+        collector.tell(Spans::new(trace, &answered()));
     }
 
     /// Tells the collector of what is waiting, and waits until it knows, but not for ever.
     pub fn close(&self) {
-        let Some(collector) = &self.collector else { return };
-        collector.closing.notify_one();
-        let ended = collector.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-            warn!("the collector of traces took nothing for {PATIENCE:?}: the last spans are lost");
+        if let Some(collector) = &self.collector {
+            collector.close();
         }
     }
 }
@@ -125,10 +71,12 @@ impl Tracer {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::time::Duration;
 
     use http::{Method, StatusCode};
     use jiff::Timestamp;
 
+    use super::export::QUEUE;
     use super::*;
 
     fn answered(path: &str) -> Answered<'_> {

@@ -17,6 +17,7 @@ mod round_robin;
 mod server_health;
 mod tls;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,7 +35,7 @@ use self::retry_budget::RetryBudget;
 use self::tls::PeerTls;
 use crate::address::Address;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{self, UpstreamServer};
+use crate::config::{self, ServerAddress, UpstreamServer};
 
 pub use self::assignment::Assignment;
 pub use self::cause::{io_error, is_local};
@@ -103,7 +104,7 @@ impl Upstream {
             config,
         };
         for (index, server) in upstream.config.servers.iter().enumerate() {
-            if let Some(address) = resolve::known(server) {
+            if let Some(address) = known_address(server) {
                 upstream.set_addresses(index, &[address]);
             }
         }
@@ -332,6 +333,16 @@ impl Upstream {
             }));
         }
         self.pool.store(Arc::new(Pool::new(endpoints, &self.config.balance)));
+    }
+}
+
+/// The address of a server that is not given by name.
+fn known_address(server: &UpstreamServer) -> Option<Address> {
+    match &server.address {
+        ServerAddress::Network { host, port } => {
+            Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, *port).into())
+        }
+        ServerAddress::Socket(path) => Some(Address::Socket(path.clone())),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use super::Shared;
+use super::buffers::Shared;
 use super::output::{Output, Sink};
 use crate::clock::{Clock, Timestamp};
 

@@ -1,8 +1,31 @@
-//! `Accept-Encoding` (RFC 9110, section 12.5.3).
+//! The content codings, and `Accept-Encoding` (RFC 9110, section 12.5.3).
 
 use http::{HeaderMap, header};
 
-use super::Coding;
+/// A content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Coding {
+    /// RFC 8878.
+    Zstd,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// All of them, by what they usually save.
+    pub const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
+
+    /// Its name in `Content-Encoding`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+            Self::Gzip => "gzip",
+        }
+    }
+}
 
 /// A weight in thousandths.
 type Weight = u16;

@@ -10,21 +10,20 @@ use std::time::Duration;
 
 use super::document::{Entry, Node, Value};
 use super::problem::{Checked, Fault, Reported, Sink, Span, any_of, quoted};
-use super::section::Section;
-use super::shown::{self, MASK};
+use super::secrets::{MASK, is_telling};
+use super::shown;
 use super::suggest;
 use super::value::quantity;
-use super::values::Values;
 
 /// A value, and how to speak of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Item<'a> {
-    node: &'a Node,
+    pub(super) node: &'a Node,
     key_span: &'a Span,
     name: Name<'a>,
     /// Whether the value may be shown to nobody.
     secret: bool,
-    sink: &'a Sink<'a>,
+    pub(super) sink: &'a Sink<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +37,7 @@ enum Name<'a> {
 impl<'a> Item<'a> {
     /// The value of a key.
     pub(super) fn of(entry: &'a Entry, sink: &'a Sink<'a>) -> Self {
-        let (name, secret) = (Name::Key(&entry.name), shown::is_telling(&entry.name));
+        let (name, secret) = (Name::Key(&entry.name), is_telling(&entry.name));
         Self { node: &entry.node, key_span: &entry.span, name, secret, sink }
     }
 
@@ -304,28 +303,12 @@ impl<'a> Item<'a> {
         nodes.iter().map(entry).collect()
     }
 
-    /// The values of a list.
-    pub(super) fn values<T>(&self, of: &str, read: impl FnMut(Self) -> Checked<T>) -> Values<'a, T> {
-        match self.list(of) {
-            Ok(items) => Values::read(items, read),
-            Err(reported) => Values { list: Vec::new(), complete: Err(reported) },
-        }
-    }
-
     /// The text that a table has under a key, if it is one and has.
     pub(super) fn text_of(&self, key: &str) -> Option<&'a str> {
         let Value::Table(entries) = &self.node.value else { return None };
         match &entries.iter().find(|entry| entry.name == key)?.node.value {
             Value::Text { text, .. } => Some(text),
             _ => None,
-        }
-    }
-
-    /// A table whose keys are known; `title` is what it is called in messages, `example` how it is written.
-    pub(super) fn section(&self, title: String, example: &str) -> Checked<Section<'a>> {
-        match &self.node.value {
-            Value::Table(entries) => Ok(Section::new(entries, self.node.span.clone(), title, self.sink)),
-            _ => Err(self.mismatch("a table", Some(format!("write {example}").into()))),
         }
     }
 

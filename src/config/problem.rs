@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::shown;
+use super::secrets::without_credentials;
 
 /// A range of bytes of the config file.
 pub type Span = Range<usize>;
@@ -130,6 +130,12 @@ pub(super) struct Reported(());
 /// A value, unless something is wrong with it, which has then been recorded.
 pub(super) type Checked<T> = Result<T, Reported>;
 
+/// All values, or the report of one that could not be read. Reads them all, whatever is wrong with the first.
+pub(super) fn together<T>(values: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T>> {
+    let values: Vec<Checked<T>> = values.collect();
+    values.into_iter().collect()
+}
+
 /// Where problems are recorded while a file is read.
 #[derive(Debug)]
 pub(super) struct Sink<'a> {
@@ -229,7 +235,7 @@ impl<'a> Sink<'a> {
 /// A text in quotes for a message: on one line, cut when it is long, and without the password of a URL.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
-    let text = &*shown::without_credentials(text);
+    let text = &*without_credentials(text);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
         None => format!("{text:?}"),

@@ -22,6 +22,16 @@ pub(super) struct Section<'a> {
     missing: RefCell<Vec<(&'static str, &'static str)>>,
 }
 
+impl<'a> Item<'a> {
+    /// A table whose keys are known; `title` is what it is called in messages, `example` how it is written.
+    pub(super) fn section(&self, title: String, example: &str) -> Checked<Section<'a>> {
+        match &self.node.value {
+            Value::Table(entries) => Ok(Section::new(entries, self.node.span.clone(), title, self.sink)),
+            _ => Err(self.mismatch("a table", Some(format!("write {example}").into()))),
+        }
+    }
+}
+
 impl<'a> Section<'a> {
     /// The whole file.
     pub(super) fn root(root: &'a Node, sink: &'a Sink<'a>) -> Self {

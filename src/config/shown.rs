@@ -5,37 +5,11 @@
 //! a telling name, every field that is set in requests to upstreams, the values that overrides of a secret key are for, and
 //! in any text the user and password of a URL and parameters of a query with a telling name.
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value as Json};
 
 use super::document::{Entry, Node, Value};
 use super::env::leading_name;
-
-/// In place of a secret.
-pub(super) const MASK: &str = "***";
-
-/// What in a name says that the value is secret.
-const TELLING: [&str; 18] = [
-    "token",
-    "secret",
-    "passw",
-    "passphrase",
-    "authorization",
-    "x-auth",
-    "cookie",
-    "api-key",
-    "api_key",
-    "apikey",
-    "access-key",
-    "access_key",
-    "accesskey",
-    "private-key",
-    "private_key",
-    "credential",
-    "signature",
-    "jwt",
-];
+use super::secrets::{MASK, is_telling, without_credentials};
 
 /// The whole file.
 pub(super) fn file(root: &Node) -> Json {
@@ -111,32 +85,6 @@ pub(super) fn written(text: &str, secret: bool) -> String {
     without_credentials(&shown).into_owned()
 }
 
-/// A text without the user and password of a URL in it, and without the values of parameters that have telling names.
-pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
-    let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>');
-    let mut shown = Cow::Borrowed(text);
-    if let Some((scheme, rest)) = text.split_once("://") {
-        // Whatever is before the last `@`, also where a slash in a password was not escaped.
-        let (url, after) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
-        let after = without_credentials(after);
-        match url.rsplit_once('@') {
-            Some((_, host)) => shown = format!("{scheme}://{MASK}@{host}{after}").into(),
-            None if matches!(after, Cow::Owned(_)) => shown = format!("{scheme}://{url}{after}").into(),
-            None => {}
-        }
-    }
-    let Some((before, query)) = shown.split_once('?') else { return shown };
-    let mask = |pair: &str| match pair.split_once('=') {
-        Some((name, _)) if is_telling(name) => format!("{name}={MASK}"),
-        _ => pair.to_owned(),
-    };
-    let masked = query.split('&').map(mask).collect::<Vec<_>>().join("&");
-    match masked == query {
-        true => shown,
-        false => format!("{before}?{masked}").into(),
-    }
-}
-
 /// Whether a limit goes by what clients prove who they are with: then its overrides name that.
 fn is_by_secret(key: &Node) -> bool {
     match &key.value {
@@ -155,18 +103,12 @@ fn nameless(entries: &[Entry]) -> Map<String, Json> {
     entries.iter().enumerate().map(nameless).collect()
 }
 
-/// Whether a name says that its value is secret.
-pub(super) fn is_telling(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    TELLING.iter().any(|telling| name.contains(telling))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::super::Config;
-    use super::{without_credentials, written};
+    use super::written;
 
     #[test]
     fn secrets_are_masked_and_the_rest_is_shown() {
@@ -240,20 +182,6 @@ mod tests {
             ("http://${USER:-u}:${PASSWORD}@h/", "http://***@h/", "***${USER:-***}***${PASSWORD}***"),
         ] {
             assert_eq!((&*written(text, false), &*written(text, true)), (plain, secret), "{text}");
-        }
-    }
-
-    #[test]
-    fn credentials_in_a_text_are_masked() {
-        for (text, shown) in [
-            ("https://user:pass@host/a", "https://***@host/a"),
-            ("https://user:pa/ss@host/a?b", "https://***@host/a?b"),
-            ("http://a/ http://user:pass@host", "http://a/ http://***@host"),
-            ("/a?token=x&b=c", "/a?token=***&b=c"),
-            ("/a?b=c", "/a?b=c"),
-            ("mail@example.com", "mail@example.com"),
-        ] {
-            assert_eq!(without_credentials(text), shown);
         }
     }
 }

@@ -11,8 +11,10 @@ mod limits;
 mod listen;
 mod names;
 mod overrides;
+mod quota;
 mod routes;
 mod server;
+mod shared;
 mod tls;
 mod tracing;
 mod upstreams;
@@ -72,10 +74,4 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         keys: Vec::new(),
         shown: serde_json::Value::Null,
     })
-}
-
-/// All values, or the report of one that could not be read. Reads them all, whatever is wrong with the first.
-fn together<T>(values: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T>> {
-    let values: Vec<Checked<T>> = values.collect();
-    values.into_iter().collect()
 }

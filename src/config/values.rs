@@ -13,6 +13,16 @@ pub(super) struct Values<'a, T> {
     pub(super) complete: Checked<()>,
 }
 
+impl<'a> Item<'a> {
+    /// The values of a list.
+    pub(super) fn values<T>(&self, of: &str, read: impl FnMut(Self) -> Checked<T>) -> Values<'a, T> {
+        match self.list(of) {
+            Ok(items) => Values::read(items, read),
+            Err(reported) => Values { list: Vec::new(), complete: Err(reported) },
+        }
+    }
+}
+
 impl<'a, T> Values<'a, T> {
     /// No values.
     pub(super) fn empty() -> Self {

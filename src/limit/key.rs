@@ -3,6 +3,7 @@
 //! A key is a list of parts, each a fact of the request. The hash is keyed with a random secret (SipHash-1-3,
 //! 128 bits), so that nobody outside can find two requests that share a bucket.
 
+mod inputs;
 mod origin;
 mod part;
 mod reading;
@@ -12,10 +13,10 @@ pub mod text;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::{HeaderMap, Method};
 use siphasher::sip128::SipHasher13;
 use smallvec::SmallVec;
 
+pub use self::inputs::{Inputs, NoValue};
 pub use self::origin::Origin;
 pub use self::part::KeyPart;
 use crate::client::ClientId;
@@ -41,25 +42,6 @@ pub enum MissingKey {
     Reject,
     /// All requests that lack the part share a bucket.
     Shared,
-}
-
-/// The inputs of a request that keys are made of.
-#[derive(Clone, Copy, Debug)]
-pub struct Inputs<'a> {
-    /// Who is asking.
-    pub client: &'a ClientId,
-    /// The method.
-    pub method: &'a Method,
-    /// The host that was asked for, in lower case, without the port.
-    pub host: &'a str,
-    /// The normalised path.
-    pub path: &'a str,
-    /// What follows the `?`, as the client sent it.
-    pub query: Option<&'a str>,
-    /// The name of the route that matched.
-    pub route: &'a str,
-    /// The request's header fields.
-    pub headers: &'a HeaderMap,
 }
 
 /// A key's value for one request, hashed: what a bucket is found by.
@@ -112,16 +94,6 @@ impl Secret {
     fn hash_word(&self, value: [u8; 8]) -> Fingerprint {
         Fingerprint(sip::of_word(u128::from_le_bytes(self.0), u64::from_le_bytes(value)))
     }
-}
-
-/// Why a request has no value of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoValue {
-    /// A part of the key is not there, and the limit says to reject the request.
-    Missing,
-    /// A part is there more than once, with different values. The upstream may go by either, so whichever was counted a
-    /// client could have the other.
-    Ambiguous,
 }
 
 /// A key's value as bytes, different for different values. Few are longer than this.
@@ -227,7 +199,7 @@ pub(crate) fn fingerprint_of(client: u64) -> Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
     /// A request whose inputs the tests change.
     struct Request {

@@ -12,14 +12,16 @@
 //! Numbers are little-endian; texts and lists begin with their length.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::key::{Fingerprint, Key, Secret};
+use super::key::{Fingerprint, Secret};
 use super::quota::{MAX_TICKS, Quota};
+use super::saved::{SavedLimit, SavedOverride, describe};
 use super::state::Limit;
 use super::table::MAX_PREDECESSORS;
 use super::table::compact_table::CompactTable;
-use super::table::predecessor::{Former, Predecessor};
+use super::table::predecessor::Predecessor;
 use super::table::word::Word;
 use crate::clock::Timestamp;
 
@@ -36,22 +38,6 @@ const MAX_CLIENTS: u64 = 1_000_000_000;
 pub struct Snapshot {
     pub(super) secret: Secret,
     pub(super) limits: Vec<SavedLimit>,
-}
-
-/// The buckets of a limit.
-pub(super) struct SavedLimit {
-    pub(super) name: String,
-    /// The limit's key in words: buckets of another key are nobody's.
-    pub(super) key: String,
-    pub(super) table: CompactTable,
-    pub(super) overrides: Vec<SavedOverride>,
-}
-
-/// The bucket of a client that has one of its own: when it will be full again, in ticks.
-pub(super) struct SavedOverride {
-    pub(super) client: Fingerprint,
-    pub(super) quota: Quota,
-    pub(super) full_at: u128,
 }
 
 /// When a snapshot is written, or read.
@@ -181,8 +167,8 @@ fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLim
 fn read_table(
     file: &mut Source<impl Read>,
     shift: Shift,
-    before: Option<CompactTable>,
-) -> io::Result<CompactTable> {
+    before: Option<Arc<CompactTable>>,
+) -> io::Result<Arc<CompactTable>> {
     let quota = file.quota()?;
     let max_clients = file.number()?;
     if max_clients > MAX_CLIENTS {
@@ -199,18 +185,12 @@ fn read_table(
             debts.push((usize::try_from(index).unwrap_or(usize::MAX), word.bits()));
         }
     }
-    let before = before.map(|before| Predecessor::of(Former::Compact(before))).unwrap_or_default();
+    let before = before.map(Predecessor::of).unwrap_or_default();
     if before.depth() > MAX_PREDECESSORS {
         return Err(broken("it has too many tables in a row"));
     }
     let compact = CompactTable::new(quota, max_clients, debts, &overflow, before);
     compact.ok_or_else(|| broken("it has another layout"))
-}
-
-/// A key in words, different for different keys.
-pub(super) fn describe(key: &Key) -> String {
-    let parts: Vec<_> = key.parts.iter().map(|part| format!("{:?}", part.to_string())).collect();
-    format!("{} {:?} {}", parts.join(" "), key.missing, key.ipv6_prefix)
 }
 
 fn broken(why: &'static str) -> io::Error {
@@ -315,7 +295,8 @@ impl<R: Read> Source<R> {
 mod tests {
     use super::*;
     use crate::limit::client_state::ClientState;
-    use crate::limit::key::{KeyPart, MissingKey};
+    use crate::limit::key::{Key, KeyPart, MissingKey};
+    use crate::limit::table::predecessor::Former as _;
     use crate::limit::{Limiter, Override, Rule, Terms};
     use proptest::prelude::*;
 

@@ -13,7 +13,7 @@ use super::override_bucket::OverrideBucket;
 use super::quota::Quota;
 use super::report::Remaining;
 use super::rule::{Charge, Measure, Rate, Rule, Terms};
-use super::snapshot::{SavedLimit, SavedOverride, describe};
+use super::saved::{SavedLimit, SavedOverride, describe};
 use super::table::Table;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
@@ -63,12 +63,12 @@ impl Limit {
     }
 
     /// A limit with the clients that were saved of the limit with its name.
-    pub(super) fn restored(rule: Rule, secret: &Secret, saved: SavedLimit, now: Timestamp) -> Self {
+    pub(super) fn restored(rule: Rule, secret: &Secret, saved: &SavedLimit, now: Timestamp) -> Self {
         let Measure::Rate(rate) = &rule.measure else { return Self::new(rule, secret) };
         if saved.key != describe(&rule.key) {
             return Self::new(rule, secret);
         }
-        let table = Table::restored(rate.quota, rate.max_clients, saved.table, now);
+        let table = Table::restored(rate.quota, rate.max_clients, &saved.table, now);
         let count = Count::Rate(Arc::new(table), reserved(rate, None));
         let saved_overrides: HashMap<Fingerprint, &SavedOverride> =
             saved.overrides.iter().map(|saved| (saved.client, saved)).collect();

@@ -13,6 +13,7 @@ mod sketch;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod tidy;
 pub(super) mod word;
 
 use std::cell::Cell;
@@ -89,13 +90,18 @@ impl Table {
     /// that its bucket misses.
     pub fn succeeding(quota: Quota, max_clients: usize, before: &Arc<Self>, now: Timestamp) -> Self {
         before.tidy_predecessors(now);
-        Self::after(quota, max_clients, Former::Whole(before.clone()))
+        Self::after(quota, max_clients, before.clone())
     }
 
     /// A table with what was saved of one for the same clients.
-    pub(super) fn restored(quota: Quota, max_clients: usize, saved: CompactTable, now: Timestamp) -> Self {
+    pub(super) fn restored(
+        quota: Quota,
+        max_clients: usize,
+        saved: &Arc<CompactTable>,
+        now: Timestamp,
+    ) -> Self {
         if *saved.quota() != quota || saved.capacity() != max_clients {
-            return Self::after(quota, max_clients, Former::Compact(saved));
+            return Self::after(quota, max_clients, saved.clone());
         }
         let table = Self { predecessor: saved.predecessor().same(), ..Self::new(quota, max_clients) };
         for (bucket, full_at) in table.overflow.iter().zip(saved.overflow_words()) {
@@ -111,7 +117,7 @@ impl Table {
     }
 
     /// A table that takes the place of another.
-    fn after(quota: Quota, max_clients: usize, former: Former) -> Self {
+    fn after(quota: Quota, max_clients: usize, former: impl Former + 'static) -> Self {
         let table = Self { predecessor: Predecessor::of(former), ..Self::new(quota, max_clients) };
         let is_too_much = |predecessor: &Predecessor| {
             let (all, largest) = predecessor.room();
@@ -236,13 +242,8 @@ impl Table {
     }
 
     /// The table whose place this one took, unless that has no debts any more.
-    pub(super) fn predecessor(&self) -> Option<Arc<Former>> {
+    pub(super) fn predecessor(&self) -> Option<Arc<Box<dyn Former>>> {
         self.predecessor.former()
-    }
-
-    /// What a slot holds.
-    fn word(&self, slot: usize) -> u128 {
-        self.slots.load(slot).bits()
     }
 
     /// How many buckets are in debt, those of tables that came before included. It visits every slot.
@@ -306,6 +307,52 @@ impl Table {
 
     fn overflow(&self, client: Fingerprint) -> &AtomicBucket {
         &self.overflow[self.slots.layout().overflow_bucket(client)]
+    }
+}
+
+impl Former for Arc<Table> {
+    fn predecessor(&self) -> &Predecessor {
+        &self.predecessor
+    }
+
+    fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    fn capacity(&self) -> usize {
+        self.max_clients
+    }
+
+    fn words_in_debt(&self, now: Timestamp) -> Box<dyn Iterator<Item = (usize, u128)> + '_> {
+        Box::new(Table::words_in_debt(self, now))
+    }
+
+    fn overflow_words(&self) -> Vec<u128> {
+        Table::overflow_words(self)
+    }
+
+    fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
+        Table::look(self, client, now, || None)
+    }
+
+    fn reset(&self, client: Fingerprint, now: Timestamp) {
+        Table::reset(self, client, now);
+    }
+
+    fn own_clients(&self, now: Timestamp) -> usize {
+        Table::own_clients(self, now)
+    }
+
+    fn room(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn word(&self, slot: usize) -> u128 {
+        self.slots.load(slot).bits()
+    }
+
+    fn is_held(&self) -> bool {
+        Self::strong_count(self) > 1
     }
 }
 

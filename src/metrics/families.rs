@@ -2,7 +2,7 @@
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::register;
+use super::register::register;
 
 /// Upper bounds of the histograms of durations, in seconds.
 const BUCKETS: [f64; 16] =

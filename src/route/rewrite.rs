@@ -47,8 +47,7 @@ mod tests {
     use super::*;
     use crate::route::normalise;
     use crate::route::pattern::{PathPattern, Piece, Template};
-    use crate::route::table::RouteId;
-    use crate::route::trie::Trie;
+    use crate::route::trie::{RouteId, Trie};
 
     #[test]
     fn a_prefix_is_stripped_in_whole_segments() {

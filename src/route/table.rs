@@ -18,18 +18,7 @@ use http::Method;
 use super::captures::Captures;
 use super::hash::NameMap;
 use super::pattern::{HostPattern, PathPattern};
-use super::trie::Trie;
-
-/// A route: its place in the config.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RouteId(pub(super) u32);
-
-impl RouteId {
-    /// The index of the route among those that the table was made of.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
+use super::trie::{RouteId, Trie};
 
 /// What the table knows of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]

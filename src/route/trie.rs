@@ -11,7 +11,17 @@ use memchr::memchr;
 use super::captures::Captures;
 use super::hash::NameMap;
 use super::pattern::{PathPattern, Segment};
-use super::table::RouteId;
+
+/// A route: its place in the config.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(pub(super) u32);
+
+impl RouteId {
+    /// The index of the route among those that the table was made of.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// The routes of one host, by path and method.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +16,8 @@ use socket2::{Domain, SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
-use super::connection_limit::ConnectionLimit;
+use super::connection_limit::{Admitted, ConnectionLimit, reset};
+use super::drain::until_draining;
 use super::exchange::{Exchange, Wire, watch};
 use super::head::Refusal;
 use super::open_connections::Registration;
@@ -23,11 +25,12 @@ use super::socket::Socket;
 use super::stream::{Beginning, ClientStream, HeadLimits, NoRequest, Shared, lock};
 use super::tcp::Tcp;
 use super::tls::{Acceptor, Shaken};
-use super::{date, http1, until_draining};
+use super::{date, http1};
 use crate::client::ClientId;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
-use crate::metrics::{ListenerMetrics, Running};
+use crate::log_throttle::LogThrottle;
+use crate::metrics::{ListenerMetrics, ProxyProtocolError, Running};
 use crate::proxy::Proxy;
 use crate::proxy::door::Door;
 use crate::proxy::request_id::new_request_id;
@@ -56,8 +59,9 @@ pub(super) struct Serving {
     pub(super) proxy_protocol: bool,
     /// `None` where no TLS is spoken.
     pub(super) tls: Option<Arc<Acceptor>>,
-    /// Whoever lets clients in.
     pub(super) connection_limit: Arc<ConnectionLimit>,
+    /// For errors of the PROXY protocol.
+    pub(super) proxy_error_log: Arc<LogThrottle>,
     /// Whether connections close after the request that is running.
     pub(super) closing: Arc<AtomicBool>,
     /// Whether those between requests stay open for one more.
@@ -67,6 +71,18 @@ pub(super) struct Serving {
 }
 
 impl Serving {
+    /// Admits a connection that was accepted, or resets it. Where the PROXY protocol is spoken, only trusted proxies are admitted.
+    pub(super) fn admit(&self, socket: &impl AsFd, peer: SocketAddr) -> Option<(Admitted, Registration)> {
+        if self.proxy_protocol && !self.gateway.active().engine.trusts(peer.ip()) {
+            reset(socket);
+            self.count_proxy_protocol_error(ProxyProtocolError::Untrusted, peer);
+            return None;
+        }
+        let limit = &self.connection_limit;
+        let admitted = limit.admit(socket, Peer::at(peer), &self.gateway, &self.metrics)?;
+        Some((admitted, limit.register(socket, &self.gateway, &self.metrics)?))
+    }
+
     /// Serves a connection until it closes.
     pub(super) async fn serve(
         self: &Arc<Self>,
@@ -79,16 +95,20 @@ impl Serving {
         if set_up(&socket).is_err() {
             return;
         }
-        let (peer, _entry) = if self.proxy_protocol {
+        let (peer, _admitted) = if self.proxy_protocol {
             let Some(client) = self.introduce(&mut socket, peer).await else { return };
-            let Some(entry) = self.connection_limit.admit(&socket, client, self) else { return };
-            (client, Some(entry))
+            let admitted = self.connection_limit.admit(&socket, client, &self.gateway, &self.metrics);
+            let Some(admitted) = admitted else { return };
+            (client, Some(admitted))
         } else {
             (Peer::at(peer), None)
         };
         let socket = Tcp::new(socket);
         let (socket, mistaken) = match &self.tls {
-            Some(acceptor) => match acceptor.accept(socket, peer.address, self).await {
+            Some(acceptor) => match acceptor
+                .accept(socket, peer.address, &self.gateway, &self.metrics, self.draining.clone())
+                .await
+            {
                 Shaken::Hands(stream) => (Socket::Tls(stream), false),
                 Shaken::PlainHttp(socket) => (Socket::Plain(socket), true),
                 Shaken::Nothing => return,

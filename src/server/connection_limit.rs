@@ -2,7 +2,7 @@
 //! When all clients together have as many as they may, the connection that has been idle longest is closed, and if none is idle, the
 //! new one is reset.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use std::time::Duration;
 use log::{info, warn};
 use socket2::SockRef;
 
-use super::connection::Serving;
 use super::open_connections::{self, OpenConnections, Registration};
 use crate::concurrency::{Concurrency, Full, Permit};
 use crate::engine::Peer;
+use crate::gateway::Gateway;
 use crate::log_throttle::LogThrottle;
-use crate::metrics::ProxyProtocolError;
+use crate::metrics::ListenerMetrics;
 
 /// The bits of an IPv6 address that name its network: the first 64.
 const IPV6_NETWORK: u128 = !(u64::MAX as u128);
@@ -29,8 +29,6 @@ pub(super) struct ConnectionLimit {
     log_of_all: LogThrottle,
     by_client: Arc<Concurrency>,
     log_of_clients: LogThrottle,
-    /// For errors of the PROXY protocol.
-    pub(super) log_of_proxies: LogThrottle,
 }
 
 /// A connection that was admitted. It counts as its client's until this is dropped, if connections are counted.
@@ -48,24 +46,7 @@ impl ConnectionLimit {
             log_of_all: LogThrottle::default(),
             by_client: Arc::default(),
             log_of_clients: LogThrottle::default(),
-            log_of_proxies: LogThrottle::default(),
         }
-    }
-
-    /// Admits a connection that was accepted, or resets it. Where the PROXY protocol is spoken, only trusted proxies are admitted.
-    pub(super) fn admit_accepted(
-        &self,
-        socket: &impl AsFd,
-        peer: SocketAddr,
-        serving: &Serving,
-    ) -> Option<(Admitted, Registration)> {
-        if serving.proxy_protocol && !serving.gateway.active().engine.trusts(peer.ip()) {
-            reset(socket);
-            serving.count_proxy_protocol_error(ProxyProtocolError::Untrusted, peer);
-            return None;
-        }
-        let admitted = self.admit(socket, Peer::at(peer), serving)?;
-        Some((admitted, self.register(socket, serving)?))
     }
 
     /// Waits for evicted connections to close: see [`OpenConnections::wait_for_evicted`].
@@ -74,13 +55,18 @@ impl ConnectionLimit {
     }
 
     /// Registers a connection among all, or resets it.
-    fn register(&self, socket: &impl AsFd, serving: &Serving) -> Option<Registration> {
-        let most = serving.gateway.active().config().server.max_connections.unwrap_or(self.default_max);
-        match self.open.register(most, serving.gateway.clock.now()) {
+    pub(super) fn register(
+        &self,
+        socket: &impl AsFd,
+        gateway: &Gateway,
+        metrics: &ListenerMetrics,
+    ) -> Option<Registration> {
+        let most = gateway.active().config().server.max_connections.unwrap_or(self.default_max);
+        match self.open.register(most, gateway.clock.now()) {
             Ok((registration, false)) => Some(registration),
             Ok((registration, true)) => {
-                serving.metrics.displaced.inc();
-                if self.log_of_all.may_log(&serving.gateway) {
+                metrics.displaced.inc();
+                if self.log_of_all.may_log(gateway) {
                     warn!(
                         "there are {most} connections: those that wait longest for a request make room for new ones"
                     );
@@ -89,8 +75,8 @@ impl ConnectionLimit {
             }
             Err(open_connections::Full) => {
                 reset(socket);
-                serving.metrics.turned_away.inc();
-                if self.log_of_all.may_log(&serving.gateway) {
+                metrics.turned_away.inc();
+                if self.log_of_all.may_log(gateway) {
                     warn!("there are {most} connections, all with requests: new ones are refused");
                 }
                 None
@@ -100,8 +86,14 @@ impl ConnectionLimit {
 
     /// Admits a connection of this client, or resets it. A trusted proxy may have any number, since its connections are those of many
     /// clients. Clients whose address is unknown are counted together as one.
-    pub(super) fn admit(&self, socket: &impl AsFd, client: Peer, serving: &Serving) -> Option<Admitted> {
-        let active = serving.gateway.active();
+    pub(super) fn admit(
+        &self,
+        socket: &impl AsFd,
+        client: Peer,
+        gateway: &Gateway,
+        metrics: &ListenerMetrics,
+    ) -> Option<Admitted> {
+        let active = gateway.active();
         let Some(most) = active.config().server.max_connections_per_client else {
             return Some(Admitted { _permit: None });
         };
@@ -113,8 +105,8 @@ impl ConnectionLimit {
             Ok((permit, _)) => Some(Admitted { _permit: Some(permit) }),
             Err(Full { .. }) => {
                 reset(socket);
-                serving.metrics.refused.inc();
-                if self.log_of_clients.may_log(&serving.gateway) {
+                metrics.refused.inc();
+                if self.log_of_clients.may_log(gateway) {
                     info!(
                         "{client} has {most} connections, and is refused another; for a minute, others are only counted"
                     );
@@ -126,7 +118,7 @@ impl ConnectionLimit {
 }
 
 /// Has the kernel reset the connection when it is closed, so that it keeps no state of it.
-fn reset(socket: &impl AsFd) {
+pub(super) fn reset(socket: &impl AsFd) {
     // If the option cannot be set, the connection closes in the ordinary way.
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }

@@ -8,13 +8,15 @@ use log::info;
 use pingora_proxy::HttpProxy;
 use tokio::sync::{mpsc, watch};
 
+use super::accept;
 use super::connection::Serving;
 use super::connection_limit::ConnectionLimit;
-use super::listener::{self, Listener};
+use super::listener::Listener;
 use super::tls::Acceptor;
 use super::workers::Dispatcher;
 use crate::config;
 use crate::gateway::Gateway;
+use crate::log_throttle::LogThrottle;
 use crate::proxy::Proxy;
 use crate::proxy::door::Door;
 
@@ -29,6 +31,7 @@ pub(super) struct OpenListeners {
     /// Each task that serves a connection holds a clone; when all are dropped, the last connection is closed.
     pub(super) alive: mpsc::Sender<()>,
     pub(super) connection_limit: Arc<ConnectionLimit>,
+    pub(super) proxy_error_log: Arc<LogThrottle>,
     pub(super) open: Vec<OpenListener>,
 }
 
@@ -59,11 +62,12 @@ impl OpenListeners {
             proxy_protocol: configured.proxy_protocol,
             tls: self.tls.clone().filter(|_| configured.tls),
             connection_limit: self.connection_limit.clone(),
+            proxy_error_log: self.proxy_error_log.clone(),
             draining,
             closing: closing.clone(),
             patient: patient.clone(),
         });
-        tokio::spawn(listener::accept(listener, serving, self.workers.clone(), self.alive.clone()));
+        tokio::spawn(accept::accept(listener, serving, self.workers.clone(), self.alive.clone()));
         self.open.push(OpenListener { configured, socket, drain, closing, patient });
     }
 

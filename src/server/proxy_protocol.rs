@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use self::header::{Beginning, Client, MAX_LINE};
 use super::connection::Serving;
-use super::until_draining;
+use super::drain::until_draining;
 use crate::engine::Peer;
 use crate::metrics::ProxyProtocolError;
 
@@ -45,7 +45,7 @@ impl Serving {
     /// Counts a connection that did not begin as it must, and tells of it now and then.
     pub(super) fn count_proxy_protocol_error(&self, error: ProxyProtocolError, peer: SocketAddr) {
         self.metrics.count_proxy_protocol_error(error);
-        if self.connection_limit.log_of_proxies.may_log(&self.gateway) {
+        if self.proxy_error_log.may_log(&self.gateway) {
             info!(
                 "a connection of {peer} was closed, its PROXY header: {}; for a minute, others are only counted",
                 error.label()

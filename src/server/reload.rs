@@ -12,8 +12,9 @@ use tokio::task::{AbortHandle, spawn_blocking};
 use super::files::{self, Watched};
 use super::listener::{self, Listener};
 use super::open_listeners::OpenListeners;
-use super::tls::tell_of;
-use super::{acceptor, open_outputs};
+use super::outputs;
+use super::start_error::StartError;
+use super::tls::Acceptor;
 use crate::config::{self, Address, Config};
 use crate::gateway::{Active, Gateway, ReloadOutcome};
 use crate::upstream::{self, Upstream};
@@ -115,12 +116,10 @@ impl Reloader {
         let Some(tls) = &active.config().server.tls else { return Ok(()) };
         let failed = |error| vec![format!("server.tls: {error}")];
         match &self.listeners.tls {
-            Some(acceptor) => {
-                acceptor.reload(tls).map_err(failed)?;
-                tell_of(tls, &self.gateway.metrics);
-            }
+            Some(acceptor) => acceptor.reload(tls, &self.gateway.metrics).map_err(failed)?,
             None => {
-                let acceptor = acceptor(tls, &self.gateway.metrics).map_err(|e| vec![e.to_string()])?;
+                let acceptor = Acceptor::new(tls, &self.gateway.metrics).map_err(StartError::Tls);
+                let acceptor = acceptor.map_err(|error| vec![error.to_string()])?;
                 self.listeners.tls = Some(Arc::new(acceptor));
             }
         }
@@ -176,7 +175,7 @@ fn prepare(
     let wanted = |listener: &config::Listener| !open.contains(listener);
     let listeners =
         listener::bind_all(&config.server.listen, wanted).map_err(|error| not_loaded(lines(&error)))?;
-    let outputs = open_outputs(&config, threads, &gateway.metrics, Some(&current));
+    let outputs = outputs::open(&config, threads, &gateway.metrics, Some(&current));
     let outputs = outputs.map_err(|error| not_loaded(lines(&error)))?;
     Ok(Prepared { active: gateway.prepare(config, outputs), listeners })
 }

@@ -5,14 +5,14 @@ use std::env;
 use listenfd::ListenFd;
 use log::warn;
 
-use super::listener::Socket;
+use super::listening_socket::ListeningSocket;
 
 /// The name of a socket that was given none.
 const NAMELESS: &str = "unknown";
 
 /// The sockets that no listener has taken yet.
 #[derive(Default)]
-pub(super) struct PassedSockets(Vec<(String, Socket)>);
+pub(super) struct PassedSockets(Vec<(String, ListeningSocket)>);
 
 impl PassedSockets {
     /// The sockets that the environment names. The first call takes them all: a second one gets none.
@@ -24,8 +24,8 @@ impl PassedSockets {
         for index in 0..passed.len() {
             let name = names.next().unwrap_or(NAMELESS).to_owned();
             let socket = match passed.take_tcp_listener(index) {
-                Ok(socket) => Ok(socket.map(Socket::Tcp)),
-                Err(_) => passed.take_unix_listener(index).map(|socket| socket.map(Socket::Unix)),
+                Ok(socket) => Ok(socket.map(ListeningSocket::Tcp)),
+                Err(_) => passed.take_unix_listener(index).map(|socket| socket.map(ListeningSocket::Unix)),
             };
             match socket {
                 Ok(socket) => sockets.extend(socket.map(|socket| (name, socket))),
@@ -38,8 +38,8 @@ impl PassedSockets {
     }
 
     /// Takes the sockets with this name, or all that are left.
-    pub(super) fn take(&mut self, name: Option<&str>) -> Vec<Socket> {
-        let wanted = |(own, _): &mut (String, Socket)| name.is_none_or(|name| name == own);
+    pub(super) fn take(&mut self, name: Option<&str>) -> Vec<ListeningSocket> {
+        let wanted = |(own, _): &mut (String, ListeningSocket)| name.is_none_or(|name| name == own);
         self.0.extract_if(.., wanted).map(|(_, socket)| socket).collect()
     }
 

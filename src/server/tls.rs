@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use log::{info, warn};
+use pingora::server::ShutdownWatch;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::connection::Serving;
+use super::drain::until_draining;
 use super::tcp::Tcp;
-use super::until_draining;
 use crate::clock::wall_clock;
+use crate::gateway::Gateway;
 use crate::log_throttle::LogThrottle;
-use crate::metrics::{HandshakeError, Metrics};
+use crate::metrics::{HandshakeError, ListenerMetrics, Metrics};
 use crate::tls::{Certificates, ServerTls};
 
 /// How long a handshake that has begun may still take when the gateway drains.
@@ -31,26 +32,39 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Shows these certificates.
-    pub(super) fn new(certificates: Arc<Certificates>) -> Self {
-        Self { certificates, log_throttle: LogThrottle::default() }
+    /// Shows the certificates of this configuration, and tells of them in the metrics and the log.
+    ///
+    /// # Errors
+    /// See [`Certificates::new`].
+    pub(super) fn new(tls: &ServerTls, metrics: &Metrics) -> Result<Self, rustls::Error> {
+        let certificates = Arc::new(Certificates::new(tls)?);
+        tell_of(tls, metrics);
+        Ok(Self { certificates, log_throttle: LogThrottle::default() })
     }
 
-    /// Shows what another configuration says, from the next connection on.
+    /// Shows the certificates of another configuration from the next connection on, and tells of them.
     ///
     /// # Errors
     /// See [`Certificates::reload`].
-    pub(super) fn reload(&self, tls: &ServerTls) -> Result<(), rustls::Error> {
-        self.certificates.reload(tls)
+    pub(super) fn reload(&self, tls: &ServerTls, metrics: &Metrics) -> Result<(), rustls::Error> {
+        self.certificates.reload(tls)?;
+        tell_of(tls, metrics);
+        Ok(())
     }
 
-    /// Shakes hands within `header_timeout`. What fails is counted.
-    pub(super) async fn accept(&self, socket: Tcp, peer: SocketAddr, serving: &Serving) -> Shaken {
-        let gateway = &serving.gateway;
+    /// Shakes hands within `header_timeout`, unless `draining` says that the listener drains. A failure is counted.
+    pub(super) async fn accept(
+        &self,
+        socket: Tcp,
+        peer: SocketAddr,
+        gateway: &Gateway,
+        metrics: &ListenerMetrics,
+        draining: ShutdownWatch,
+    ) -> Shaken {
         let patience = gateway.active().config().server.header_timeout;
         let acceptor = TlsAcceptor::from(self.certificates.current());
         let drained = async {
-            until_draining(serving.draining.clone()).await;
+            until_draining(draining).await;
             sleep(LAST_CALL).await;
         };
         let mut plain = None;
@@ -72,7 +86,7 @@ impl Acceptor {
             () = sleep(patience) => HandshakeError::Timeout,
             () = drained => return Shaken::Nothing,
         };
-        serving.metrics.count_handshake_error(kind);
+        metrics.count_handshake_error(kind);
         if self.log_throttle.may_log(gateway) {
             info!(
                 "a TLS handshake of {peer} failed: {}; for a minute, others are only counted",
@@ -94,7 +108,7 @@ pub(super) enum Shaken {
 }
 
 /// Says when the certificates expire, in the metrics, and which ones have, in the log.
-pub(super) fn tell_of(tls: &ServerTls, metrics: &Metrics) {
+fn tell_of(tls: &ServerTls, metrics: &Metrics) {
     metrics.show_certificates(&tls.identities);
     let now = wall_clock().as_second();
     for identity in tls.identities.iter().filter(|identity| identity.expires() < now) {

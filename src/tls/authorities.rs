@@ -6,8 +6,7 @@ use std::sync::Arc;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-use super::Flaw;
-use super::pem::{ONE_CERTIFICATE, is_certificate, read_chain};
+use super::pem::{Flaw, ONE_CERTIFICATE, is_certificate, read_chain};
 
 /// Certificates of those who vouch for others.
 pub type Authorities = Arc<[CertificateDer<'static>]>;

@@ -7,7 +7,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::Flaw;
+/// What is wrong with a file, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// What is wrong.
+    pub what: String,
+    /// What would be right.
+    pub remedy: &'static str,
+}
 
 pub(super) const ONE_CERTIFICATE: &str =
     "a certificate's file has a PEM block that begins with -----BEGIN CERTIFICATE-----";

@@ -8,6 +8,21 @@ pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The field that carries what the systems on a trace's way add to it. It means nothing without the other.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// A request's place in its trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Names the trace.
+    pub id: u128,
+    /// Whether spans of it are recorded.
+    pub sampled: bool,
+    /// The span that the request was sent in; zero if it starts the trace.
+    pub(super) parent: u64,
+    /// The span of answering it.
+    pub(super) span: u64,
+    /// The span of having the upstream answer it.
+    pub(super) upstream: u64,
+}
+
 /// What `traceparent` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
@@ -17,6 +32,18 @@ pub struct TraceContext {
     pub parent_id: u64,
     /// Whether whoever sent the request may record it.
     pub sampled: bool,
+}
+
+impl Trace {
+    /// Whether the request has named the trace itself.
+    pub fn is_continued(&self) -> bool {
+        self.parent != 0
+    }
+
+    /// `traceparent`, as the upstream receives it.
+    pub fn for_upstream(&self) -> HeaderValue {
+        TraceContext { trace_id: self.id, parent_id: self.upstream, sampled: self.sampled }.to_value()
+    }
 }
 
 impl TraceContext {

@@ -1,8 +1,8 @@
 //! The thread that tells the collector.
 
 use std::io;
-use std::sync::mpsc as blocking;
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{self as blocking, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -14,12 +14,14 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use prometheus::IntCounter;
 use tokio::runtime::Builder;
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::sleep;
 
-use super::Collector;
 use super::span::Spans;
 use crate::clock::{Clock, Timestamp};
+
+/// Requests whose spans may wait. What is kept of each is bounded, so this bounds memory.
+pub(super) const QUEUE: usize = 4096;
 
 /// How long spans gather before they are sent together.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -30,14 +32,26 @@ const BATCH: usize = 512;
 /// How long the collector may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long [`Collector::close`] waits for a collector that takes nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// That spans cannot be sent is told of no more often than this.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// The thread that tells the collector.
+pub(super) struct Collector {
+    spans: Sender<Box<Spans>>,
+    closing: Arc<Notify>,
+    /// Disconnected when the thread has ended.
+    ended: Mutex<blocking::Receiver<()>>,
+    dropped: IntCounter,
+}
 
 impl Collector {
     pub(super) fn start(endpoint: &Uri, service_name: &str, dropped: IntCounter) -> io::Result<Self> {
         let exporter = exporter(endpoint, service_name)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (spans, waiting) = mpsc::channel(super::QUEUE);
+        let (spans, waiting) = mpsc::channel(QUEUE);
         let (alive, ended) = blocking::channel::<()>();
         let (closing, lost) = (Arc::new(Notify::new()), dropped.clone());
         let mut sending = Sending { exporter, lost, clock: Clock::monotonic(), told_at: None };
@@ -47,6 +61,23 @@ impl Collector {
             drop(alive);
         })?;
         Ok(Self { spans, closing, ended: Mutex::new(ended), dropped })
+    }
+
+    /// Tells the collector of a request's spans. They are dropped if too many wait.
+    pub(super) fn tell(&self, spans: Spans) {
+        let count = spans.count();
+        if self.spans.try_send(Box::new(spans)).is_err() {
+            self.dropped.inc_by(count);
+        }
+    }
+
+    /// Tells the collector of all that is waiting, and waits until it knows, but not for ever.
+    pub(super) fn close(&self) {
+        self.closing.notify_one();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            warn!("the collector of traces took nothing for {PATIENCE:?}: the last spans are lost");
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::connection_count::CountedConnection;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, is_below};
 use super::http2_connections::Http2Stream;
 use super::server_health::ServerHealth;
 use crate::clock::Timestamp;
@@ -33,9 +33,38 @@ pub struct Assignment {
     _counted: Option<CountedConnection>,
 }
 
+impl Endpoint {
+    /// Assigns a request to the endpoint, unless it gets none just now.
+    pub(super) fn assign(self: &Arc<Self>, now: Timestamp) -> Option<Assignment> {
+        let trial = match self.health(now) {
+            ServerHealth::Up => false,
+            ServerHealth::Refusing { until } if now < until => return None,
+            ServerHealth::Trial | ServerHealth::Refusing { .. }
+                if !self.trying.swap(true, Ordering::Relaxed) =>
+            {
+                true
+            }
+            _ => return None,
+        };
+        self.count(trial)
+    }
+
+    /// Assigns a request to the endpoint although it did not take the last connection.
+    pub(super) fn assign_although_refusing(self: &Arc<Self>) -> Option<Assignment> {
+        if self.is_refusing() { self.count(false) } else { None }
+    }
+
+    fn count(self: &Arc<Self>, trial: bool) -> Option<Assignment> {
+        let running = self.running.fetch_add(1, Ordering::Relaxed);
+        // The request is counted from here on; dropping the assignment takes it away again.
+        let assignment = Assignment::new(self.clone(), trial);
+        is_below(running, self.max_running).then_some(assignment)
+    }
+}
+
 impl Assignment {
     /// Assigns a request that `endpoint` counts already.
-    pub(super) fn new(endpoint: Arc<Endpoint>, trial: bool) -> Self {
+    fn new(endpoint: Arc<Endpoint>, trial: bool) -> Self {
         let counted = endpoint.http2.is_none().then(CountedConnection::one);
         Self { endpoint, trial, connecting: None, stream: None, _counted: counted }
     }

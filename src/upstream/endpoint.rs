@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use siphasher::sip::SipHasher13;
 use tokio::sync::Semaphore;
 
-use super::assignment::Assignment;
 use super::cause;
 use super::http2_connections::Http2Connections;
 use super::server_health::{AtomicServerHealth, ServerHealth};
@@ -33,7 +32,7 @@ pub struct Endpoint {
     /// Its share of the requests, against those of the others.
     pub(super) weight: u32,
     /// The most requests that may run there at once; `None` is no bound.
-    max_running: Option<usize>,
+    pub(super) max_running: Option<usize>,
     /// Its connections, where HTTP/2 is spoken.
     pub(super) http2: Option<Arc<Http2Connections>>,
     /// What identifies it when a key chooses the endpoint: the same in every gateway.
@@ -131,33 +130,6 @@ impl Endpoint {
         is_below(self.running(), self.max_running)
     }
 
-    /// Gives it a request, unless it gets none just now.
-    pub(super) fn assign(self: &Arc<Self>, now: Timestamp) -> Option<Assignment> {
-        let trial = match self.health(now) {
-            ServerHealth::Up => false,
-            ServerHealth::Refusing { until } if now < until => return None,
-            ServerHealth::Trial | ServerHealth::Refusing { .. }
-                if !self.trying.swap(true, Ordering::Relaxed) =>
-            {
-                true
-            }
-            _ => return None,
-        };
-        self.count(trial)
-    }
-
-    /// Gives it a request although it took no connection the last time.
-    pub(super) fn assign_although_refusing(self: &Arc<Self>) -> Option<Assignment> {
-        if self.is_refusing() { self.count(false) } else { None }
-    }
-
-    fn count(self: &Arc<Self>, trial: bool) -> Option<Assignment> {
-        let running = self.running.fetch_add(1, Ordering::Relaxed);
-        // The request is counted from here on; dropping the assignment takes it away again.
-        let assignment = Assignment::new(self.clone(), trial);
-        is_below(running, self.max_running).then_some(assignment)
-    }
-
     /// Notes a health check. Returns whether the endpoint's health changes.
     pub(super) fn checked(&self, passed: bool, health: &Health) -> bool {
         let before = self.health.load();
@@ -184,7 +156,7 @@ impl Endpoint {
     }
 }
 
-fn is_below(count: usize, most: Option<usize>) -> bool {
+pub(super) fn is_below(count: usize, most: Option<usize>) -> bool {
     most.is_none_or(|most| count < most)
 }
 

@@ -1,7 +1,6 @@
 //! Names of servers, looked up again and again, away from the requests.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Address, Upstream};
+use super::{Address, Upstream, known_address};
 use crate::config::{ServerAddress, UpstreamServer};
 
 /// How often a name is looked up. The system's resolver does not tell how long an answer holds.
@@ -28,7 +27,7 @@ impl Upstream {
     pub async fn find_servers(self: &Arc<Self>) {
         let mut names = JoinSet::new();
         for (index, server) in self.config.servers.iter().enumerate() {
-            if known(server).is_none() {
+            if known_address(server).is_none() {
                 let upstream = self.clone();
                 names.spawn(async move {
                     if let Ok(found) = look_up(&upstream.config.servers[index]).await {
@@ -45,7 +44,7 @@ impl Upstream {
     pub(super) async fn keep_resolved(self: &Arc<Self>) {
         let mut names = JoinSet::new();
         for (server, config) in self.config.servers.iter().enumerate() {
-            if known(config).is_none() {
+            if known_address(config).is_none() {
                 let upstream = self.clone();
                 names.spawn(async move { upstream.keep_server_resolved(server).await });
             }
@@ -83,19 +82,9 @@ impl Upstream {
     }
 }
 
-/// The address of a server that is not given by name.
-pub(super) fn known(server: &UpstreamServer) -> Option<Address> {
-    match &server.address {
-        ServerAddress::Network { host, port } => {
-            Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, *port).into())
-        }
-        ServerAddress::Socket(path) => Some(Address::Socket(path.clone())),
-    }
-}
-
 /// The addresses of a server, at least one.
 async fn look_up(server: &UpstreamServer) -> io::Result<Vec<Address>> {
-    if let Some(address) = known(server) {
+    if let Some(address) = known_address(server) {
         return Ok(vec![address]);
     }
     let ServerAddress::Network { host, port } = &server.address else { return Ok(Vec::new()) };

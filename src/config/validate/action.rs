@@ -7,8 +7,8 @@ use super::super::item::Item;
 use super::super::problem::{Checked, Fault, quoted};
 use super::super::section::Section;
 use super::super::value::http::header_value;
-use super::routes::odd;
-use super::{Names, limits};
+use super::names::Names;
+use super::shared::{pattern_fault, status};
 use crate::route::Rewrite;
 use crate::route::pattern::{PathPattern, Segment, Template};
 
@@ -72,7 +72,7 @@ fn rewrite(section: &Section<'_>, path: &Checked<PathPattern>) -> Checked<Rewrit
     let strip = section.optional("strip_prefix", |item| strip_prefix(&item, path?));
     let template = section.optional("rewrite", |item| {
         let path = path?;
-        item.parse("a path such as \"/v2/{id}\"", |text| Template::parse(text, path).map_err(odd))
+        item.parse("a path such as \"/v2/{id}\"", |text| Template::parse(text, path).map_err(pattern_fault))
     });
     if let (Some(_), Some(item)) = (section.get("strip_prefix"), section.get("rewrite")) {
         let fault = Fault::new("a route has either `strip_prefix` or `rewrite`");
@@ -127,11 +127,11 @@ fn redirect(item: &Item<'_>, path: &Checked<PathPattern>) -> Checked<Action> {
     let to = section.required("to", "to = \"/new\"", |item| {
         let path = path.as_ref().map_err(|reported| *reported)?;
         item.parse("a path or URL such as \"/new/*\"", |text| {
-            Template::parse_location(text, path).map_err(odd)
+            Template::parse_location(text, path).map_err(pattern_fault)
         })
     });
     let status = section.or("status", StatusCode::PERMANENT_REDIRECT, |item| {
-        let status = limits::status(&item, 100, 599)?;
+        let status = status(&item, 100, 599)?;
         match status.as_u16() {
             301 | 302 | 303 | 307 | 308 => Ok(status),
             _ => Err(item.expected("one of the statuses of a redirect: 301, 302, 303, 307 or 308")),
@@ -143,7 +143,7 @@ fn redirect(item: &Item<'_>, path: &Checked<PathPattern>) -> Checked<Action> {
 
 fn respond(item: &Item<'_>) -> Checked<Action> {
     let section = item.section("`respond`".into(), "respond = { status = 200, body = \"ok\" }")?;
-    let status = section.or("status", StatusCode::OK, |item| limits::status(&item, 200, 599));
+    let status = section.or("status", StatusCode::OK, |item| status(&item, 200, 599));
     let body = section.or("body", String::new(), |item| {
         let body = item.text("a string")?;
         if let Ok(status @ (StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)) =

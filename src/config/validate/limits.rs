@@ -1,21 +1,22 @@
 //! `[limiter]` and `[limits.*]`.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::super::Limiter;
 use super::super::item::Item;
-use super::super::problem::{Checked, Fault};
+use super::super::problem::{Checked, Fault, together};
 use super::super::section::Section;
-use super::super::value::http::{header_name, method};
-use super::super::value::{key, quantity};
+use super::super::value::http::header_name;
+use super::super::value::key;
 use super::names::Names;
-use super::{overrides, server, together};
+use super::overrides;
+use super::quota::{in_flight, quota};
+use super::shared::{methods, networks, status};
 use crate::limit::key::{Key, KeyPart, MissingKey};
-use crate::limit::quota::{MAX_TOKENS, Quota, QuotaError};
+use crate::limit::quota::{MAX_TOKENS, Quota};
 use crate::limit::{Charge, Measure, Mode, Rate, Rule};
 
 /// The buckets of a limit where the file does not say.
@@ -86,7 +87,7 @@ fn limit(
     let key = key(&section, underscores);
     let overrides = section.optional("overrides", |item| overrides::all(&item, &measure, &key, routes));
     let methods = section.or("methods", Vec::new(), methods);
-    let exempt = section.or("exempt", Vec::new(), server::networks);
+    let exempt = section.or("exempt", Vec::new(), networks);
     let mode = section.or("mode", Mode::Enforce, |item| {
         item.word(&[("enforce", Mode::Enforce), ("dry_run", Mode::DryRun)])
     });
@@ -141,11 +142,6 @@ fn measure(section: &Section<'_>, default_max_clients: usize) -> Checked<Measure
     let max = in_flight(&max_in_flight);
     useless?;
     Ok(Measure::InFlight(max?))
-}
-
-/// Reads `max_in_flight`.
-pub(super) fn in_flight(item: &Item<'_>) -> Checked<u32> {
-    Ok(u32::try_from(item.integer(1..=1_000_000)?).unwrap_or(u32::MAX))
 }
 
 fn rate(section: &Section<'_>, default_max_clients: usize) -> Checked<Rate> {
@@ -205,33 +201,6 @@ fn failures(item: Item<'_>) -> Checked<Vec<StatusCode>> {
     }
 }
 
-/// Reads `rate` and `burst`, each checked by itself, so that each is reported where it stands.
-pub(super) fn quota(section: &Section<'_>) -> Checked<Quota> {
-    let rate = section.required("rate", "rate = \"10/s\"", |item| {
-        let rate = item.parse("a rate such as \"10/s\"", quantity::rate)?;
-        match Quota::new(rate.count, rate.period, 1) {
-            Ok(_) => Ok((rate, item)),
-            Err(error) => Err(item.report(absurd(error, "such as \"10/s\", \"600/min\" or \"3/10s\""))),
-        }
-    });
-    let burst = section.optional("burst", |item| {
-        let burst = item.integer_within(&(0..=u64::MAX), &(1..=u64::from(MAX_TOKENS)))?;
-        match Quota::new(1, Duration::from_secs(1), burst) {
-            Ok(_) => Ok(burst),
-            Err(error) => {
-                Err(item.report(absurd(error, format!("it is the size of the bucket, 1 to {MAX_TOKENS}"))))
-            }
-        }
-    });
-    let ((rate, item), burst) = (rate?, burst?);
-    Quota::new(rate.count, rate.period, burst.unwrap_or(rate.count))
-        .map_err(|error| item.report(absurd(error, "such as \"10/s\"")))
-}
-
-fn absurd(error: QuotaError, hint: impl Into<Cow<'static, str>>) -> Fault {
-    Fault::new(error.to_string()).hint(hint)
-}
-
 /// Reads `cost`, which no bucket may be too small for.
 fn cost(item: &Item<'_>, quota: Checked<Quota>) -> Checked<u32> {
     let cost = u32::try_from(item.integer(1..=u64::from(MAX_TOKENS))?).unwrap_or(u32::MAX);
@@ -281,16 +250,4 @@ fn parts(item: Item<'_>, underscores: bool) -> Checked<Vec<KeyPart>> {
         )),
         _ => Ok(parts),
     }
-}
-
-/// A list of methods, each once.
-pub(super) fn methods(item: Item<'_>) -> Checked<Vec<Method>> {
-    item.values("methods", |item| item.parse("a method such as \"GET\"", method)).each_once().all()
-}
-
-/// A status in a range.
-pub(super) fn status(item: &Item<'_>, from: u16, to: u16) -> Checked<StatusCode> {
-    let status = item.integer(u64::from(from)..=u64::from(to))?;
-    let status = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
-    status.ok_or_else(|| item.expected(&format!("a status from {from} to {to}")))
 }

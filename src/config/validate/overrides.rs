@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::super::item::Item;
-use super::super::problem::{Checked, Fault, quoted};
+use super::super::problem::{Checked, Fault, quoted, together};
 use super::names::Names;
-use super::{limits, together};
+use super::quota::{in_flight, quota};
 use crate::limit::key::{Key, KeyPart};
 use crate::limit::{Measure, Override, Terms};
 
@@ -100,7 +100,7 @@ fn terms(item: &Item<'_>, measure: &Measure) -> Checked<Terms> {
     }
     let section = item.section("this override".into(), example)?;
     let terms = match measure {
-        Measure::Rate(rate) => limits::quota(&section).and_then(|quota| match rate.cost > quota.burst() {
+        Measure::Rate(rate) => quota(&section).and_then(|quota| match rate.cost > quota.burst() {
             true => Err(section.report(
                 Fault::new(format!(
                     "a request costs {}, and this bucket holds {}: nobody would be admitted",
@@ -112,7 +112,7 @@ fn terms(item: &Item<'_>, measure: &Measure) -> Checked<Terms> {
             false => Ok(Terms::Rate(quota)),
         }),
         Measure::InFlight(_) => section
-            .required("max_in_flight", "max_in_flight = 100", |item| limits::in_flight(&item))
+            .required("max_in_flight", "max_in_flight = 100", |item| in_flight(&item))
             .map(Terms::InFlight),
     };
     section.finish();

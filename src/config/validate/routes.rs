@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use super::super::Route;
 use super::super::item::Item;
-use super::super::problem::{Checked, Fault, Sink, Span, quoted};
+use super::super::problem::{Checked, Fault, Sink, Span, quoted, together};
 use super::super::section::Section;
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
-use super::{action, cors, headers, limits, server, together};
+use super::shared::{self, limits, pattern_fault};
+use super::{action, cors, headers};
 use crate::compression::Coding;
-use crate::route::pattern::{HostPattern, PathPattern, PatternError};
+use crate::route::pattern::{HostPattern, PathPattern};
 
 /// What `[server]` says of every route.
 pub(super) struct Everywhere {
@@ -76,7 +77,7 @@ fn route<'a>(
     let keeps_encoded_slashes =
         section.or("encoded_slashes", false, |item| item.word(&[("refuse", false), ("keep", true)]));
     let action = action::action(&section, &path, upstreams);
-    let own = section.or("limits", Vec::new(), |item| server::limits(&item, limit_names));
+    let own = section.or("limits", Vec::new(), |item| limits(&item, limit_names));
     let timeout = section.optional("timeout", |item| item.duration_or_zero());
     let max_body_size = match section.get("max_body_size") {
         Some(item) => item.size(),
@@ -129,8 +130,9 @@ fn name<'a>(item: &Item<'a>, sink: &Sink<'_>, lines: &mut HashMap<&'a str, usize
 }
 
 fn hosts(item: Item<'_>) -> Checked<Vec<HostPattern>> {
-    let host =
-        |item: Item<'_>| item.parse("a host such as \"api.example.com\"", |text| text.parse().map_err(odd));
+    let host = |item: Item<'_>| {
+        item.parse("a host such as \"api.example.com\"", |text| text.parse().map_err(pattern_fault))
+    };
     let hosts = item.values("hosts", host).each_once().all()?;
     match hosts.is_empty() {
         true => Err(item.report(matches_nothing("hosts").hint("leave out `hosts` for any host"))),
@@ -139,7 +141,7 @@ fn hosts(item: Item<'_>) -> Checked<Vec<HostPattern>> {
 }
 
 fn methods(item: Item<'_>) -> Checked<Vec<http::Method>> {
-    let methods = limits::methods(item)?;
+    let methods = shared::methods(item)?;
     match methods.is_empty() {
         true => Err(item.report(matches_nothing("methods").hint("leave out `methods` for any method"))),
         false => Ok(methods),
@@ -164,17 +166,11 @@ fn compression(item: &Item<'_>) -> Checked<Vec<Coding>> {
 }
 
 fn path(item: &Item<'_>) -> Checked<PathPattern> {
-    item.parse("a path such as \"/users/*\"", |text| text.parse().map_err(odd))
+    item.parse("a path such as \"/users/*\"", |text| text.parse().map_err(pattern_fault))
 }
 
 fn matches_nothing(key: &str) -> Fault {
     Fault::new(format!("with an empty list of {key} this route would match nothing"))
-}
-
-/// A pattern's error is a whole sentence.
-#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
-pub(super) fn odd(error: PatternError) -> Fault {
-    Fault::new(error.to_string())
 }
 
 /// What the route matches, if all of that could be read.

@@ -13,9 +13,9 @@ use super::super::suggest;
 use super::super::value::{address, http::header_value};
 use super::super::values::Values;
 use super::super::{AccessLog, Address, Admin, Listener, LogFormat, LogTarget, MaxMemory, Server};
-use super::Names;
 use super::listen::Place;
-use super::routes::odd;
+use super::names::Names;
+use super::shared::{limits, networks, pattern_fault};
 use super::tls;
 use crate::route::pattern::HostPattern;
 
@@ -245,16 +245,6 @@ fn header_size(item: Item<'_>) -> Checked<usize> {
         .ok_or_else(|| item.expected("from \"1KiB\" to \"1MiB\""))
 }
 
-/// A list of networks.
-pub(super) fn networks(item: Item<'_>) -> Checked<Vec<ipnet::IpNet>> {
-    item.values("networks", |item| item.parse("a network such as \"10.0.0.0/8\"", address::network)).all()
-}
-
-/// A list of the names of limits, each once: their indices.
-pub(super) fn limits(item: &Item<'_>, names: &Names<'_>) -> Checked<Vec<usize>> {
-    item.values("names of limits", |item| names.find(&item)).each_once().all()
-}
-
 /// What `[admin]` says.
 pub(super) struct AdminRead {
     pub(super) admin: Checked<Option<Admin>>,
@@ -304,7 +294,7 @@ fn page_host(text: &str) -> Result<HostPattern, Fault> {
     let fault = match text {
         "" => Fault::new("an empty text names no host"),
         "*" => Fault::new("`*` would let any page on the web use the side port"),
-        text => return text.parse().map_err(odd),
+        text => return text.parse().map_err(pattern_fault),
     };
     Err(fault
         .hint("name the hosts under which you open it, such as \"gateway.example.com\" or \"*.example.com\""))

@@ -6,15 +6,15 @@ use http::Method;
 use http::uri::Authority;
 
 use super::super::item::Item;
-use super::super::problem::{Checked, Fault, any_of, quoted};
+use super::super::problem::{Checked, Fault, any_of, quoted, together};
 use super::super::section::Section;
 use super::super::suggest;
 use super::super::value::http::method;
 use super::super::value::{address, key};
 use super::super::values::Values;
 use super::super::{Balance, Health, Outlier, Upstream, UpstreamServer};
-use super::limits::status;
-use super::{tls, together};
+use super::shared::status;
+use super::tls;
 use crate::limit::key::Key;
 
 /// More than this helps nobody.

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use http::header;
 
-use super::{Inputs, KeyPart, NoValue};
+use super::inputs::{Inputs, NoValue};
+use super::part::KeyPart;
 
 type Value<'a> = Cow<'a, [u8]>;
 

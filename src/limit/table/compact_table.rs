@@ -4,12 +4,13 @@
 //! gets a slot in such a table any more, so its debts are as well kept in a list: sorted by the slots that they had, by which
 //! they are found as before.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use portable_atomic::AtomicU128;
 
 use super::claim::{Search, Slots, Which};
-use super::predecessor::Predecessor;
+use super::predecessor::{Former, Predecessor};
 use super::slots::{GROUP, Layout};
 use super::word::{Tag, Word};
 use crate::clock::Timestamp;
@@ -45,7 +46,7 @@ impl CompactTable {
         slots: impl IntoIterator<Item = (usize, u128)>,
         overflow: &[u128],
         predecessor: Predecessor,
-    ) -> Option<Self> {
+    ) -> Option<Arc<Self>> {
         let layout = Layout::of(max_clients);
         let (mut kept, mut words) = (Vec::new(), Vec::new());
         for (slot, word) in slots {
@@ -56,64 +57,10 @@ impl CompactTable {
             kept.push(slot);
             words.push(AtomicU128::new(word));
         }
-        (overflow.len() == layout.overflow_buckets()).then(|| Self {
-            quota,
-            max_clients,
-            debts: Debts { layout, kept: kept.into(), words: words.into() },
-            overflow: overflow.iter().map(|ticks| AtomicBucket::new(Bucket::from_ticks(*ticks))).collect(),
-            predecessor,
-        })
-    }
-
-    pub(super) fn quota(&self) -> &Quota {
-        &self.quota
-    }
-
-    pub(super) fn capacity(&self) -> usize {
-        self.max_clients
-    }
-
-    pub(super) fn predecessor(&self) -> &Predecessor {
-        &self.predecessor
-    }
-
-    /// How many slots it has memory for.
-    pub(in crate::limit) fn room(&self) -> usize {
-        self.debts.kept.len()
-    }
-
-    /// What a client's bucket holds, or the one that it shared.
-    pub(super) fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
-        let brought = || self.predecessor.bucket(client, &self.quota, now);
-        match self.search(client, now).look(|| true).map(Bucket::from_ticks) {
-            Some(own) if own.is_full(&self.quota, now) => brought(),
-            Some(own) => own,
-            None => self.overflow[self.debts.layout.overflow_bucket(client)].look().or_emptier(brought()),
-        }
-    }
-
-    /// Fills a client's bucket.
-    pub(super) fn reset(&self, client: Fingerprint, now: Timestamp) {
-        self.search(client, now).adjust(|_| Bucket::FULL.ticks());
-        self.predecessor.leave(client, now);
-    }
-
-    /// The slots that are in debt, and what they hold.
-    pub(super) fn words_in_debt(&self, now: Timestamp) -> impl Iterator<Item = (usize, u128)> {
-        let ticks = self.quota.ticks_at(now);
-        let words = self.debts.words.iter().map(|word| Word::from_bits(word.load(Ordering::SeqCst)));
-        let in_debt = words.zip(&self.debts.kept).filter(move |(word, _)| !word.is_free(ticks));
-        in_debt.map(|(word, slot)| (*slot as usize, word.bits()))
-    }
-
-    /// When each overflow bucket will be full again, in ticks.
-    pub(super) fn overflow_words(&self) -> Vec<u128> {
-        self.overflow.iter().map(|bucket| bucket.look().ticks()).collect()
-    }
-
-    /// What a slot holds.
-    pub(super) fn word(&self, slot: usize) -> u128 {
-        self.debts.load(slot).bits()
+        let is_same_layout = overflow.len() == layout.overflow_buckets();
+        let overflow = overflow.iter().map(|ticks| AtomicBucket::new(Bucket::from_ticks(*ticks))).collect();
+        let debts = Debts { layout, kept: kept.into(), words: words.into() };
+        is_same_layout.then(|| Arc::new(Self { quota, max_clients, debts, overflow, predecessor }))
     }
 
     /// Takes over what has changed since these slots were copied: `word` says what one holds now. Whoever has changed the copy
@@ -129,6 +76,61 @@ impl CompactTable {
 
     fn search(&self, client: Fingerprint, now: Timestamp) -> Search<'_, Debts> {
         Search { slots: &self.debts, client, now: self.quota.ticks_at(now) }
+    }
+}
+
+impl Former for Arc<CompactTable> {
+    fn predecessor(&self) -> &Predecessor {
+        &self.predecessor
+    }
+
+    fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    fn capacity(&self) -> usize {
+        self.max_clients
+    }
+
+    fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket {
+        let brought = || self.predecessor.bucket(client, &self.quota, now);
+        match self.search(client, now).look(|| true).map(Bucket::from_ticks) {
+            Some(own) if own.is_full(&self.quota, now) => brought(),
+            Some(own) => own,
+            None => self.overflow[self.debts.layout.overflow_bucket(client)].look().or_emptier(brought()),
+        }
+    }
+
+    fn reset(&self, client: Fingerprint, now: Timestamp) {
+        self.search(client, now).adjust(|_| Bucket::FULL.ticks());
+        self.predecessor.leave(client, now);
+    }
+
+    fn words_in_debt(&self, now: Timestamp) -> Box<dyn Iterator<Item = (usize, u128)> + '_> {
+        let ticks = self.quota.ticks_at(now);
+        let words = self.debts.words.iter().map(|word| Word::from_bits(word.load(Ordering::SeqCst)));
+        let in_debt = words.zip(&self.debts.kept).filter(move |(word, _)| !word.is_free(ticks));
+        Box::new(in_debt.map(|(word, slot)| (*slot as usize, word.bits())))
+    }
+
+    fn overflow_words(&self) -> Vec<u128> {
+        self.overflow.iter().map(|bucket| bucket.look().ticks()).collect()
+    }
+
+    fn word(&self, slot: usize) -> u128 {
+        self.debts.load(slot).bits()
+    }
+
+    fn own_clients(&self, now: Timestamp) -> usize {
+        self.words_in_debt(now).count()
+    }
+
+    fn room(&self) -> usize {
+        self.debts.kept.len()
+    }
+
+    fn is_held(&self) -> bool {
+        false
     }
 }
 

@@ -342,7 +342,7 @@ fn a_table_without_debts_is_dropped_between_others() {
     tables.tidy_predecessors(at(0));
     assert_eq!(tables.predecessor.depth(), 1);
     assert_eq!(
-        tables.look(client(1), at(0), anywhere).level(tables.quota(), at(0)).tokens,
+        Table::look(&tables, client(1), at(0), anywhere).level(tables.quota(), at(0)).tokens,
         20,
         "half of its bucket"
     );
