@@ -12,6 +12,7 @@ pub mod door;
 mod failure;
 mod forward;
 pub(crate) mod grpc;
+pub(crate) mod own_fields;
 mod relay;
 pub(crate) mod reply;
 pub(crate) mod request_id;

@@ -4,30 +4,21 @@
 //! The format is that of draft-ietf-httpapi-ratelimit-headers-10. A limit that is only being tried out is not
 //! told of: a client should not slow down for it.
 
-use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::bucket::Level;
 use super::quota::Quota;
 use super::{Limiter, Mode, Outcome, Remaining, Report, Rule};
 
-/// `RateLimit-Policy`: the limits that applied.
-pub const RATELIMIT_POLICY: &str = "RateLimit-Policy";
-/// `RateLimit`: what is left of each.
-pub const RATELIMIT: &str = "RateLimit";
-/// The bucket size of the limit that is nearest to refusing.
-pub const X_RATELIMIT_LIMIT: &str = "X-RateLimit-Limit";
-/// Whole tokens left of it.
-pub const X_RATELIMIT_REMAINING: &str = "X-RateLimit-Remaining";
-/// Whole seconds until its bucket is full.
-pub const X_RATELIMIT_RESET: &str = "X-RateLimit-Reset";
+/// The value of a field about one limit is seldom longer.
+const USUAL_LENGTH: usize = 48;
 
 /// The rate-limit fields of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// The value of [`RATELIMIT_POLICY`]; empty sends neither.
+    /// The value of `RateLimit-Policy`: the limits that applied; empty sends neither.
     pub policy: String,
-    /// The value of [`RATELIMIT`].
+    /// The value of `RateLimit`: what is left of each.
     pub state: String,
     /// The `X-RateLimit-*` fields.
     pub legacy: Option<Legacy>,
@@ -36,11 +27,11 @@ pub struct Fields {
 /// The `X-RateLimit-*` fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Legacy {
-    /// [`X_RATELIMIT_LIMIT`]
+    /// `X-RateLimit-Limit`: the bucket size of the limit that is nearest to refusing.
     pub limit: u32,
-    /// [`X_RATELIMIT_REMAINING`]
+    /// `X-RateLimit-Remaining`: whole tokens left of it.
     pub remaining: u32,
-    /// [`X_RATELIMIT_RESET`]
+    /// `X-RateLimit-Reset`: whole seconds until its bucket is full.
     pub reset: u64,
 }
 
@@ -65,11 +56,10 @@ impl Fields {
 
     fn add(&mut self, rule: &Rule, quota: &Quota, level: Level) {
         if rule.fields {
-            let window = whole_seconds(quota.time_to_fill());
-            self.describe(rule, quota.burst(), format_args!(";w={window}"), level.tokens);
+            self.describe(rule, quota.burst(), level.tokens);
+            push(&mut self.policy, ";w=", whole_seconds(quota.time_to_fill()));
             if let Some(next) = level.next_token {
-                // Writing to a String cannot fail, here and below.
-                let _ = write!(self.state, ";t={}", whole_seconds(next));
+                push(&mut self.state, ";t=", whole_seconds(next));
             }
         }
         self.add_legacy(rule, quota.burst(), level.tokens, whole_seconds(level.full_in));
@@ -78,16 +68,24 @@ impl Fields {
     fn add_in_flight(&mut self, rule: &Rule, running: u32, max: u32) {
         let left = max.saturating_sub(running);
         if rule.fields {
-            self.describe(rule, max, format_args!(";qu=\"concurrent-requests\""), left);
+            self.describe(rule, max, left);
+            self.policy.push_str(";qu=\"concurrent-requests\"");
         }
         self.add_legacy(rule, max, left, 0);
     }
 
-    fn describe(&mut self, rule: &Rule, quota: u32, parameters: fmt::Arguments<'_>, left: u32) {
-        let separator = if self.policy.is_empty() { "" } else { ", " };
-        let name = &rule.name;
-        let _ = write!(self.policy, "{separator}\"{name}\";q={quota}{parameters}");
-        let _ = write!(self.state, "{separator}\"{name}\";r={left}");
+    fn describe(&mut self, rule: &Rule, quota: u32, left: u32) {
+        for (text, parameter, number) in [(&mut self.policy, ";q=", quota), (&mut self.state, ";r=", left)] {
+            if text.is_empty() {
+                text.reserve(USUAL_LENGTH);
+            } else {
+                text.push_str(", ");
+            }
+            text.push('"');
+            text.push_str(&rule.name);
+            text.push('"');
+            push(text, parameter, number.into());
+        }
     }
 
     fn add_legacy(&mut self, rule: &Rule, limit: u32, remaining: u32, reset: u64) {
@@ -95,6 +93,12 @@ impl Fields {
             self.legacy = Some(Legacy { limit, remaining, reset });
         }
     }
+}
+
+/// Adds a parameter and its value.
+fn push(text: &mut String, parameter: &str, value: u64) {
+    text.push_str(parameter);
+    text.push_str(itoa::Buffer::new().format(value));
 }
 
 /// The value of `Retry-After`: whole seconds, at least one, and never too few.

@@ -1,9 +1,12 @@
 //! A client's connection, as the proxy and the socket beneath it both see it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use http::HeaderValue;
+
+use super::own_fields::OwnFields;
 use crate::clock::Timestamp;
 use crate::engine::Peer;
 use crate::gateway::MemoryPressure;
@@ -41,6 +44,10 @@ pub struct Connection {
     begun: AtomicBool,
     /// The answer is out, all of it.
     answered: AtomicBool,
+    /// Fields of the gateway's own for the answer that is written next.
+    own_fields: Mutex<OwnFields>,
+    /// The address of the peer as text, once it has been asked for.
+    peer_text: OnceLock<HeaderValue>,
     /// Why the exchange was ended from outside: an [`Ending`], or zero.
     ending: AtomicU8,
 }
@@ -73,8 +80,30 @@ impl Connection {
             keep_alive: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            own_fields: Mutex::default(),
+            peer_text: OnceLock::new(),
             ending: AtomicU8::new(0),
         }
+    }
+
+    /// The address of the peer, without its port, as a field value.
+    pub(super) fn peer_as_value(&self) -> HeaderValue {
+        let value = self.peer_text.get_or_init(|| {
+            // An address is always a valid value.
+            let address = self.peer.address.ip().to_canonical().to_string();
+            HeaderValue::from_str(&address).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+        });
+        value.clone()
+    }
+
+    /// Keeps fields for the answer that is written next.
+    pub(super) fn set_own_fields(&self, fields: OwnFields) {
+        *self.own_fields.lock().unwrap_or_else(PoisonError::into_inner) = fields;
+    }
+
+    /// The fields that were kept for the answer that is written now.
+    pub(crate) fn take_own_fields(&self) -> OwnFields {
+        std::mem::take(&mut *self.own_fields.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether it is to close after the request that is running.

@@ -111,7 +111,7 @@ impl Door {
                 tell(cors, origin, &mut answer)?;
             }
         }
-        forward::add_own_fields(&mut answer, active, request)?;
+        forward::set_own_fields(&mut answer, active, request);
         let body = if head.method == Method::HEAD { Bytes::new() } else { body };
         request.status = Some(answer.status);
         let body = if grpc::is_call(head) { grpc::answer(reply, &mut answer, body)? } else { body };

@@ -2,9 +2,11 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType, OrErr as _, Result};
+use smallvec::SmallVec;
 
 use super::context::Request;
+use super::own_fields::{OwnField, OwnFields};
 use super::relay::Relay;
 use super::request_id::X_REQUEST_ID;
 use super::{compress, cors};
@@ -13,11 +15,11 @@ use crate::config::HeaderChanges;
 use crate::engine::Peer;
 use crate::field_names::{alike, is_plain};
 use crate::gateway::Active;
-use crate::limit::fields::{self, Fields};
+use crate::limit::fields::Fields;
 use crate::trace::{TRACEPARENT, TRACESTATE};
 
-const X_FORWARDED_PROTO: &str = "X-Forwarded-Proto";
-const X_FORWARDED_HOST: &str = "X-Forwarded-Host";
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Fields that concern one connection alone, in a response (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 3] = [
@@ -114,28 +116,34 @@ fn set_te(from_client: &RequestHeader, request: &mut RequestHeader) -> Result<()
 fn set_forwarded(request: &mut RequestHeader, arrived: &Request) -> Result<()> {
     let connection = &arrived.connection;
     let chain = match connection.peer {
-        Peer { is_unknown: true, .. } => "unknown".to_owned(),
+        Peer { is_unknown: true, .. } => HeaderValue::from_static("unknown"),
         Peer { address, .. } => {
-            let peer = address.ip().to_canonical();
-            chain_before(request, arrived.sender.shown(), &ClientId::Address(peer)) + &peer.to_string()
+            let peer = ClientId::Address(address.ip().to_canonical());
+            match chain_before(request, arrived.sender.shown(), &peer) {
+                Some(chain) => {
+                    HeaderValue::try_from(chain + connection.peer_as_value().to_str().unwrap_or_default())
+                        .or_err(ErrorType::InvalidHTTPHeader, "the chain of proxies is no field value")?
+                }
+                None => connection.peer_as_value(),
+            }
         }
     };
     request.remove_header(&FORWARDED);
     request.insert_header("X-Forwarded-For", chain)?;
     if !request.headers.contains_key(X_FORWARDED_PROTO) {
         let scheme = if connection.tls { "https" } else { "http" };
-        request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(scheme))?;
+        request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
     }
     if !request.headers.contains_key(X_FORWARDED_HOST)
         && let Some(host) = request.headers.get(header::HOST).cloned()
     {
-        request.insert_header(X_FORWARDED_HOST, host)?;
+        request.insert_header("X-Forwarded-Host", host)?;
     }
     Ok(())
 }
 
-/// What a trusted peer says stood before it in the chain, with a separator behind it.
-fn chain_before(request: &RequestHeader, client: &ClientId, peer: &ClientId) -> String {
+/// What a trusted peer says stood before it in the chain, with a separator behind it; `None` if nothing did.
+fn chain_before(request: &RequestHeader, client: &ClientId, peer: &ClientId) -> Option<String> {
     let mut chain = String::new();
     for value in request.headers.get_all(X_FORWARDED_FOR) {
         chain.push_str(&String::from_utf8_lossy(value.as_bytes()));
@@ -145,7 +153,7 @@ fn chain_before(request: &RequestHeader, client: &ClientId, peer: &ClientId) -> 
     if chain.is_empty() && client != peer {
         chain = format!("{client}, ");
     }
-    chain
+    (!chain.is_empty()).then_some(chain)
 }
 
 /// Refuses a response that two parsers could read differently.
@@ -203,14 +211,17 @@ pub(super) fn response(
     if let Some(cors) = &route.cors {
         cors::disclose(cors, request.headers.get(header::ORIGIN), response)?;
     }
-    add_own_fields(response, relay.active, relay.request)
+    set_own_fields(response, relay.active, relay.request);
+    Ok(())
 }
 
 /// Takes away the fields that concern the connection to the upstream, those among them that it names itself
 /// (RFC 9110, section 7.6.1). What delimits the body stays, whatever the upstream says of it. `Upgrade` stays where it means
 /// something to the client: the protocol that is spoken from here on, or the one that it would have to speak.
 fn remove_hop_by_hop(response: &mut ResponseHeader) {
-    let named: Vec<HeaderName> = response
+    let keeps_upgrade =
+        matches!(response.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+    let named: SmallVec<[HeaderName; 2]> = response
         .headers
         .get_all(header::CONNECTION)
         .into_iter()
@@ -218,11 +229,12 @@ fn remove_hop_by_hop(response: &mut ResponseHeader) {
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .filter(|name| !STAYS.contains(name))
         .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
+    let goes = |name: &&HeaderName| {
+        HOP_BY_HOP.contains(*name) || named.contains(*name) || **name == header::UPGRADE && !keeps_upgrade
+    };
+    let gone: SmallVec<[HeaderName; 2]> = response.headers.keys().filter(goes).cloned().collect();
+    for name in &gone {
         response.remove_header(name);
-    }
-    if !matches!(response.status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED) {
-        response.remove_header(&header::UPGRADE);
     }
 }
 
@@ -237,29 +249,31 @@ pub(super) fn change(changes: &HeaderChanges, response: &mut ResponseHeader) -> 
     Ok(())
 }
 
-/// Adds the fields that every response carries.
-pub(super) fn add_own_fields(
-    response: &mut ResponseHeader,
-    active: &Active,
-    request: &Request,
-) -> Result<()> {
+/// Gives a response the fields that every response carries, in place of those that it has of the same names.
+pub(super) fn set_own_fields(response: &mut ResponseHeader, active: &Active, request: &Request) {
+    let mut own = OwnFields::default();
     match &active.engine.config().server.server_header {
-        Some(name) => response.insert_header(header::SERVER, name.clone())?,
+        Some(name) => own.push(OwnField::Server, name.clone()),
         None => drop(response.remove_header(&header::SERVER)),
     }
-    response.insert_header(X_REQUEST_ID, request.id.clone())?;
-    add_limit_fields(response, &Fields::of(active.engine.limiter(), request.reservation.reports()))
+    own.push(OwnField::RequestId, request.id.clone());
+    add_limit_fields(&mut own, Fields::of(active.engine.limiter(), request.reservation.reports()));
+    own.replace_in(response);
+    request.connection.set_own_fields(own);
 }
 
-fn add_limit_fields(response: &mut ResponseHeader, told: &Fields) -> Result<()> {
+fn add_limit_fields(own: &mut OwnFields, told: Fields) {
     if !told.policy.is_empty() {
-        response.insert_header(fields::RATELIMIT_POLICY, told.policy.as_str())?;
-        response.insert_header(fields::RATELIMIT, told.state.as_str())?;
+        // The name of a limit has no character that a field value cannot have.
+        for (field, text) in [(OwnField::RateLimitPolicy, told.policy), (OwnField::RateLimit, told.state)] {
+            if let Ok(value) = HeaderValue::try_from(text) {
+                own.push(field, value);
+            }
+        }
     }
     if let Some(legacy) = told.legacy {
-        response.insert_header(fields::X_RATELIMIT_LIMIT, HeaderValue::from(legacy.limit))?;
-        response.insert_header(fields::X_RATELIMIT_REMAINING, HeaderValue::from(legacy.remaining))?;
-        response.insert_header(fields::X_RATELIMIT_RESET, HeaderValue::from(legacy.reset))?;
+        own.push(OwnField::XRateLimitLimit, HeaderValue::from(legacy.limit));
+        own.push(OwnField::XRateLimitRemaining, HeaderValue::from(legacy.remaining));
+        own.push(OwnField::XRateLimitReset, HeaderValue::from(legacy.reset));
     }
-    Ok(())
 }

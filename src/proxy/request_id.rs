@@ -10,9 +10,14 @@ const MAX_LENGTH: usize = 128;
 
 /// A random name.
 pub(crate) fn new_request_id() -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut name = [0; 32];
+    for (pair, byte) in name.chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
     // Hexadecimal digits are always a valid value.
-    HeaderValue::from_str(&format!("{:032x}", rand::random::<u128>()))
-        .unwrap_or_else(|_| HeaderValue::from_static("-"))
+    HeaderValue::from_bytes(&name).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
 /// The name of a request with these fields: the one that a trusted proxy gave it, or a new one.

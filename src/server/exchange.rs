@@ -24,6 +24,7 @@ use pingora::{Error, ErrorType, Result};
 use super::date;
 use super::retry_buffer::RetryBuffer;
 use crate::proxy::connection::{Connection, Ending};
+use crate::proxy::own_fields::{OwnField, OwnFields};
 
 /// One request and its answer in a protocol.
 pub(super) trait Wire: Send + Sync + Unpin + 'static {
@@ -128,9 +129,6 @@ impl<W: Wire> Exchange<W> {
         if self.has_answered() {
             return Error::e_explain(ErrorType::WriteError, "the answer has begun already");
         }
-        if !head.status.is_informational() && !head.headers.contains_key(header::DATE) {
-            head.insert_header(header::DATE, date::now())?;
-        }
         if self.wire.write_head(&self.request, &mut head, end).await? {
             self.upgraded = head.status == StatusCode::SWITCHING_PROTOCOLS;
             self.written = Some(head);
@@ -145,6 +143,15 @@ impl<W: Wire> Exchange<W> {
         self.body_sent += self.wire.write_piece(data, end).await?;
         Ok(())
     }
+}
+
+/// The fields of the gateway's own for the answer with this head, which is no interim one.
+pub(super) fn own_fields(connection: &Connection, head: &ResponseHeader) -> OwnFields {
+    let mut own = connection.take_own_fields();
+    if head.status != StatusCode::SWITCHING_PROTOCOLS && !head.headers.contains_key(header::DATE) {
+        own.push(OwnField::Date, date::now());
+    }
+    own
 }
 
 /// Whether another answer follows this one.

@@ -15,10 +15,11 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use self::answer::Delimiting;
-use super::exchange::{Exchange, Wire};
+use super::exchange::{Exchange, Wire, own_fields};
 use super::head::Refusal;
 use super::stream::{Shared, lock};
 use crate::proxy::connection::Connection;
+use crate::proxy::own_fields::OwnFields;
 
 /// An unread body of more bytes than this is not waited for: the connection closes after the answer.
 const MOST_UNREAD: u64 = 64 << 10;
@@ -126,9 +127,13 @@ impl Wire for Http1 {
         }
         let delimiting = answer::delimiting(request, head);
         let keep_alive = delimiting != Delimiting::Close && self.keeps_alive();
-        answer::set_framing(request, head, delimiting, keep_alive);
+        let mut own = match interim {
+            true => OwnFields::default(),
+            false => own_fields(&self.connection, head),
+        };
+        answer::set_framing(request, head, delimiting, keep_alive, &mut own);
         let mut text = BytesMut::with_capacity(HEAD_SIZE);
-        answer::write_head(head, &mut text);
+        answer::write_head(head, &own, &mut text);
         if !interim {
             self.delimiting = Some(delimiting);
             self.connection.begin_answer(keep_alive);

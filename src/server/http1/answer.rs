@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::engine::Reply;
+use crate::proxy::own_fields::{OwnField, OwnFields};
 
 /// How the body of an answer is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +46,8 @@ pub(super) fn set_framing(
     answer: &mut ResponseHeader,
     delimiting: Delimiting,
     keep_alive: bool,
+    own: &mut OwnFields,
 ) {
-    let set = |answer: &mut ResponseHeader, name, value: &'static str| {
-        // A name and a value that are valid are always taken, but for the 32,768th field.
-        let _ = answer.insert_header(name, HeaderValue::from_static(value));
-    };
     let without_length = answer.status.is_informational() || answer.status == StatusCode::NO_CONTENT;
     if without_length {
         answer.remove_header(&header::CONTENT_LENGTH);
@@ -57,7 +55,7 @@ pub(super) fn set_framing(
     let chunked = answer.remove_header(&header::TRANSFER_ENCODING).is_some();
     let head_of_chunks = chunked && request.method == Method::HEAD && request.version == Version::HTTP_11;
     if !without_length && (delimiting == Delimiting::Chunked || head_of_chunks) {
-        set(answer, header::TRANSFER_ENCODING, "chunked");
+        own.push(OwnField::TransferEncoding, HeaderValue::from_static("chunked"));
     }
     if !answer.status.is_informational() {
         // RFC 9110, section 7.8: whoever sends `Upgrade` says that it is for this connection.
@@ -68,18 +66,29 @@ pub(super) fn set_framing(
             (false, false) => "close",
             (false, true) => "close, upgrade",
         };
-        set(answer, header::CONNECTION, connection);
+        let connection = HeaderValue::from_static(connection);
+        match answer.headers.contains_key(header::CONNECTION) {
+            // A name and a value that are valid are always taken, but for the 32,768th field.
+            true => drop(answer.insert_header(header::CONNECTION, connection)),
+            false => own.push(OwnField::Connection, connection),
+        }
     }
 }
 
 /// Writes the head of an answer.
-pub(super) fn write_head(answer: &ResponseHeader, out: &mut BytesMut) {
+pub(super) fn write_head(answer: &ResponseHeader, own: &OwnFields, out: &mut BytesMut) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(answer.status.as_str().as_bytes());
     out.extend_from_slice(b" ");
     out.extend_from_slice(answer.get_reason_phrase().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
     answer.header_to_h1_wire(out);
+    for (field, value) in own.iter() {
+        out.extend_from_slice(field.title().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -143,9 +152,10 @@ mod tests {
             answer.append_header(*name, *value).unwrap();
         }
         let delimiting = delimiting(request, &answer);
-        set_framing(request, &mut answer, delimiting, true);
+        let mut own = OwnFields::default();
+        set_framing(request, &mut answer, delimiting, true, &mut own);
         let mut out = BytesMut::new();
-        write_head(&answer, &mut out);
+        write_head(&answer, &own, &mut out);
         (String::from_utf8(out.to_vec()).unwrap().replace("\r\n", "|"), delimiting)
     }
 

@@ -18,7 +18,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use super::super::deadline::Timer;
-use super::super::exchange::Wire;
+use super::super::exchange::{Wire, own_fields};
 use super::super::linger;
 use crate::clock::{Clock, Timestamp};
 use crate::gateway::Wait;
@@ -273,7 +273,10 @@ impl Stream {
             return self.respond.send_informational(interim).map(|()| true).map_err(left);
         }
         let end = end || bodiless;
-        let answer = Response::from_parts(head.as_owned_parts(), ());
+        let mut answer = Response::from_parts(head.as_owned_parts(), ());
+        for (field, value) in own_fields(&self.connection, head).iter() {
+            answer.headers_mut().insert(field.name(), value.clone());
+        }
         self.answer = Some(self.respond.send_response(answer, end).map_err(left)?);
         self.ended |= end;
         Ok(true)
