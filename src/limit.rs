@@ -1,8 +1,8 @@
 //! The limiter: all limits of a request, decided together.
 //!
-//! A request is admitted if every bucket that applies to it holds enough, and then takes from each; otherwise
-//! it takes from none. To that end all buckets are looked at first, and only when all would pay are the tokens
-//! taken; if another request gets in between and one bucket refuses after all, what was taken is put back.
+//! A request is admitted if every bucket that applies to it holds enough; then tokens are taken from each, and otherwise from none.
+//! So all buckets are read first, and tokens are taken only if all hold enough. If another request has taken tokens in between, so that
+//! one bucket holds too few after all, the tokens that were taken from the others are put back.
 
 mod atomic_bucket;
 pub mod bucket;
@@ -41,14 +41,14 @@ pub use self::state::Limit;
 use self::table::{Answer, Place, Table};
 use crate::clock::Timestamp;
 
-/// More limits than this on one request are unusual, and take memory of their own.
+/// More limits than this on one request are unusual, and are kept on the heap.
 const USUAL: usize = 4;
 
 /// All limits of a configuration.
 pub struct Limiter {
     limits: Vec<Limit>,
     secret: Secret,
-    /// What was counted of limits that are gone.
+    /// The overflows that were counted of limits that no longer exist.
     overflowed_before: u64,
 }
 
@@ -57,7 +57,7 @@ pub struct Limiter {
 pub struct Refusal {
     /// The index of the first limit that refused.
     pub limit: usize,
-    /// How long until every bucket holds enough, if nobody else takes from them.
+    /// How long until every bucket holds enough, if no other request takes from them.
     pub wait: Duration,
 }
 
@@ -66,11 +66,11 @@ pub struct Refusal {
 pub struct Unkeyed {
     /// The limit's index.
     pub limit: usize,
-    /// Why not.
+    /// Why the request has no value.
     pub why: NoValue,
 }
 
-/// What the limits that apply to a request want of it.
+/// What the limits that apply to a request take for it.
 pub struct Claims<'a> {
     inputs: &'a Inputs<'a>,
     claims: SmallVec<[Claim<'a>; USUAL]>,
@@ -78,9 +78,9 @@ pub struct Claims<'a> {
     exempt: SmallVec<[usize; USUAL]>,
 }
 
-/// What a limit wants of a request.
+/// What a limit takes for a request.
 enum Claimed<'a> {
-    /// What it takes of a client.
+    /// Tokens or a permit of this client.
     Client(Claim<'a>),
     /// Nothing, since it does not count requests with this method.
     Uncounted,
@@ -88,7 +88,7 @@ enum Claimed<'a> {
     Exempt,
 }
 
-/// A limit that applies to a request, and the client that it means.
+/// A limit that applies to a request, and the client whose state it is charged to.
 struct Claim<'a> {
     index: usize,
     limit: &'a Limit,
@@ -124,7 +124,7 @@ impl Limiter {
         snapshot::write(&self.limits, &self.secret, at, out)
     }
 
-    /// The limits that follow `rules` from now on, in their order. Each remembers the clients of the limit that had its
+    /// The limits that follow `rules` from now on, in their order. Each takes over the clients of the limit that had its
     /// name, with the share of tokens that they have.
     pub fn succeeded_by(&self, rules: Vec<Rule>, now: Timestamp) -> Self {
         let before: HashMap<&str, &Limit> = self.limits.iter().map(|l| (l.rule().name.as_str(), l)).collect();
@@ -133,7 +133,7 @@ impl Limiter {
             None => Limit::new(rule, &self.secret),
         };
         let limits: Vec<_> = rules.into_iter().map(limit).collect();
-        // What is counted of limits that are gone, or have begun anew, stays counted.
+        // The overflows of limits that no longer exist, or have begun anew, stay counted.
         Self {
             overflowed_before: self.overflowed().saturating_sub(overflowed(&limits)),
             limits,
@@ -151,15 +151,15 @@ impl Limiter {
         self.overflowed_before + overflowed(&self.limits)
     }
 
-    /// Under what keys are hashed.
+    /// The secret under which keys are hashed.
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
 
-    /// What the limits with these indices want of a request.
+    /// What the limits with these indices take for a request.
     ///
     /// # Errors
-    /// When the request lacks the key of a limit that insists on one.
+    /// When the request has no value of a limit's key, and the limit rejects such requests.
     #[inline]
     pub fn claims<'a>(&'a self, limits: &[usize], inputs: &'a Inputs<'a>) -> Result<Claims<'a>, Unkeyed> {
         let mut claims = Claims { inputs, claims: SmallVec::new(), exempt: SmallVec::new() };
@@ -173,8 +173,8 @@ impl Limiter {
         Ok(claims)
     }
 
-    /// Takes what the claims want, all of it or nothing. What each limit made of the request replaces the contents of
-    /// `reservation`, also when the request is refused.
+    /// Takes all of the claims, or none. The decision of each limit replaces the contents of `reservation`, also when the request
+    /// is refused.
     ///
     /// # Errors
     /// When a limit has too little left.
@@ -212,7 +212,7 @@ impl Limiter {
         now: Timestamp,
         reservation: &mut Reservation,
     ) -> Result<(), Refusal> {
-        // So that memory is waited for once.
+        // The cache lines of all buckets are fetched at the same time.
         claims.iter().for_each(|claim| claim.state.touch(claim.client));
         let exempt = reservation.reports.len();
         for claim in claims {
@@ -225,7 +225,7 @@ impl Limiter {
         self.conclude(claims, inputs, now, &mut reservation.reports[exempt..])
     }
 
-    /// What a limit wants of a request.
+    /// What a limit takes for a request.
     #[inline(always)]
     fn claim(&self, index: usize, inputs: &Inputs<'_>) -> Result<Claimed<'_>, NoValue> {
         let limit = &self.limits[index];
@@ -242,7 +242,7 @@ impl Limiter {
         })
     }
 
-    /// What the limits say together, of which each made one of these reports; notes which clients they refused.
+    /// The decision of all limits together, from the reports of each. Notes which clients were refused.
     #[inline(never)]
     fn conclude(
         &self,
@@ -262,9 +262,9 @@ impl Limiter {
         refusal
     }
 
-    /// Settles what an admitted request costs where that depends on its answer, now that this is known. The bucket may
-    /// come to owe it. What time it is by then is asked only if there is something to settle. Returns what is wrong with the
-    /// costs that the answer names, with the index of the limit.
+    /// Settles what an admitted request costs where that depends on its answer, now that the answer is known. The bucket may
+    /// come to owe it. `now` is called only if there is something to settle. Returns what is wrong with the costs that the
+    /// answer names, with the index of the limit.
     pub fn settle(
         &self,
         reservation: &mut Reservation,
@@ -275,7 +275,7 @@ impl Limiter {
         self.settle_as(reservation, Some((status, answer)), now)
     }
 
-    /// The request is over. What is not settled yet never will be, since it was not answered; and it does not run any more.
+    /// Ends the request: drops its permits, and settles reserved costs as those of a request without an answer.
     pub fn close(&self, reservation: &mut Reservation, now: impl Fn() -> Timestamp) {
         self.settle_as(reservation, None, now);
         reservation.release();
@@ -296,7 +296,7 @@ impl Limiter {
                 continue;
             };
             let now = now();
-            // It is charged first, and set aside no more after that: so there is no moment in which it is neither.
+            // The cost is charged before its reservation ends, so that it counts at every moment.
             let (cost, fault) = rate.charge.settled(rate.cost, answer);
             faults.extend(fault.map(|fault| (index, fault)));
             if cost > 0 {
@@ -316,7 +316,7 @@ fn overflowed(limits: &[Limit]) -> u64 {
     limits.iter().filter_map(Limit::table).map(Table::overflowed).sum()
 }
 
-/// Takes of every limit, or of none.
+/// Takes all of the claims, or none.
 fn take_all(claims: &[Claim<'_>], inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) {
     let exempt = reservation.reports.len();
     let mut places = SmallVec::<[Option<Place>; USUAL]>::new();
@@ -329,7 +329,7 @@ fn take_all(claims: &[Claim<'_>], inputs: &Inputs<'_>, now: Timestamp, reservati
     }
 }
 
-/// Undoes what the claims before a refusal took.
+/// Puts back what was taken for the claims before a refusal.
 fn refund(
     claims: &[Claim<'_>],
     inputs: &Inputs<'_>,
@@ -353,7 +353,7 @@ impl Claim<'_> {
         self.state.look(self.client, limit.cost(), now, move || limit.origin(inputs.client))
     }
 
-    /// Takes what the request takes, notes what came of it, and says where tokens were taken.
+    /// Takes the claim, and reports the decision. Returns where tokens were taken.
     #[inline(always)]
     fn take(&self, inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) -> Option<Place> {
         let limit = self.limit;
@@ -372,7 +372,7 @@ impl Claim<'_> {
         }
     }
 
-    /// Takes what the request holds as long as it runs, and notes what came of it.
+    /// Takes the permit that the request holds as long as it runs, and reports the decision.
     #[inline(never)]
     fn hold(&self, held: Held<'_>, inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) {
         let origin = self.limit.origin(inputs.client);
@@ -407,7 +407,7 @@ impl Claim<'_> {
     }
 }
 
-/// What the limits say together. If one refused, that goes for the whole request, and the others are spared.
+/// The decision of all limits together. If one refused, the request is refused, and the other limits are reported as spared.
 fn settle_refusal(reports: &mut [Report]) -> Result<(), Refusal> {
     let mut refusal: Option<Refusal> = None;
     for report in &*reports {

@@ -10,14 +10,14 @@ use std::time::Duration;
 use super::quota::Quota;
 use crate::clock::Timestamp;
 
-/// A token bucket. It means nothing without the [`Quota`] it was filled under.
+/// A token bucket. Its number can only be read with the [`Quota`] that it is filled under.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bucket {
     /// When it will be full again, in the quota's ticks.
     full_at: u128,
 }
 
-/// The bucket holds too few tokens: how long until it holds enough, if nobody else takes any.
+/// The bucket holds too few tokens: how long until it holds enough, if no other request takes any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait(pub Duration);
 
@@ -46,7 +46,7 @@ impl Bucket {
         self.full_at
     }
 
-    /// Whether the bucket has nothing to remember: it is full.
+    /// Whether the bucket is full.
     pub fn is_full(self, quota: &Quota, now: Timestamp) -> bool {
         self.missing(quota, now) == 0
     }
@@ -54,8 +54,8 @@ impl Bucket {
     /// The bucket after `cost` tokens are taken.
     ///
     /// # Errors
-    /// With too few tokens: how long until there are enough. A cost above the burst would wait for ever; the
-    /// config refuses it, and here it waits for the tokens beyond the burst to be refilled as well.
+    /// With too few tokens: how long until there are enough. A bucket never holds more than the burst; the configuration refuses a
+    /// cost above that, and here the wait includes the refill of the tokens beyond the burst.
     pub fn take(self, quota: &Quota, now: Timestamp, cost: u32) -> Result<Self, Wait> {
         let wanted = self.missing(quota, now) + quota.ticks_for(cost);
         match wanted.checked_sub(quota.capacity()) {
@@ -64,7 +64,7 @@ impl Bucket {
         }
     }
 
-    /// The bucket after `cost` tokens are taken, whether it holds as many or not: it may come to owe some. It owes at
+    /// The bucket after `cost` tokens are taken, whether it holds as many or not: it may owe some then. It owes at
     /// most what is refilled in [`MAX_TIME_TO_FILL`](super::quota::MAX_TIME_TO_FILL).
     #[must_use]
     pub fn owe(self, quota: &Quota, now: Timestamp, cost: u32) -> Self {
@@ -96,7 +96,7 @@ impl Bucket {
         }
         let missing = self.missing(old, now);
         if missing == 0 {
-            // The instant at which it was full means another one in the new quota's ticks.
+            // The instant at which it was full is another number in the new quota's ticks.
             return Self::FULL;
         }
         let share = missing.checked_shl(PARTS).filter(|shifted| shifted >> PARTS == missing);

@@ -1,8 +1,8 @@
 //! What a client is told of its limits: `RateLimit-Policy`, `RateLimit`, `Retry-After`, and the older
 //! `X-RateLimit-*` fields.
 //!
-//! The format is that of draft-ietf-httpapi-ratelimit-headers-10. A limit that is only being tried out is not
-//! told of: a client should not slow down for it.
+//! The format is that of draft-ietf-httpapi-ratelimit-headers-10. A limit in dry run has no fields, since a client should not slow
+//! down for it.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub struct Legacy {
 }
 
 impl Fields {
-    /// The fields that tell of `reports`.
+    /// The fields for `reports`.
     pub fn of(limiter: &Limiter, reports: &[Report]) -> Self {
         let mut fields = Self::default();
         for report in reports {

@@ -1,7 +1,7 @@
-//! Whose bucket a request takes from: from a request's inputs to a hash.
+//! The key of a limit: which bucket a request takes from. A key makes a hash of a request's inputs.
 //!
-//! A key is a list of parts, each a fact of the request. The hash is keyed with a random secret (SipHash-1-3,
-//! 128 bits), so that nobody outside can find two requests that share a bucket.
+//! A key is a list of parts, each an input of the request. The hash is keyed with a random secret (SipHash-1-3, 128 bits), so that no
+//! client can find two requests that share a bucket.
 
 mod inputs;
 mod origin;
@@ -21,7 +21,7 @@ pub use self::origin::Origin;
 pub use self::part::KeyPart;
 use crate::client::ClientId;
 
-/// Whose bucket: one bucket for each combination of these parts.
+/// The key of a limit: there is one bucket for each combination of values of its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The parts; at least one.
@@ -44,7 +44,7 @@ pub enum MissingKey {
     Shared,
 }
 
-/// A key's value for one request, hashed: what a bucket is found by.
+/// A key's value for one request, hashed. Buckets are found by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u128);
 
@@ -70,7 +70,8 @@ impl Secret {
         Self(rand::random())
     }
 
-    /// The same everywhere: for what all gateways are to agree on, and nobody gains by aiming at.
+    /// A secret that is the same in every gateway, for hashes on which all gateways must agree. It is for hashes by which a client
+    /// gains nothing if it can predict them.
     pub const fn shared() -> Self {
         Self([0; 16])
     }
@@ -80,7 +81,7 @@ impl Secret {
         Self(bytes)
     }
 
-    /// Its bytes, for those who keep it.
+    /// Its bytes, for a snapshot.
     pub(super) fn bytes(&self) -> &[u8; 16] {
         &self.0
     }
@@ -89,7 +90,7 @@ impl Secret {
         Fingerprint(SipHasher13::new_with_key(&self.0).hash(value).as_u128())
     }
 
-    /// The same of eight bytes, in half the time.
+    /// The hash of eight bytes, in half the time.
     #[inline]
     fn hash_word(&self, value: [u8; 8]) -> Fingerprint {
         Fingerprint(sip::of_word(u128::from_le_bytes(self.0), u64::from_le_bytes(value)))
@@ -118,7 +119,7 @@ impl fmt::Display for Key {
 }
 
 impl Key {
-    /// A key of these parts, where nothing more is said of it.
+    /// A key of these parts, with the defaults of the other settings.
     pub fn of(parts: Vec<KeyPart>) -> Self {
         Self { parts, missing: MissingKey::default(), ipv6_prefix: 64 }
     }
@@ -129,7 +130,7 @@ impl Key {
     /// [`NoValue`] when a part is not there and [`MissingKey::Reject`] is set, or has several values.
     #[inline(always)]
     pub fn fingerprint(&self, inputs: &Inputs<'_>, secret: &Secret) -> Result<Fingerprint, NoValue> {
-        // What nearly all limits go by gets no further than it must.
+        // A fast path for the key of nearly all limits.
         if let ([KeyPart::ClientIp], ClientId::Address(IpAddr::V4(address))) = (&*self.parts, inputs.client) {
             return Ok(secret.hash_word(encoded_v4(*address)));
         }
@@ -178,7 +179,7 @@ impl Key {
     }
 }
 
-/// Eight bytes, which the hash takes in one step.
+/// An IPv4 address as eight bytes, which the hash takes in one step.
 fn encoded_v4(address: Ipv4Addr) -> [u8; 8] {
     (u64::from(IPV4) | u64::from(address.to_bits()) << 32).to_le_bytes()
 }

@@ -1,8 +1,8 @@
-//! The clients that a limit has refused most of late: an estimate, in bounded memory.
+//! The clients that a limit has refused most in the last minute: an estimate, in bounded memory.
 //!
-//! A sketch estimates how often each was refused within the last minute, and a short list holds those for whom that
-//! is most. It serves people who look; nobody is refused by it. So a refusal that finds another thread at work here is not
-//! waited for, and not counted; and of many only a sample is, so that a flood is cheap to refuse.
+//! A sketch estimates how often each client was refused within the last minute, and a short list holds the clients with the most
+//! refusals. The list is shown to operators; no decision depends on it. So a refusal is not counted if another thread holds the lock, and
+//! only a sample of many refusals is counted, so that refusing a flood stays cheap.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,28 +13,28 @@ use pingora_limits::rate::{PROPORTIONAL_RATE_ESTIMATE_CALC_FN, Rate};
 use super::key::Fingerprint;
 use crate::clock::Timestamp;
 
-/// The clients in the list.
+/// How many clients are in the list.
 const LISTED: usize = 10;
 
-/// What "of late" means.
+/// The time over which refusals are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// The same in nanoseconds.
 const NANOS: u64 = 60_000_000_000;
 
-/// Of the refusals of clients outside the list, one in so many has its client compared with those inside. Who is refused
-/// a lot comes by often.
+/// One in so many refusals of clients outside the list compares the client with those in the list. A client that is refused often
+/// is compared soon.
 const COMPARED: u32 = 16;
 
-/// So many refusals of a window are all counted.
+/// The first refusals of a window, which are all counted.
 const EXACT: u32 = 1000;
 
-/// Of those beyond, one in so many is, as that many.
+/// Of the further refusals one in so many is counted, with that weight.
 const SAMPLED: u32 = 16;
 
-/// The clients that a limit has refused most of late.
+/// The clients that a limit has refused most in the last minute.
 pub(super) struct Offenders {
-    /// The window that it is, in the upper half, and the refusals in it.
+    /// The number of the current window in the upper half, and the refusals in it in the lower one.
     seen: AtomicU64,
     inner: Mutex<Inner>,
 }
@@ -55,7 +55,7 @@ pub struct Offender {
 }
 
 impl Offenders {
-    /// Nobody was refused yet.
+    /// No client was refused yet.
     pub(super) fn new() -> Self {
         let inner = Inner { refusals: Rate::new(WINDOW), listed: Vec::new(), passed_by: 0 };
         Self { seen: AtomicU64::new(0), inner: Mutex::new(inner) }
@@ -67,7 +67,7 @@ impl Offenders {
         if weight == 0 {
             return;
         }
-        // A lock that is poisoned is left alone: this is not worth another panic.
+        // A poisoned lock is ignored: an estimate is not worth another panic.
         let Ok(mut inner) = self.inner.try_lock() else { return };
         inner.refusals.observe(&client.bits(), weight);
         if inner.listed.iter().any(|(listed, _)| *listed == client) {
@@ -90,15 +90,15 @@ impl Offenders {
         }
     }
 
-    /// As how many refusals this one counts.
+    /// The weight with which this refusal is counted; zero if it is not.
     fn weight(&self, now: Timestamp) -> isize {
         let window = now.nanos() / NANOS;
-        // Relaxed, and not in one step: that two threads count one refusal matters as little as that one is not sampled.
+        // Relaxed, and not in one step: an estimate may lose or double a refusal.
         let seen = self.seen.load(Ordering::Relaxed);
         let [window_seen, count] = [seen >> 32, seen & u64::from(u32::MAX)];
         let count = if window_seen == window { u32::try_from(count).unwrap_or(u32::MAX) } else { 0 };
         self.seen.store(window << 32 | u64::from(count.saturating_add(1)), Ordering::Relaxed);
-        // Multiples of the golden ratio are spread evenly, in no rhythm that clients could be in.
+        // Multiples of the golden ratio are spread evenly, so that a client that sends regularly is sampled like any other.
         match (count < EXACT, count.wrapping_mul(0x9e37_79b9) < u32::MAX / SAMPLED) {
             (true, _) => 1,
             (false, true) => SAMPLED as isize,

@@ -3,8 +3,8 @@
 //! A quota keeps its rate as a fraction in lowest terms, so that a bucket's arithmetic is exact for every
 //! rate, also for one such as three a second whose interval is no whole number of nanoseconds. A rate whose fraction
 //! has a larger numerator than a table has room for (it takes more than 262144 tokens and a period that does not
-//! divide, such as 300007 a second) is rounded down by less than four millionths. What cannot work (no tokens, no
-//! refill) cannot be expressed.
+//! divide, such as 300007 a second) is rounded down by less than four millionths. A quota without tokens or without refill cannot be
+//! expressed.
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -40,9 +40,9 @@ pub struct Quota {
 /// Why a rate and a burst do not make a quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaError {
-    /// The rate names no tokens: nobody would ever be admitted again.
+    /// The rate has no tokens: no bucket would ever be refilled.
     ZeroRate,
-    /// The bucket holds no token: nobody would be admitted.
+    /// The bucket holds no token: no request would be admitted.
     ZeroBurst,
     /// The period of the rate is zero.
     ZeroPeriod,
@@ -91,7 +91,7 @@ impl Quota {
         let common = gcd(count.get(), period.get());
         let (mut per_nano, mut per_token) = (count.get() / common, period.get() / common);
         if per_nano > MAX_TICKS_PER_NANO {
-            // Rounded so that the rate is never more than was asked for.
+            // Rounded so that the rate is never more than the configured one.
             let exact = u128::from(period.get()) * u128::from(MAX_TICKS_PER_NANO);
             per_token = u64::try_from(exact.div_ceil(u128::from(count.get()))).unwrap_or(u64::MAX);
             per_nano = MAX_TICKS_PER_NANO;
@@ -107,12 +107,12 @@ impl Quota {
         }
     }
 
-    /// What it is made of: burst, ticks in a nanosecond, ticks in a token.
+    /// Its parts: the burst, the ticks in a nanosecond, the ticks in a token.
     pub(super) fn parts(&self) -> (u32, u32, u64) {
         (self.burst.get(), self.ticks_per_nano.get(), self.ticks_per_token.get())
     }
 
-    /// The quota that is made of these [`parts`](Self::parts); `None` if there is none.
+    /// The quota of these [`parts`](Self::parts); `None` if they make no quota.
     pub(super) fn from_parts((burst, ticks_per_nano, ticks_per_token): (u64, u64, u64)) -> Option<Self> {
         let quota = Self {
             burst: NonZeroU32::new(u32::try_from(burst).ok().filter(|&burst| burst <= MAX_TOKENS)?)?,
@@ -156,7 +156,7 @@ impl Quota {
         self.ticks_for(self.burst.get())
     }
 
-    /// The most ticks that a bucket may come to miss.
+    /// The most ticks that may be missing in a bucket.
     pub(super) fn most_owed(&self) -> u128 {
         MAX_TIME_TO_FILL.as_nanos() * u128::from(self.ticks_per_nano.get())
     }
@@ -176,7 +176,7 @@ impl Quota {
     }
 }
 
-/// A division that is quick when the numbers are small, as nearly all are.
+/// A division that is fast for small numbers, as nearly all are.
 fn divide(dividend: u128, divisor: u64) -> u128 {
     u64::try_from(dividend).map_or_else(|_| dividend / u128::from(divisor), |small| (small / divisor).into())
 }

@@ -1,4 +1,4 @@
-//! What makes a limit: whose buckets, how they fill, and what happens when one is empty.
+//! The rule of a limit: its key, its rate, and what happens when a bucket is empty.
 
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use ipnet::IpNet;
@@ -6,22 +6,22 @@ use ipnet::IpNet;
 use super::key::Key;
 use super::quota::Quota;
 
-/// What makes a limit.
+/// The rule of a limit.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Its name, unique: in metrics, fields and logs.
+    /// Its unique name in metrics, fields and logs.
     pub name: String,
-    /// Whose bucket.
+    /// Which bucket a request takes from.
     pub key: Key,
     /// What is limited, and to how much.
     pub measure: Measure,
-    /// The key values that are limited otherwise, each once. Only a key of one part that is not `global` has any.
+    /// The overrides for single key values, each value once. Only a key of one part that is not `global` has any.
     pub overrides: Vec<Override>,
     /// The methods that count; empty is all.
     pub methods: Vec<Method>,
     /// The clients that are never limited.
     pub exempt: Vec<IpNet>,
-    /// Whether it refuses, or only says so.
+    /// Whether it refuses requests, or only counts those that it would refuse.
     pub mode: Mode,
     /// The status of a refusal, 400 to 599.
     pub status: StatusCode,
@@ -38,7 +38,7 @@ pub struct Rule {
 pub enum Measure {
     /// Requests over time, in token buckets.
     Rate(Rate),
-    /// Requests at a time: at most so many, at least one.
+    /// Requests at a time, and their maximum, at least one.
     InFlight(u32),
 }
 
@@ -47,26 +47,26 @@ pub enum Measure {
 pub struct Rate {
     /// Rate and burst of each bucket.
     pub quota: Quota,
-    /// The tokens that a request takes, or that are set aside for it until its answer is known; 1 to the burst.
+    /// The tokens that a request takes, or that are reserved until its answer is known; from 1 to the burst.
     pub cost: u32,
-    /// What it costs in the end.
+    /// What a request costs when it is answered.
     pub charge: Charge,
     /// The most buckets it keeps.
     pub max_clients: usize,
 }
 
-/// What a request costs in the end.
+/// What a request costs when it is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Charge {
-    /// The cost of the limit, taken when it is admitted.
+    /// The cost of the limit, taken when the request is admitted.
     Always,
-    /// That, if the answer has one of these statuses; otherwise nothing.
+    /// The cost of the limit if the answer has one of these statuses, otherwise nothing.
     OnFailure(Vec<StatusCode>),
-    /// What this field of the answer says; without one, the cost of the limit.
+    /// The cost that a field of the answer names; without the field, the cost of the limit.
     Header {
         /// The name of the field.
         name: HeaderName,
-        /// The most that it is believed, in tokens; at least the cost of the limit.
+        /// The most tokens that the field may name; at least the cost of the limit.
         max: u32,
     },
 }
@@ -74,9 +74,9 @@ pub enum Charge {
 /// What is wrong with the cost that an answer names: the `kind` of `gateway_limit_cost_errors_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CostFault {
-    /// It is no whole number, or there are two: the cost of the limit is taken.
+    /// The field is no whole number, or there are two: the cost of the limit is taken.
     Malformed,
-    /// It is more than the most: that is taken.
+    /// The field is more than its maximum: the maximum is taken.
     TooLarge,
 }
 
@@ -93,23 +93,23 @@ impl CostFault {
     }
 }
 
-/// How one client is limited, if otherwise than the rest.
+/// What holds for one client instead of the limit's own terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
     /// The key's value.
     pub value: String,
-    /// What holds for it.
+    /// The terms of this client.
     pub terms: Terms,
 }
 
-/// What holds for a client of its own.
+/// The terms of a client with an override.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terms {
-    /// It is never limited.
+    /// The client is never limited.
     Unlimited,
-    /// Its bucket has this rate and burst; the limit counts requests over time.
+    /// The client's bucket has this quota. The limit counts requests over time.
     Rate(Quota),
-    /// It may have so many requests at a time; the limit counts those.
+    /// The client may have this many requests at a time. The limit counts those.
     InFlight(u32),
 }
 
@@ -123,7 +123,7 @@ pub enum Mode {
 }
 
 impl Rule {
-    /// A rule that enforces this quota for everybody, and says so in the fields: one token a request.
+    /// A rule that enforces this quota for every client, with one token for each request and with fields.
     pub fn new(name: String, quota: Quota, key: Key, max_clients: usize) -> Self {
         let measure = Measure::Rate(Rate { quota, cost: 1, charge: Charge::Always, max_clients });
         Self {
@@ -141,7 +141,7 @@ impl Rule {
         }
     }
 
-    /// What it counts, if that is requests over time.
+    /// Its rate, if it counts requests over time.
     pub fn rate(&self) -> Option<&Rate> {
         match &self.measure {
             Measure::Rate(rate) => Some(rate),
@@ -159,7 +159,7 @@ impl Charge {
     ) -> (u32, Option<CostFault>) {
         let settled = match (self, answer) {
             (Self::Always, _) => cost,
-            // Who left before the answer learnt nothing by it.
+            // A client that left before the answer has learnt nothing from it.
             (Self::OnFailure(failures), answer) => match answer {
                 Some((status, _)) if failures.contains(&status) => cost,
                 _ => 0,
@@ -172,7 +172,7 @@ impl Charge {
     }
 }
 
-/// The cost that a field of an answer names. What says nothing costs what the limit says, which is never nothing.
+/// The cost that a field of an answer names. Without the field it is the cost of the limit.
 fn named(fields: &HeaderMap, name: &HeaderName, cost: u32, max: u32) -> (u32, Option<CostFault>) {
     let mut values = fields.get_all(name).iter();
     let value = match (values.next(), values.next()) {
@@ -183,7 +183,7 @@ fn named(fields: &HeaderMap, name: &HeaderName, cost: u32, max: u32) -> (u32, Op
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return (cost, Some(CostFault::Malformed));
     }
-    // Digits that are too many for the type are more than the most, too.
+    // A number with too many digits for the type is above the maximum.
     let said = value
         .iter()
         .fold(0_u64, |said, digit| said.saturating_mul(10).saturating_add(u64::from(digit - b'0')));

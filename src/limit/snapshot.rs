@@ -1,7 +1,7 @@
-//! All buckets in a file, so that a restart refills none.
+//! Saves all buckets to a file, so that a restart refills none.
 //!
-//! Only buckets in debt are written. With them goes the secret under which keys are hashed, since without it nobody would find
-//! their bucket again: whoever can read the file could aim at a bucket. The file ends in a checksum, so half a file is none.
+//! Only buckets in debt are written. The file has the secret under which keys are hashed, since buckets are found by that hash. A user
+//! who can read the file could choose keys that share a bucket. The file ends in a checksum, so that half a file is not restored.
 //!
 //! ```text
 //! magic and version (8) | secret (16) | time of writing: wall clock (8), clock (8) | limits (4) | each limit | CRC-32 (4)
@@ -25,16 +25,16 @@ use super::table::predecessor::Predecessor;
 use super::table::word::Word;
 use crate::clock::Timestamp;
 
-/// What every file begins with: a name, and the version of this format and of a table's layout.
+/// The first bytes of every file: a name, and the version of this format and of a table's layout.
 const MAGIC: [u8; 8] = *b"gwbkts\x00\x02";
 
-/// No text in a file is longer.
+/// The longest text in a file.
 const MAX_TEXT: u32 = 1 << 16;
 
-/// No limit in a file keeps more buckets.
+/// The most buckets of a limit in a file.
 const MAX_CLIENTS: u64 = 1_000_000_000;
 
-/// The buckets that a file has.
+/// The buckets in a file.
 pub struct Snapshot {
     pub(super) secret: Secret,
     pub(super) limits: Vec<SavedLimit>,
@@ -71,7 +71,7 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
             out.quota(&saved.quota)?;
             out.word(saved.full_at)?;
         }
-        // The oldest first: a debt that comes over meanwhile is in two of them, and may have to be paid twice, rather than in none.
+        // The oldest table first: a debt that is taken over meanwhile may be written twice, but is not left out.
         let before = std::iter::successors(table.predecessor(), |former| former.predecessor().former());
         let before: Vec<_> = before.collect();
         out.length(before.len() + 1)?;
@@ -112,8 +112,7 @@ pub fn check(mut file: impl Read, length: u64) -> io::Result<()> {
 }
 
 impl Snapshot {
-    /// Reads a file that has been checked. Time has gone on since it was written, on the wall clock; if that was set back,
-    /// no time has.
+    /// Reads a file that has been checked. The time since it was written is that on the wall clock, or zero if that was set back.
     ///
     /// # Errors
     /// When it is of another version, or makes no sense.
@@ -131,7 +130,7 @@ impl Snapshot {
     }
 }
 
-/// A moment on a clock of the past, and the same on the clock of today.
+/// The same moment on the clock of the process that wrote the file, and on the clock of this one.
 #[derive(Clone, Copy)]
 struct Shift {
     then: Timestamp,
@@ -139,7 +138,8 @@ struct Shift {
 }
 
 impl Shift {
-    /// When a bucket will be full, on the clock of today; zero if it is. As in a table, a time beyond [`MAX_TICKS`] is that.
+    /// When a bucket will be full, on the clock of this process; zero if it is full. A later time than [`MAX_TICKS`] is that, as in a
+    /// table.
     fn full_at(self, full_at: u128, quota: &Quota) -> u128 {
         match full_at.saturating_sub(quota.ticks_at(self.then)) {
             0 => 0,
@@ -163,7 +163,8 @@ fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLim
     Ok(SavedLimit { name, key, table, overrides })
 }
 
-/// Reads a table. What it takes depends on what the file has, and not on what it says: the table may be of a machine that had more memory.
+/// Reads a table. It takes memory for the debts in the file, not for the size that the file names: the table may come from a machine
+/// with more memory.
 fn read_table(
     file: &mut Source<impl Read>,
     shift: Shift,
@@ -197,7 +198,7 @@ fn broken(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// Writes, and sums up what is written.
+/// Writes, and makes a checksum of what is written.
 struct Checked<W> {
     inner: W,
     sum: crc32fast::Hasher,

@@ -1,9 +1,8 @@
 //! Many buckets in fixed memory, exact under any concurrency.
 //!
-//! The memory is taken once. A bucket is kept only while it is in debt: one that is full again is the same as none, so
-//! its slot can be given to another client with nothing lost, and nothing has to sweep or expire. A bucket in debt is
-//! never given up. A newcomer whose slots all hold debts of others shares an overflow bucket with others like it: so the
-//! limit is never exceeded, and nobody's debt is forgotten to make room.
+//! The memory is allocated once. A bucket is kept only while it is in debt: a bucket that is full again is the same as none, so its slot
+//! can be given to another client and nothing has to sweep or expire. A bucket in debt is never given up. A new client whose slots all
+//! hold debts of others shares an overflow bucket with other such clients, so that the limit is never exceeded and no debt is forgotten.
 
 mod admission;
 mod claim;
@@ -33,11 +32,11 @@ use super::key::{Fingerprint, Origin};
 use super::quota::Quota;
 use crate::clock::Timestamp;
 
-/// So many tables may stand behind one. It takes as many changes of a limit while debts of before the first of them are open.
+/// How many former tables a table may have. There are as many only if the limit changes as often before the oldest debt is paid.
 pub(super) const MAX_PREDECESSORS: usize = 32;
 
-/// And together they have at most so many times the slots of the largest. It takes as many changes while most slots are in debt:
-/// with fewer debts a former table shrinks.
+/// How many times the slots of the largest table the former tables may have together. A former table with few debts is compacted, so it
+/// takes as many changes while most slots are in debt.
 const MAX_ROOM: usize = 4;
 
 /// The buckets of one limit, all under one quota.
@@ -51,23 +50,23 @@ pub struct Table {
     admission: Admission,
 }
 
-/// What came of asking a bucket for tokens.
+/// The result of taking tokens from a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Whether it held enough, and if not, how long until it does.
     pub verdict: Result<(), Wait>,
     /// The bucket as it is now.
     pub bucket: Bucket,
-    /// Which bucket was asked.
+    /// Which bucket it was.
     pub place: Place,
 }
 
 /// Which bucket serves a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// One of its own.
+    /// A bucket of its own.
     Own,
-    /// The one that it shares with others who found no room.
+    /// The overflow bucket that it shares with other clients without a slot.
     Overflow,
 }
 
@@ -86,14 +85,14 @@ impl Table {
         }
     }
 
-    /// A table that takes the place of another for the same clients: their debts come over, each with the share of tokens
-    /// that its bucket misses.
+    /// A table that takes the place of another for the same clients, and takes over their debts: the share of tokens that is missing
+    /// in each bucket stays the same.
     pub fn succeeding(quota: Quota, max_clients: usize, before: &Arc<Self>, now: Timestamp) -> Self {
         before.tidy_predecessors(now);
         Self::after(quota, max_clients, before.clone())
     }
 
-    /// A table with what was saved of one for the same clients.
+    /// A table with the debts that were saved of a table for the same clients.
     pub(super) fn restored(
         quota: Quota,
         max_clients: usize,
@@ -134,14 +133,14 @@ impl Table {
         &self.quota
     }
 
-    /// Has the processor fetch the slots in which a client's bucket most probably is.
+    /// Prefetches the slots in which a client's bucket most probably is.
     #[inline]
     pub fn touch(&self, client: Fingerprint) {
         std::hint::black_box(self.slots.load(self.slots.group(client, Which::First) * GROUP));
     }
 
-    /// What a client's bucket holds: its own, or the one that it would share. `origin` says where it asks from, here and below;
-    /// only of one that has no bucket it is asked.
+    /// The bucket of a client: its own, or the overflow bucket that it would share. `origin` says where the request comes from; here and
+    /// below it is called only for a client without a bucket.
     pub fn look(
         &self,
         client: Fingerprint,
@@ -151,7 +150,7 @@ impl Table {
         let admitted = || self.admission.admits(origin, now, || self.taken(client, now));
         match self.search(client, now).look(admitted) {
             Some(full_at) => self.bucket(client, full_at, now),
-            // A debt of before a reload is a debt still.
+            // The client may have a debt in a former table.
             None => self.overflow(client).look().or_emptier(self.bucket(client, 0, now)),
         }
     }
@@ -165,7 +164,7 @@ impl Table {
         now: Timestamp,
         origin: impl Fn() -> Option<Origin>,
     ) -> Answer {
-        // What nearly every request does, and nothing else.
+        // The fast path of nearly every request.
         if !self.predecessor.is_there() {
             let pay = move |full_at| {
                 Bucket::from_ticks(full_at).take(&self.quota, now, cost).ok().map(Bucket::ticks)
@@ -190,16 +189,16 @@ impl Table {
         let admit = || self.admission.admit(&origin, now, || self.taken(client, now));
         match self.search(client, now).charge(number, admit, pay) {
             Charge::Paid(full_at) => {
-                self.come_over(client, now);
+                self.take_over(client, now);
                 Answer::own(Bucket::from_ticks(full_at), Ok(()))
             }
             Charge::Refused(full_at, wait) => Answer::own(bucket(full_at), Err(wait)),
             Charge::NoRoom => {
-                // A debt of before a reload is a debt still.
+                // The client may have a debt in a former table.
                 if let Err(wait) = pay(0) {
                     return Answer::own(bucket(0), Err(wait));
                 }
-                self.overflowed.fetch_add(1, Ordering::Relaxed); // A count for people: it orders nothing.
+                self.overflowed.fetch_add(1, Ordering::Relaxed); // Relaxed: a statistic.
                 let (bucket, verdict) = self.overflow(client).take(&self.quota, now, cost);
                 Answer { verdict, bucket, place: Place::Overflow }
             }
@@ -213,7 +212,7 @@ impl Table {
         let admit = || self.admission.admit(&origin, now, || self.taken(client, now));
         match self.search(client, now).charge(number, admit, pay) {
             Charge::NoRoom => drop(self.overflow(client).change(owe)),
-            Charge::Paid(_) | Charge::Refused(..) => self.come_over(client, now),
+            Charge::Paid(_) | Charge::Refused(..) => self.take_over(client, now),
         }
     }
 
@@ -221,7 +220,7 @@ impl Table {
     pub fn refund(&self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
         let put = |bucket: Bucket| bucket.refund(&self.quota, cost);
         match place {
-            // A bucket that is gone has become full meanwhile: there is nothing to put back.
+            // A bucket without a slot has become full meanwhile: there is nothing to put back.
             Place::Own => {
                 self.search(client, now).adjust(|full_at| put(Bucket::from_ticks(full_at)).ticks());
             }
@@ -232,16 +231,15 @@ impl Table {
     /// Fills a client's bucket. One that it shares with others stays as it is.
     pub fn reset(&self, client: Fingerprint, now: Timestamp) {
         self.search(client, now).adjust(|_| Bucket::FULL.ticks());
-        self.come_over(client, now);
+        self.take_over(client, now);
     }
 
-    /// Drops each table that came before this one and has no bucket in debt any more, and lets those shrink that have few. It visits
-    /// every slot there.
+    /// Drops each former table that has no bucket in debt any more, and compacts those with few. It visits every slot of them.
     pub fn tidy_predecessors(&self, now: Timestamp) {
         self.predecessor.tidy(now);
     }
 
-    /// The table whose place this one took, unless that has no debts any more.
+    /// The table that this one has succeeded, unless it has no debts any more.
     pub(super) fn predecessor(&self) -> Option<Arc<Box<dyn Former>>> {
         self.predecessor.former()
     }
@@ -275,10 +273,10 @@ impl Table {
 
     /// How many times a request had to share an overflow bucket.
     pub fn overflowed(&self) -> u64 {
-        self.overflowed.load(Ordering::Relaxed) // A count for people: it orders nothing.
+        self.overflowed.load(Ordering::Relaxed) // Relaxed: a statistic.
     }
 
-    /// A client's bucket, which is full at this time as far as this table knows.
+    /// A client's bucket, which will be full at this time according to this table, or is in a former one.
     fn bucket(&self, client: Fingerprint, full_at: u128, now: Timestamp) -> Bucket {
         let own = Bucket::from_ticks(full_at);
         match self.predecessor.is_there() && own.is_full(&self.quota, now) {
@@ -287,15 +285,15 @@ impl Table {
         }
     }
 
-    /// A client has its bucket here now, and not in the table that came before.
+    /// Notes that a client has its bucket here now, so that it leaves the former table.
     #[inline]
-    fn come_over(&self, client: Fingerprint, now: Timestamp) {
+    fn take_over(&self, client: Fingerprint, now: Timestamp) {
         if self.predecessor.is_there() {
             self.predecessor.leave(client, now);
         }
     }
 
-    /// About how many slots are taken, as far as the part of them tells that is this client's.
+    /// About how many slots are taken, estimated from a part of them that depends on the client.
     fn taken(&self, client: Fingerprint, now: Timestamp) -> usize {
         let bits = u32::try_from(client.bits() >> 96).unwrap_or(0);
         self.slots.taken(bits, self.quota.ticks_at(now))
@@ -362,9 +360,9 @@ impl Answer {
     }
 }
 
-/// A number that nobody else gets: that of the thread, and a count.
+/// A number that is returned once only: the number of the thread, and a count.
 fn number() -> u128 {
-    /// What a thread counts up to before it meets the numbers of the next: years.
+    /// The bits of a thread's count, which lasts for years before it reaches the numbers of the next thread.
     const PER_THREAD: u32 = 48;
     static THREADS: AtomicU64 = AtomicU64::new(0);
     thread_local! {

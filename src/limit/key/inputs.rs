@@ -7,7 +7,7 @@ use crate::client::ClientId;
 /// The inputs of a request that keys are made of.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
-    /// Who is asking.
+    /// The client.
     pub client: &'a ClientId,
     /// The method.
     pub method: &'a Method,
@@ -28,7 +28,7 @@ pub struct Inputs<'a> {
 pub enum NoValue {
     /// A part of the key is not there, and the limit says to reject the request.
     Missing,
-    /// A part is there more than once, with different values. The upstream may go by either, so whichever was counted a
-    /// client could have the other.
+    /// A part is there more than once, with different values. The upstream may use either, so a client could be counted by one value
+    /// and use the other.
     Ambiguous,
 }

@@ -1,14 +1,14 @@
-//! Where a request comes from, for the sake of fairness: keys may be made up by whoever sends them, addresses may not.
+//! Where a request comes from, for fairness between senders: a client may make up keys, but not its address.
 
 use std::net::IpAddr;
 
 use super::{Fingerprint, Key, KeyPart, OPAQUE_CLIENT, Secret, encoded_v4};
 use crate::client::ClientId;
 
-/// The longest prefix of IPv6 that stands for one sender: what a single customer of a provider is given is no less than that.
+/// The longest prefix of IPv6 that identifies one sender: a provider gives a single customer at least such a network.
 const NETWORK: u8 = 64;
 
-/// Where a request comes from: an address of IPv4, a network of IPv6, or none that is known.
+/// Where a request comes from: an IPv4 address, an IPv6 network, or unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin(Fingerprint);
 
@@ -26,7 +26,7 @@ impl Origin {
 }
 
 impl Key {
-    /// Where this client's requests come from; `None` if the key is just that, so that nobody has more than one.
+    /// Where this client's requests come from. `None` if the key is the client's address: then each origin has one key only.
     pub(in crate::limit) fn origin(&self, client: &ClientId, secret: &Secret) -> Option<Origin> {
         if *self.parts == [KeyPart::ClientIp] && self.ipv6_prefix <= NETWORK {
             return None;
@@ -38,7 +38,7 @@ impl Key {
                 let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
                 secret.hash(&(address.to_bits() & mask).to_le_bytes())
             }
-            // The name may be made up: all of them are one.
+            // A client may have made up the name, so all names are one origin.
             ClientId::Opaque(_) => secret.hash(&[OPAQUE_CLIENT]),
         }))
     }

@@ -1,8 +1,8 @@
-//! How the parts of a key are read of a request.
+//! How the parts of a key are read from a request.
 //!
-//! A server may read a field more leniently than its neighbour: take the quotes off a cookie, decode its escapes, know a scheme
-//! in any case. Values that any of them takes for one another share a bucket, so that no spelling of a value is a fresh one; two
-//! values where one should be are nobody's.
+//! Servers read fields differently: some remove the quotes of a cookie, decode its escapes, or accept a scheme in any case. Spellings
+//! that any server reads as the same value share a bucket, so that a client gets no new bucket by another spelling. Two different
+//! values where one is expected are an error.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use super::part::KeyPart;
 
 type Value<'a> = Cow<'a, [u8]>;
 
-/// The value of a part in a request, where it is one. A value that is there but empty identifies nobody.
+/// The value of a part in a request; `None` if it is not there. An empty value counts as not there.
 pub(super) fn value_of<'a>(part: &KeyPart, inputs: &Inputs<'a>) -> Result<Option<Value<'a>>, NoValue> {
     let value = match part {
         KeyPart::ClientIp | KeyPart::Global => None,
@@ -30,7 +30,7 @@ pub(super) fn value_of<'a>(part: &KeyPart, inputs: &Inputs<'a>) -> Result<Option
     Ok(value.filter(|value| !value.is_empty()))
 }
 
-/// The form of a value that is the same for all that a server might take for it.
+/// A form of the value that is the same for all spellings which a server might read as the same value.
 pub(super) fn canonical<'a>(part: &KeyPart, value: &'a [u8]) -> Value<'a> {
     match part {
         KeyPart::Header(name) if *name == header::AUTHORIZATION => authorization(value),
@@ -40,7 +40,7 @@ pub(super) fn canonical<'a>(part: &KeyPart, value: &'a [u8]) -> Value<'a> {
     }
 }
 
-/// The one value of several.
+/// The value that several spellings have in common.
 fn only<'a>(mut values: impl Iterator<Item = Value<'a>>) -> Result<Option<Value<'a>>, NoValue> {
     let first = values.next();
     match values.all(|other| Some(&other) == first.as_ref()) {

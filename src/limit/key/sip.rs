@@ -1,5 +1,5 @@
-//! SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012) of eight bytes: straight on, where the crate for any number of bytes
-//! takes twice as many steps. A decision is mostly this and a look into memory.
+//! SipHash-1-3 with 128 bits (Aumasson and Bernstein, 2012) of eight bytes. It takes half as many steps as the crate for any number of
+//! bytes, and most of the time of a decision is this hash and one access to memory.
 
 /// The hash of one word under a key.
 #[inline]

@@ -20,7 +20,7 @@ pub enum TextError {
     Empty,
     /// A part is a client address, and the text is none.
     NoAddress(String),
-    /// There is one bucket for everybody, and this is not its name.
+    /// All clients share one bucket, and the text is not its name.
     NotGlobal,
 }
 
@@ -68,10 +68,10 @@ impl Key {
         Ok(secret.hash(&encoded))
     }
 
-    /// The fingerprint of a key of one part where that is missing and this client's address stands in for it.
+    /// The fingerprint of a key of one part for a request without that part, where the client's address is used instead.
     ///
     /// # Errors
-    /// When the key has several parts, or the address is none, or nothing stands in.
+    /// When the key has several parts, or the text is no address, or the key does not use the address instead.
     pub fn fingerprint_of_stand_in(&self, address: &str, secret: &Secret) -> Result<Fingerprint, TextError> {
         let mut encoded = Encoded::new();
         if self.parts.len() > 1 {
@@ -84,8 +84,8 @@ impl Key {
         Ok(secret.hash(&encoded))
     }
 
-    /// The key's values in a request, in words. What a client proves who it is with (the value of a header, a cookie or a
-    /// query parameter) is shown as a short keyed hash, unless `plainly`.
+    /// The key's values in a request, in words. A value that may be a credential (of a header, a cookie or a query parameter) is
+    /// shown as a short keyed hash, unless `plainly`.
     pub fn shown(&self, inputs: &Inputs<'_>, secret: &Secret, plainly: bool) -> Vec<String> {
         self.parts.iter().map(|part| self.show_part(part, inputs, secret, plainly)).collect()
     }
@@ -121,7 +121,7 @@ impl Key {
     }
 }
 
-/// A client by its address, or an IPv6 network by its own.
+/// A client, by its address or the address of its IPv6 network.
 fn client(text: &str) -> Result<ClientId, TextError> {
     let address = text.split_once('/').map_or(text, |(address, _)| address);
     let address: IpAddr = address.parse().map_err(|_| TextError::NoAddress(text.to_owned()))?;

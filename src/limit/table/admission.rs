@@ -1,13 +1,12 @@
-//! Which newcomers get a slot when slots are scarce: those whose origin took few of late.
+//! Which new clients get a slot when slots are scarce: those whose origin has taken few slots recently.
 //!
-//! Whoever may choose a key may send a new one with each request, and every one of them takes a slot until its debt is paid. As
-//! long as no more buckets are in debt than the table was made for, nobody is asked where it comes from. Beyond that there is
-//! still as much room again, of which no origin gets more than a share: an eighth of what is left, but for a quarter of all
-//! slots that is kept for origins with a handful. So one that floods stops at its share, also when many do; all others still find room.
-//! Who gets no slot shares an overflow bucket, as if there were none.
+//! A sender that may choose its key may send a new key with each request, and each key takes a slot until its debt is paid. As long as
+//! no more buckets are in debt than the table was made for, every new client gets a slot. Beyond that about as many slots are left, of
+//! which an origin gets a share only: an eighth of what is left, not counting a quarter of all slots that is kept for origins with few
+//! slots. So a flood stops at its share, also when there are many floods, and all other origins still get slots. A client that gets no
+//! slot shares an overflow bucket.
 //!
-//! How many buckets are in debt is measured by looking at a part of the slots now and then. Nothing of this is in the way of a
-//! client that has a bucket.
+//! The number of buckets in debt is estimated from a part of the slots now and then. A client that has a bucket is not affected.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -17,51 +16,51 @@ use super::sketch::Sketch;
 use crate::clock::Timestamp;
 use crate::limit::key::Origin;
 
-/// How many slots an origin may have taken of late, whatever is left. A table of few slots has fewer.
+/// How many slots an origin may always have taken recently, however few are left. For a small table it is less.
 const HANDFUL: usize = 64;
 
-/// One in so many slots, if that is less.
+/// In a small table, an origin may always have taken one in so many slots.
 const SLOTS_PER_HANDFUL: usize = 1024;
 
-/// The part of what is left that one origin may take: one in so many.
+/// One origin may take one in so many of the slots that are left.
 const SHARE: usize = 8;
 
-/// The part of all slots that is kept for origins with a handful: one in so many.
+/// One in so many of all slots is kept for origins that have taken no more than [`HANDFUL`].
 const KEPT: usize = 4;
 
-/// What is in debt is measured again after one in so many slots has been taken,
+/// The buckets in debt are measured again after one in so many slots has been taken,
 const MEASURED_AFTER: usize = 64;
 
-/// and while slots are scarce after this time, since debts are paid by waiting.
+/// and while slots are scarce after this time, since debts are paid as time passes.
 const MEASURED_EVERY: Duration = Duration::from_millis(100);
 
-/// Counts halve in no less time than this,
+/// The shortest time in which counts halve.
 const SHORTEST_WINDOW: Duration = Duration::from_secs(1);
 
-/// and in no more: a large bucket may take years to fill, while most debts are small and soon paid.
+/// The longest time in which counts halve: a large bucket may take years to fill, but most debts are small and soon paid.
 const LONGEST_WINDOW: Duration = Duration::from_secs(60 * 60);
 
-/// Decides which newcomers get a slot.
-// Newcomers write to it: it shares no cache line with what those who have a bucket read.
+/// Decides which new clients get a slot.
+// New clients write to it, so it shares no cache line with what requests of other clients read.
 #[repr(align(64))]
 pub(super) struct Admission {
-    /// The slots that are no reserve.
+    /// How many slots there are, without the reserve.
     slots: usize,
-    /// As many buckets in debt leave enough for all.
+    /// Up to this many buckets in debt every new client gets a slot.
     plenty: usize,
-    /// Nanoseconds in which a count halves: as long as a bucket takes to fill, within bounds.
+    /// The nanoseconds in which a count halves: the time in which a bucket fills, within bounds.
     window: u64,
     in_debt: AtomicUsize,
-    /// When that was measured, in nanoseconds.
+    /// When the debts were measured, in nanoseconds.
     measured_at: AtomicU64,
-    /// The slots that have been taken since.
+    /// The slots that have been taken since then.
     taken: AtomicU32,
-    /// The slots that each origin took while they were scarce. Most tables never need it.
+    /// The slots that each origin took while slots were scarce. Most tables never need it.
     counts: OnceLock<Sketch>,
 }
 
 impl Admission {
-    /// For a table of `slots` slots, the reserve not counted, that is made for `max_clients`, whose buckets take so long to fill.
+    /// For a table of `slots` slots without the reserve, made for `max_clients`, whose buckets fill in `time_to_fill`.
     pub(super) fn new(slots: usize, max_clients: usize, time_to_fill: Duration) -> Self {
         let window = time_to_fill.clamp(SHORTEST_WINDOW, LONGEST_WINDOW).as_nanos();
         Self {
@@ -75,7 +74,7 @@ impl Admission {
         }
     }
 
-    /// Whether a newcomer may have a slot; `None` is one whose key nobody can make up. `measure` counts the buckets in debt.
+    /// Whether a new client may have a slot. Its origin is `None` if its key cannot be made up. `measure` counts the buckets in debt.
     pub(super) fn admits(
         &self,
         origin: impl FnOnce() -> Option<Origin>,
@@ -86,7 +85,7 @@ impl Admission {
         !self.is_scarce() || origin().is_none_or(|origin| self.has_a_share(origin, now))
     }
 
-    /// The same, and notes that it takes one if it may.
+    /// The same, and counts the slot if the client may have one.
     pub(super) fn admit(
         &self,
         origin: impl FnOnce() -> Option<Origin>,
@@ -106,7 +105,7 @@ impl Admission {
         true
     }
 
-    // Relaxed, all of them: estimates, which order nothing.
+    // Relaxed, all of them: they are estimates, and no other memory depends on them.
 
     fn is_scarce(&self) -> bool {
         self.in_debt.load(Ordering::Relaxed) > self.plenty
@@ -127,7 +126,7 @@ impl Admission {
         if taken.saturating_mul(MEASURED_AFTER) < self.slots && !is_old() {
             return;
         }
-        // Whoever is first does it, the others go on.
+        // The first thread measures, and the others go on.
         let next = now.nanos().max(measured_at.saturating_add(1));
         if self.measured_at.compare_exchange(measured_at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {

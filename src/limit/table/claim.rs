@@ -5,16 +5,15 @@
 //! threads could each give the same client a slot, and it would have two buckets. So a slot is taken in three steps:
 //!
 //! 1. a free slot is marked as *pending* for this client, with a number that no other attempt has;
-//! 2. all slots of the client are looked at again. Whoever else is pending for it there is thrown out; if it has a
-//!    bucket by now, the mark is taken away, and the bucket is charged;
-//! 3. the mark is replaced by the charged bucket, which fails if the thread was itself thrown out: then it starts anew.
+//! 2. all slots of the client are read again. The marks of other threads for this client are removed; if it has a bucket by now,
+//!    the own mark is removed, and that bucket is charged;
+//! 3. the mark is replaced by the charged bucket, which fails if another thread has removed the mark: then it starts anew.
 //!
-//! So a client never has two buckets. If threads A and B both got to step 3, each looked before the other's mark was
-//! there (or it had thrown the other out). But A marked before it looked, and B too: A marked, A looked, B marked, B
-//! looked, A marked: a circle, in an order that all threads agree on. It takes sequential consistency, since it
-//! needs that nobody's look overtakes its own mark.
+//! So a client never has two buckets. If threads A and B both passed step 3, each read before the other's mark was there (or it had
+//! removed that mark). But A marked before it read, and B too: A marked, A read, B marked, B read, A marked: a circle, which no order
+//! can have that all threads agree on. That takes sequential consistency, since no thread's read may overtake its own mark.
 //!
-//! Threads never wait for each other: who meets a mark gives its owner a moment, and then throws it out.
+//! Threads never wait for each other: a thread that finds a mark of another gives it a moment, and then removes it.
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +25,7 @@ use crate::limit::key::Fingerprint;
 
 /// Slots that many threads read and replace, in an order that all of them agree on.
 pub(super) trait Slots {
-    /// How often a thread looks at another's mark before it throws it out.
+    /// How often a thread reads another's mark before it removes it.
     const PATIENCE: u32;
 
     /// How many slots a group has: those from `group * GROUP` on.
@@ -66,27 +65,27 @@ pub(super) enum Which {
 const ORDINARY: [Which; 2] = [Which::First, Which::Second];
 const RESERVE: [Which; 2] = [Which::FirstReserve, Which::SecondReserve];
 
-/// What came of charging a bucket.
+/// The result of charging a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Charge<E> {
-    /// It paid, and will be full at this time.
+    /// The bucket was charged, and will be full at this time.
     Paid(u128),
-    /// It did not, and will be full at this time.
+    /// The bucket holds too little, and will be full at this time.
     Refused(u128, E),
     /// All slots of the client hold buckets of others that are not full, or it was not admitted.
     NoRoom,
 }
 
-/// A client, in search of its bucket.
+/// Searches for the bucket of a client.
 pub(super) struct Search<'a, S> {
     pub(super) slots: &'a S,
     pub(super) client: Fingerprint,
-    /// In ticks.
+    /// The time, in ticks.
     pub(super) now: u128,
 }
 
-/// Lets a client's bucket pay if it is in its first group, as nearly all are, and can. If nothing comes of that, nothing has
-/// changed.
+/// Charges a client's bucket if it is in its first group, as nearly all are, and holds enough. Otherwise returns `None`, and nothing
+/// has changed.
 #[inline(always)]
 pub(super) fn charge_first(
     slots: &impl Slots,
@@ -108,7 +107,7 @@ enum Found {
     Bucket(usize, Word),
     /// A slot that another thread is about to take for the client.
     Pending(usize, Word),
-    /// It has none, and this slot can be taken.
+    /// The client has no bucket, and this slot can be taken.
     Room(usize, Word),
     NoRoom,
 }
@@ -125,8 +124,8 @@ impl<S: Slots> Search<'_, S> {
         }
     }
 
-    /// Lets the client's bucket pay: `pay` gets the time at which it will be full, and says which time that becomes.
-    /// A client without a bucket gets one if there is room, and it is admitted. `number` gives a number that nobody else has.
+    /// Charges the client's bucket: `pay` gets the time at which it will be full, and returns that time after the charge.
+    /// A client without a bucket gets one if there is room, and it is admitted. `number` returns another number each time.
     pub(super) fn charge<E>(
         &self,
         number: impl Fn() -> u128,
@@ -160,7 +159,7 @@ impl<S: Slots> Search<'_, S> {
         }
     }
 
-    /// Lets the bucket that a slot held pay; `None` if the slot holds something else by now.
+    /// Charges the bucket that a slot held; `None` if the slot holds something else by now.
     fn charge_bucket<E>(
         &self,
         at: usize,
@@ -176,8 +175,8 @@ impl<S: Slots> Search<'_, S> {
         }
     }
 
-    /// Changes the client's bucket, if it has one: `change` gets the time at which it will be full, and says which time
-    /// that becomes.
+    /// Changes the client's bucket, if it has one: `change` gets the time at which it will be full, and returns that time after
+    /// the change.
     pub(super) fn adjust(&self, change: impl Fn(u128) -> u128) {
         while let Found::Bucket(at, word) = self.find() {
             if self.slots.replace(at, word, Word::bucket(self.tag(), change(word.full_at()))) {
@@ -186,7 +185,7 @@ impl<S: Slots> Search<'_, S> {
         }
     }
 
-    /// Takes a slot that holds `old`; false if somebody was in the way.
+    /// Takes a slot that holds `old`; false if another thread has changed it.
     fn take(&self, at: usize, old: Word, mark: Word, full_at: u128) -> bool {
         if RESERVE.iter().any(|&which| self.slots.group(self.client, which) == at / S::GROUP) {
             self.slots.open_reserve();
@@ -195,14 +194,14 @@ impl<S: Slots> Search<'_, S> {
             return false;
         }
         if !self.is_alone(at) {
-            // It may have been thrown out already.
+            // Another thread may have removed the mark already.
             self.slots.replace(at, mark, Word::FREE);
             return false;
         }
         self.slots.replace(at, mark, Word::bucket(self.tag(), full_at))
     }
 
-    /// Throws out whoever else is pending for this client; false if it has a bucket.
+    /// Removes the marks of other threads for this client; false if the client has a bucket.
     fn is_alone(&self, own: usize) -> bool {
         self.all().filter(|&at| at != own).all(|at| {
             loop {
@@ -230,7 +229,7 @@ impl<S: Slots> Search<'_, S> {
         self.find_in(Which::First).unwrap_or_else(|| self.find_elsewhere())
     }
 
-    /// Of a client that has no bucket in its first group.
+    /// Finds the bucket of a client that has none in its first group.
     #[cold]
     #[inline(never)]
     fn find_elsewhere(&self) -> Found {
@@ -251,7 +250,7 @@ impl<S: Slots> Search<'_, S> {
         let group = self.slots.group(self.client, which);
         loop {
             let at = self.slots.owned(group, self.tag())?;
-            // It may hold something else by now, and another the client's bucket.
+            // The slot may hold something else by now, and another slot the client's bucket.
             if let Some(found) = self.owned(at, self.slots.load(at)) {
                 return Some(found);
             }

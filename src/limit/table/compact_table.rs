@@ -1,8 +1,7 @@
 //! A table that another one has succeeded, compacted: only its buckets in debt, without free slots.
 //!
-//! A table takes its memory once, and one of ten million clients in which a single debt runs on for days would keep 300 MB for it. Nobody
-//! gets a slot in such a table any more, so its debts are as well kept in a list: sorted by the slots that they had, by which
-//! they are found as before.
+//! A table of ten million clients in which a single debt runs on for days would keep 300 MB for it. No client gets a slot in such a table
+//! any more, so its debts are kept in a list, sorted by the slots that they had, by which they are found as before.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,18 +27,18 @@ pub(in crate::limit) struct CompactTable {
     predecessor: Predecessor,
 }
 
-/// Slots, of which only some are kept; all others are free, and stay so.
+/// The slots in debt. All other slots are free, and stay so.
 struct Debts {
     layout: Layout,
-    /// Which they are, ascending.
+    /// Their indices, ascending.
     kept: Box<[u32]>,
-    /// What they hold.
+    /// Their words.
     words: Box<[AtomicU128]>,
 }
 
 impl CompactTable {
-    /// The debts of a table for so many clients: its slots in debt, ascending, what they hold, and when its overflow buckets will be full.
-    /// `None` if there is no such table.
+    /// The debts of a table for `max_clients`: its slots in debt with their words, ascending, and when its overflow buckets will be full.
+    /// `None` if the slots do not fit such a table.
     pub(in crate::limit) fn new(
         quota: Quota,
         max_clients: usize,
@@ -63,8 +62,8 @@ impl CompactTable {
         is_same_layout.then(|| Arc::new(Self { quota, max_clients, debts, overflow, predecessor }))
     }
 
-    /// Takes over what has changed since these slots were copied: `word` says what one holds now. Whoever has changed the copy
-    /// meanwhile knows better.
+    /// Takes over what has changed in the original since these slots were copied; `word` returns the word of a slot there. A slot of
+    /// the copy that has been changed meanwhile stays as it is.
     pub(super) fn catch_up(&self, copied: &[(usize, u128)], word: impl Fn(usize) -> u128) {
         for (slot, was) in copied {
             let is = word(*slot);
@@ -135,13 +134,13 @@ impl Former for Arc<CompactTable> {
 }
 
 impl Debts {
-    /// Where a slot is in the list.
+    /// The index of a slot in the list.
     fn place(&self, slot: usize) -> Option<usize> {
         self.kept.binary_search(&u32::try_from(slot).ok()?).ok()
     }
 }
 
-// SeqCst, as the slots of a table have it.
+// SeqCst, as for the slots of a table.
 impl Slots for Debts {
     const PATIENCE: u32 = 0;
     const GROUP: usize = GROUP;
@@ -167,7 +166,7 @@ impl Slots for Debts {
         })
     }
 
-    /// Nobody gets a slot here.
+    /// No client gets a slot here.
     fn open_reserve(&self) {}
 
     fn is_reserve_open(&self) -> bool {

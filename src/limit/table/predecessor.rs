@@ -59,13 +59,13 @@ pub(in crate::limit) trait Former: Send + Sync {
 }
 
 impl Predecessor {
-    /// This one.
+    /// A table that has succeeded `former`.
     pub(in crate::limit) fn of(former: impl Former + 'static) -> Self {
         let former: Box<dyn Former> = Box::new(former);
         Self { is_there: AtomicBool::new(true), former: ArcSwapOption::from_pointee(former) }
     }
 
-    /// Whether there is one.
+    /// Whether there is a former table.
     pub(super) fn is_there(&self) -> bool {
         // Relaxed: it is set before the table is shared, and a thread that sees late that the former is gone finds no debt there.
         self.is_there.load(Ordering::Relaxed)
@@ -88,12 +88,12 @@ impl Predecessor {
         }
     }
 
-    /// How many buckets there are in debt.
+    /// How many buckets are in debt, in all former tables.
     pub(super) fn clients(&self, now: Timestamp) -> usize {
         self.former().map_or(0, |former| former.own_clients(now) + former.predecessor().clients(now))
     }
 
-    /// Drops the oldest of all, debts or not.
+    /// Drops the oldest former table, with its debts.
     pub(super) fn forget_oldest(&self) {
         match self.former() {
             Some(former) if former.predecessor().former().is_some() => former.predecessor().forget_oldest(),
@@ -104,17 +104,17 @@ impl Predecessor {
         }
     }
 
-    /// The table itself.
+    /// The former table.
     pub(in crate::limit) fn former(&self) -> Option<Arc<Box<dyn Former>>> {
         self.former.load_full()
     }
 
-    /// How many there are, one behind the other.
+    /// How many former tables there are.
     pub(in crate::limit) fn depth(&self) -> usize {
         self.former().map_or(0, |former| 1 + former.predecessor().depth())
     }
 
-    /// How many slots they have memory for: all together, and the largest.
+    /// How many slots the former tables have memory for: all together, and the largest.
     pub(super) fn room(&self) -> (usize, usize) {
         self.former().map_or((0, 0), |former| {
             let ((all, largest), own) = (former.predecessor().room(), former.room());

@@ -1,8 +1,8 @@
-//! How many slots each origin took of late: an estimate, never too low, in memory that is taken once.
+//! How many slots each origin took recently: an estimate that is never too low, in memory that is allocated once.
 //!
-//! A count-min sketch (Cormode and Muthukrishnan, 2005) of four rows. An origin has a counter in each, of which the lowest
-//! counts; which they are depends on a hash under a secret, so that nobody can aim at the counters of another. A counter halves
-//! with each window that passes, whenever it is next looked at: nothing sweeps.
+//! It is a count-min sketch (Cormode and Muthukrishnan, 2005) of four rows. An origin has a counter in each row, of which the lowest is
+//! its estimate. The counters are chosen by a hash under a secret, so that no client can aim at the counters of another. A counter is
+//! halved for each window that has passed when it is next read, so nothing has to sweep.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,10 +11,10 @@ use crate::limit::key::Origin;
 
 const ROWS: usize = 4;
 
-/// A counter for so many slots, in each row: as many as half of the slots that an origin may take without being looked at twice.
+/// Each row has a counter for so many slots: half of the slots that an origin may always take.
 const SLOTS_PER_COUNTER: usize = 32;
 
-/// Fewer counters in a row would tell few origins apart.
+/// The fewest counters in a row: with fewer, too many origins would share them.
 const FEWEST_COUNTERS: usize = 256;
 
 /// The counts of a table.
@@ -22,23 +22,23 @@ pub(super) struct Sketch {
     rows: [Box<[Counter]>; ROWS],
 }
 
-/// A count in the lower half, and the window in which it was right in the upper one.
+/// A count in the lower half, and the window of that count in the upper one.
 #[derive(Default)]
 struct Counter(AtomicU64);
 
 impl Sketch {
-    /// Nobody has taken any, of this many slots.
+    /// The sketch of a table of this many slots, with all counts zero.
     pub(super) fn new(slots: usize) -> Self {
         let counters = (slots / SLOTS_PER_COUNTER).max(FEWEST_COUNTERS);
         Self { rows: [(); ROWS].map(|()| (0..counters).map(|_| Counter::default()).collect()) }
     }
 
-    /// Notes that an origin has taken a slot; windows are counted up.
+    /// Notes that an origin has taken a slot in a window. Windows are numbered in order.
     pub(super) fn add(&self, origin: Origin, window: u32) {
         self.counters(origin).for_each(|counter| counter.add(window));
     }
 
-    /// How many slots an origin took, each window counted half of the one after it.
+    /// About how many slots an origin took, where a window counts half of the next one.
     pub(super) fn estimate(&self, origin: Origin, window: u32) -> u32 {
         self.counters(origin).map(|counter| counter.read(window)).min().unwrap_or(0)
     }
@@ -50,7 +50,7 @@ impl Sketch {
     }
 }
 
-// Relaxed, all of them: a counter orders nothing else.
+// Relaxed, all of them: no other memory depends on a counter.
 impl Counter {
     fn read(&self, window: u32) -> u32 {
         at(self.0.load(Ordering::Relaxed), window).1
@@ -65,7 +65,7 @@ impl Counter {
     }
 }
 
-/// A counter's window and count by now. A thread whose time is a little behind finds it ahead.
+/// A counter's window and count by now. If the thread's time is a little behind, the counter's window is the later one.
 fn at(counter: u64, window: u32) -> (u32, u32) {
     let halves = |shift: u32| u32::try_from(counter >> shift & 0xffff_ffff).unwrap_or(0);
     let (written, count) = (halves(32), halves(0));

@@ -1,4 +1,4 @@
-//! The memory of a table: slots in groups that fill a cache line, and which of them are a client's.
+//! The memory of a table: slots in groups that fill a cache line, and in which groups a client's bucket may be.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,35 +11,35 @@ use crate::limit::key::Fingerprint;
 /// Slots in a group: a cache line of 64 bytes.
 pub(super) const GROUP: usize = 4;
 
-/// Slots for each client that the table is made for. Together with the reserve a client takes 16 · (1.75 + 0.15) = 30.4
-/// bytes. With so much room 94 clients in a hundred are in the line that is looked at first, when as many are in debt as
-/// there may be. When then for each that leaves another one comes, the
-/// reserve takes three in a hundred of them, and one in a million finds no room.
+/// Slots for each client that the table is made for. Together with the reserve a client takes 16 · (1.75 + 0.15) = 30.4 bytes. When the
+/// table holds as many debts as it is made for, 94 clients in a hundred are in the cache line that is read first. When then a new client
+/// comes for each that leaves, three in a hundred are in the reserve, and one in a million finds no slot.
 const SLOTS_PER_CLIENT: f64 = 1.75;
 
 /// Slots of last resort for each client.
 const RESERVE_PER_CLIENT: f64 = 0.15;
 
-/// Groups that tell how many slots are taken, to one in a hundred or so: enough, and a few microseconds.
+/// How many groups are read to estimate how many slots are taken. That takes a few microseconds, and the error is about one in a
+/// hundred.
 const GROUPS_LOOKED_AT: usize = 512;
 
 #[repr(align(64))]
 struct Group([AtomicU128; GROUP]);
 
-/// One overflow bucket for so many slots: newcomers who find no room are few until the table is full, and then they
-/// are to get something.
+/// There is one overflow bucket for so many slots. Few clients need one until the table is full, and then they are to get some
+/// tokens.
 const SLOTS_PER_OVERFLOW: usize = 128 * GROUP;
 
 /// How many groups a table has, and which of them are a client's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
-    /// Groups that are no reserve.
+    /// How many groups there are, without the reserve.
     ordinary: usize,
-    /// Groups of last resort.
+    /// How many groups the reserve has.
     reserve: usize,
 }
 
-/// The slots of a table, all taken at once.
+/// The slots of a table, allocated at once.
 pub(super) struct SharedSlots {
     groups: Vec<Group>,
     layout: Layout,
@@ -64,7 +64,7 @@ impl Layout {
     pub(super) fn group(self, client: Fingerprint, which: Which) -> usize {
         let half = |shift: u32| u32::try_from(client.bits() >> shift & 0xffff_ffff).unwrap_or(0);
         let (a, b) = (half(0), half(32));
-        // The halves crosswise: clients that share a group seldom share their reserve.
+        // The halves are mixed, so that clients which share a group seldom share their reserve.
         let c = a.rotate_left(16) ^ b;
         match which {
             Which::First => pick(a, self.ordinary),
@@ -110,7 +110,7 @@ impl SharedSlots {
         self.layout.ordinary * GROUP
     }
 
-    /// How many of the slots that are no reserve are taken, as far as a part of them tells: those from a group on that `bits` names.
+    /// About how many slots without the reserve are taken, estimated from some groups, of which `bits` chooses the first.
     pub(super) fn taken(&self, bits: u32, now: u128) -> usize {
         let looked_at = self.layout.ordinary.min(GROUPS_LOOKED_AT);
         let first = pick(bits, self.layout.ordinary);
@@ -118,11 +118,11 @@ impl SharedSlots {
         let words =
             groups.flat_map(|group| &group.0).map(|slot| Word::from_bits(slot.load(Ordering::SeqCst)));
         let taken = words.filter(|word| !word.is_free(now)).count();
-        // Of up to two billion slots, and some thousand.
+        // No overflow: there are up to two billion slots, and some thousand are read.
         taken * self.layout.ordinary / looked_at
     }
 
-    /// Where they are.
+    /// The layout.
     pub(super) fn layout(&self) -> Layout {
         self.layout
     }
@@ -167,15 +167,15 @@ impl Slots for SharedSlots {
         self.layout.group(client, which)
     }
 
-    // SeqCst, all of them: that nobody has two buckets rests on an order on which all threads agree (see `claim`).
+    // SeqCst, all of them: that no client has two buckets depends on an order on which all threads agree (see `claim`).
 
     #[inline(always)]
     fn load(&self, at: usize) -> Word {
         Word::from_bits(self.groups[at / GROUP].0[at % GROUP].load(Ordering::SeqCst))
     }
 
-    // All slots of the group: where in it the client is cannot be foreseen, so to stop there would cost the processor more than
-    // it saves.
+    // All slots of the group are compared: to stop at the right one would be a branch that the processor cannot predict, which costs
+    // more than it saves.
     #[inline(always)]
     fn owned(&self, group: usize, tag: Tag) -> Option<usize> {
         let mut owned = 0_u32;

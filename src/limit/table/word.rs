@@ -1,14 +1,14 @@
-//! What a slot of the table holds: whose bucket, and when it will be full again, in one word of 128 bits.
+//! The content of a slot: the client whose bucket it is, and when that will be full again, in one word of 128 bits.
 //!
 //! ```text
 //! 127        80  79        78                             0
 //! | tag (48) | pending (1) | full at, in ticks (79)       |
 //! ```
 //!
-//! Together they are replaced by one compare-and-exchange, so a slot can never be charged for its former owner. The
-//! tag is part of a keyed hash of the client, and a slot is searched for in a few places that the rest of the hash
-//! names: two clients are taken for one only if both agree. With ten million clients, whose tags are compared with at
-//! most sixteen others each, that is one chance in a million for the whole table; nobody without the secret can choose them.
+//! Both are replaced by one compare-and-exchange, so a slot is never charged for its former owner. The tag is part of a keyed hash of the
+//! client, and the rest of the hash chooses the few groups in which the client's slot may be. So two clients share a bucket only if both
+//! parts are the same. With ten million clients, whose tags are compared with at most sixteen others each, the chance of that is one in a
+//! million for the whole table, and a client cannot choose such keys without the secret.
 
 use crate::limit::key::Fingerprint;
 use crate::limit::quota::MAX_TICKS;
@@ -16,7 +16,7 @@ use crate::limit::quota::MAX_TICKS;
 const TAG_SHIFT: u32 = 80;
 const PENDING: u128 = 1 << 79;
 
-/// Which client a slot belongs to. Never zero, so that a slot that was never used belongs to nobody.
+/// The client that a slot belongs to. It is never zero, so that a slot that was never used belongs to no client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(u64);
 
@@ -41,20 +41,20 @@ fn upper(bits: u128) -> u64 {
 pub(in crate::limit) struct Word(u128);
 
 impl Word {
-    /// Nobody's.
+    /// No client's.
     pub(in crate::limit) const FREE: Self = Self(0);
 
-    /// A client's bucket. A time beyond [`MAX_TICKS`] is that.
+    /// A client's bucket. A later time than [`MAX_TICKS`] is that.
     pub(super) fn bucket(tag: Tag, full_at: u128) -> Self {
         Self(tag.bits() | full_at.min(MAX_TICKS))
     }
 
-    /// A slot that a thread is about to take for a client. The number is its own.
+    /// A slot that a thread is about to take for a client, with a number that no other attempt has.
     pub(super) fn pending(tag: Tag, number: u128) -> Self {
         Self(tag.bits() | PENDING | (number & MAX_TICKS))
     }
 
-    /// The same bucket, which will be full at another time; nobody's if that has come.
+    /// The same bucket, which will be full at another time; free if that is zero.
     pub(in crate::limit) fn with_full_at(self, full_at: impl Fn(u128) -> u128) -> Self {
         match full_at(self.full_at()) {
             0 => Self::FREE,
