@@ -1,21 +1,20 @@
-//! Who is asking: from the peer's address and, through trusted proxies, from what they say.
+//! The client of a request: the peer, or the client that trusted proxies name.
 //!
-//! Only the trusted part of a forwarding chain is believed. Starting from the peer and going right to left,
-//! the first address that is not a trusted proxy is the client: whatever stands further left was written by
-//! somebody nobody vouches for. A proxy that says something that is no address ("unknown", an obfuscated
-//! name) gives its client an identity of its own, which is never taken for an address: it is not trusted, not
-//! exempt from anything, and shares no bucket with a client that has an address.
+//! Only the trusted part of a forwarding chain is believed. From the peer, and then from right to left, the first address that is not a
+//! trusted proxy is the client: entries further left were written by clients. If a proxy names something that is no address ("unknown",
+//! an obfuscated name), that name is the client's identity. It is never taken for an address: it is not trusted, not exempt, and shares
+//! no bucket with a client that has an address.
 //!
-//! A proxy is its own client only when it speaks for nobody: it says nothing at all of a client (its health checks, a service
-//! inside a trusted network). Whatever else leaves the client unknown never ends with the proxy's address, because that may be
-//! trusted, exempt or overridden, and a client could bring it about:
+//! A trusted proxy is the client itself only if it says nothing of a client at all (its health checks, a service inside a trusted
+//! network). In all other cases without a known client the proxy's address is not used, because it may be trusted, exempt or
+//! overridden, and a client could cause the case:
 //!
-//! | what is said | who it is |
+//! | what the request says | the client |
 //! | --- | --- |
-//! | both fields, with different clients | nobody: 400. An identity of its own would be of the client's choosing, new for each request |
-//! | a field that names nobody (empty, an element without `for`) | "unknown" |
-//! | something that is no address | that name, without a port, which would make another of each connection |
-//! | `UNKNOWN` in the PROXY protocol | unknown behind that proxy, and not believed in its fields either |
+//! | both fields, with different clients | none: 400. A client could choose an identity made of both, and a new one for each request |
+//! | a field that names no client (empty, an element without `for`) | "unknown" |
+//! | something that is no address | that name, without its port, which differs for each connection |
+//! | `UNKNOWN` in the PROXY protocol | unknown behind that proxy; the fields of its requests are not believed either |
 
 use std::borrow::Cow;
 use std::fmt;
@@ -28,15 +27,15 @@ use crate::networks::Networks;
 
 /// RFC 7239.
 pub const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-/// The customary field that RFC 7239 was to replace.
+/// The older field, which RFC 7239 replaces.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A client's identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientId {
-    /// An address. One that is an IPv4 address in IPv6 clothes is kept as IPv4.
+    /// An address. An IPv4 address that is mapped to IPv6 is kept as IPv4.
     Address(IpAddr),
-    /// What a trusted proxy said in place of an address.
+    /// The name that a trusted proxy gave instead of an address.
     Opaque(String),
 }
 
@@ -44,12 +43,11 @@ pub enum ClientId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict;
 
-/// What a proxy says that does not know.
+/// The name that a proxy gives if it does not know its client.
 const UNKNOWN: &str = "unknown";
 
 impl ClientId {
-    /// Whoever it is that the proxy at this address speaks for without knowing. They share a bucket with one another, but with
-    /// nobody who is known.
+    /// The unknown clients behind the proxy at this address. They share a bucket with each other, but not with known clients.
     pub fn unknown_behind(proxy: IpAddr) -> Self {
         Self::Opaque(format!("{UNKNOWN} behind {}", proxy.to_canonical()))
     }
@@ -72,7 +70,7 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// The peers whose word on where a request comes from is taken.
+/// The peers that are trusted to name the client of a request.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Networks);
 
@@ -87,11 +85,11 @@ impl TrustedProxies {
         self.0.contains(peer.to_canonical())
     }
 
-    /// The client behind `peer`: the peer itself, or if that is trusted, who it says it speaks for.
+    /// The client behind `peer`: the peer itself, or if that is trusted, the client that it names.
     ///
     /// # Errors
-    /// `X-Forwarded-For` and `Forwarded` are both read. When a request has both and they name different clients, one of them
-    /// came through from the client untouched, and nothing tells which.
+    /// When `X-Forwarded-For` and `Forwarded` name different clients: one of the two fields came from the client, and it is not known
+    /// which.
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<ClientId, Conflict> {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
@@ -182,7 +180,7 @@ fn parse_node(text: &str) -> ClientId {
     address.map_or_else(|| ClientId::Opaque(name_of(node)), |a| ClientId::Address(a.to_canonical()))
 }
 
-/// What is no address, without a port (RFC 7239, section 6): a client has another with each connection.
+/// A name that is no address, without its port (RFC 7239, section 6), which differs for each connection of a client.
 fn name_of(node: &str) -> String {
     let name = match node.rsplit_once(':') {
         Some((name, port)) if !name.contains(':') && !port.is_empty() => name,

@@ -1,6 +1,6 @@
-//! Which scripts of other origins may use a route, and how a browser is told (the Fetch standard's CORS protocol).
+//! The CORS protocol of the Fetch standard: which scripts of other origins may use a route.
 //!
-//! The fields are made when the configuration is read. Nothing here knows of a connection.
+//! The fields are made when the configuration is read.
 
 mod origins;
 
@@ -11,7 +11,7 @@ pub use self::origins::Named;
 /// What scripts of other origins may do on a route.
 #[derive(Clone, Debug)]
 pub struct Cors {
-    /// The origins that are let in.
+    /// The origins that are allowed.
     pub origins: Origins,
     /// Whether requests may carry cookies and the like; not together with [`Origins::Any`].
     pub credentials: bool,
@@ -21,11 +21,11 @@ pub struct Cors {
     pub headers: Option<HeaderValue>,
     /// The header fields of an answer that they may read: `Access-Control-Expose-Headers`.
     pub expose: HeaderValue,
-    /// For how many seconds a browser need not ask again: `Access-Control-Max-Age`.
+    /// For how many seconds a browser may keep a permission: `Access-Control-Max-Age`.
     pub max_age: HeaderValue,
 }
 
-/// Origins that are let in.
+/// Origins that are allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origins {
     /// Every one.
@@ -34,7 +34,7 @@ pub enum Origins {
     Named(Named),
 }
 
-/// The method of the request that a browser asks permission for; `None` if this is no such question (a preflight).
+/// The method of the request that a browser asks permission for; `None` if this request is no preflight.
 pub fn preflight(method: &Method, headers: &HeaderMap) -> Option<Method> {
     if method != Method::OPTIONS || !headers.contains_key(header::ORIGIN) {
         return None;
@@ -70,7 +70,7 @@ impl Cors {
         self.origins != Origins::Any
     }
 
-    /// The fields that let an origin in, if it is.
+    /// The fields that allow an origin, if it is allowed.
     fn admission(
         &self,
         origin: Option<&HeaderValue>,
@@ -81,10 +81,10 @@ impl Cors {
         admitted.map(|origin| (header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)).into_iter().chain(credentials)
     }
 
-    /// What is said to be let in, if this origin is.
+    /// The value of `Access-Control-Allow-Origin`, if this origin is allowed.
     fn admitted(&self, origin: Option<&HeaderValue>) -> Option<HeaderValue> {
         match &self.origins {
-            // A cache may give it to somebody who does send an origin.
+            // A cache may reuse the answer for a request that has an origin.
             Origins::Any => Some(HeaderValue::from_static("*")),
             Origins::Named(named) => origin.filter(|origin| named.contains(origin.as_bytes())).cloned(),
         }

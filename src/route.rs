@@ -1,11 +1,10 @@
 //! Routes: which of them a request's host, path and method lead to, and where they lead.
 //!
 //! In the order of use: [`host_of`] and [`normalise`] bring what the client sent into one form, [`Table::find`]
-//! names the most specific route, [`rewrite`] builds the path that goes upstream. All of it is arithmetic on
-//! strings: no I/O, no config but its types, nothing that a client sends can panic, and the common request
-//! allocates nothing.
+//! names the most specific route, [`rewrite`] builds the path that goes upstream. All of it works on strings alone, without I/O. Nothing
+//! that a client sends can cause a panic, and the common request allocates nothing.
 //!
-//! What a route then does is the caller's business.
+//! The action of a route is not here.
 
 mod captures;
 mod hash;

@@ -10,7 +10,6 @@ mod health;
 mod http2_connections;
 mod pool;
 mod probe;
-mod reason;
 mod resolve;
 mod retry_budget;
 mod round_robin;
@@ -38,11 +37,10 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{self, ServerAddress, UpstreamServer};
 
 pub use self::assignment::Assignment;
-pub use self::cause::{io_error, is_local};
+pub use self::cause::{io_error, is_local, reason, story};
 pub use self::connection_count::set_max_connections;
 pub use self::endpoint::Endpoint;
 pub use self::pool::NoServer;
-pub use self::reason::{reason, story};
 pub use self::server_health::ServerHealth;
 pub use self::tls::NO_AUTHORITIES;
 
@@ -55,33 +53,33 @@ const HTTP2_STREAMS: usize = 100;
 /// What a server may send of an HTTP/2 answer before its client takes it.
 const HTTP2_WINDOW: u32 = 256 << 10;
 
-/// The same of all answers on a connection: clients that take nothing are not to hold up the others on it.
+/// The same of all answers on a connection together. It is larger, so that clients which take nothing do not hold up the other streams.
 const HTTP2_CONNECTION_WINDOW: u32 = 32 << 20;
 
-/// A server that is gone without a word is noticed after a minute, also at the other end of a tunnel or of an HTTP/2 connection, which
-/// would take every request with it. Pings of HTTP/2 would do, too, but gRPC servers close connections for them.
+/// A server that disappears without closing its connections is noticed after a minute, also behind a tunnel or an HTTP/2 connection,
+/// which would go on getting requests. HTTP/2 pings are not used, since gRPC servers close connections that send many.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: usize = 3;
 
-/// Keeps the names of an upstream resolved and its servers checked, for ever.
+/// Keeps the names of an upstream resolved and its servers checked. It never ends.
 pub async fn look_after(upstream: Arc<Upstream>) {
     tokio::join!(upstream.keep_resolved(), upstream.keep_checked());
 }
 
-/// A group of servers that share the work.
+/// A group of servers that requests are balanced over.
 pub struct Upstream {
     config: config::Upstream,
     tls: Option<PeerTls>,
     /// The addresses of all servers that have any.
     pool: ArcSwap<Pool>,
-    /// Whoever replaces the pool holds it. Requests never do.
+    /// Held while the pool is replaced. Requests never take it.
     changing: Mutex<()>,
-    /// The connections that there were before, by the identity of their endpoint, where HTTP/2 is spoken as it was then.
+    /// The HTTP/2 connections of the upstream before this one, by the identity of their endpoint, if they can still be used.
     http2: Vec<(u64, Arc<Http2Connections>)>,
     budget: RetryBudget,
     last_warned: AtomicU64,
-    /// The second from which on it may be said that the gateway cannot make its checks, on their clock.
+    /// The second from which on it may be logged again that the gateway cannot make its checks, on the clock of the checks.
     checks_warned: AtomicU64,
 }
 
@@ -91,7 +89,7 @@ impl Upstream {
         Self::with_http2(config, Vec::new())
     }
 
-    /// The same, with connections that there have been before.
+    /// The same, with HTTP/2 connections of the upstream before it.
     fn with_http2(config: config::Upstream, http2: Vec<(u64, Arc<Http2Connections>)>) -> Self {
         let upstream = Self {
             pool: ArcSwap::from_pointee(Pool::new(Vec::new(), &config.balance)),
@@ -111,8 +109,8 @@ impl Upstream {
         upstream
     }
 
-    /// The upstream that comes after this one when its configuration changes: servers that stay are at the addresses
-    /// that they have, and stand as they do.
+    /// The upstream that takes the place of this one when its configuration changes: servers that stay keep their addresses and
+    /// their health.
     pub fn succeeded_by(&self, config: config::Upstream) -> Self {
         let pool = self.pool.load();
         let same = (self.config.http2, &self.config.tls) == (config.http2, &config.tls);
@@ -134,7 +132,7 @@ impl Upstream {
         next
     }
 
-    /// What it was made of.
+    /// Its configuration.
     pub fn config(&self) -> &config::Upstream {
         &self.config
     }
@@ -159,8 +157,8 @@ impl Upstream {
         self.config.read_timeout
     }
 
-    /// Gives a request to a server that has not been `tried`. `key` is a hash of what the upstream
-    /// chooses servers by, where it goes by something of the request.
+    /// Chooses a server that has not been `tried` for a request. `key` is the hash of the request's value by which the upstream
+    /// chooses servers, if it balances by hash.
     ///
     /// # Errors
     /// When there is none: [`NoServer`].
@@ -176,7 +174,7 @@ impl Upstream {
         self.pool.load().choose(key, tried, now)
     }
 
-    /// Gives a new request to a server: see [`choose`](Self::choose).
+    /// Chooses a server for a new request: see [`choose`](Self::choose).
     ///
     /// # Errors
     /// When there is none: [`NoServer`].
@@ -254,16 +252,16 @@ impl Upstream {
         self.servers().into_iter().map(of_server).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether a failure may be logged in this second (of any clock): an outage is not to flood the log.
+    /// Whether a failure may be logged in this second (of any clock), so that an outage does not flood the log.
     pub fn may_warn(&self, second: u64) -> bool {
-        // Relaxed: one line more or less does no harm.
+        // Relaxed: a line too many does no harm.
         self.last_warned.swap(second + 1, Ordering::Relaxed) != second + 1
     }
 
     /// How a request connects to its server, within `connect_timeout`.
     ///
     /// # Errors
-    /// When its address is none that can be connected to: see [`HttpPeer::new_uds`].
+    /// When its address cannot be connected to: see [`HttpPeer::new_uds`].
     pub fn peer(&self, server: &Assignment, connect_timeout: Duration) -> Result<Box<HttpPeer>> {
         let mut peer = self.peer_of(server, connect_timeout)?;
         if let Some(number) = server.connection_number() {
@@ -292,8 +290,7 @@ impl Upstream {
             idle: KEEPALIVE_IDLE,
             interval: KEEPALIVE_INTERVAL,
             count: KEEPALIVE_PROBES,
-            // A server that takes nothing more is late for its request, which is kept where the client is watched. Its connection
-            // is of no use to others either.
+            // A server that takes nothing for that long is too late for its request, and its connection is of no use to others either.
             #[cfg(target_os = "linux")]
             user_timeout: self.config.response_timeout,
         });
@@ -336,7 +333,7 @@ impl Upstream {
     }
 }
 
-/// The address of a server that is not given by name.
+/// The address of a server; `None` if it is given by a name that has to be looked up.
 fn known_address(server: &UpstreamServer) -> Option<Address> {
     match &server.address {
         ServerAddress::Network { host, port } => {

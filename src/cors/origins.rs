@@ -1,8 +1,8 @@
-//! Origins that are let in, by name or as all below a domain.
+//! Origins that are allowed, by name or as all below a domain.
 //!
-//! Both are kept in one set, as they are written, and an origin is looked for there under its own name and under each name that lets it in
-//! from above: `https://a.b.example` under `https://*.b.example` and `https://*.example`. So a look takes as many steps as a
-//! host has labels, whatever the length of the list.
+//! Both kinds are kept in one set, as they are written. An origin is looked up by its own name and by each entry that could cover it:
+//! `https://a.b.example` by `https://*.b.example` and `https://*.example`. So a lookup takes as many steps as the host has labels,
+//! whatever the length of the list.
 
 use std::collections::HashSet;
 
@@ -27,11 +27,11 @@ impl FromIterator<String> for Named {
 }
 
 impl Named {
-    /// Whether it has this origin.
+    /// Whether this origin is allowed.
     pub fn contains(&self, origin: &[u8]) -> bool {
         let Ok(origin) = str::from_utf8(origin) else { return false };
         match origin.split_once("://") {
-            // A client may well send the text of an entry, and is then no host below it.
+            // A client may send the text of an entry, which is no host below the domain.
             Some((_, authority)) if authority.contains('*') => false,
             Some((scheme, authority)) => {
                 self.all.contains(origin) || self.has_wildcards && self.covers(scheme, authority)
@@ -40,7 +40,7 @@ impl Named {
         }
     }
 
-    /// Whether all origins below one of the domains of this authority are in it.
+    /// Whether an entry covers all origins below one of the domains of this authority.
     fn covers(&self, scheme: &str, authority: &str) -> bool {
         let host = authority.split(':').next().unwrap_or_default();
         let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.');

@@ -1,7 +1,7 @@
 //! A fast hash for the keys of the table: hosts and path segments.
 //!
-//! It has no secret, and needs none: the keys of these maps come from the config, requests only look them up, so
-//! nobody can fill a map with keys that collide. Maps that clients fill take a keyed hash instead.
+//! It needs no secret: the keys of these maps come from the configuration and requests only look them up, so no client can fill a map with
+//! keys that collide.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -14,7 +14,7 @@ pub(super) type NameMap<V> = HashMap<Box<str>, V, BuildHasherDefault<NameHasher>
 pub(super) struct NameHasher(u64);
 
 impl NameHasher {
-    /// The golden ratio's bits: odd, and without a pattern.
+    /// The bits of the golden ratio: an odd number without a pattern.
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
     fn mix(&mut self, word: u64) {

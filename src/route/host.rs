@@ -9,7 +9,7 @@ const MAX_NAME: usize = 253;
 /// The host of an authority or a `Host` field: in lower case, without the port and a trailing dot, an IPv6
 /// address in its brackets and its shortest form. Borrowed if it was written like that.
 ///
-/// `None` if it is none: empty, with a user name, with a port that is no number up to 65535 (or empty), longer
+/// `None` if it is no host: empty, with a user name, with a port that is no number up to 65535 (or empty), longer
 /// than a name can be, or with anything but letters, digits, `-`, `_`, `.`, `~`, most of RFC 3986's delimiters, and escapes of these
 /// delimiters and of what is not ASCII. RFC 3986 allows more: other escapes, which servers read differently (`%61` is `a` to some,
 /// `%2F` a slash), `*`, which is a pattern here, and `,`, which may join two hosts.

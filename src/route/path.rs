@@ -1,19 +1,17 @@
 //! The one form of a request's path: what routes are matched against, and what goes upstream.
 //!
-//! A rule about `/admin` is worth nothing if `/x/../admin`, `/%61dmin` or `//admin` gets past it, or if the
-//! server behind reads a path differently from the gateway. So a path is normalised once, before anything looks at it:
+//! A route or limit for `/admin` must also hold for `/x/../admin`, `/%61dmin` and `//admin`, and the server must not read a path
+//! differently from the gateway. So a path is normalised once, before anything else reads it:
 //! escapes of unreserved characters are decoded and the others written in upper case, characters that do not
 //! belong in a path are escaped, dot segments are resolved (RFC 3986, section 5.2.4) and repeated slashes
 //! merged. Normalising twice changes nothing, and a path that is in this form already is borrowed, not copied.
 //!
-//! What two parsers could read differently is refused, never guessed: see [`Unsafe`]. Above all an encoded
-//! slash: one server takes `/a/..%2fb` for one segment, the next for a climb, and no form of it is safe with both.
-//! A route may vouch for its upstream that it takes `%2F` for a character of a segment
-//! ([`normalise_keeping_slashes`]); a dot segment beside one is refused all the same.
-//! `%25` is left alone: whoever decodes twice is beyond the help of a proxy. Escapes need not be UTF-8, as URLs
-//! never had to be.
+//! A path that two parsers could read differently is refused: see [`Unsafe`]. An encoded slash is such a case: to some servers `..%2fb` in
+//! `/a/..%2fb` is one segment, to others it is `..` and `b`, and no normal form is safe with both. A route may declare that its upstream
+//! reads `%2F` as a character of a segment ([`normalise_keeping_slashes`]); a dot segment beside one is refused all the same. `%25` stays
+//! as it is: a server that decodes twice is not protected. Escapes need not be UTF-8, as in all URLs.
 //!
-//! Not here: the query (the caller cuts it off), and `*` of `OPTIONS *`.
+//! The query (the caller cuts it off) and `*` of `OPTIONS *` are not handled here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -27,7 +25,7 @@ pub enum Unsafe {
     BadEscape,
     /// A control character, raw or escaped: some parsers end a path at `%00`, some start a line at `%0A`.
     Control,
-    /// `?` or `#`: the query should be cut off before, and no request carries a fragment.
+    /// `?` or `#`: the caller cuts the query off, and no request has a fragment.
     Delimiter,
     /// `%2F`: part of a segment to some parsers, a separator to others.
     EncodedSlash,
@@ -35,10 +33,10 @@ pub enum Unsafe {
     Backslash,
     /// `..` climbs above the root.
     AboveRoot,
-    /// `..` right after an empty segment, as in `/a//../b`: `/a/b` to those that resolve dots first, `/b` to
-    /// those that merge slashes first.
+    /// `..` right after an empty segment, as in `/a//../b`: `/a/b` to parsers that resolve dots first, `/b` to
+    /// parsers that merge slashes first.
     AmbiguousDots,
-    /// A dot segment with a path parameter, as in `/a/..;x/b`: a climb to those that strip parameters.
+    /// A dot segment with a path parameter, as in `/a/..;x/b`: `..` to parsers that strip parameters.
     DotParameter,
 }
 
@@ -62,7 +60,7 @@ impl fmt::Display for Unsafe {
 
 impl std::error::Error for Unsafe {}
 
-/// The normal form of a request's path, `raw` being what stands before the `?`. It starts with `/` and is ASCII.
+/// The normal form of a request's path; `raw` is the part before the `?`. It starts with `/` and is ASCII.
 /// An empty path, as in `http://example.com`, is `/`.
 ///
 /// # Errors
@@ -81,8 +79,8 @@ pub fn normalise(raw: &[u8]) -> Result<Cow<'_, str>, Unsafe> {
     resolve_dots(&normalise_characters(raw)?).map(Cow::Owned)
 }
 
-/// The same with each encoded slash as `%2F`, a character of its segment. It is no separator to whoever resolves dots, and
-/// must not become one to whoever decodes it: next to it there is no dot segment, and no `..` takes its segment away.
+/// The same, with each encoded slash as `%2F`, a character of its segment. It is no separator when dots are resolved here, and must not
+/// become one in a server that decodes it: there is no dot segment next to it, and no `..` removes its segment.
 ///
 /// # Errors
 /// When the path cannot be normalised safely: see [`Unsafe`].
@@ -93,14 +91,14 @@ pub fn normalise_keeping_slashes(raw: &[u8]) -> Result<String, Unsafe> {
     resolve_dots(&characters(raw, EncodedSlashes::Keep)?)
 }
 
-/// What becomes of `%2F`.
+/// How `%2F` is treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EncodedSlashes {
     Refuse,
     Keep,
 }
 
-/// The normal form of part of a segment: its characters, with no regard to dot segments.
+/// The normal form of a part of a segment. Dot segments are not resolved.
 pub(super) fn normalise_characters(raw: &[u8]) -> Result<String, Unsafe> {
     characters(raw, EncodedSlashes::Refuse)
 }
@@ -138,16 +136,16 @@ fn characters(raw: &[u8], slashes: EncodedSlashes) -> Result<String, Unsafe> {
 /// An encoded slash in its normal form.
 const ENCODED_SLASH: &str = "%2F";
 
-/// What a segment whose characters are normal means to whoever walks a path.
+/// Which dot segment a segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dots {
-    /// A name.
+    /// No dot segment.
     None,
     /// `.`
     Here,
     /// `..`
     Up,
-    /// One of them with a path parameter: `..;x`. `%3B` counts as `;`, since some decode before they cut.
+    /// `.` or `..` with a path parameter, as in `..;x`. `%3B` counts as `;`, since some parsers decode before they strip parameters.
     WithParameter,
 }
 
@@ -204,7 +202,7 @@ fn resolve_dots(path: &str) -> Result<String, Unsafe> {
     Ok(out)
 }
 
-/// Whether a path is in normal form already. This is the common case, and looks at each byte once.
+/// Whether a path is in normal form already, as most are. It reads each byte once.
 fn is_normal(raw: &[u8]) -> bool {
     if raw.first() != Some(&b'/') {
         return false;
@@ -284,7 +282,7 @@ enum Class {
     Slash,
     /// `%`
     Percent,
-    /// Not allowed raw: is escaped.
+    /// Not allowed raw: it is escaped.
     Encode,
     /// Never allowed, raw or escaped.
     Control,

@@ -1,8 +1,8 @@
 //! What a route matches: patterns of hosts and paths, and templates built from what a path pattern captured.
 //!
 //! They are parsed once, when the config is read, into the normal form of what they are compared with: hosts in
-//! lower case, paths as [`normalise`](super::path::normalise) leaves them. A pattern that no request could ever
-//! match is refused, with what would be right.
+//! lower case, paths as [`normalise`](super::path::normalise) leaves them. A pattern that no request could match is refused with a
+//! correction.
 
 mod host;
 mod path;
@@ -20,7 +20,7 @@ pub struct PatternError(String);
 /// A host pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum HostPattern {
-    /// `api.example.com`: this host alone. In lower case, without a port.
+    /// `api.example.com`: only this host. In lower case, without a port.
     Exact(String),
     /// `*.example.org`: every host below it, at any depth. Holds `example.org`, in lower case.
     Wildcard(String),

@@ -1,7 +1,7 @@
 //! The path that an upstream receives.
 //!
-//! It is in normal form, as the path that came is: stripping takes whole segments from the front, and what a
-//! template inserts was captured from a normal path.
+//! It is in normal form like the path of the request: stripping removes whole segments at the front, and a template inserts segments of a
+//! normal path.
 
 use std::borrow::Cow;
 

@@ -1,15 +1,14 @@
 //! The table of routes: host, path and method to the most specific route.
 //!
-//! Whatever the order in the file: an exact host over a wildcard (the longest first) over any host; then, segment
-//! by segment from the left, a literal over a parameter over a `*`; then a route that names the method over one
-//! that takes any. A route that does not take the request is as good as absent, so the next best is tried: a
-//! path that the routes of `api.example.com` do not know may still be known to those of `*.example.com` or of
-//! any host, and a method that `/users/{id}` does not take may be taken by `/users/*`. Only when nothing takes
-//! the method, but something matches host and path, is the method to blame.
+//! The order in the file does not matter. An exact host goes before a wildcard (the longest first), and a wildcard before any host; then,
+//! segment by segment from the left, a literal goes before a parameter and that before a `*`; then a route that names the method goes
+//! before one that takes any. If the most specific route does not take the request, the next one is tried: a path that no route of
+//! `api.example.com` matches may match one of `*.example.com` or of any host, and a method that `/users/{id}` does not take may be taken
+//! by `/users/*`. If routes match host and path, but none of them takes the method, the answer is 405.
 //!
 //! A route that names `GET` takes `HEAD` as well, unless another with the same path names `HEAD`.
 //!
-//! The table takes the config as valid: of two routes that cannot be told apart it keeps the first.
+//! The configuration is valid here. Of two routes with the same conditions the table would keep the first.
 
 use std::fmt;
 
@@ -20,22 +19,22 @@ use super::hash::NameMap;
 use super::pattern::{HostPattern, PathPattern};
 use super::trie::{RouteId, Trie};
 
-/// What the table knows of a request.
+/// The result of looking for a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// The most specific route that takes it.
+    /// The most specific route that takes the request.
     Found {
         /// The route.
         route: RouteId,
-        /// What its pattern captured of the path.
+        /// The parts of the path that its pattern captured.
         captures: Captures,
     },
-    /// Routes match its host and path, but none takes its method: 405.
+    /// Routes match host and path, but none takes the method: 405.
     MethodNotAllowed {
         /// The methods that they take.
         allow: Allow,
     },
-    /// No route matches its host and path: 404.
+    /// No route matches host and path: 404.
     NotFound,
 }
 
@@ -73,11 +72,11 @@ pub struct Conditions<'a> {
     pub methods: &'a [Method],
 }
 
-/// The routes of a config, ready to be asked.
+/// The routes of a configuration, by host, path and method.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     exact: NameMap<Trie>,
-    /// By what follows the `*.`.
+    /// By the domain that follows the `*.`.
     wildcards: NameMap<Trie>,
     /// The length of the longest of them.
     longest_wildcard: usize,

@@ -1,9 +1,9 @@
 //! The path patterns of one host, as a tree of segments.
 //!
-//! A node has a child for each literal segment, found by its hash, and at most one for a parameter. So a lookup
-//! takes a step for each segment of the path, however many patterns there are. Where a literal leads nowhere, it
-//! comes back and tries the parameter, then what matches everything below: from the left, a literal beats a
-//! parameter, and that beats a `*`. No node is visited twice, and none deeper than the longest pattern.
+//! A node has a child for each literal segment, found by its hash, and at most one for a parameter. So a lookup takes a step for each
+//! segment of the path, however many patterns there are. If no pattern below a literal matches, the lookup goes back and tries the
+//! parameter, then the pattern that matches everything below: from the left, a literal goes before a parameter, and that before a `*`. No
+//! node is visited twice, and none deeper than the longest pattern.
 
 use http::Method;
 use memchr::memchr;
@@ -54,7 +54,7 @@ impl Default for Trie {
 }
 
 impl Trie {
-    /// Adds a route. Where it cannot be told apart from one that is there, that one stays.
+    /// Adds a route. If a route with the same conditions is there already, that one stays.
     pub(super) fn insert(&mut self, pattern: &PathPattern, methods: &[Method], route: RouteId) {
         let mut at = 0;
         for segment in &pattern.segments {
@@ -146,7 +146,7 @@ impl Endpoint {
         self.named.iter().find(|(named, _)| named == method).map(|(_, route)| *route)
     }
 
-    /// The route that names the method, else one that takes any. Whoever names `GET` means `HEAD` too.
+    /// The route that names the method, else one that takes any. A route that names `GET` takes `HEAD` too.
     fn find(&self, method: &Method) -> Option<RouteId> {
         self.named(method)
             .or_else(|| if method == Method::HEAD { self.named(&Method::GET) } else { None })

@@ -1,7 +1,7 @@
-//! Whose turn it is: the ways to balance.
+//! The ways to balance requests over endpoints.
 //!
-//! Each picks among the endpoints that may have a request (`open`), and leaves no place at the end of a list better
-//! off than another: what would have gone to an endpoint that is not open is spread over the others by weight.
+//! Each picks among the endpoints that may have a request (`open`), and does not depend on their order: the requests that an endpoint
+//! would have got that is not open are spread over all others by weight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,12 +16,12 @@ use crate::config;
 pub(super) enum Balancer {
     /// In turn.
     RoundRobin(RoundRobin),
-    /// Whoever has the fewest requests for its weight. The number is where the search begins, so that equals take
+    /// The endpoint with the fewest requests for its weight. The number is where the search begins, so that equal endpoints take
     /// turns.
     LeastRequests(AtomicUsize),
-    /// By chance.
+    /// At random, by weight.
     Random,
-    /// The same for the same key.
+    /// The same endpoint for the same key.
     Hash,
 }
 
@@ -75,7 +75,7 @@ fn is_less((running, weight): (u64, u64), (other_running, other_weight): (u64, u
     running * other_weight < other_running * weight
 }
 
-/// Any of the open endpoints, each as likely as its weight says.
+/// One of the open endpoints at random, by weight.
 fn random(endpoints: &[Arc<Endpoint>], open: impl Fn(&Endpoint) -> bool) -> Option<&Arc<Endpoint>> {
     let is_open = |endpoint: &&Arc<Endpoint>| open(endpoint);
     let total: u64 = endpoints.iter().filter(is_open).map(|endpoint| u64::from(endpoint.weight)).sum();
@@ -89,7 +89,7 @@ fn random(endpoints: &[Arc<Endpoint>], open: impl Fn(&Endpoint) -> bool) -> Opti
         left = left.saturating_sub(weight);
         found
     });
-    // One that was open a moment ago may not be now.
+    // An endpoint that was open a moment ago may not be open now.
     drawn.or_else(|| endpoints.iter().find(is_open))
 }
 
@@ -106,8 +106,8 @@ fn rendezvous(
     draws.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, endpoint)| endpoint)
 }
 
-/// An exponentially distributed number whose mean is one by the weight: of several such numbers the lowest is each
-/// as likely as its weight says.
+/// An exponentially distributed number whose mean is the reciprocal of the weight. The probability that an endpoint draws the lowest of
+/// several such numbers is proportional to its weight.
 fn draw(key: &SipHasher13, endpoint: &Endpoint) -> f64 {
     const BITS: u32 = 53;
     let bits = key.hash(&endpoint.identity.to_le_bytes()) >> (u64::BITS - BITS);

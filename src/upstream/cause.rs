@@ -1,8 +1,7 @@
-//! What lies at the root of a failure: what the system said, and whether this machine is to blame.
+//! The cause of a failed request to a server: the system's error, whether this machine caused it, and how it is told.
 //!
-//! A process that has no descriptor, port or memory left cannot connect to any server. That says nothing of the server: it
-//! must neither be ejected nor found unhealthy for it, or a shortage of the gateway takes every upstream away, also for the
-//! time after.
+//! A process that has no descriptor, port or memory left cannot connect to any server. That says nothing of the server: it must neither
+//! be ejected nor become unhealthy for it, or a shortage of the gateway would make every upstream unusable, also after the shortage.
 
 use std::error::Error as StdError;
 use std::io;
@@ -13,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::address::Address;
 
-/// What the system says when something runs out here, or it forbids a connection.
+/// The errors of the system when this machine has run out of something, or forbids a connection.
 ///
 /// `EADDRNOTAVAIL`: every port towards this server is in use. `EADDRINUSE`: the same of ports in general. `EPERM`: a packet
 /// filter of this machine.
@@ -41,13 +40,13 @@ pub fn io_error(error: &Error) -> Option<&io::Error> {
     }
 }
 
-/// Whether the gateway's own machine has failed, and nobody else.
+/// Whether the failure was caused by the gateway's own machine.
 pub fn is_local(error: &Error) -> bool {
     io_error(error).and_then(Errno::from_io_error).is_some_and(|errno| LOCAL.contains(&errno))
 }
 
-/// Whether this machine can send anything to a server at all. One that has no address of that kind, as with IPv6 in many
-/// containers, gives the same error as one whose ports are used up, but for ever: there the server is of no use.
+/// Whether this machine can reach a server's address at all. A machine without an address of that kind, as many containers have no IPv6,
+/// gives the same error as one whose ports are used up, but for good: such a server is of no use.
 pub(super) fn can_reach(address: &Address) -> bool {
     let Address::Network(address) = *address else { return true };
     let here = match address {
@@ -57,6 +56,33 @@ pub(super) fn can_reach(address: &Address) -> bool {
     // Nothing is sent: only the route is looked up.
     let connected = UdpSocket::bind(here).and_then(|socket| socket.connect(address));
     !matches!(connected, Err(error) if Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL))
+}
+
+/// The longest reason of a failure, in characters.
+const LONGEST: usize = 200;
+
+/// The longest full account of a failure, in characters.
+const LONGEST_STORY: usize = 600;
+
+/// The reason of a failure in one short line: the system's error if there is one, else what the libraries say. It has no control
+/// characters, whatever of an upstream's answer it quotes.
+pub fn reason(error: &Error) -> String {
+    let line = |text: &str| text.chars().filter(|c| !c.is_control()).take(LONGEST).collect::<String>();
+    if let Some(io) = io_error(error) {
+        return line(&io.to_string());
+    }
+    if let Some(http2) = error.root_cause().downcast_ref::<h2::Error>() {
+        return line(&http2.to_string());
+    }
+    match &error.context {
+        Some(context) => format!("{}: {}", error.etype().as_str(), line(context.as_str())),
+        None => error.etype().as_str().to_owned(),
+    }
+}
+
+/// The full account of a failure for the log, in one line: the errors of all layers.
+pub fn story(error: &Error) -> String {
+    error.to_string().chars().filter(|c| !c.is_control()).take(LONGEST_STORY).collect()
 }
 
 #[cfg(test)]
@@ -96,5 +122,26 @@ mod tests {
     #[test]
     fn this_machine_reaches_itself() {
         assert!(can_reach(&SocketAddr::from((Ipv4Addr::LOCALHOST, 80)).into()));
+    }
+
+    #[test]
+    fn a_reason_is_what_the_system_said_or_what_is_known() {
+        let refused = io::Error::from_raw_os_error(111);
+        let said = refused.to_string();
+        let failed: Result<(), io::Error> = Err(refused);
+        let failed = failed.or_err(ErrorType::ConnectRefused, "a long story").unwrap_err();
+        assert_eq!(reason(&failed), said);
+        assert_eq!(
+            reason(&Error::explain(ErrorType::InvalidHTTPHeader, "twice")),
+            "InvalidHTTPHeader: twice"
+        );
+        assert_eq!(reason(&Error::new(ErrorType::ConnectTimedout)), "ConnectTimedout");
+    }
+    #[test]
+    fn a_story_is_one_line_of_bounded_length() {
+        let said = format!("first\r\nsecond {}", "x".repeat(1 << 20));
+        let story = story(&Error::explain(ErrorType::InvalidHTTPHeader, said));
+        assert!(story.contains("firstsecond"), "{story}");
+        assert!(story.len() <= LONGEST_STORY);
     }
 }

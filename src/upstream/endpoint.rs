@@ -18,18 +18,18 @@ use crate::config::{Health, UpstreamServer};
 pub(super) struct Bounds {
     /// Requests.
     pub(super) requests: Option<usize>,
-    /// Requests that are being connected. A server whose backlog is full lets all of them wait for `connect_timeout`, each with a
-    /// socket of its own.
+    /// Requests that are being connected. If the backlog of a server is full, all of them wait for `connect_timeout`, each with a socket
+    /// of its own.
     pub(super) connects: Option<usize>,
 }
 
-/// An address that requests are sent to. All addresses of a name are endpoints of their own.
+/// An address that requests are sent to. Each address of a name is an endpoint of its own.
 pub struct Endpoint {
     /// The index of the server in the configuration.
     pub(super) server: usize,
     /// Where it is.
     pub address: Address,
-    /// Its share of the requests, against those of the others.
+    /// Its weight against the other endpoints.
     pub(super) weight: u32,
     /// The most requests that may run there at once; `None` is no bound.
     pub(super) max_running: Option<usize>,
@@ -110,7 +110,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether it may have another request, but for those that it has.
+    /// Whether its health allows another request, however many it has.
     pub(super) fn is_open(&self, now: Timestamp) -> bool {
         match self.health(now) {
             ServerHealth::Up => true,
@@ -120,7 +120,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether it took no connection the last time.
+    /// Whether it did not take the last connection.
     pub(super) fn is_refusing(&self) -> bool {
         matches!(self.health.load(), ServerHealth::Refusing { .. })
     }
@@ -134,7 +134,7 @@ impl Endpoint {
     pub(super) fn checked(&self, passed: bool, health: &Health) -> bool {
         let before = self.health.load();
         if let (true, ServerHealth::Refusing { .. }) = (passed, before) {
-            // It takes connections. If another thread has noted that first, nothing is left to do.
+            // The endpoint takes connections. If another thread has noted that first, nothing is left to do.
             self.health.change(before, ServerHealth::Up);
         }
         let unhealthy = before == ServerHealth::Unhealthy;

@@ -1,7 +1,7 @@
-//! Health checks: every address is asked again and again, whether or not there are requests for it.
+//! Health checks: every address is checked at intervals, whether or not there are requests for it.
 //!
-//! A check (`probe.rs`) goes the way that requests go, on a connection of its own, and passes when it is answered in time as the
-//! configuration wants it.
+//! A check (`probe.rs`) connects as requests do, on a connection of its own, and passes when the server answers in time as the
+//! configuration says.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,26 +16,25 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Upstream;
-use super::cause::is_local;
+use super::cause::{is_local, reason};
 use super::check_schedule::CheckSchedule;
 use super::endpoint::Endpoint;
 use super::probe::{self, Answer};
-use super::reason::reason;
 use super::tls::NO_AUTHORITIES;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Health, ServerAddress};
 
-/// Connections that a connector would keep for other checks, of which there are none.
+/// The size of the connector's pool. Each check has a connection of its own, so nothing is taken from it.
 const SPARE: usize = 1;
 
-/// How soon a server is noticed that has another address.
+/// How soon a new address of a server is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How often it is said that the gateway cannot make its checks, in seconds.
+/// How often it is logged that the gateway cannot make its checks, in seconds.
 const CHECKS_WARNED_EVERY: u64 = 60;
 
 impl Upstream {
-    /// Checks its servers for ever, if that is wanted: at the times of a [`CheckSchedule`].
+    /// Checks its servers at the times of a [`CheckSchedule`], if checks are configured. It never ends then.
     pub(super) async fn keep_checked(&self) {
         let Some(health) = &self.config.health else { return };
         let mut options = ConnectorOptions::new(SPARE);
@@ -51,11 +50,11 @@ impl Upstream {
             for endpoint in pool.endpoints.iter().filter(|endpoint| due.contains(&endpoint.identity)) {
                 checks.spawn(self.check(&connector, endpoint, health));
             }
-            // Another address may have come meanwhile.
+            // A server may have a new address meanwhile.
             let pause = schedule.pause(now).min(LOOK_AGAIN);
             tokio::select! {
                 Some(check) = checks.join_next() => {
-                    // A check that panicked has said so already.
+                    // The panic of a check has been logged.
                     let Ok((endpoint, outcome)) = check else {
                         schedule.reschedule_lost(clock.now());
                         continue;
@@ -69,7 +68,7 @@ impl Upstream {
         }
     }
 
-    /// Asks an endpoint once.
+    /// Checks an endpoint once.
     fn check(
         &self,
         connector: &Arc<Connector>,
@@ -100,10 +99,10 @@ impl Upstream {
     fn note_check(&self, endpoint: &Endpoint, outcome: Result<Answer>, health: &Health, now: Timestamp) {
         let fault = match outcome {
             Ok(answer) => answer.fault(health),
-            // The check did not take place: it says nothing of the server, neither good nor bad.
+            // The check could not be made, so it says nothing of the server's health.
             Err(error) if is_local(&error) && endpoint.can_be_reached() => {
                 let second = now.nanos() / 1_000_000_000;
-                // Relaxed: one line more or less does no harm.
+                // Relaxed: a line too many does no harm.
                 if second >= self.checks_warned.load(Ordering::Relaxed) {
                     self.checks_warned.store(second + CHECKS_WARNED_EVERY, Ordering::Relaxed);
                     let (name, reason) = (self.name(), reason(&error));

@@ -1,7 +1,7 @@
-//! The endpoints of an upstream as its servers' names resolve just now, and how they are balanced.
+//! The endpoints of an upstream, at the addresses that its servers' names resolve to, and how they are balanced.
 //!
-//! A pool does not change: when a name has other addresses, a new pool takes the place of the old one, and an
-//! endpoint that is in both is the same in both.
+//! A pool does not change: when a name has other addresses, a new pool takes the place of the old one, and the two share the endpoints
+//! that stay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::config;
 
-/// A request looks for a place so often when others take the one it was given.
+/// How often an endpoint is picked for a request, when other requests take the last place of the endpoint that was picked.
 const PATIENCE: usize = 4;
 
 /// Endpoints, in the order of the servers.
@@ -26,9 +26,9 @@ pub(super) struct Pool {
 /// Why a request finds no server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoServer {
-    /// None can be used, and none can be before this time is over.
+    /// No server can be used, and none can be before this time is over.
     Unusable(Duration),
-    /// Those that can be used have as many requests as they may.
+    /// The servers that can be used have as many requests as they may.
     Full,
     /// The process has no connections left for requests.
     Scarce,
@@ -40,7 +40,7 @@ impl Pool {
         Self { balancer: Balancer::new(balance, &endpoints), endpoints }
     }
 
-    /// Gives a request to the endpoint whose turn it is, of those that have not been `tried`.
+    /// Assigns a request to an endpoint that has not been `tried`.
     pub(super) fn choose(
         &self,
         key: Option<u128>,
@@ -51,7 +51,7 @@ impl Pool {
         let open = |endpoint: &Endpoint| untried(endpoint) && endpoint.is_open(now);
         let refusing = |endpoint: &Endpoint| untried(endpoint) && endpoint.is_refusing();
         let assignment = self.place(key, open, |endpoint| endpoint.assign(now));
-        // One that took no connection a moment ago is better than nobody.
+        // An endpoint that took no connection a moment ago is better than none.
         assignment.or_else(|| self.place(key, refusing, Endpoint::assign_although_refusing)).ok_or_else(
             || match self.endpoints.iter().any(|endpoint| open(endpoint) || refusing(endpoint)) {
                 true => NoServer::Full,
@@ -60,7 +60,7 @@ impl Pool {
         )
     }
 
-    /// A place at one of the endpoints that `may` have a request.
+    /// Assigns a request to one of the endpoints that `may` have it.
     fn place(
         &self,
         key: Option<u128>,
@@ -72,7 +72,7 @@ impl Pool {
         picks.find_map(assign)
     }
 
-    /// How long the first of those that are ejected stays so.
+    /// How long it is until the first ejected endpoint gets a trial.
     fn wait(&self, now: Timestamp) -> Duration {
         let waits = self.endpoints.iter().filter_map(|endpoint| match endpoint.health(now) {
             ServerHealth::Ejected { until } => Some(until.since(now)),

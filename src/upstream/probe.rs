@@ -1,4 +1,4 @@
-//! One health check: a request, and whether its answer is the one that is wanted.
+//! One health check: a request, and whether its answer is as the configuration says.
 
 use http::{Method, StatusCode, Uri, header};
 use pingora::connectors::http::Connector;
@@ -9,16 +9,16 @@ use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use crate::config::Health;
 
-/// What the checks call themselves.
+/// The `User-Agent` of health checks.
 const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"), " (health check)");
 
-/// So much of a body is looked at.
+/// How much of a body is read.
 const MOST: usize = 64 << 10;
 
-/// What a server has answered.
+/// The answer of a server.
 pub(super) struct Answer {
     status: StatusCode,
-    /// The beginning of its body, where that matters.
+    /// The beginning of its body, where the configuration says what the body must contain.
     body: Vec<u8>,
 }
 
@@ -38,7 +38,7 @@ impl Answer {
     }
 }
 
-/// Asks a server that is called `host` there.
+/// Sends the request of a check, with this `host`.
 pub(super) async fn ask(
     connector: &Connector,
     peer: &HttpPeer,
@@ -69,7 +69,7 @@ pub(super) async fn ask(
         let status = session.response_header().map(|response| response.status);
         let status =
             status.ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "an answer without a head"))?;
-        // The answer is yet to come (RFC 9110, section 15.2).
+        // The final answer is still to come (RFC 9110, section 15.2).
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
             break status;
         }

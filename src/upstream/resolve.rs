@@ -1,4 +1,4 @@
-//! Names of servers, looked up again and again, away from the requests.
+//! Resolves the names of servers at intervals, so that no request waits for that.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{Address, Upstream, known_address};
 use crate::config::{ServerAddress, UpstreamServer};
 
-/// How often a name is looked up. The system's resolver does not tell how long an answer holds.
+/// How often a name is looked up. The system's resolver does not tell the TTL of an answer.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// How often a name is looked up that has no address yet.
@@ -22,7 +22,7 @@ const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Upstream {
-    /// Looks up the names of its servers once, side by side. What is not found is looked up again by
+    /// Looks up the names of its servers once, all at the same time. Names that are not found are looked up again by
     /// [`look_after`](super::look_after).
     pub async fn find_servers(self: &Arc<Self>) {
         let mut names = JoinSet::new();
@@ -39,8 +39,8 @@ impl Upstream {
         names.join_all().await;
     }
 
-    /// Looks up the names of its servers, and then again for ever, each by itself: one that hangs holds up no other.
-    /// A name that stops resolving keeps the addresses it had.
+    /// Looks up the names of its servers at intervals, each in a task of its own, so that one that hangs does not delay others.
+    /// A name that stops resolving keeps the addresses that it had.
     pub(super) async fn keep_resolved(self: &Arc<Self>) {
         let mut names = JoinSet::new();
         for (server, config) in self.config.servers.iter().enumerate() {

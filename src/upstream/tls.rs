@@ -1,7 +1,7 @@
-//! TLS with the servers of an upstream, as Pingora's connectors want to be told of it.
+//! TLS with the servers of an upstream, in the form that Pingora's connectors take.
 //!
-//! Whom to trust is said with each connection: what a connector would trust by itself is fixed when it is made, and
-//! reading that makes it panic where a system has nothing to read.
+//! The trusted authorities are given with each connection. Those of a connector are fixed when it is made, and making it panics where the
+//! system has none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,17 +14,17 @@ use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use crate::address::Address;
 use crate::tls::{ClientTls, Identity};
 
-/// A file that holds no authorities, for connectors: they trust nobody by themselves.
+/// A file without authorities for connectors, so that they trust none of their own.
 pub const NO_AUTHORITIES: &str = "/dev/null";
 
-/// How the servers of an upstream are spoken to.
+/// The TLS settings for the servers of an upstream.
 pub(super) struct PeerTls {
     authorities: Arc<CaType>,
     server_name: Option<String>,
     verify: bool,
     identity: Option<Arc<CertKey>>,
-    /// Connections that were made in another way are not to be used again here, and their authorities are not
-    /// among that by which Pingora tells connections apart.
+    /// A number that keeps apart connections which were made with other settings. Pingora does not compare the authorities when it looks
+    /// for a connection to use again.
     group: u64,
 }
 
@@ -40,7 +40,7 @@ impl PeerTls {
             server_name: config.server_name.clone(),
             verify: config.verify,
             identity: config.identity.as_ref().map(|identity| Arc::new(cert_key(identity))),
-            // Relaxed: only that each is given out once matters.
+            // Relaxed: it only matters that each number is used once.
             group: GROUPS.fetch_add(1, Ordering::Relaxed),
         }
     }
@@ -59,10 +59,10 @@ impl PeerTls {
     }
 }
 
-/// A server at this address, spoken to with TLS or in the clear, known by this name.
+/// A server at this address with this name, with TLS or without.
 ///
 /// # Errors
-/// When the path is none that a socket can have. The configuration has none such.
+/// When a socket cannot have the path. The configuration refuses such paths.
 pub(super) fn peer_at(address: &Address, tls: bool, name: String) -> Result<HttpPeer> {
     match address {
         Address::Network(address) => Ok(HttpPeer::new(address, tls, name)),

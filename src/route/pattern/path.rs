@@ -20,8 +20,7 @@ impl FromStr for PathPattern {
 }
 
 impl PathPattern {
-    /// What tells the paths that it matches from those of others: two patterns match exactly the same paths if this is the
-    /// same, which it is when they differ at most in the names of their parameters.
+    /// The pattern without the names of its parameters. Two patterns match exactly the same paths if their shapes are the same.
     pub fn shape(&self) -> (bool, Vec<Option<&str>>) {
         let segments = self.segments.iter().map(|segment| match segment {
             Segment::Literal(literal) => Some(literal.as_str()),
@@ -39,7 +38,7 @@ impl PathPattern {
     }
 }
 
-/// Reads a pattern, or says how to go on after "path `…`".
+/// Reads a pattern. The error is the end of a sentence that begins with "path `…`".
 fn read(text: &str) -> Result<PathPattern, String> {
     let Some(tail) = text.strip_prefix('/') else {
         return Err("does not start with `/`: write it like `/users/*`".to_owned());
@@ -87,7 +86,7 @@ pub(super) fn check_path(tail: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The characters of a literal, normal.
+/// The normal form of a literal.
 pub(super) fn read_literal(text: &str) -> Result<String, String> {
     normalise_characters(text.as_bytes()).map_err(|error| match error {
         Unsafe::BadEscape => {

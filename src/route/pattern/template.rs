@@ -1,8 +1,7 @@
 //! Templates: a path or URL built from what a pattern captured, as in `/v2/{id}` or `/new/*`.
 //!
-//! What a template builds is a normal path again: its literals are normalised when it is read, and what it
-//! inserts was captured from a normal path, so no segment can bring a slash or turn into a dot segment. The host
-//! of a URL is literal, so no client chooses where others are sent.
+//! A template makes a normal path: its literals are normalised when it is read, and it inserts segments of a normal path, which contain no
+//! slash and are no dot segments. The host of a URL is literal, so a client cannot choose where a redirect leads.
 
 use std::str::FromStr;
 
@@ -75,8 +74,8 @@ impl Template {
         Ok(Self { pieces: pieces.0 })
     }
 
-    /// What the template stands for, given what its pattern captured of `path`. Where the pattern's `*` matched
-    /// nothing at all, the slash before it goes too: `/old/*` to `/new/*` sends `/old` to `/new`.
+    /// The path or URL, made with the `captures` of the pattern in `path`. If the pattern's `*` matched nothing, the slash before it is
+    /// left out too: `/old/*` to `/new/*` sends `/old` to `/new`.
     pub fn apply(&self, path: &str, captures: &Captures) -> String {
         let mut out = String::with_capacity(path.len() + 32);
         for piece in &self.pieces {
