@@ -1,9 +1,8 @@
 //! The configuration that the program uses: valid, typed, complete.
 //!
-//! A file is parsed into a tree of values with their places (`document`), the tree is checked and turned into a
-//! [`Config`] (`validate`), and everything that is wrong with it is a [`Problem`] with its place in the file, all
-//! of them at once. Whoever holds a [`Config`] need not check it again: references are indices that exist,
-//! defaults are filled in.
+//! A file is parsed into a tree of values with their places (`document`), and the tree is checked and turned into a [`Config`]
+//! (`validate`). All problems of the file are reported at once, each as a [`Problem`] with its place. A [`Config`] need not be checked
+//! again: references are indices that exist, and defaults are filled in.
 
 mod advice;
 mod document;
@@ -59,7 +58,7 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// `[limiter]`
     pub limiter: Limiter,
-    /// `[tracing]`; `None` leaves what requests say of their traces as it is.
+    /// `[tracing]`; `None` passes the trace fields of requests on unchanged.
     pub tracing: Option<Tracing>,
     /// `[limits.*]`, in the order of the file.
     pub limits: Vec<Rule>,
@@ -67,26 +66,26 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[routes]]`, in the order of the file.
     pub routes: Vec<Route>,
-    /// The other files that it is made of, such as certificates.
+    /// The other files that the configuration names, such as certificates.
     pub files: Vec<PathBuf>,
-    /// Those of them that have private keys.
+    /// Those of these files that have private keys.
     pub keys: Vec<PathBuf>,
-    /// What the file says, without secrets.
+    /// The content of the file, without secrets.
     pub shown: serde_json::Value,
 }
 
 /// How much memory the process may take before requests are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaxMemory {
-    /// Nine tenths of what the container or the machine has.
+    /// Nine tenths of the memory of the container or the machine.
     OfWhatThereIs,
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
-    /// As much as it takes.
+    /// No bound.
     Unbounded,
 }
 
-/// `[server]`: where clients connect, and what is asked of them.
+/// `[server]`: where clients connect, and what holds for their connections.
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Where to listen; at least one, each address once.
@@ -97,7 +96,7 @@ pub struct Server {
     pub threads: Option<usize>,
     /// The peers whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Whether fields pass whose names have other characters than letters, digits and `-`.
+    /// Whether fields are passed on whose names have other characters than letters, digits and `-`.
     pub underscores_in_headers: bool,
     /// How long a drain waits for running requests.
     pub drain_timeout: Duration,
@@ -107,7 +106,7 @@ pub struct Server {
     pub body_timeout: Duration,
     /// How much memory the process may take before requests are refused.
     pub max_memory: MaxMemory,
-    /// A tunnel, such as a WebSocket, through which nothing goes for so long is closed.
+    /// How long a tunnel, such as a WebSocket, may be idle before it is closed.
     pub tunnel_timeout: Duration,
     /// How long a connection may stay open between requests.
     pub idle_timeout: Duration,
@@ -121,7 +120,7 @@ pub struct Server {
     pub max_connections_per_client: Option<u32>,
     /// How many requests a connection carries; `None` is no bound.
     pub max_requests_per_connection: Option<u64>,
-    /// Whether it is loaded again whenever a file changes that it is made of.
+    /// Whether the configuration is loaded again whenever its file or a file that it names changes.
     pub watch: bool,
     /// The `Server` field of every answer; `None` sends none.
     pub server_header: Option<HeaderValue>,
@@ -132,14 +131,14 @@ pub struct Server {
 pub struct Admin {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// What calls that change state must present; `None` refuses them all.
+    /// The token that calls must present which change state; `None` refuses all such calls.
     pub token: Option<String>,
     /// Hosts under which a browser may open it.
     pub hosts: Vec<HostPattern>,
 }
 
 impl fmt::Debug for Admin {
-    /// Without the token, which belongs in no log.
+    /// Without the token, which must not be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = self.token.as_ref().map(|_| "***");
         let mut shown = f.debug_struct("Admin");
@@ -147,12 +146,12 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// `[limiter]`: what concerns the buckets of all limits.
+/// `[limiter]`: settings of the buckets of all limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limiter {
-    /// The buckets of a limit, where it does not say.
+    /// The buckets of a limit that does not set its own number.
     pub max_clients: usize,
-    /// The file in which buckets outlive the process; `None` is none.
+    /// The file to which buckets are saved over a restart; `None` saves none.
     pub snapshot: Option<PathBuf>,
     /// How often it is written.
     pub snapshot_interval: Duration,
@@ -163,7 +162,7 @@ pub struct Limiter {
 pub struct AccessLog {
     /// Where lines go.
     pub target: LogTarget,
-    /// What they look like.
+    /// The format of a line.
     pub format: LogFormat,
 }
 
@@ -179,7 +178,7 @@ pub enum LogTarget {
 /// The format of an access log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// A JSON object a line.
+    /// Each line is a JSON object.
     Json,
     /// The "combined" format of Apache and nginx.
     Combined,
@@ -192,20 +191,20 @@ pub struct Tracing {
     pub endpoint: Option<Uri>,
     /// The share of requests whose spans are recorded, from 0 to 1.
     pub sample_ratio: f64,
-    /// What the gateway is called in traces.
+    /// The name of the gateway in traces.
     pub service_name: String,
 }
 
-/// `[upstreams.NAME]`: servers that do the work.
+/// `[upstreams.NAME]`: servers that requests are sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Its name, unique.
     pub name: String,
     /// The servers; at least one.
     pub servers: Vec<UpstreamServer>,
-    /// How they share the requests.
+    /// How requests are balanced over the servers.
     pub balance: Balance,
-    /// How TLS is spoken with its servers; `None` is not at all.
+    /// How TLS is spoken with its servers; `None` speaks none.
     pub tls: Option<ClientTls>,
     /// Whether HTTP/2 is spoken with them.
     pub http2: bool,
@@ -227,20 +226,20 @@ pub struct Upstream {
     pub outlier: Option<Outlier>,
 }
 
-/// `[upstreams.NAME.health]`: servers are asked now and then how they are.
+/// `[upstreams.NAME.health]`: how servers are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
-    /// What they are asked for: a path, with a query if need be.
+    /// The path of a check, perhaps with a query.
     pub path: String,
-    /// By which method.
+    /// The method of a check.
     pub method: Method,
-    /// Of which host; `None` is the server as it is configured.
+    /// The host of a check; `None` is the server as it is configured.
     pub host: Option<String>,
     /// The statuses with which a check passes; empty is 200 to 399.
     pub statuses: Vec<StatusCode>,
     /// What must be in the body for a check to pass; empty is anything.
     pub body: String,
-    /// How often.
+    /// How often a server is checked.
     pub interval: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
@@ -250,7 +249,7 @@ pub struct Health {
     pub healthy_after: u32,
 }
 
-/// `[upstreams.NAME.outlier]`: how servers answer requests says how they are.
+/// `[upstreams.NAME.outlier]`: when a server that fails on requests is ejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outlier {
     /// Requests in a row that fail before a server is ejected; at least 1.
@@ -259,14 +258,14 @@ pub struct Outlier {
     pub eject_for: Duration,
 }
 
-/// How the servers of an upstream share its requests, by their weights.
+/// How requests are balanced over the servers of an upstream, by weight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Balance {
-    /// In turn.
+    /// The servers take turns.
     RoundRobin,
-    /// Whoever has the fewest requests for its weight gets the next.
+    /// The server with the fewest requests for its weight gets the next.
     LeastRequests,
-    /// By chance.
+    /// A random server.
     Random,
     /// Requests with the same value of a key go to the same server.
     Hash(Key),
@@ -277,7 +276,7 @@ pub enum Balance {
 pub struct UpstreamServer {
     /// Where it is.
     pub address: ServerAddress,
-    /// Its share of the requests, against the weights of the others; 1 to 1000.
+    /// Its weight against the other servers, from 1 to 1000.
     pub weight: u32,
 }
 
@@ -296,7 +295,7 @@ pub enum ServerAddress {
 }
 
 impl UpstreamServer {
-    /// What it is called where its name matters: the host, and this machine's for a socket of it.
+    /// The host in the `Host` field and in TLS: that of the address, and `localhost` for a socket.
     pub fn host(&self) -> &str {
         match &self.address {
             ServerAddress::Network { host, .. } => host,
@@ -318,7 +317,7 @@ impl fmt::Display for UpstreamServer {
 
 #[cfg(test)]
 impl UpstreamServer {
-    /// A server at an address, with the weight that servers have when nobody says otherwise.
+    /// A server at an address, with the default weight.
     pub(crate) fn at(address: SocketAddr) -> Self {
         Self::named(&address.ip().to_string(), address.port())
     }
@@ -346,7 +345,7 @@ pub struct Route {
     pub limits: Vec<usize>,
     /// What is done with a request.
     pub action: Action,
-    /// The whole exchange takes at most this long; `None` is no bound.
+    /// How long the whole exchange may take; `None` is no bound.
     pub timeout: Option<Duration>,
     /// The largest request body, in bytes.
     pub max_body_size: u64,
@@ -354,7 +353,7 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// Changes to the response's header fields before it goes to the client.
     pub response_headers: HeaderChanges,
-    /// How answers may be compressed, the best first; empty is not at all.
+    /// The codings by which answers may be compressed, the preferred first; empty compresses none.
     pub compression: Vec<Coding>,
     /// What scripts of other origins may do; `None` leaves that to the upstream.
     pub cors: Option<Cors>,
@@ -377,7 +376,7 @@ pub enum Action {
         /// The path that the upstream receives.
         rewrite: Rewrite,
     },
-    /// Send the client elsewhere.
+    /// Redirect the client.
     Redirect {
         /// The new path or URL; the query is carried over.
         to: Template,
@@ -398,7 +397,7 @@ pub enum Action {
 /// Header fields to change: first `remove`, then `set`.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderChanges {
-    /// Fields that are taken away.
+    /// Fields that are removed.
     pub remove: Vec<HeaderName>,
     /// Fields that are set, in place of what was there.
     pub set: Vec<(HeaderName, HeaderValue)>,

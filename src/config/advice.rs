@@ -1,11 +1,11 @@
-//! What a valid configuration leaves open that an operator would hardly want: told by `check` and at a start, and never refused.
+//! Warnings about a valid configuration that an operator would hardly want. `check` and a start print them; nothing is refused.
 
 use super::Config;
 use crate::limit::key::KeyPart;
 use crate::limit::{Mode, Rule};
 
 impl Config {
-    /// Limits whose keys clients may make up, on routes where no limit by address stands beside them, a line each.
+    /// A line for each limit whose keys clients may make up, on routes without another limit by address.
     pub(super) fn unguarded_limits(&self) -> Vec<String> {
         let mut routes_of = vec![Vec::new(); self.limits.len()];
         for route in &self.routes {
@@ -42,7 +42,7 @@ fn made_up(rule: &Rule) -> Option<&KeyPart> {
     rule.key.parts.iter().find(is_made_up)
 }
 
-/// Whether a limit refuses an address that sends too much, whatever it sends.
+/// Whether a limit bounds what an address may send, whatever keys it uses.
 fn guards(rule: &Rule) -> bool {
     rule.rate().is_some()
         && rule.key.parts == [KeyPart::ClientIp]

@@ -1,7 +1,7 @@
 //! A config file as a tree of values, each with its place: parsed, and its environment variables replaced.
 //!
-//! Serde stops at the first thing that is wrong; a tree can be walked to the end. A value that was reported while
-//! the tree was made is [`Value::Broken`] in it: whoever reads it has nothing more to say.
+//! Serde stops at the first error; a tree can be read to its end. A value that was reported while the tree was made is
+//! [`Value::Broken`] in it, and is not reported again.
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeString, DeTable, DeValue};
@@ -20,7 +20,7 @@ pub(super) struct Node {
 /// A value.
 #[derive(Debug)]
 pub(super) enum Value {
-    /// A string, and what the file has in its place if a variable was replaced in it.
+    /// A string, and the text of the file if a variable was replaced in it.
     Text { text: String, written: Option<String> },
     /// A whole number (none if it does not fit), as it is written.
     Integer { value: Option<i128>, written: String },

@@ -1,8 +1,8 @@
 //! `${NAME}` and `${NAME:-default}` in the strings of a config file.
 //!
-//! They are replaced after the file has been parsed, string by string: what a variable holds is never read as
-//! TOML, and places in the file stay true. As in a shell, a default also stands in for an empty variable. `$$`
-//! is a dollar sign. A bare `$NAME` is refused rather than kept: a token that is literally `$TOKEN` is a trap.
+//! They are replaced after the file has been parsed, string by string: the value of a variable is never read as TOML, and places in the
+//! file stay correct. As in a shell, a default is also used for an empty variable. `$$` is a dollar sign. A bare `$NAME` is refused, since
+//! its author most probably meant the variable.
 
 use super::problem::Fault;
 
@@ -18,7 +18,7 @@ pub(super) struct Expanded {
     pub(super) substituted: bool,
 }
 
-/// Replaces the variables in `text`; tells of each that cannot be.
+/// Replaces the variables in `text`. The error has each that cannot be replaced.
 pub(super) fn expand(text: &str, env: Env<'_>) -> Result<Expanded, Vec<Fault>> {
     let mut expanded = Expanded { text: String::with_capacity(text.len()), substituted: false };
     let mut faults = Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn expand(text: &str, env: Env<'_>) -> Result<Expanded, Vec<Fault>> {
             }
         } else {
             if !leading_name(rest).is_empty() {
-                // The word may be the rest of a password.
+                // The word is not repeated in the message, since it may be a part of a password.
                 faults.push(
                     Fault::new("a `$` and a word behind it, which is not replaced")
                         .hint("write ${NAME} for the variable, or $$ for a dollar sign"),
@@ -57,7 +57,7 @@ pub(super) fn expand(text: &str, env: Env<'_>) -> Result<Expanded, Vec<Fault>> {
     if faults.is_empty() { Ok(expanded) } else { Err(faults) }
 }
 
-/// The value of what stands between the braces.
+/// The value of the reference between the braces.
 fn resolve(reference: &str, env: Env<'_>) -> Result<String, Fault> {
     let name = leading_name(reference);
     let default = match reference.get(name.len()..) {
@@ -81,7 +81,7 @@ fn resolve(reference: &str, env: Env<'_>) -> Result<String, Fault> {
     }
 }
 
-/// What is between the braces is not repeated: it may be meant as a default, which stands in for a secret.
+/// The text between the braces is not repeated, since it may have the default of a secret.
 fn malformed() -> Fault {
     Fault::new("what is between `${` and `}` is not a variable")
         .hint("write ${NAME} or ${NAME:-default}, with a name of letters, digits and _; $$ is a dollar sign")

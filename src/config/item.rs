@@ -1,7 +1,6 @@
-//! Reading one value by what it should be.
+//! Reads one value of the file as the type that is expected of it.
 //!
-//! Whoever reads says what is expected; what is there instead is reported by what is defined here, so that all
-//! such reports read alike.
+//! The caller says what is expected. If the value is something else, the report is made here, so that all such reports read alike.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -15,13 +14,13 @@ use super::shown;
 use super::suggest;
 use super::value::quantity;
 
-/// A value, and how to speak of it.
+/// A value of the file, and its name in messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Item<'a> {
     pub(super) node: &'a Node,
     key_span: &'a Span,
     name: Name<'a>,
-    /// Whether the value may be shown to nobody.
+    /// Whether the value is secret, and may not be shown.
     secret: bool,
     pub(super) sink: &'a Sink<'a>,
 }
@@ -41,22 +40,22 @@ impl<'a> Item<'a> {
         Self { node: &entry.node, key_span: &entry.span, name, secret, sink }
     }
 
-    /// The same value, which may be shown to nobody.
+    /// The same value, as a secret.
     pub(super) fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
 
-    /// Where the value is.
+    /// The place of the value.
     pub(super) fn span(&self) -> &'a Span {
         &self.node.span
     }
 
-    /// Where its key is.
+    /// The place of its key.
     pub(super) fn key_span(&self) -> &'a Span {
         self.key_span
     }
 
-    /// Notes that it names another file that the configuration is made of.
+    /// Notes that the value names another file.
     pub(super) fn note_file(&self, path: &Path) {
         self.sink.note_file(path);
     }
@@ -73,8 +72,8 @@ impl<'a> Item<'a> {
 
     /// Reports a problem of the value.
     ///
-    /// A problem is printed, logged, and shown on the side port. So what a variable holds is never repeated, nor is a value
-    /// whose key says that it is secret: what the file has in its place is.
+    /// A problem is printed, logged, and shown on the side port. So the value of a variable is never repeated, nor is the value of a
+    /// secret key; the text of the file is repeated instead.
     pub(super) fn report(&self, fault: Fault) -> Reported {
         let fault = match (&self.node.value, self.hidden()) {
             (Value::Text { text, written }, Some(shown)) => {
@@ -92,7 +91,7 @@ impl<'a> Item<'a> {
         self.sink.report(&self.node.span, fault)
     }
 
-    /// What is shown in place of a text, if the text itself may not be.
+    /// The text that is shown instead of the value, if the value may not be shown.
     fn hidden(&self) -> Option<String> {
         match &self.node.value {
             Value::Text { written: Some(written), .. } => Some(quoted(&shown::written(written, self.secret))),
@@ -146,7 +145,7 @@ impl<'a> Item<'a> {
         matches!(self.node.value, Value::List(_))
     }
 
-    /// A string; `expected` says in a report of another type what it should be: `a string`.
+    /// A string; `expected` is what the value should be in a report of another type: `a string`.
     pub(super) fn text(&self, expected: &str) -> Checked<&'a str> {
         match &self.node.value {
             Value::Text { text, .. } => Ok(text),
@@ -183,8 +182,7 @@ impl<'a> Item<'a> {
         self.integer_within(&range, &range)
     }
 
-    /// A whole number that is `told` to be in one range, while another is accepted: for a caller who has better
-    /// words for what lies between the two.
+    /// A whole number in `range`, where messages name the range `told`. The caller reports numbers that are only in `range`.
     pub(super) fn integer_within(
         &self,
         range: &RangeInclusive<u64>,
@@ -225,7 +223,7 @@ impl<'a> Item<'a> {
         self.boolean_or("")
     }
 
-    /// A truth value, where the caller takes something else too, which is told: `, or a list`.
+    /// A truth value, where the caller takes something else too, which messages name by `or`: `, or a list`.
     pub(super) fn boolean_or(&self, or: &str) -> Checked<bool> {
         let hint = match &self.node.value {
             Value::Boolean(value) => return Ok(*value),
@@ -277,7 +275,7 @@ impl<'a> Item<'a> {
         matches!(&self.node.value, Value::Text { text, .. } if text == word)
     }
 
-    /// The items of a list; `of` says what of: `strings`.
+    /// The items of a list; `of` says what they are in messages: `strings`.
     pub(super) fn list(&self, of: &str) -> Checked<Vec<Self>> {
         match &self.node.value {
             Value::List(nodes) => Ok(self.entries_of(nodes)),
@@ -289,7 +287,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The items of a list, or the one item that stands in place of a list.
+    /// The items of a list, or the value itself as the only item.
     pub(super) fn one_or_list(&self) -> Vec<Self> {
         match &self.node.value {
             Value::List(nodes) => self.entries_of(nodes),
@@ -303,7 +301,7 @@ impl<'a> Item<'a> {
         nodes.iter().map(entry).collect()
     }
 
-    /// The text that a table has under a key, if it is one and has.
+    /// The text that a table has under a key, if the value is a table and has such a text.
     pub(super) fn text_of(&self, key: &str) -> Option<&'a str> {
         let Value::Table(entries) = &self.node.value else { return None };
         match &entries.iter().find(|entry| entry.name == key)?.node.value {

@@ -1,4 +1,4 @@
-//! The one value that is read of a file that need not be valid: where the side port is.
+//! Reads one value of a file that need not be valid: the address of the side port.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -11,11 +11,11 @@ use super::load::variable;
 use super::validate::DEFAULT_ADMIN;
 use super::value::address;
 
-/// Where the file at `path` says that the side port is, whatever else is wrong with it; `None` if it is `"off"`. Where it says
-/// nothing that can be read, it is where it is by default.
+/// The address of the side port in the file at `path`, whatever else is wrong with the file; `None` if it is `"off"`. If the file has no
+/// such value that can be read, it is the default.
 ///
 /// # Errors
-/// When it says something that is no address.
+/// When the value is no address.
 pub fn admin_listen(path: &Path) -> Result<Option<SocketAddr>, String> {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

@@ -18,7 +18,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener on an address, and no more.
+    /// A listener on an address, with the default settings.
     pub const fn plain(address: SocketAddr) -> Self {
         Self { address: Address::Ip(address), tls: false, proxy_protocol: false, mode: None }
     }
@@ -31,13 +31,12 @@ pub enum Address {
     Ip(SocketAddr),
     /// A Unix socket at this path, which is absolute.
     Unix(PathBuf),
-    /// Wherever the service manager listens for this process: at its sockets with this name, or at all that no other entry
-    /// names.
+    /// The sockets with this name that the service manager passes to this process, or all that no other entry names.
     Systemd(Option<String>),
 }
 
 impl Address {
-    /// The IP address and the port, if it has such.
+    /// The IP address and the port, if it is one.
     pub const fn ip(&self) -> Option<SocketAddr> {
         match self {
             Self::Ip(address) => Some(*address),

@@ -1,4 +1,4 @@
-//! From a file to a [`Config`], or to everything that is wrong with the file.
+//! Loads a [`Config`] from a file, or reports all problems of the file.
 
 use std::path::{Path, PathBuf};
 use std::{env, fmt, fs, io, str};
@@ -14,7 +14,7 @@ pub enum LoadError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the system.
         source: io::Error,
     },
     /// It has problems.
@@ -33,7 +33,7 @@ impl fmt::Display for LoadError {
 }
 
 impl LoadError {
-    /// The other files that the configuration is made of, as far as they are known.
+    /// The other files that the configuration names, as far as they are known.
     pub fn files(&self) -> &[PathBuf] {
         match self {
             Self::Io { .. } => &[],
@@ -51,8 +51,8 @@ impl std::error::Error for LoadError {
     }
 }
 
-/// A variable of the process's environment. A value that is not Unicode is better complained about where it is used than taken
-/// to be unset.
+/// A variable of the process's environment. A value that is not Unicode is kept with replacement characters, so that it is reported where
+/// it is used.
 pub(super) fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
@@ -77,7 +77,7 @@ impl Config {
     /// # Errors
     /// When the file has problems: all of them.
     pub fn parse(name: &str, text: &str, env: Env<'_>) -> Result<Self, Problems> {
-        // Some editors begin a file with a mark of its encoding, which nobody sees and no column counts.
+        // Some editors begin a file with an invisible byte order mark, which columns do not count.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let sink = Sink::new(text);
         let config = document::read(text, env, &sink).and_then(|root| {
@@ -87,7 +87,7 @@ impl Config {
         sink.finish(name, config)
     }
 
-    /// What there is, in a line: `3 routes, 2 limits, 1 upstream`.
+    /// The numbers of its sections in one line: `3 routes, 2 limits, 1 upstream`.
     pub fn summary(&self) -> String {
         let count = |count: usize, noun: &str| match count {
             1 => format!("1 {noun}"),

@@ -1,5 +1,5 @@
-//! Who else may read or write the files of a configuration: what is too much is warned of, and never refused, since there
-//! are systems (Kubernetes among them) that mount secrets so.
+//! Warns of files of a configuration that other users may read or write. They are not refused, since some systems (such as Kubernetes)
+//! mount secrets in that way.
 
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,7 @@ const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
 impl Config {
-    /// What an operator should know of a valid configuration that was read from `path`, a line each.
+    /// Warnings about a valid configuration that was read from `path`, one a line.
     pub fn warnings(&self, path: &Path) -> Vec<String> {
         let files = std::iter::once(path).chain(self.files.iter().map(AsRef::as_ref));
         let mut warnings: Vec<String> = Vec::new();
@@ -56,7 +56,7 @@ fn readable(path: &Path) -> Option<String> {
         .then(|| format!("{}: anybody may read this private key; `chmod o-r` it", path.display()))
 }
 
-/// The permissions; of a file that cannot be looked at, none.
+/// The permissions of a file; zero if they cannot be read.
 fn mode(metadata: std::io::Result<Metadata>) -> u32 {
     metadata.map_or(0, |metadata| metadata.permissions().mode())
 }

@@ -1,8 +1,8 @@
 //! What is wrong with a config file, and where.
 //!
-//! A problem is found by whoever reads a value, and is kept with its place in the text; reading goes on, so that
-//! all problems of a file are told at once. They are shown one a line, in the order of the file, as
-//! `path:line:column: what is wrong; what would be right`, which editors and terminals know how to follow.
+//! The code that reads a value reports its problems, each with its place in the text, and reading goes on, so that all problems of a file
+//! are reported at once. They are shown one a line, in the order of the file, as `path:line:column: what is wrong; what would be right`,
+//! which editors and terminals can follow.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,7 +18,7 @@ pub type Span = Range<usize>;
 /// Something that is wrong with a config file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where, in bytes.
+    /// Its place, in bytes.
     pub span: Span,
     /// What is wrong.
     pub message: String,
@@ -26,7 +26,7 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-/// A place in a file, as people count: from 1.
+/// A place in a file. Lines and columns are counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line.
@@ -49,7 +49,7 @@ impl Problems {
         self.list.iter().map(|(position, problem)| (*position, problem))
     }
 
-    /// The other files that it names, as far as they could be read out of it.
+    /// The other files that it names, as far as they could be read.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
@@ -88,9 +88,9 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// A problem whose place its finder does not know: what is wrong with a value.
+/// A problem of a value, without a place: parsers of values do not know it.
 ///
-/// A text that is part of the program is borrowed. It says nothing of the value, and may be shown whatever the value is.
+/// A borrowed text is a part of the program. It does not contain the value, so it may be shown even if the value is secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) message: Cow<'static, str>,
@@ -107,8 +107,8 @@ impl Fault {
         self
     }
 
-    /// The same fault of a value that may not be shown: `shown` stands wherever the value is quoted. A message that was made
-    /// of the value in another way is replaced, and so a hint is left out.
+    /// The same fault of a secret value: `shown` replaces the quoted value. A message that contains the value in another form is
+    /// replaced as a whole, and such a hint is left out.
     pub(super) fn hiding(self, value: &str, shown: &str) -> Self {
         let hint = self.hint.filter(|hint| matches!(hint, Cow::Borrowed(_)));
         let message = match self.message {
@@ -123,14 +123,14 @@ impl Fault {
     }
 }
 
-/// Proof that a problem has been recorded: there is no value, and nothing more to be said about it.
+/// Proof that a problem of a value has been reported, so that it is not reported again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reported(());
 
-/// A value, unless something is wrong with it, which has then been recorded.
+/// A value, or the proof that its problem has been reported.
 pub(super) type Checked<T> = Result<T, Reported>;
 
-/// All values, or the report of one that could not be read. Reads them all, whatever is wrong with the first.
+/// All values, or the proof that one could not be read. All values are read, also after one that could not be.
 pub(super) fn together<T>(values: impl Iterator<Item = Checked<T>>) -> Checked<Vec<T>> {
     let values: Vec<Checked<T>> = values.collect();
     values.into_iter().collect()
@@ -187,13 +187,13 @@ impl<'a> Sink<'a> {
         Reported(())
     }
 
-    /// Stands for a problem that has been recorded before.
+    /// The proof of a problem that has been reported before.
     pub(super) fn already_reported(&self) -> Reported {
         debug_assert!(!self.problems.borrow().is_empty(), "nothing has been reported");
         Reported(())
     }
 
-    /// Stands for a problem that will be recorded before the reading ends.
+    /// The proof of a problem that will be reported before reading ends.
     pub(super) fn reported_later(&self) -> Reported {
         Reported(())
     }
@@ -223,7 +223,7 @@ impl<'a> Sink<'a> {
         let mut problems = self.problems.take();
         match value {
             Ok(value) if problems.is_empty() => return Ok(value),
-            // Whoever holds a `Reported` got it for a problem.
+            // Each `Reported` was made for a problem.
             Err(_) if problems.is_empty() => debug_assert!(false, "nothing has been reported"),
             _ => problems.sort_by_key(|problem| problem.span.start),
         }

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-/// In place of a secret.
+/// The text that is shown instead of a secret.
 pub(super) const MASK: &str = "***";
 
-/// What in a name says that the value is secret.
+/// A name that contains one of these has a secret value.
 const TELLING: [&str; 18] = [
     "token",
     "secret",
@@ -32,7 +32,7 @@ pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
     let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>');
     let mut shown = Cow::Borrowed(text);
     if let Some((scheme, rest)) = text.split_once("://") {
-        // Whatever is before the last `@`, also where a slash in a password was not escaped.
+        // Everything before the last `@`, in case a slash in the password was not escaped.
         let (url, after) = rest.split_at(rest.find(ends).unwrap_or(rest.len()));
         let after = without_credentials(after);
         match url.rsplit_once('@') {

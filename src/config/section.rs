@@ -1,6 +1,6 @@
-//! Reading a table key by key.
+//! Reads a table key by key.
 //!
-//! A [`Section`] remembers which keys were asked for: the others are unknown, and reported when it is finished.
+//! A [`Section`] notes which keys were read. All other keys are unknown, and are reported when the section is finished.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ pub(super) struct Section<'a> {
     entries: &'a [Entry],
     /// Where its header is.
     pub(super) span: Span,
-    /// What it is called in messages: `[server]`.
+    /// Its name in messages: `[server]`.
     pub(super) title: String,
     pub(super) sink: &'a Sink<'a>,
     asked: RefCell<Vec<&'static str>>,
@@ -23,7 +23,7 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Item<'a> {
-    /// A table whose keys are known; `title` is what it is called in messages, `example` how it is written.
+    /// A table whose keys are known; `title` is its name in messages, `example` how it is written.
     pub(super) fn section(&self, title: String, example: &str) -> Checked<Section<'a>> {
         match &self.node.value {
             Value::Table(entries) => Ok(Section::new(entries, self.node.span.clone(), title, self.sink)),
@@ -42,7 +42,7 @@ impl<'a> Section<'a> {
         Self::new(entries, root.span.clone(), "this file".into(), sink)
     }
 
-    /// A table, whose header is at `span` and which is called `title` in messages.
+    /// A table, whose header is at `span` and whose name in messages is `title`.
     pub(super) fn new(entries: &'a [Entry], span: Span, title: String, sink: &'a Sink<'a>) -> Self {
         Self { entries, span, title, sink, asked: RefCell::default(), missing: RefCell::default() }
     }
@@ -76,7 +76,7 @@ impl<'a> Section<'a> {
         Ok(self.optional(key, read)?.unwrap_or(default))
     }
 
-    /// The value of a key that must be there, read. That it is not is told by [`finish`](Self::finish).
+    /// The value of a key that must be there, read. If it is missing, [`finish`](Self::finish) reports that.
     pub(super) fn required<T>(
         &self,
         key: &'static str,
@@ -92,13 +92,13 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Whether there is a key that is one of these, but for its spelling: it will be told that it is unknown.
+    /// Whether there is a key that is a misspelling of one of these, which is reported as unknown.
     pub(super) fn misspells(&self, keys: &[&str]) -> bool {
         self.entries.iter().any(|entry| suggest::nearest(&entry.name, keys.iter().copied()).is_some())
     }
 
-    /// Takes note that these keys are known, for a caller who reads none of them because of something that is reported when
-    /// the section is finished.
+    /// Notes that these keys are known, for a caller that does not read them because of a problem that is reported when the section is
+    /// finished.
     pub(super) fn ask(&self, keys: &[&'static str]) -> Reported {
         for key in keys {
             self.get(key);
@@ -124,7 +124,7 @@ impl<'a> Section<'a> {
         self.sink.report(&self.span, fault)
     }
 
-    /// Reports the keys that were never asked for, and those that are missing; one that is only misspelt, once.
+    /// Reports the unknown keys, and those that are missing. A key that is misspelt is reported once.
     pub(super) fn finish(self) {
         let (asked, missing) = (self.asked.take(), self.missing.take());
         let unknown: Vec<&Entry> =

@@ -1,9 +1,9 @@
-//! The configuration as it may be shown: what the file says, without what should stay secret.
+//! The configuration as it may be shown: the content of the file without secrets.
 //!
-//! A value that a variable was replaced in is shown as it is written, since such values are where secrets come from, and
-//! without the variable's default, which is the secret as long as nobody sets the variable. Beyond that, secret is: what has
-//! a telling name, every field that is set in requests to upstreams, the values that overrides of a secret key are for, and
-//! in any text the user and password of a URL and parameters of a query with a telling name.
+//! A value with variables is shown as it is written in the file, since variables often hold secrets, and without their defaults, which may
+//! be secrets too. Secret are also: values whose keys have telling names, every field that is set in requests to upstreams, the key values
+//! of overrides of a limit by a secret, and in any text the user and password of a URL and the values of query parameters with telling
+//! names.
 
 use serde_json::{Map, Value as Json};
 
@@ -16,7 +16,7 @@ pub(super) fn file(root: &Node) -> Json {
     json(root, false)
 }
 
-/// A value; one that is `secret` as a whole, masked.
+/// A value, masked if it is `secret` as a whole.
 fn json(node: &Node, secret: bool) -> Json {
     match &node.value {
         Value::Text { written: Some(text), .. } => written(text, secret).into(),
@@ -44,15 +44,15 @@ fn table(entries: &[Entry], secret: bool) -> Map<String, Json> {
             let change = |change: &Entry| (change.name.clone(), json(&change.node, change.name == "set"));
             changes.iter().map(change).collect()
         }
-        // What a section is called says nothing of the values in it.
+        // The name of a section does not make the values in it secret.
         Value::Table(_) => json(&entry.node, secret),
         _ => json(&entry.node, secret || is_telling(&entry.name)),
     };
     entries.iter().map(|entry| (entry.name.clone(), shown(entry))).collect()
 }
 
-/// A text with variables, as the file has it, without what may be secret in it: the defaults, and if the value is `secret`
-/// as a whole all but the variables' names.
+/// A text with variables as it is written in the file, without the defaults, and if the value is `secret` as a whole with the names of
+/// the variables only.
 pub(super) fn written(text: &str, secret: bool) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -85,7 +85,7 @@ pub(super) fn written(text: &str, secret: bool) -> String {
     without_credentials(&shown).into_owned()
 }
 
-/// Whether a limit goes by what clients prove who they are with: then its overrides name that.
+/// Whether the key of a limit may be a credential. Then its overrides have credentials in their keys.
 fn is_by_secret(key: &Node) -> bool {
     match &key.value {
         Value::Text { text, .. } => {
@@ -96,7 +96,7 @@ fn is_by_secret(key: &Node) -> bool {
     }
 }
 
-/// Overrides without the values that they are for.
+/// Overrides without their key values.
 fn nameless(entries: &[Entry]) -> Map<String, Json> {
     let nameless =
         |(index, entry): (usize, &Entry)| (format!("{MASK} {}", index + 1), json(&entry.node, false));

@@ -1,9 +1,9 @@
 //! "Did you mean": the known word that is nearest to one that is not known.
 
-/// The nearest of `known` to `word`, if it is near enough to be what was meant.
+/// The nearest of `known` to `word`, if it is near enough to be a misspelling.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    // A typo for every three characters, and swapped neighbours count as one.
+    // One typo for every three characters; two swapped characters count as one.
     let most = (word.chars().count() / 3).max(1);
     known
         .into_iter()
@@ -21,7 +21,7 @@ pub(super) fn hint(word: &str, known: &[&str], all: &str) -> String {
     }
 }
 
-/// A hint that names what is known; of much, the beginning.
+/// A hint that lists the known words, or the first of many.
 pub(super) fn list(known: &[&str], all: &str) -> String {
     const MOST: usize = 40;
     match known.len().checked_sub(MOST) {

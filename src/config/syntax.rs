@@ -1,17 +1,17 @@
-//! What is wrong with a file's TOML, in words for somebody who does not know TOML by heart.
+//! Reports errors in a file's TOML, in words that need no knowledge of the TOML specification.
 //!
-//! The parser recovers from an error and goes on. Where it did so within one value, the rest of the file is as it
-//! was meant, and is checked too. Where the structure itself is broken (a key without a value, an array without
-//! its end), what the parser makes of the rest is a guess, and nothing is said about it but its syntax.
+//! The parser recovers from an error and goes on. If the error is inside one value, the rest of the file is read correctly and is checked
+//! too. If the structure is broken (a key without a value, an array without its end), the parser can only guess how to read the rest, so
+//! only syntax errors are reported.
 
 use toml::de::Error;
 
 use super::problem::{Fault, Sink, Span};
 
-/// What became of the file's syntax errors.
+/// The syntax errors of a file.
 #[derive(Debug, Default)]
 pub(super) struct Damage {
-    /// Where the errors are, in order.
+    /// The places of the errors, in order.
     at: Vec<usize>,
     /// Whether the file's structure cannot be trusted.
     structural: bool,
@@ -38,7 +38,7 @@ pub(super) fn report(errors: &[Error], text: &str, scalars: &[Span], sink: &Sink
     let is_structural = |(span, message): &(Span, &str)| !is_local(span, message, scalars, sink);
     let structural = errors.iter().any(is_structural);
     if structural {
-        // A string of several lines without its end swallows the rest of the file: it is all there is to say.
+        // A multi-line string without its end takes in the rest of the file, so only this error is reported.
         let endless = |message: &str| message.starts_with("invalid multi-line") && is_unterminated(message);
         if let Some((span, message)) = errors.iter().find(|(_, message)| endless(message)) {
             let (end, message) = (span.start, *message);
@@ -46,7 +46,7 @@ pub(super) fn report(errors: &[Error], text: &str, scalars: &[Span], sink: &Sink
             errors.retain(|(span, _)| span.start < start);
             errors.push((start..start, message));
         }
-        // What follows an array that does not end is read as its elements: only the first error means anything.
+        // The text after an array without its end is read as its elements, so only the first error is reported.
         let runs_on = |message: &str| {
             ["unclosed array,", "unclosed inline table"].iter().any(|m| message.starts_with(m))
         };
@@ -67,7 +67,7 @@ fn is_local(span: &Span, message: &str, scalars: &[Span], sink: &Sink<'_>) -> bo
     if is_duplicate(message) {
         return true;
     }
-    // A string that runs over several lines may have swallowed what was meant to follow it.
+    // A string over several lines may have taken in the lines after it.
     scalar_before(span.start, scalars).is_some_and(|scalar| {
         span.start <= scalar.end && sink.line(scalar.start) == sink.line(scalar.end.min(span.start))
     })
@@ -88,7 +88,7 @@ fn is_duplicate(message: &str) -> bool {
     message == "duplicate key" || message.starts_with("cannot extend value")
 }
 
-/// What was written is not repeated: where the file is no TOML nothing says what is a secret.
+/// The text of the file is not repeated: in a file that is no TOML it is not known what is a secret.
 fn fault(span: &Span, message: &str, text: &str, sink: &Sink<'_>) -> Fault {
     let there = text.get(span.clone()).unwrap_or_default();
     let line = sink.text_of_line(sink.line(span.start)).trim_start();

@@ -1,7 +1,7 @@
-//! From the values of a file to a [`Config`]: section by section, then what several sections must agree on.
+//! Makes a [`Config`] of the values of a file: section by section, then the checks across sections.
 //!
-//! Every section is read to its end whatever is wrong in it, and a check that compares two values is only made
-//! when both could be read: one mistake is one report.
+//! Every section is read to its end whatever is wrong in it, and a check that compares two values is only made if both could be read, so
+//! that one mistake is reported once.
 
 mod action;
 mod ambiguity;
@@ -43,7 +43,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
     let route_names = route_items.as_ref().map(routes::names).unwrap_or_default();
     let route_names = Names::new("route", "[[routes]]", Ok(route_names));
     let server = server::server(server, &limit_names);
-    // Which names pass is not known of a section that cannot be read.
+    // If `[server]` cannot be read, no key is refused for the characters of a name.
     let underscores = server.server.as_ref().map_or(true, |server| server.underscores_in_headers);
     let limits = limits::all(
         &limit_items,

@@ -1,4 +1,4 @@
-//! The notations of single values: each parser takes a string and says what would be right when it is wrong.
+//! Parsers of single values: each takes a string, and its error says what is wrong and what would be right.
 
 pub(super) mod address;
 pub(super) mod http;

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use super::item::Item;
 use super::problem::{Checked, Fault};
 
-/// Values of a list, each with its item. What could not be read is left out, and `complete` says so.
+/// Values of a list, each with its item. Values that could not be read are left out; then `complete` is an error.
 #[derive(Debug)]
 pub(super) struct Values<'a, T> {
     pub(super) list: Vec<(T, Item<'a>)>,
@@ -43,7 +43,7 @@ impl<'a, T> Values<'a, T> {
         self.each_once_by(T::clone)
     }
 
-    /// Reports each value whose `essence` another one has before it. In a list of 100,000 nothing may be compared with all the others.
+    /// Reports each value with the same `essence` as an earlier one. It takes linear time, since a list may have 100,000 values.
     pub(super) fn each_once_by<K: Eq + Hash>(mut self, essence: impl Fn(&T) -> K) -> Self {
         let mut known = HashSet::with_capacity(self.list.len());
         for (value, item) in &self.list {
@@ -56,7 +56,7 @@ impl<'a, T> Values<'a, T> {
         self
     }
 
-    /// What can be read of some items.
+    /// The values of the items that can be read.
     pub(super) fn read(items: Vec<Item<'a>>, mut read: impl FnMut(Item<'a>) -> Checked<T>) -> Self {
         let mut values = Self { list: Vec::with_capacity(items.len()), complete: Ok(()) };
         for item in items {

@@ -1,7 +1,7 @@
-//! Routes that can never be told apart: the same path, a host and a method in common.
+//! Reports ambiguous routes: two with the same path, and a host and a method in common.
 //!
-//! The most specific route wins, so routes may overlap. Only where neither is the more specific one is it an
-//! error: which of the two would answer depended on their order, and order has no meaning.
+//! Routes may overlap, since the most specific one wins. It is an error only if neither is more specific than the other, since the order
+//! of routes has no meaning.
 
 use std::collections::HashMap;
 
@@ -26,8 +26,8 @@ pub(super) struct Matcher {
 /// Reports each route that an earlier one cannot be told from.
 pub(super) fn check(routes: &[Matcher], sink: &Sink<'_>) -> Checked<()> {
     let mut result = Ok(());
-    // Routes are alike if one host and one method of theirs are the same, or both take any; so each is looked up by those, and is
-    // compared with nobody.
+    // Two routes are ambiguous if they have a host and a method in common, or both take any. So each route is looked up by its hosts and
+    // methods, instead of being compared with all others.
     let mut first_with: HashMap<_, usize> = HashMap::new();
     for (index, route) in routes.iter().enumerate() {
         let mut earliest = index;
@@ -52,7 +52,7 @@ pub(super) fn check(routes: &[Matcher], sink: &Sink<'_>) -> Checked<()> {
     result
 }
 
-/// Each element of a list; of an empty list, which is any, that.
+/// Each element of a list, or `None` for an empty list, which means any.
 fn any_or_each<T>(list: &[T]) -> impl Iterator<Item = Option<&T>> {
     list.is_empty().then_some(None).into_iter().chain(list.iter().map(Some))
 }
@@ -66,7 +66,7 @@ fn in_common(a: &Matcher, b: &Matcher) -> Option<String> {
     Some(format!("{method}{host}{}", b.path))
 }
 
-/// An element of both lists; `Some(None)` if both are empty, which is any.
+/// An element of both lists; `Some(None)` if both are empty, which means any.
 fn shared<'a, T: PartialEq>(a: &'a [T], b: &[T]) -> Option<Option<&'a T>> {
     match (a.is_empty(), b.is_empty()) {
         (true, true) => Some(None),

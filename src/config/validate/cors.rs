@@ -17,10 +17,10 @@ const DEFAULT_MAX_AGE: Duration = Duration::from_secs(600);
 /// Every origin, method or field.
 const ANY: &str = "*";
 
-/// What the gateway itself has to say to a script that is refused.
+/// The fields of the gateway's own refusals, which scripts may always read.
 const ALWAYS_EXPOSED: [&str; 3] = ["RateLimit", "RateLimit-Policy", "Retry-After"];
 
-/// The methods of a route that takes any: those that HTML forms have always been able to send.
+/// The methods that are allowed by default on a route that takes any method: those that need no preflight.
 const DEFAULT_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
 
 /// Reads `cors` of a route that takes these methods.
@@ -157,7 +157,7 @@ fn with_credentials(item: &Item<'_>) -> Reported {
     item.report(fault.hint("name each one, or leave out `credentials`"))
 }
 
-/// What a route that takes these methods allows where the configuration does not say.
+/// The methods that are allowed by default on a route that takes these methods.
 fn allowed(taken: &[Method]) -> Vec<String> {
     match taken.is_empty() {
         true => DEFAULT_METHODS.map(str::to_owned).to_vec(),
@@ -165,7 +165,7 @@ fn allowed(taken: &[Method]) -> Vec<String> {
     }
 }
 
-/// What scripts may read, with what the gateway says of its own accord.
+/// The fields that scripts may read, with those of the gateway's own refusals.
 fn exposed(mut names: Vec<String>) -> Vec<String> {
     if !names.iter().any(|name| name == ANY) {
         let more = ALWAYS_EXPOSED

@@ -10,7 +10,7 @@ use super::super::problem::{Checked, Fault, Sink};
 use super::super::value::http::{header_name, header_value};
 use super::super::values::Values;
 
-/// Fields that say where a message ends or how a connection is used: the gateway's own business on each side.
+/// Fields that delimit a message or concern a connection. The gateway sets them itself on each side.
 const UNTOUCHABLE: [&str; 8] = [
     "connection",
     "content-length",
@@ -58,7 +58,7 @@ fn set(item: &Item<'_>, sink: &Sink<'_>) -> Checked<Vec<(HeaderName, HeaderValue
     let mut fields: Vec<(HeaderName, HeaderValue)> = Vec::new();
     let (mut known, mut complete) = (HashSet::new(), Ok(()));
     for (name, item) in item.named("set = { X-Env = \"prod\" }")? {
-        // Any field may be a credential, whatever it is called.
+        // The value of any field may be a credential, whatever its name.
         let value = item.secret().parse("a string", header_value);
         let name = header_name(name).and_then(touchable).and_then(|name| match !known.insert(name.clone()) {
             true => {

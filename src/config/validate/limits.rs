@@ -22,11 +22,11 @@ use crate::limit::{Charge, Measure, Mode, Rate, Rule};
 /// The buckets of a limit where the file does not say.
 const DEFAULT_MAX_CLIENTS: usize = 1_000_000;
 
-/// The failures of somebody who guesses.
+/// The statuses that count as failures by default: those of a client that guesses credentials or paths.
 const DEFAULT_FAILURES: [StatusCode; 3] =
     [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
 
-/// What `[limiter]` says when it is not there.
+/// The defaults of `[limiter]`.
 pub(super) fn default_limiter() -> Limiter {
     Limiter { max_clients: DEFAULT_MAX_CLIENTS, snapshot: None, snapshot_interval: Duration::from_secs(60) }
 }
@@ -111,12 +111,11 @@ fn limit(
     })
 }
 
-/// What goes with `rate`.
+/// The keys that need `rate`.
 const WITH_RATE: [&str; 7] =
     ["burst", "cost", "charge", "failures", "cost_header", "max_cost", "max_clients"];
 
-/// How many times the burst an answer may cost where the file does not say: so a client waits no longer than it takes to fill so
-/// many buckets.
+/// The default of `max_cost`, as a multiple of the burst. It bounds how long a client may have to wait after one answer.
 const DEFAULT_MAX_COST: u32 = 10;
 
 /// Reads what the limit counts: `rate` and what goes with it, or `max_in_flight`.
@@ -124,7 +123,7 @@ fn measure(section: &Section<'_>, default_max_clients: usize) -> Checked<Measure
     let (rate, max_in_flight) = (section.get("rate"), section.get("max_in_flight"));
     let Some(max_in_flight) = max_in_flight else {
         return match rate.is_none() && section.misspells(&["max_in_flight"]) {
-            // That is reported, and what goes with a rate is no matter then.
+            // The misspelling is reported, and the keys of a rate are not checked then.
             true => Err(section.ask(&WITH_RATE)),
             false => self::rate(section, default_max_clients).map(Measure::Rate),
         };
@@ -178,7 +177,7 @@ fn charge(section: &Section<'_>, quota: Checked<Quota>, cost: Checked<u32>) -> C
     Ok(header.map_or(Charge::Always, |name| Charge::Header { name, max }))
 }
 
-/// Reads `max_cost`, which is no less than what a request costs anyway.
+/// Reads `max_cost`, which is at least the cost of the limit.
 fn max_cost(item: &Item<'_>, cost: Checked<u32>) -> Checked<u32> {
     let max = u32::try_from(item.integer(1..=u64::from(MAX_TOKENS))?).unwrap_or(u32::MAX);
     match cost {
@@ -201,7 +200,7 @@ fn failures(item: Item<'_>) -> Checked<Vec<StatusCode>> {
     }
 }
 
-/// Reads `cost`, which no bucket may be too small for.
+/// Reads `cost`, which is at most the burst.
 fn cost(item: &Item<'_>, quota: Checked<Quota>) -> Checked<u32> {
     let cost = u32::try_from(item.integer(1..=u64::from(MAX_TOKENS))?).unwrap_or(u32::MAX);
     match quota {

@@ -1,4 +1,4 @@
-//! Two listeners cannot have one address.
+//! Checks that no two listeners have the same address.
 
 use super::super::listener::Address;
 use super::super::problem::{Checked, Fault, Sink, Span};
@@ -6,7 +6,7 @@ use super::super::problem::{Checked, Fault, Sink, Span};
 /// An address and where it is written; `None` is a default.
 pub(super) type Place = (Address, Option<Span>);
 
-/// Checks that no address of the server is there twice, or is also the admin's.
+/// Checks that the addresses of the server are different from each other and from the address of the side port.
 pub(super) fn distinct(server: &[Place], admin: &Option<Place>, sink: &Sink<'_>) -> Checked<()> {
     let mut result = Ok(());
     for (index, (address, span)) in server.iter().enumerate() {
@@ -46,8 +46,8 @@ pub(super) fn distinct(server: &[Place], admin: &Option<Place>, sink: &Sink<'_>)
     }
 }
 
-/// Whether one of two listeners could not be bound. An address that stands for all of a host's covers the others
-/// of its family; whether `[::]` covers IPv4 as well depends on the system, so it is left to the attempt.
+/// Whether two listeners could not both be bound. An unspecified address covers all others of its family. Whether `[::]` covers IPv4 as
+/// well depends on the system, so that is not checked here.
 fn collide(a: &Address, b: &Address) -> bool {
     let (Some(a), Some(b)) = (a.ip(), b.ip()) else { return a == b };
     let covers = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();

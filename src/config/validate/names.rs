@@ -1,4 +1,4 @@
-//! Names that sections are given, and that other sections refer to.
+//! The names of sections, and references to them.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -14,12 +14,12 @@ pub(super) struct Names<'a> {
     header: &'static str,
     /// In the order of the file; an error when the sections could not even be named.
     known: Checked<(Vec<&'a str>, HashMap<&'a str, usize>)>,
-    /// How many more names a misspelt one is compared with, of all misspelt ones together: in a file of 100,000 routes
-    /// whose limits are gone, each would be compared with all the limits that are there.
+    /// How many more comparisons there may be to suggest names for unknown ones. Without a bound, a file with 100,000 routes that refer to
+    /// unknown limits would compare each reference with all limits.
     comparisons: Cell<usize>,
 }
 
-/// As many as take well under a second.
+/// The bound on these comparisons, which take well under a second.
 const COMPARISONS: usize = 1_000_000;
 
 /// The sections below `item`, such as those of `[limits.*]`, and their names.

@@ -1,4 +1,4 @@
-//! `[limits.NAME.overrides]`: how single clients are limited, if otherwise than the rest.
+//! `[limits.NAME.overrides]`: the terms of single clients.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -64,7 +64,7 @@ fn client(text: &str, part: &KeyPart, ipv6_prefix: u8, routes: &Names<'_>) -> Ch
     })
 }
 
-/// An address; one of IPv6 stands for its network.
+/// An address, or the network of an IPv6 address.
 fn address(text: &str, ipv6_prefix: u8) -> Result<String, Fault> {
     let address = match text.parse::<IpAddr>() {
         Ok(address) => address.to_canonical(),

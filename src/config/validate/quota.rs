@@ -1,4 +1,4 @@
-//! How much a limit, or an override of it, lets pass: `rate` and `burst`, or `max_in_flight`.
+//! The values that a limit and its overrides have in common: `rate` and `burst`, and `max_in_flight`.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -13,7 +13,7 @@ use super::{action, cors, headers};
 use crate::compression::Coding;
 use crate::route::pattern::{HostPattern, PathPattern};
 
-/// What `[server]` says of every route.
+/// The settings of `[server]` for every route.
 pub(super) struct Everywhere {
     /// The limits that come before a route's own.
     pub(super) limits: Checked<Vec<usize>>,
@@ -21,13 +21,13 @@ pub(super) struct Everywhere {
     pub(super) max_body_size: Checked<u64>,
 }
 
-/// What is wrong with a file without routes.
+/// The fault of a file without routes.
 pub(super) fn none() -> Fault {
     Fault::new("there are no routes: the gateway would answer everything with 404")
         .hint("write [[routes]] with a name, a path and an upstream")
 }
 
-/// The names of the routes, as far as they can be read. What is wrong with the others is for [`all`] to say.
+/// The names of the routes that can be read. [`all`] reports the problems of the others.
 pub(super) fn names<'a>(item: &Item<'a>) -> Vec<&'a str> {
     item.one_or_list().iter().filter_map(|route| route.text_of("name")).collect()
 }
@@ -173,7 +173,7 @@ fn matches_nothing(key: &str) -> Fault {
     Fault::new(format!("with an empty list of {key} this route would match nothing"))
 }
 
-/// What the route matches, if all of that could be read.
+/// The conditions of the route, if all of them could be read.
 fn matcher(
     name: Checked<&str>,
     place: Span,

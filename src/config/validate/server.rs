@@ -25,10 +25,10 @@ const DEFAULT_LISTENER: Listener =
 pub(in super::super) const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
 const DEFAULT_MAX_BODY_SIZE: u64 = 10 << 20;
-/// With less than this the gateway would refuse everything.
+/// The least value of `max_memory`: with less the gateway would refuse all requests.
 const LEAST_MEMORY: u64 = 32 << 20;
 
-/// What `[server]` says.
+/// The values of `[server]`.
 pub(super) struct ServerRead {
     pub(super) server: Checked<Server>,
     /// The addresses that could be read.
@@ -157,7 +157,7 @@ fn default_server() -> Server {
     }
 }
 
-/// The switches of listeners that need something else of the file.
+/// The listeners with settings that need another setting of the file.
 #[derive(Default)]
 struct Switches<'a> {
     tls: Vec<Item<'a>>,
@@ -205,7 +205,7 @@ fn permissions(text: &str) -> Result<u32, Fault> {
     }
 }
 
-/// Reads `trusted_proxies`, on whom listeners with the PROXY protocol depend.
+/// Reads `trusted_proxies`, which listeners with the PROXY protocol need.
 fn trusted_proxies(section: &Section<'_>, dependent: &[Item<'_>]) -> Checked<Vec<ipnet::IpNet>> {
     let networks = section.or("trusted_proxies", Vec::new(), networks)?;
     if networks.is_empty() {
@@ -245,7 +245,7 @@ fn header_size(item: Item<'_>) -> Checked<usize> {
         .ok_or_else(|| item.expected("from \"1KiB\" to \"1MiB\""))
 }
 
-/// What `[admin]` says.
+/// The values of `[admin]`.
 pub(super) struct AdminRead {
     pub(super) admin: Checked<Option<Admin>>,
     /// Its address, if it has one that could be read.
@@ -300,7 +300,7 @@ fn page_host(text: &str) -> Result<HostPattern, Fault> {
         .hint("name the hosts under which you open it, such as \"gateway.example.com\" or \"*.example.com\""))
 }
 
-/// Parses a token, and never repeats it.
+/// Parses a token. No message repeats it.
 fn token(text: &str) -> Result<Option<String>, Fault> {
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(Some(text.to_owned()).filter(|token| !token.is_empty()));

@@ -1,4 +1,4 @@
-//! `[server.tls]`, and `tls` of an upstream: the files are read, so that what is wrong with one is told where it is named.
+//! `[server.tls]`, and `tls` of an upstream. The files are read, so that the problems of a file are reported where it is named.
 
 use std::path::Path;
 
@@ -64,7 +64,7 @@ pub(super) fn server(
     Ok(Some(ServerTls { identities: identities?, client_authorities: client_authorities? }))
 }
 
-/// Reads `tls` of an upstream: true, false, or how.
+/// Reads `tls` of an upstream: true, false, or a table.
 pub(super) fn client(name: &str, item: &Item<'_>) -> Checked<Option<ClientTls>> {
     let system_authorities = || tls::system_authorities().map_err(|flaw| item.report(flaw.into()));
     if !item.is_table() {

@@ -17,11 +17,10 @@ use super::shared::status;
 use super::tls;
 use crate::limit::key::Key;
 
-/// More than this helps nobody.
+/// The most retries of a request.
 const MAX_RETRIES: u64 = 10;
 
-/// So many requests are connected to a server at a time, unless the file says otherwise: little enough to hold while nobody takes
-/// connections.
+/// How many requests are connected to a server at a time by default. So many sockets can be held while the server takes no connections.
 const DEFAULT_PENDING_CONNECTS: u64 = 1024;
 
 const PATH: &str = "a path such as \"/health\"";
@@ -131,7 +130,7 @@ fn times(item: Item<'_>) -> Checked<u32> {
     Ok(u32::try_from(item.integer(1..=1000)?).unwrap_or(1))
 }
 
-/// Whom a health check asks: a host, with a port if need be; empty is the server.
+/// The host of a health check, perhaps with a port; empty is the server.
 fn host(text: &str) -> Result<Option<String>, Fault> {
     let is_host = |authority: &Authority| !authority.as_str().contains('@');
     match text.is_empty() || text.parse().is_ok_and(|authority| is_host(&authority)) {
@@ -141,7 +140,7 @@ fn host(text: &str) -> Result<Option<String>, Fault> {
     }
 }
 
-/// What a health check asks for.
+/// The path of a health check.
 fn path(text: &str) -> Result<String, Fault> {
     let fault = || Fault::new(format!("{} is not a path", quoted(text)));
     if !text.starts_with('/') {

@@ -1,4 +1,4 @@
-//! Addresses: where to listen, which servers to use, which networks to treat differently.
+//! Addresses of listeners, servers and networks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ fn without_url(text: &str) -> Option<&str> {
     rest.split(['/', '?', '#']).next()
 }
 
-/// A longer path fits into no address of a socket, whose 108 bytes end with a zero.
+/// The longest path of a socket: its address has 108 bytes, of which the last is zero.
 const LONGEST_PATH: usize = 107;
 
 /// Parses the address of a server: a name or an IP address, and a port; or `unix:` and the path of a socket.
@@ -71,7 +71,7 @@ pub(in super::super) fn server(text: &str) -> Result<ServerAddress, Fault> {
     }
 }
 
-/// The path of a socket. Where the gateway runs is not to change what it means, so it begins at the root.
+/// The path of a socket. It is absolute, so that it does not depend on the working directory.
 fn socket(path: &str) -> Result<&str, Fault> {
     let text = format!("unix:{path}");
     let fault = Fault::new(format!("{} is not the address of a socket", quoted(&text)));
@@ -122,7 +122,7 @@ fn host_and_port(text: &str) -> Result<(String, u16), Fault> {
             .hint("a port is a number from 1 to 65535")),
         Ok(number) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
             let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            // However an IP address is written, it is the same server.
+            // An IP address is kept in one form, so that the same server always has the same address.
             let host = host.parse::<IpAddr>().map_or_else(|_| host.to_ascii_lowercase(), |ip| ip.to_string());
             Ok((host, number))
         }

@@ -11,7 +11,7 @@ use crate::limit::key::KeyPart;
 const KINDS: [&str; 8] =
     ["client_ip", "header:NAME", "cookie:NAME", "query:NAME", "route", "host", "path", "global"];
 
-/// Parses a part of a key. Names of fields with other characters than letters, digits and `-` arrive if `underscores` do.
+/// Parses a part of a key. `underscores` says whether fields are passed on whose names have other characters than letters, digits and `-`.
 pub(in super::super) fn part(text: &str, underscores: bool) -> Result<KeyPart, Fault> {
     let (kind, name) = match text.split_once(':') {
         Some((kind, name)) => (kind, Some(name)),
@@ -40,7 +40,7 @@ pub(in super::super) fn part(text: &str, underscores: bool) -> Result<KeyPart, F
     }
 }
 
-/// A field that a request can have by then, and that goes upstream.
+/// The name of a field that requests still have when limits are decided, and that is sent upstream.
 fn field(text: &str, underscores: bool) -> Result<HeaderName, Fault> {
     let name = header_name(text)?;
     if never_goes_upstream(&name) {

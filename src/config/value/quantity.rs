@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use super::super::problem::{Fault, quoted};
 
-/// A rate: so many tokens in each period. Not yet checked to make sense.
+/// A rate: tokens in each period. It may still be no valid quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Rate {
     pub(in super::super) count: u64,
     pub(in super::super) period: Duration,
 }
 
-/// The longest duration; what is longer is a slip.
+/// The longest duration. A longer one is most probably a mistake.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// A number and a unit; a number that does not fit is as large as can be.
+/// A number and a unit. A number that is too large for the type becomes its maximum.
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
@@ -33,7 +33,7 @@ fn millis(unit: &str) -> Option<u64> {
     })
 }
 
-/// The unit of time that somebody meant with another name for it.
+/// The unit of time that another name for it means.
 fn meant_time(unit: &str) -> Option<&'static str> {
     Some(match unit.trim().to_ascii_lowercase().as_str() {
         "" | "s" | "sec" | "secs" | "second" | "seconds" => "s",
@@ -84,7 +84,7 @@ fn bytes(unit: &str) -> Option<u64> {
     })
 }
 
-/// The unit of size that somebody meant with another name for it.
+/// The unit of size that another name for it means.
 fn meant_size(unit: &str) -> Option<&'static str> {
     Some(match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" | "byte" | "bytes" => "B",
