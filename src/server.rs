@@ -1,9 +1,8 @@
-//! Puts it together: listeners, workers, the side port, signals, and the way out.
+//! Puts everything together: listeners, workers, the side port, signals, reloads, and the end of the process.
 //!
-//! Connections are accepted here and not by Pingora's own server, which stops every listener at once and sleeps
-//! through the whole grace period, has no deadline for a request head, and cannot refuse a head before it is
-//! parsed leniently. What remains of it is the proxy. Each worker is a thread with a runtime of its own, so that
-//! a connection stays on one core; connections are dealt out in turn.
+//! Connections are accepted here and not by Pingora's own server, which stops every listener at once, sleeps through the whole grace
+//! period, has no deadline for a request head, and parses a head leniently before it can be refused. Only Pingora's proxy is used. Each
+//! worker is a thread with a runtime of its own, so that a connection stays on one core; workers get connections in turn.
 
 mod accept;
 mod connection;
@@ -102,15 +101,15 @@ pub fn run(path: &Path, upgrade: bool) -> Result<(), StartError> {
             gateway.active().outputs.close();
         }
     });
-    // A start that was broken off may still wait for a file or for another process, which is nobody's concern any more.
+    // A start that was stopped may still wait for a file or for another process. It is not waited for.
     runtime.shutdown_background();
     outcome
 }
 
-/// What has served, and is to be closed.
+/// The workers and the gateway that have served, to be closed.
 type Served = (Workers, Arc<Gateway>);
 
-/// Where the side port of the process is that runs with the configuration at `path`; `None` if it has none. Blocks.
+/// The address of the side port of the process that runs with the configuration at `path`; `None` if it has none. Blocks.
 ///
 /// # Errors
 /// When there is no process of this user, or root, that could be asked.
@@ -133,13 +132,13 @@ async fn start(path: &Path, upgrade: bool, mut signals: Signals) -> Result<Optio
     prepared.serve(path, signals).await.map(Some)
 }
 
-/// All that a start takes that takes time or may fail. As long as it is only this, a process that runs goes on.
+/// The results of all steps of a start that take time or may fail. Until they are used, a process that runs goes on.
 struct Prepared {
     config: Config,
     inherited: Option<Inherited>,
     saved: Option<Snapshot>,
     listeners: Vec<Listener>,
-    /// The side port, where the configuration says that it is.
+    /// The side port, with its address in the configuration.
     admin_listener: Option<(SocketAddr, TcpListener)>,
     metrics: Metrics,
     threads: usize,
@@ -150,7 +149,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// Does all of that. Blocks.
+    /// Takes all of these steps. Blocks.
     fn of(path: &Path, upgrade: bool) -> Result<Self, StartError> {
         let config = Config::load(path).map_err(StartError::Config)?;
         config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
@@ -184,7 +183,7 @@ impl Prepared {
         let workers = Workers::start(threads)?;
         let saved = match (&inherited, &config.limiter.snapshot) {
             (None, Some(path)) => snapshot::load(path, &clock),
-            // A process that is taken over from gives its own.
+            // The process that is taken over from gives its buckets.
             _ => None,
         };
         Ok(Self {
@@ -202,10 +201,10 @@ impl Prepared {
         })
     }
 
-    /// Takes over, if there is somebody to take over from, and serves.
+    /// Takes over from another process, if there is one, and serves.
     async fn serve(self, path: &Path, mut signals: Signals) -> Result<Served, StartError> {
         let Self { workers, clock, .. } = self;
-        // From here on nothing fails.
+        // From here on no step may fail.
         let (saved, control) = match self.inherited {
             Some(inherited) => inherited.begin(&clock),
             None => (self.saved, None),
@@ -262,7 +261,7 @@ impl Prepared {
                 .await;
         gateway.drain();
         supervisor.tell(State::Stopping);
-        // Whoever asks for a reload from here on, or has asked and waits, is told that it is too late.
+        // Calls that ask for a reload from here on, or wait for one, are told that it is too late.
         drop(reloads);
         info!("draining");
         match leaving {
@@ -272,7 +271,7 @@ impl Prepared {
                 snapshot::save(&gateway).await;
             }
             Leaving::HandedOver(stream) => {
-                // Nobody listens for it if there is no side port.
+                // Without a side port there is no receiver.
                 let _ = hand_over.send(true);
                 reloader.listeners.hand_over();
                 // The new process keeps the snapshot from now on.
@@ -293,9 +292,9 @@ impl Prepared {
     }
 }
 
-/// Why a process leaves.
+/// Why a process ends.
 enum Leaving {
-    /// A signal said so.
+    /// A signal said to stop.
     Stopped,
     /// Another process has taken over, and waits for the buckets.
     HandedOver(UnixStream),
@@ -348,10 +347,10 @@ async fn serve(
             outcome = reloader.reload() => outcome,
             () = signals.stop() => return Leaving::Stopped,
         };
-        // Also when it has failed: what was in force still is.
+        // Also if the reload has failed: the configuration before it stays in force.
         supervisor.tell(State::Ready);
         if let Some(waiting) = waiting {
-            // Whoever asked may have gone.
+            // The call that asked may have ended.
             let _ = waiting.send(outcome);
         }
     }

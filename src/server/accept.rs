@@ -36,29 +36,28 @@ impl Accepting {
         }
     }
 
-    /// The next connection: a stream of bytes with a descriptor, and whom it is from. One through a Unix socket is from this
-    /// machine.
+    /// The next connection, and its peer's address: for a Unix socket that of this machine.
     async fn accept(&self) -> io::Result<(std::net::TcpStream, SocketAddr)> {
         match self {
             Self::Tcp(socket) => {
                 let (stream, peer) = socket.accept().await?;
-                // It was registered with this thread's runtime; the worker's is to wake it.
+                // The stream is registered with this thread's runtime, and has to be registered with the worker's.
                 Ok((stream.into_std()?, peer))
             }
             Self::Unix(socket) => {
                 let (stream, _) = socket.accept().await?;
-                // What is done with a connection is the same for both: the type stands for any connected socket, and what
-                // only TCP has is not asked of this one.
+                // The type `TcpStream` is used for any connected socket here. What only TCP has is not used on a Unix socket.
                 Ok((OwnedFd::from(stream.into_std()?).into(), LOCAL))
             }
         }
     }
 }
 
-/// Whom a connection through a Unix socket is from.
+/// The peer of a connection through a Unix socket.
 const LOCAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Accepts connections and deals them out, until the listener drains. Those that are waiting then still count.
+/// Accepts connections and gives them to the workers, until the listener drains. Connections that wait in the kernel's queue then are
+/// accepted still.
 pub(super) async fn accept(
     listener: Listener,
     serving: Arc<Serving>,
@@ -75,7 +74,6 @@ pub(super) async fn accept(
                 tokio::select! {
                     biased;
                     () = serving.serve(socket, peer, &registration) => {}
-                    // It waits for a request, and makes room for another.
                     () = registration.evicted() => {}
                 }
             }
@@ -112,7 +110,7 @@ pub(super) async fn accept(
     }
 }
 
-/// A connection that was gone before it was accepted is nothing; anything else will not pass at once.
+/// Pauses after an error of accepting, unless only one connection was closed before it was accepted.
 async fn pause_after(error: &io::Error, address: &Address, log_throttle: &LogThrottle, serving: &Serving) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
         if log_throttle.may_log(&serving.gateway) {

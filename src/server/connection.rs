@@ -39,17 +39,17 @@ use crate::upstream::reason;
 use crate::engine::{Exchange as Record, Peer, Reply};
 use crate::proxy::connection::{Connection, Ending};
 
-/// A client that is gone without a word is noticed after two minutes, also at the end of a tunnel.
+/// A client that disappears without closing its connection is noticed after two minutes, also at the end of a tunnel.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
     .with_time(Duration::from_secs(60))
     .with_interval(Duration::from_secs(15))
     .with_retries(4);
 
-/// What the kernel takes of an answer beyond what is on its way, in bytes.
+/// How many bytes of an answer the kernel takes before they can be sent.
 #[cfg(target_os = "linux")]
 const MOST_UNSENT: u32 = 128 << 10;
 
-/// What serving the connections of a listener takes.
+/// What the connections of a listener share.
 pub(super) struct Serving {
     pub(super) gateway: Arc<Gateway>,
     pub(super) door: Arc<Door>,
@@ -64,7 +64,7 @@ pub(super) struct Serving {
     pub(super) proxy_error_log: Arc<LogThrottle>,
     /// Whether connections close after the request that is running.
     pub(super) closing: Arc<AtomicBool>,
-    /// Whether those between requests stay open for one more.
+    /// Whether connections without a request stay open for one more.
     pub(super) patient: Arc<AtomicBool>,
     /// Becomes true when the listener drains.
     pub(super) draining: ShutdownWatch,
@@ -91,12 +91,12 @@ impl Serving {
         registration: &Registration,
     ) {
         let _running = Running::start(&self.metrics.connections);
-        // A socket that cannot be set up is dead.
+        // A socket that cannot be set up has been closed.
         if set_up(&socket).is_err() {
             return;
         }
         let (peer, _admitted) = if self.proxy_protocol {
-            let Some(client) = self.introduce(&mut socket, peer).await else { return };
+            let Some(client) = self.proxied_client(&mut socket, peer).await else { return };
             let admitted = self.connection_limit.admit(&socket, client, &self.gateway, &self.metrics);
             let Some(admitted) = admitted else { return };
             (client, Some(admitted))
@@ -160,7 +160,7 @@ impl Serving {
         tokio::pin!(drained);
         let mut heeds_drain = true;
         let mut shared = Arc::new(Mutex::new(stream));
-        // Between two exchanges nobody else holds it.
+        // Between two exchanges there is no other reference.
         while let Some(stream) = Arc::get_mut(&mut shared) {
             let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
             let is_idle = stream.is_idle();
@@ -168,7 +168,7 @@ impl Serving {
             let head = tokio::select! {
                 biased;
                 head = stream.next_head(http2_may_begin) => head,
-                // Nothing is lost with a connection between requests.
+                // A connection without a request can be closed without loss.
                 () = &mut drained, if heeds_drain && is_idle => {
                     if !self.patient.load(Ordering::Acquire) {
                         return;
@@ -214,7 +214,7 @@ impl Serving {
             match ending {
                 None if connection.may_go_on() && (stream.is_body_done() || stream.drain_body().await) => {
                     if !stream.is_idle() {
-                        // The next request is there already. Others on this worker come first.
+                        // The next request is there already. Other tasks of this worker run first.
                         yield_now().await;
                     }
                 }
@@ -258,7 +258,7 @@ impl Serving {
         }
     }
 
-    /// Counts and logs a head that is not passed on: the answer to it, if there is anybody to answer.
+    /// Counts and logs a head that is not passed on. Returns the answer, unless the client has gone.
     fn refuse(&self, connection: &Connection, no_request: NoRequest) -> Option<Vec<u8>> {
         let reply = match no_request {
             NoRequest::Gone => return None,
@@ -280,7 +280,7 @@ impl Serving {
         http1::answer::closing(reply, &fields, request_id)
     }
 
-    /// Counts and logs a request that never became one: nothing of what was sent is known to mean anything.
+    /// Counts and logs a request whose head could not be read. Nothing of what the client sent is logged.
     pub(super) fn log(&self, connection: &Connection, reply: &Reply, request_id: &HeaderValue) {
         let exchange = Record::unread(
             ClientId::Address(connection.peer.address.ip().to_canonical()),
@@ -293,12 +293,12 @@ impl Serving {
     }
 }
 
-/// Sets up a socket. Small answers are not to wait for the client's acknowledgement, and it is to be seen that a slow client takes
-/// something, which it is not while the kernel has megabytes in store for it.
+/// Sets up a socket, so that small answers do not wait for the client's acknowledgement, and so that it is seen whether a slow client
+/// takes something, which it is not if the kernel buffers megabytes for it.
 fn set_up(socket: &TcpStream) -> io::Result<()> {
     let socket = SockRef::from(socket);
     if socket.domain()? == Domain::UNIX {
-        // It has no packets, and nobody can vanish from it.
+        // A Unix socket has no packets, and its peer cannot disappear.
         return Ok(());
     }
     socket.set_tcp_nodelay(true)?;
@@ -308,7 +308,7 @@ fn set_up(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A connection that nobody else holds.
+/// A connection without other references.
 fn alone(shared: Shared) -> Option<ClientStream> {
     Some(Arc::into_inner(shared)?.into_inner().unwrap_or_else(PoisonError::into_inner))
 }

@@ -38,7 +38,7 @@ const SIDE_PORT: u8 = b'w';
 /// How long either side waits for the other to write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest answer.
+/// The longest answer, in bytes.
 const MOST: u64 = 256;
 
 /// The pause after a connection could not be accepted.
@@ -48,7 +48,7 @@ const REST: Duration = Duration::from_secs(1);
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Why there is no other place for a socket.
+/// Why the socket cannot be in a directory either.
 const NO_FOLDER: &str = "there is no directory for it that only this user can write to: set RUNTIME_DIRECTORY or \
                          XDG_RUNTIME_DIR to one";
 
@@ -59,11 +59,11 @@ impl ControlSocket {
     /// The socket of the process before this one, or else a new one. `None` if there can be none, which is logged.
     pub(super) fn open(config: &Path, inherited: Option<UnixListener>) -> Option<Self> {
         let opened = match inherited {
-            Some(door) => Ok(Self(door)),
+            Some(socket) => Ok(Self(socket)),
             None => Self::bind(config),
         };
-        match opened.and_then(|door| door.0.set_nonblocking(true).map(|()| door)) {
-            Ok(door) => Some(door),
+        match opened.and_then(|socket| socket.0.set_nonblocking(true).map(|()| socket)) {
+            Ok(socket) => Some(socket),
             Err(error) => {
                 warn!("no process can take over from this one: {error}");
                 None
@@ -75,7 +75,7 @@ impl ControlSocket {
         let name = name(config)?;
         let address = SocketAddr::from_abstract_name(&name)?;
         let error = match UnixListener::bind_addr(&address) {
-            Ok(door) => return Ok(Self(door)),
+            Ok(socket) => return Ok(Self(socket)),
             Err(error) if error.kind() == ErrorKind::AddrInUse => error,
             Err(error) => return Err(error),
         };
@@ -88,21 +88,21 @@ impl ControlSocket {
             return Err(io::Error::new(error.kind(), format!("{taken}, and {NO_FOLDER}")));
         };
         let address = SocketAddr::from_pathname(&path)?;
-        // One that nobody listens at was left behind.
+        // A socket without a listener was left behind by another process.
         if path.exists() && matches!(connect_checked(&address), Err(Refusal::Nobody(_))) {
             fs::remove_file(&path)?;
         }
-        let door = UnixListener::bind_addr(&address)?;
+        let socket = UnixListener::bind_addr(&address)?;
         warn!("{taken}: {} is used instead", path.display());
-        Ok(Self(door))
+        Ok(Self(socket))
     }
 
-    /// The same socket again, to be given away.
+    /// Another descriptor of the socket, to be passed to another process.
     pub(super) fn try_clone(&self) -> io::Result<OwnedFd> {
         self.0.try_clone().map(Into::into)
     }
 
-    /// Needs a runtime.
+    /// The same socket for the runtime. Needs a runtime.
     pub(super) fn into_tokio(self) -> io::Result<tokio::net::UnixListener> {
         tokio::net::UnixListener::from_std(self.0)
     }
@@ -111,14 +111,14 @@ impl ControlSocket {
 /// Accepts connections: answers where the side port is, and sends the connections of processes that take over to `successors`. It ends
 /// when that is closed.
 pub(super) async fn wait(
-    door: tokio::net::UnixListener,
+    socket: tokio::net::UnixListener,
     side_port: Option<net::SocketAddr>,
     gateway: Arc<Gateway>,
     successors: mpsc::Sender<UnixStream>,
 ) {
     let log_throttle = LogThrottle::default();
     while !successors.is_closed() {
-        match door.accept().await {
+        match socket.accept().await {
             Ok((stream, _)) => match check_peer(&stream) {
                 Ok(()) => drop(tokio::spawn(serve(stream, side_port, successors.clone()))),
                 // Any user can cause this line.
@@ -159,7 +159,7 @@ async fn serve(
 /// Asks the process that runs with this configuration where its side port is; `None` if it has none.
 ///
 /// # Errors
-/// When there is no process that may be asked, or it does not answer.
+/// When there is no process of this user or root, or it does not answer.
 pub(super) fn side_port(config: &Path) -> io::Result<Option<net::SocketAddr>> {
     let mut stream = find(config)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -220,11 +220,11 @@ fn check_peer(stream: impl AsFd) -> Result<(), Refusal> {
 /// Why a socket is not that of a process to take over from.
 #[derive(Debug)]
 enum Refusal {
-    /// Nobody has a socket there, or nobody listens at it.
+    /// There is no socket, or no process listens at it.
     Nobody(io::Error),
-    /// It is another user's.
+    /// The socket is another user's.
     Other { user: u32 },
-    /// Somebody has it, and does not let anybody in.
+    /// A process has the socket, and accepts no connections.
     Silent(io::Error),
 }
 
@@ -238,7 +238,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Connects to a socket, and checks whose it is. It never waits for somebody who does not answer.
+/// Connects to a socket, and checks whose it is. It never waits for an answer.
 fn connect_checked(address: &SocketAddr) -> Result<UnixStream, Refusal> {
     let address = match (address.as_abstract_name(), address.as_pathname()) {
         (Some(name), _) => SocketAddrUnix::new_abstract_name(name),
@@ -257,7 +257,7 @@ fn connect_checked(address: &SocketAddr) -> Result<UnixStream, Refusal> {
                 stream.set_nonblocking(false).map_err(Refusal::Silent)?;
                 return Ok(stream);
             }
-            // Its queue is full.
+            // The queue of the socket is full.
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(PAUSE),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
                 return Err(Refusal::Nobody(error));

@@ -1,4 +1,4 @@
-//! A timer that is cheap when deadlines move on before they pass, as nearly all do.
+//! A timer that is cheap when deadlines are put off before they pass, as nearly all are.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,12 +9,12 @@ use crate::clock::{Clock, Timestamp};
 
 /// Wakes a task when a deadline has passed.
 ///
-/// A deadline that moves on does not touch the timer: it goes off at the old time, sees that it is too early, and
-/// is set anew. So a connection with a request every millisecond sets it once in a timeout, not a thousand times.
+/// A deadline that is put off does not change the timer: it wakes the task at the old time, finds that the deadline has not passed, and is
+/// set anew. So a connection with a request every millisecond sets the timer once in each timeout, not each millisecond.
 pub(super) struct Timer {
     clock: Clock,
     sleep: Option<Pin<Box<Sleep>>>,
-    /// When it goes off.
+    /// When the timer wakes the task.
     set_for: Timestamp,
 }
 

@@ -1,28 +1,28 @@
-//! File descriptors, which every connection needs one of: as many as the system gives, and some for what must go on when clients
-//! have as many as they may.
+//! File descriptors, of which every connection needs one. The limit is raised as far as the system allows, and the descriptors are divided,
+//! so that some are left for the side port and health checks when clients have as many as they may.
 
 use log::warn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Kept for the side port, which takes 256 connections, health checks, logs, certificates and what else is opened now and then.
-/// If that is more than a third of what there is, then a third.
+/// Descriptors for the side port, which takes 256 connections, health checks, logs, certificates and other files; but at most a third of
+/// all.
 const KEPT: u64 = 320;
 
-/// Connections to upstreams that wait for a request, at most. If that is more than a sixteenth of what is not kept, then that.
+/// The most idle connections to upstreams; but at most a sixteenth of the descriptors that are not kept.
 const MOST_WAITING: u64 = 1024;
 
-/// Who may have how many descriptors.
+/// How the descriptors are divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DescriptorBudget {
     /// Connections of clients.
     pub(super) clients: usize,
     /// Connections to upstreams that have a request: each client may need one.
     pub(super) requests: usize,
-    /// Connections to upstreams that wait for one.
+    /// Idle connections to upstreams.
     pub(super) waiting: usize,
 }
 
-/// Raises the bound on descriptors to what the system lets this process have, and shares them out.
+/// Raises the limit on descriptors as far as the system allows, and divides them.
 pub(super) fn raise() -> DescriptorBudget {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -32,10 +32,10 @@ pub(super) fn raise() -> DescriptorBudget {
             Err(error) => warn!("the bound on open files cannot be raised: {error}"),
         }
     }
-    share_out(limit.current.unwrap_or(u64::MAX))
+    divide(limit.current.unwrap_or(u64::MAX))
 }
 
-fn share_out(descriptors: u64) -> DescriptorBudget {
+fn divide(descriptors: u64) -> DescriptorBudget {
     let left = descriptors - KEPT.min(descriptors / 3);
     let waiting = MOST_WAITING.min(left / 16);
     let half = (left - waiting) / 2;
@@ -58,8 +58,8 @@ mod tests {
             (1, 1, 1),
         ] {
             let shares = DescriptorBudget { clients: half, requests: half, waiting };
-            assert_eq!(share_out(descriptors), shares, "{descriptors}");
+            assert_eq!(divide(descriptors), shares, "{descriptors}");
         }
-        share_out(u64::MAX);
+        divide(u64::MAX);
     }
 }

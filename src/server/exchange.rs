@@ -1,9 +1,9 @@
-//! A request and the answer to it, as Pingora's proxy reads and writes them, over whichever protocol.
+//! A request and its answer, as Pingora's proxy reads and writes them, over every protocol.
 //!
-//! It is one of Pingora's sessions "for other protocols": the gateway reads requests and delimits bodies itself, so that nothing
-//! is read in another way than it was checked, and so that a client can be watched while the proxy waits for something else.
-//! What is the same for every protocol is here; the rest is a [`Wire`]. That trait of Pingora's is not documented, so a new
-//! version may change it; the compiler will say so.
+//! It is one of Pingora's sessions "for other protocols": the gateway reads requests and delimits bodies itself, so that a request is read
+//! as it was checked, and so that a client can be watched while the proxy waits for something else. What all protocols have in common is
+//! here; the rest is a [`Wire`]. Pingora does not document its trait for such sessions, so a new version may change it; the compiler will
+//! report that.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -31,13 +31,13 @@ pub(super) trait Wire: Send + Sync + Unpin + 'static {
     /// Waits for a piece of the body; `None` is its end.
     fn read_body(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 
-    /// Waits for the end of the client's interest: the error says what has ended it.
+    /// Waits until the client does not want the answer any more. The error says why.
     fn idle(&mut self) -> impl Future<Output = Box<Error>> + Send;
 
     /// Whether all of the request has been read.
     fn is_body_done(&self) -> bool;
 
-    /// Writes a head, the last or an interim one, in the form of the protocol. `false` if this protocol has none such.
+    /// Writes a head, the final or an interim one, in the form of the protocol. `false` if this protocol has no such head.
     fn write_head(
         &mut self,
         request: &RequestHeader,
@@ -45,7 +45,7 @@ pub(super) trait Wire: Send + Sync + Unpin + 'static {
         end: bool,
     ) -> impl Future<Output = Result<bool>> + Send;
 
-    /// Writes a piece of the body: how much of it belongs to the answer.
+    /// Writes a piece of the body. Returns how much of it belongs to the answer.
     fn write_piece(&mut self, data: Bytes, end: bool) -> impl Future<Output = Result<usize>> + Send;
 
     /// Writes trailers, where the client takes any, and ends the answer.
@@ -54,7 +54,7 @@ pub(super) trait Wire: Send + Sync + Unpin + 'static {
     /// Ends the answer, if it has begun and has not ended.
     fn end(&mut self) -> impl Future<Output = Result<()>> + Send;
 
-    /// Has everything sent that was written.
+    /// Sends everything that was written.
     fn flush(&mut self) -> impl Future<Output = Result<()>> + Send;
 
     /// Whether nothing more can be written.
@@ -96,7 +96,7 @@ impl<W: Wire> Exchange<W> {
         &self.request
     }
 
-    /// The head of the request, to change what is sent on of it.
+    /// The head of the request, to change what is sent to the upstream.
     pub(super) fn request_mut(&mut self) -> &mut RequestHeader {
         &mut self.request
     }
@@ -120,7 +120,7 @@ impl<W: Wire> Exchange<W> {
         self.wire.abandon();
     }
 
-    /// Whether the last head is out, the one to which the body belongs.
+    /// Whether the final head has been written.
     fn has_answered(&self) -> bool {
         self.written.as_ref().is_some_and(|head| !is_interim(head))
     }
@@ -159,8 +159,7 @@ fn is_interim(head: &ResponseHeader) -> bool {
     head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// Runs an exchange to its end, unless it is to be ended before, as `poll_end` says: then it is dropped where it stands, whatever
-/// it waits for, with all that it holds.
+/// Runs an exchange to its end, or until `poll_end` is ready. Then the exchange is dropped, whatever it waits for, with all that it holds.
 pub(super) async fn watch(
     exchange: impl Future,
     connection: &Connection,
@@ -172,7 +171,7 @@ pub(super) async fn watch(
         Poll::Pending => poll_end(cx).map(Some),
     })
     .await;
-    // Known before the exchange is dropped, which tells of itself then.
+    // The ending is noted before the exchange is dropped, since it is logged then.
     ending.inspect(|ending| connection.set_ending(*ending))
 }
 
@@ -238,7 +237,7 @@ impl<W: Wire> Session for Exchange<W> {
                 }
                 HttpTask::Done => true,
                 HttpTask::Failed(error) => {
-                    // What has come goes on, so that the client sees how far it got.
+                    // What the upstream has sent is sent on, so that the client gets the beginning of the answer.
                     self.wire.flush().await.map_err(Error::into_down)?;
                     return Err(error);
                 }
@@ -305,7 +304,7 @@ impl<W: Wire> Session for Exchange<W> {
         self.retry.bytes()
     }
 
-    /// Pingora's own predicate, which decides what its side of the exchange takes for a switch of protocols.
+    /// Whether the request switches protocols, by Pingora's own predicate, so that both sides of the exchange agree.
     fn is_upgrade_req(&self) -> bool {
         self.request.version == http::Version::HTTP_11 && self.request.headers.contains_key(header::UPGRADE)
     }
@@ -335,7 +334,7 @@ impl<W: Wire> Session for Exchange<W> {
         None
     }
 
-    // The deadlines of the connection stand for these.
+    // The connection has deadlines of its own instead of these.
 
     fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}
 

@@ -1,8 +1,7 @@
-//! Notices when the files change that the configuration is made of.
+//! Notices when files of the configuration change.
 //!
-//! They are looked at every second. That sees what no notification of the kernel does on every file system: a file that is
-//! replaced, a directory behind a symbolic link that is exchanged (as Kubernetes does with a ConfigMap), a network
-//! file system.
+//! Their metadata is read every second. Unlike notifications of the kernel, that also works for a file that is replaced, a directory behind
+//! a symbolic link that is exchanged (as Kubernetes does with a ConfigMap), and a network file system.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -17,20 +16,20 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
 
-/// How often files are looked at.
+/// How often the metadata is read.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How far the clock of a file system may be behind, in nanoseconds: it moves on with the kernel's ticks.
+/// How far the clock of a file system may be behind, in nanoseconds: it advances with the kernel's ticks.
 const TICK: i128 = 10_000_000;
 
-/// What tells a file from another, and from itself after a change; `None` if it cannot be looked at.
+/// The metadata by which a change of a file is seen; `None` if it cannot be read.
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
-/// The files that a task looks at, and whoever reloads says which. A look may take as long as a file system likes, so nobody
-/// locks them on a thread that accepts connections.
+/// The files that a task watches, which a reload may replace. Reading metadata may take long, so the lock is never taken on a thread that
+/// accepts connections.
 pub(super) type Watched = Arc<Mutex<Files>>;
 
-/// Looks at the files as long as the configuration says so; whoever receives is told of each change.
+/// Watches the files as long as the configuration says so. The receiver gets each change.
 pub(super) fn watch(files: Watched, gateway: Arc<Gateway>) -> mpsc::Receiver<()> {
     let (changes, changed) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -44,7 +43,7 @@ pub(super) fn watch(files: Watched, gateway: Arc<Gateway>) -> mpsc::Receiver<()>
             let looked_at = files.clone();
             let look = spawn_blocking(move || lock(&looked_at).have_changed()).await;
             if look.unwrap_or(false) {
-                // One that is waiting to be heard says as much.
+                // If the channel is full, a change is waiting to be received already.
                 let _ = changes.try_send(());
             }
         }
@@ -56,25 +55,25 @@ pub(super) fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
     files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The files, and what they looked like.
+/// The files, and their metadata when it was last read.
 #[derive(Default)]
 pub(super) struct Files {
     loaded: Vec<(PathBuf, Stamp)>,
     last: Vec<Stamp>,
-    /// When the configuration was last about to be read, in nanoseconds.
+    /// When the configuration last began to be read, in nanoseconds.
     began: Option<i128>,
 }
 
 impl Files {
-    /// The configuration is about to be read again: what changes from now on is a change.
+    /// Notes that the configuration begins to be read: changes count from now on.
     pub(super) fn begin(&mut self) {
         self.began = Some(wall_clock().as_nanosecond() - TICK);
         self.loaded.iter_mut().for_each(|(path, loaded)| *loaded = stamp(path));
         self.last = self.loaded.iter().map(|(_, stamp)| *stamp).collect();
     }
 
-    /// The configuration has been read from these files. One that is new here and has changed since it was about to be read
-    /// may have come too late to be read: that is a change.
+    /// Notes that the configuration has been read from these files. A new file that has changed since reading began may have been read
+    /// before its change, so that counts as a change.
     pub(super) fn follow(&mut self, paths: impl Iterator<Item = PathBuf>) {
         let known = |path: &PathBuf| self.loaded.iter().find(|(known, _)| known == path);
         let loaded = paths.map(|path| match known(&path) {
@@ -87,7 +86,7 @@ impl Files {
         self.last = self.loaded.iter().map(|(_, stamp)| *stamp).collect();
     }
 
-    /// Whether one of them has changed, and none does just now: half a file is not to be read. Says so once for each
+    /// Whether a file has changed, and none has changed since the last call, so that no half-written file is read. True once for each
     /// change.
     pub(super) fn have_changed(&mut self) -> bool {
         let now: Vec<Stamp> = self.loaded.iter().map(|(path, _)| stamp(path)).collect();

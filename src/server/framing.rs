@@ -1,7 +1,7 @@
-//! Where the body of an HTTP/1 request ends, followed as its bytes go by.
+//! The framing of an HTTP/1 request's body, followed as its bytes are read.
 //!
-//! The proxy gets the data of a body, without its framing and without a byte of the next request: chunk extensions and trailers
-//! end here. Chunked framing is taken strictly (RFC 9112, section 7.1, without the whitespace that it calls bad): what another
+//! The proxy gets the data of a body without its framing and without any byte of the next request. Chunk extensions and trailers are
+//! dropped. Chunked framing is parsed strictly (RFC 9112, section 7.1, without the whitespace that it calls bad): framing that another
 //! parser might read differently ends the request.
 
 /// How the body of a request is delimited, and how much of it is still to come.
@@ -11,13 +11,13 @@ pub(super) enum Framing {
     Length(u64),
     /// Chunks are still to come.
     Chunked(Chunks),
-    /// The connection belongs to another protocol: everything is to come.
+    /// The connection has switched to another protocol: everything that comes belongs to it.
     Tunnel,
-    /// Nobody knows where the body ends.
+    /// The framing is malformed, so it is not known where the body ends.
     Malformed,
 }
 
-/// What goes wrong in chunked framing.
+/// An error in chunked framing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -60,17 +60,17 @@ enum State {
     Done,
 }
 
-/// A chunk size of more digits is none that anybody sends.
+/// The most digits of a chunk's size.
 const MAX_SIZE_DIGITS: u32 = 15;
 
-/// Extensions of a chunk that are longer than this are refused. A signature of the chunk has a hundred bytes.
+/// The most bytes of a chunk's extensions. A signature of the chunk has a hundred bytes.
 const MAX_EXTENSION_BYTES: u32 = 1024;
 
-/// All extensions of a body may have so many bytes more than its data: a client cannot have the gateway read megabytes for a
-/// body of a few bytes (CVE-2023-39326).
+/// All extensions of a body together may have so many bytes more than its data, so that a client cannot make the gateway read megabytes
+/// for a body of a few bytes (CVE-2023-39326).
 const EXTENSION_ALLOWANCE: u64 = 16 * 1024;
 
-/// More trailers than this are refused.
+/// The most bytes of trailers.
 const MAX_TRAILER_BYTES: u32 = 8 * 1024;
 
 impl Framing {
@@ -93,8 +93,8 @@ impl Framing {
         }
     }
 
-    /// Takes the body's next bytes: how many at the beginning only frame it, and how many after them are data. What follows
-    /// is still to be taken, or belongs to the next request. After an error there is no taking any more.
+    /// Takes the body's next bytes. Returns how many at the beginning are framing, and how many after them are data. Bytes after these are
+    /// still to be taken, or belong to the next request. After an error nothing more may be taken.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(usize, usize), Malformed> {
         let taken = match self {
             Self::Tunnel => Ok((0, bytes.len())),

@@ -1,12 +1,12 @@
-//! Parsers that are nobody else's business, for the fuzz targets (`src/fuzzing.rs`).
+//! The private parsers of the server, for the fuzz targets (`src/fuzzing.rs`).
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 
 use super::framing::{Framing, Malformed};
 use super::{head, http2, proxy_protocol};
 
-/// The head of an HTTP/1 request, whole and in two pieces, of which the first is as long as the first byte says. What passes
-/// passes again in the form in which it goes on.
+/// The head of an HTTP/1 request, whole and in two pieces, of which the first is as long as the first byte says. A head that is accepted
+/// is accepted again in the form in which it is passed on.
 pub fn request_head(input: &[u8]) {
     let Some((cut, read)) = input.split_first() else { return };
     let cut = usize::from(*cut).min(read.len());
@@ -50,7 +50,7 @@ fn take(framing: &mut Framing, bytes: &[u8]) -> Result<(usize, Vec<u8>), Malform
     }
 }
 
-/// An HTTP/2 request: lines of method, URI, and `name:value`. What passes is an HTTP/1 request that passes too.
+/// An HTTP/2 request: lines of method, URI, and `name:value`. A request that is accepted becomes an HTTP/1 request that is accepted too.
 pub fn http2_request(input: &[u8]) {
     let Some(request) = read_http2(input) else { return };
     let mut request = request.into_parts().0.into();
@@ -83,7 +83,7 @@ fn read_http2(input: &[u8]) -> Option<Request<()>> {
     for line in lines {
         let colon = line.iter().position(|&byte| byte == b':')?;
         let name = HeaderName::from_lowercase(&line[..colon]).ok()?;
-        // The h2 crate has refused these by then.
+        // The h2 crate refuses these.
         let of_a_connection = [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, header::TE];
         if !of_a_connection.contains(&name) {
             request.headers_mut().append(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);

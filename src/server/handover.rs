@@ -1,10 +1,10 @@
-//! A new process takes over from one that runs: first the listening sockets, then, when it is ready for them, the buckets.
+//! A new process takes over from a running one: first it gets the listening sockets, then, when it is ready, the buckets.
 //!
-//! The one that runs waits on a Unix socket (see `door`), which goes over with the others. They go over as file descriptors; connections that come
-//! meanwhile wait in the kernel's queue, which both processes share, so none is refused. Then the new process says that it is
-//! ready, the old one stops accepting and writes its buckets as to a snapshot, and the new one begins.
+//! The running process waits on its control socket, and passes that socket too. Sockets are passed as file descriptors. Connections that
+//! come meanwhile wait in the kernel's queue, which both processes share, so none is refused. Then the new process says that it is ready,
+//! the old one stops accepting and writes its buckets as to a snapshot, and the new one begins.
 //!
-//! Until it has said so, nothing has changed for the old one.
+//! Until the new process has said so, nothing changes for the old one.
 
 use std::future::pending;
 use std::io::{self, BufWriter, IoSlice, IoSliceMut, Read as _, Write as _};
@@ -35,13 +35,13 @@ use crate::limit::snapshot::{self, Snapshot};
 /// How long the new process may take to get ready, and the old one to write its buckets.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the new process says when it is ready.
+/// The byte that the new process sends when it is ready.
 const READY: u8 = b'r';
 
-/// The most sockets that go over: what the kernel takes in one message.
+/// The most sockets that are passed: the kernel takes no more in one message.
 const MOST: usize = 253;
 
-/// What a socket is for.
+/// The use of a socket that is passed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Label {
     /// As in the configuration.
@@ -49,13 +49,13 @@ pub(super) struct Label {
     tls: bool,
     proxy_protocol: bool,
     side_port: bool,
-    /// A version that knows nothing of it neither gives nor uses it.
-    #[serde(default)]
-    door: bool,
+    /// Whether it is the control socket. Older versions do not send this field, which has the name that they know.
+    #[serde(default, rename = "door")]
+    control: bool,
 }
 
 impl Label {
-    /// That of a listener for clients.
+    /// The label of a listener for clients.
     pub(super) fn of(listener: &config::Listener) -> Self {
         let config::Listener { address, tls, proxy_protocol, .. } = listener;
         Self {
@@ -63,51 +63,51 @@ impl Label {
             tls: *tls,
             proxy_protocol: *proxy_protocol,
             side_port: false,
-            door: false,
+            control: false,
         }
     }
 
-    /// That of the side port.
+    /// The label of the side port.
     pub(super) fn of_side_port(address: SocketAddr) -> Self {
         Self { side_port: true, ..Self::of(&config::Listener::plain(address)) }
     }
 
-    /// That of the socket at which a process waits for the one that takes over from it.
-    fn of_door() -> Self {
+    /// The label of the control socket.
+    fn of_control_socket() -> Self {
         let nowhere = config::Listener::plain((std::net::Ipv4Addr::UNSPECIFIED, 0).into());
-        Self { door: true, ..Self::of(&nowhere) }
+        Self { control: true, ..Self::of(&nowhere) }
     }
 }
 
-/// The process that is to take over, once there is one. Dropping it closes the door.
+/// The process that is to take over, once there is one. Dropping this closes the control socket.
 pub(super) struct Successor {
     coming: mpsc::Receiver<UnixStream>,
-    /// Whoever waits at the door.
+    /// The task that waits at the control socket.
     waiting: Option<AbortHandle>,
-    /// The door, to be given away; `None` if the system did not give another descriptor.
+    /// The control socket, to be passed on; `None` if the system did not give another descriptor.
     to_give: Option<OwnedFd>,
 }
 
 impl Successor {
-    /// Waits at this door, and tells where the side port is. Needs a runtime.
+    /// Waits at the control socket, and answers where the side port is. Needs a runtime.
     pub(super) fn wait(
-        door: Option<ControlSocket>,
+        control: Option<ControlSocket>,
         side_port: Option<SocketAddr>,
         gateway: &Arc<Gateway>,
     ) -> Self {
         let (successors, coming) = mpsc::channel(1);
-        let to_give = door.as_ref().and_then(|door| door.try_clone().ok());
-        let door = door.map(ControlSocket::into_tokio).transpose().unwrap_or_else(|error| {
+        let to_give = control.as_ref().and_then(|control| control.try_clone().ok());
+        let control = control.map(ControlSocket::into_tokio).transpose().unwrap_or_else(|error| {
             warn!("no process can take over from this one: {error}");
             None
         });
-        let wait = |door| {
-            tokio::spawn(control_socket::wait(door, side_port, gateway.clone(), successors)).abort_handle()
+        let wait = |control| {
+            tokio::spawn(control_socket::wait(control, side_port, gateway.clone(), successors)).abort_handle()
         };
-        Self { coming, waiting: door.map(wait), to_give }
+        Self { coming, waiting: control.map(wait), to_give }
     }
 
-    /// Waits until one comes that may take over.
+    /// Waits for a process that may take over.
     pub(super) async fn comes(&mut self) -> UnixStream {
         match self.coming.recv().await {
             Some(stream) => stream,
@@ -115,15 +115,15 @@ impl Successor {
         }
     }
 
-    /// Gives it the sockets, and waits until it is ready to begin; `None` if that comes to nothing. Then nobody waits at the
-    /// door any more, since that is for the new process to do.
+    /// Passes it the sockets, and waits until it is ready to begin; `None` if it does not get ready. When it is ready, this process does not
+    /// wait at the control socket any more, since the new one does.
     pub(super) async fn gets_ready(
         &mut self,
         stream: UnixStream,
         mut sockets: Vec<(Label, OwnedFd)>,
     ) -> Option<UnixStream> {
-        let door = self.to_give.as_ref().and_then(|door| door.try_clone().ok());
-        sockets.extend(door.map(|door| (Label::of_door(), door)));
+        let control = self.to_give.as_ref().and_then(|control| control.try_clone().ok());
+        sockets.extend(control.map(|control| (Label::of_control_socket(), control)));
         let giving = spawn_blocking(move || give_sockets(&stream, &sockets).map(|()| stream)).await;
         match giving {
             Ok(Ok(stream)) => {
@@ -134,7 +134,7 @@ impl Successor {
                 warn!("a process was to take over, but has not: {error}");
                 None
             }
-            Err(_) => None, // A task that panicked has said so already.
+            Err(_) => None, // The panic of the task has been logged.
         }
     }
 
@@ -152,10 +152,10 @@ impl Drop for Successor {
     }
 }
 
-/// Gives sockets to a new process, and waits until that is ready to begin. Blocks.
+/// Passes sockets to a new process, and waits until it is ready to begin. Blocks.
 ///
 /// # Errors
-/// When it goes away before, or takes too long.
+/// When the new process ends before that, or takes too long.
 fn give_sockets(mut to: &UnixStream, sockets: &[(Label, OwnedFd)]) -> io::Result<()> {
     to.set_nonblocking(false)?;
     to.set_read_timeout(Some(PATIENCE))?;
@@ -168,7 +168,7 @@ fn give_sockets(mut to: &UnixStream, sockets: &[(Label, OwnedFd)]) -> io::Result
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other(format!("there are more than {MOST} sockets")));
     }
-    // The descriptors go with the first byte.
+    // The descriptors are sent with the first byte.
     let sent = rustix::net::sendmsg(to, &[IoSlice::new(&length)], &mut ancillary, SendFlags::NOSIGNAL)?;
     to.write_all(&length[sent..])?;
     to.write_all(&labels)?;
@@ -188,7 +188,7 @@ pub(super) fn give_buckets(to: &UnixStream, gateway: &Gateway) -> io::Result<()>
     gateway.active().engine.limiter().save(moment(&gateway.clock), BufWriter::with_capacity(1 << 16, to))
 }
 
-/// What a process that runs has given to this one.
+/// The sockets that a running process has passed to this one.
 pub(super) struct Inherited {
     stream: UnixStream,
     sockets: Vec<(Label, OwnedFd)>,
@@ -198,7 +198,7 @@ impl Inherited {
     /// Takes the sockets of the process that runs with this configuration.
     ///
     /// # Errors
-    /// When there is none, or it is on its way out, or it is another user's.
+    /// When there is none, or it is ending, or it is another user's.
     pub(super) fn take(config: &Path) -> io::Result<Self> {
         let mut stream = control_socket::take_over(config)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -228,23 +228,23 @@ impl Inherited {
         Ok(Self { stream, sockets })
     }
 
-    /// The sockets that have this label, in their order: of a listener of systemd there may be several.
+    /// The sockets with this label, in their order. A listener of systemd may have several.
     pub(super) fn sockets(&mut self, label: &Label) -> Vec<OwnedFd> {
         let labelled = |(other, _): &mut (Label, OwnedFd)| other == label;
         self.sockets.extract_if(.., labelled).map(|(_, socket)| socket).collect()
     }
 
-    /// The socket that has this label, if there was one.
+    /// The socket with this label, if there was one.
     pub(super) fn socket(&mut self, label: &Label) -> Option<OwnedFd> {
         let at = self.sockets.iter().position(|(other, _)| other == label)?;
         Some(self.sockets.swap_remove(at).1)
     }
 
-    /// Says that this process is ready to begin, and takes the buckets, and the socket at which the other process has waited.
-    /// From here on the other process serves no new connections, so this one begins in any case.
+    /// Says that this process is ready to begin, and takes the buckets and the control socket. From here on the other process accepts no
+    /// connections, so this one begins in any case.
     pub(super) fn begin(mut self, clock: &Clock) -> (Option<Snapshot>, Option<UnixListener>) {
-        let door = self.socket(&Label::of_door()).map(Into::into);
-        (self.buckets(clock), door)
+        let control = self.socket(&Label::of_control_socket()).map(Into::into);
+        (self.buckets(clock), control)
     }
 
     fn buckets(mut self, clock: &Clock) -> Option<Snapshot> {

@@ -1,8 +1,7 @@
-//! The head of an HTTP/1 request: found in what was read, and refused when two parsers could read it differently.
+//! The head of an HTTP/1 request: finds its end, and refuses a head that two parsers could read differently.
 //!
-//! The proxy behind this parses the head again, leniently. What passes here has one meaning only: lines end in
-//! CRLF, no line is folded, the body has one length, and there is one host (RFC 9112, sections 2.2, 3.2, 5.2
-//! and 6.3). Nothing here reads from a connection.
+//! Pingora's proxy parses the head again, leniently. A head that is accepted here can be read in one way only: lines end in CRLF, no line is
+//! folded, the body has one length, and there is one host (RFC 9112, sections 2.2, 3.2, 5.2 and 6.3).
 
 use std::borrow::Cow;
 
@@ -13,7 +12,7 @@ use super::framing::Framing;
 use super::target::encode;
 use crate::route::{host_of, is_same_authority};
 
-/// The most header fields in a request; the proxy behind this takes no more either.
+/// The most header fields in a request. Pingora's proxy takes no more either.
 pub(super) const MAX_FIELDS: usize = 256;
 
 /// What the connection needs to know of a head.
@@ -21,7 +20,7 @@ pub(super) const MAX_FIELDS: usize = 256;
 pub(super) struct Head {
     /// How the body is delimited.
     pub(super) framing: Framing,
-    /// The head as it goes on, if not as it came: with the path alone for its target, and what no URL has in it encoded.
+    /// The head as it is passed on, if it differs: its target is a path, with characters encoded that no URL may have.
     pub(super) rewritten: Option<BytesMut>,
 }
 
@@ -52,12 +51,12 @@ impl Refusal {
     };
 }
 
-/// The end of the head in `read`, looking only at what comes after the first `seen` bytes, which hold none.
+/// The end of the head in `read`. The first `seen` bytes are known to have none, and are not searched again.
 ///
 /// # Errors
-/// When a line ends in anything but CRLF, which need not wait for the end.
+/// When a line does not end in CRLF, also before the end of the head has come.
 pub(super) fn find_end(read: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
-    // The line end found last may have been cut short, and an empty line is two line ends in a row.
+    // The last line end may have been read in part only, and the head ends with two line ends in a row.
     for at in memchr::memchr_iter(b'\n', &read[seen..]).map(|at| at + seen) {
         if at == 0 || read[at - 1] != b'\r' {
             return Err(Refusal::bad("a line of the request head ends in a line feed alone"));
@@ -101,7 +100,7 @@ fn with_target_encoded(head: &[u8]) -> Option<BytesMut> {
 /// When it is malformed, ambiguous, or has too many fields.
 pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
-        // The connection has skipped empty lines. The parser would skip them too, and what is written anew be cut elsewhere.
+        // The connection has skipped empty lines before the head. The parser would skip them too, so offsets in the head would be wrong.
         return Err(Refusal::bad("the request head begins with an empty line"));
     }
     let encoded = with_target_encoded(head);
@@ -129,7 +128,7 @@ pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
     let authority = check_target(method, target)?;
     let http11 = request.version == Some(1);
     let host = check_host(request.headers, http11)?;
-    // A host that is added is one field more.
+    // A `Host` field that is added counts as well.
     if authority.is_some() && host.is_none() && request.headers.len() == MAX_FIELDS {
         return Err(Refusal::TOO_LARGE);
     }
@@ -162,7 +161,7 @@ fn check_target<'a>(method: &str, target: &'a str) -> Result<Option<&'a str>, Re
     }
 }
 
-/// The head of a request for a URL as one for its path: the proxy behind this does not take such a URL apart.
+/// Changes the head of a request for a URL to one for its path, since Pingora's proxy does not parse such a URL.
 ///
 /// # Errors
 /// When the URL and the `Host` field name different hosts, of which a server would have to ignore one (RFC 9112,
@@ -217,7 +216,7 @@ fn check_host<'a>(fields: &'a [httparse::Header<'_>], http11: bool) -> Result<Op
         None if http11 => Err(Refusal::bad("the request has no Host field")),
         Some(_) if hosts.next().is_some() => Err(Refusal::bad("the request has more than one Host field")),
         None => Ok(None),
-        // A client that asks for no host in particular says so with an empty field.
+        // An empty field means that the client asks for no particular host.
         Some([]) => Ok(Some(b"")),
         Some(host) => match std::str::from_utf8(host).ok().and_then(host_of) {
             Some(_) => Ok(Some(host)),
@@ -226,7 +225,7 @@ fn check_host<'a>(fields: &'a [httparse::Header<'_>], http11: bool) -> Result<Op
     }
 }
 
-/// How the body is delimited (RFC 9112, section 6.3), if there can be no two opinions of it.
+/// How the body is delimited (RFC 9112, section 6.3). An ambiguous framing is refused.
 fn framing(fields: &[httparse::Header<'_>], http11: bool) -> Result<Framing, Refusal> {
     let mut lengths = values(fields, "content-length");
     let mut codings = values(fields, "transfer-encoding");

@@ -1,6 +1,6 @@
 //! HTTP/1 on the wire: a request's body as it comes, and an answer as it is written.
 //!
-//! The connection (`server/stream.rs`) is shared with whoever watches the client meanwhile.
+//! The connection (`server/stream.rs`) is shared with the task that watches the client meanwhile.
 
 pub(super) mod answer;
 mod request;
@@ -21,7 +21,7 @@ use super::stream::{Shared, lock};
 use crate::proxy::connection::Connection;
 use crate::proxy::own_fields::OwnFields;
 
-/// An unread body of more bytes than this is not waited for: the connection closes after the answer.
+/// How many bytes of an unread body are read so that the connection can stay open. With more, it closes after the answer.
 const MOST_UNREAD: u64 = 64 << 10;
 
 /// The usual size of an answer's head.
@@ -73,7 +73,7 @@ fn failed_read(error: io::Error) -> Box<Error> {
 }
 
 impl Http1 {
-    /// Writes all of this, or gathers it.
+    /// Writes all of `data`, or buffers it.
     async fn put(&mut self, mut data: &[u8]) -> Result<()> {
         while !data.is_empty() {
             let put = poll_fn(|cx| lock(&self.stream).poll_put(cx, data)).await;
@@ -122,7 +122,7 @@ impl Wire for Http1 {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let interim = head.status.is_informational() && !switches;
         if interim && request.version != Version::HTTP_11 {
-            // RFC 9110, section 15.2: an HTTP/1.0 client knows none.
+            // An HTTP/1.0 client does not know interim answers (RFC 9110, section 15.2).
             return Ok(false);
         }
         let delimiting = answer::delimiting(request, head);
@@ -154,7 +154,7 @@ impl Wire for Http1 {
             None => 0,
             Some(_) if data.is_empty() => 0,
             Some(Delimiting::Length(left)) => {
-                // What is more than was announced would be taken for the next answer.
+                // The client would read bytes beyond the announced length as the next answer.
                 let taken = usize::try_from(left).unwrap_or(usize::MAX).min(data.len());
                 self.delimiting = Some(Delimiting::Length(left - taken as u64));
                 self.put(&data[..taken]).await?;
@@ -178,7 +178,7 @@ impl Wire for Http1 {
         Ok(written)
     }
 
-    /// Trailers are for clients of HTTP/2.
+    /// Trailers are sent to clients of HTTP/2 only.
     async fn write_trailers(&mut self, _trailers: HeaderMap) -> Result<()> {
         self.end().await
     }

@@ -70,7 +70,7 @@ impl Seen {
         if self.silent_for > 0 || overflowed == self.overflowed {
             return None;
         }
-        // There are fewer if the limit began anew.
+        // The number is lower if the limit began anew.
         let more = overflowed.checked_sub(self.overflowed).unwrap_or(overflowed);
         *self = Self { overflowed, silent_for: SILENCE };
         Some(more)

@@ -1,7 +1,7 @@
-//! Closing a connection so that the client gets to read the answer.
+//! Lingering close: closes a connection in such a way that the client can read the answer.
 //!
-//! Whoever serves the connection waits for it here, so that it counts as open, as its client's, and as one to wait for when the
-//! gateway drains.
+//! The task that serves the connection waits for it here, so that the connection counts as open, as its client's, and as one to wait for
+//! when the gateway drains.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,28 +18,27 @@ use super::socket::Socket;
 /// How long a client may take to notice that it has been answered.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much of a body that nobody wants is read so that the connection can stay open.
+/// How much of an unread body is discarded so that the connection can stay open.
 pub(super) const MOST_DRAINED: usize = 1 << 20;
 
 /// How much is read at a time.
 const PIECE: usize = 16 << 10;
 
-/// Says that nothing more will come, and reads what the client still sends until it closes, or long enough.
+/// Closes the connection for writing, and discards what the client still sends, until it closes or [`PATIENCE`] is over.
 ///
-/// To close while unread data is waiting would make the kernel reset the connection, and the client's kernel
-/// would then throw the answer away (RFC 9112, section 9.6). A fast upload may send much in that time; it is bounded by time,
-/// since any bound in bytes would take the answer from whoever is faster.
+/// To close while unread data is waiting would make the kernel reset the connection, and the client's kernel would then drop the answer
+/// (RFC 9112, section 9.6). The bound is one of time: with a bound in bytes, a fast upload would lose the answer.
 pub(super) async fn linger(socket: &mut Socket) {
     let discard = async {
         socket.shutdown().await?;
         while poll_fn(|cx| poll_discard(socket, cx)).await? > 0 {}
         io::Result::Ok(())
     };
-    // However it ends, the connection is closed now.
+    // The result does not matter: the connection is closed now.
     let _ = timeout(PATIENCE, discard).await;
 }
 
-/// Reads into memory that is only there for the moment: many clients may be waited for at a time.
+/// Reads into memory on the stack, since many clients may be waited for at a time.
 fn poll_discard(socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut space = [MaybeUninit::uninit(); PIECE];
     let mut space = ReadBuf::uninit(&mut space);

@@ -19,7 +19,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// One that is bound already.
+    /// A listener with a socket that is bound already.
     fn of(configured: &config::Listener, socket: io::Result<ListeningSocket>) -> Result<Self, StartError> {
         let made = || {
             let socket = socket?;
@@ -34,25 +34,25 @@ impl Listener {
         &self.address
     }
 
-    /// What the configuration says of it.
+    /// Its entry in the configuration.
     pub(super) fn configured(&self) -> &config::Listener {
         &self.configured
     }
 
-    /// The same socket again, to be given away.
+    /// Another descriptor of the socket, to be passed to another process.
     pub(super) fn try_clone(&self) -> io::Result<OwnedFd> {
         self.socket.try_clone()
     }
 }
 
-/// Opens all configured `listeners`, those that are `inherited` or passed by the service manager and the others anew, or none.
+/// Opens all configured `listeners`, or none: with sockets that are `inherited` or passed by the service manager, and binds the others.
 pub(super) fn open_all(
     listeners: &[config::Listener],
     mut inherited: impl FnMut(&config::Listener) -> Vec<OwnedFd>,
 ) -> Result<Vec<Listener>, StartError> {
     let mut passed = PassedSockets::from_environment();
     let mut opened = Vec::new();
-    // Those with names first: what is left is for the one without.
+    // The listener without a name takes all sockets that are left, so it comes last.
     let nameless = |listener: &&config::Listener| listener.address == Address::Systemd(None);
     let (last, first): (Vec<_>, Vec<_>) = listeners.iter().partition(nameless);
     for listener in first.into_iter().chain(last) {

@@ -22,7 +22,7 @@ pub(super) enum ListeningSocket {
 }
 
 impl ListeningSocket {
-    /// Makes reading from it, and accepting, never block.
+    /// Makes accepting from it never block.
     pub(super) fn set_nonblocking(&self) -> io::Result<()> {
         match self {
             Self::Tcp(socket) => socket.set_nonblocking(true),
@@ -36,13 +36,13 @@ impl ListeningSocket {
             Self::Tcp(socket) => socket.local_addr().map(Address::Ip),
             Self::Unix(socket) => {
                 let address = socket.local_addr()?;
-                // One of systemd may be in the abstract namespace, and has no path.
+                // A socket of systemd may be in the abstract namespace, and has no path then.
                 Ok(Address::Unix(address.as_pathname().map_or_else(PathBuf::new, Path::to_owned)))
             }
         }
     }
 
-    /// The same socket again, to be given away.
+    /// Another descriptor of the socket, to be passed to another process.
     pub(super) fn try_clone(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tcp(socket) => socket.try_clone().map(Into::into),
@@ -65,7 +65,7 @@ pub(super) fn bind(address: SocketAddr, only_ipv6: bool) -> io::Result<TcpListen
     if address.is_ipv6() {
         socket.set_only_v6(only_ipv6)?;
     }
-    // Connections of a former process that still linger are no reason not to start.
+    // Connections of an earlier process may still linger at the address.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -73,7 +73,7 @@ pub(super) fn bind(address: SocketAddr, only_ipv6: bool) -> io::Result<TcpListen
     Ok(TcpListener::from(socket))
 }
 
-/// Binds a Unix socket, in place of one at which nobody listens any more.
+/// Binds a Unix socket. A socket file at which no process listens any more is replaced.
 pub(super) fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
     let is_socket = path.symlink_metadata().is_ok_and(|data| data.file_type().is_socket());
     let nobody = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
@@ -83,7 +83,7 @@ pub(super) fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListen
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
     if let Some(mode) = mode {
-        // Before anybody can connect.
+        // Before a client can connect.
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     socket.listen(BACKLOG)?;

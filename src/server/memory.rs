@@ -14,17 +14,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::MaxMemory;
 use crate::gateway::Gateway;
 
-/// How often a thread looks.
+/// How often a thread returns memory.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Allocations after which mimalloc has looked four times at the pages that are empty; the sixteenth look frees them.
+/// The number of allocations after which mimalloc has scanned its empty pages four times. It frees a page at the sixteenth scan.
 const ALLOCATIONS: usize = 4000;
 
-/// A block that mimalloc keeps among others of its size, but not among the small ones, whose allocation looks at nothing.
+/// The size of a block whose allocation makes mimalloc scan its pages, which that of a small block does not.
 const ORDINARY: usize = 2 << 10;
 
-/// A block that mimalloc gives back at once, with what else is to be given back. It is never written to, so it takes no memory
-/// itself.
+/// The size of a block that mimalloc returns to the system at once, with all other memory that is due. It is never written to, so it takes
+/// no memory itself.
 const LARGE: usize = 1 << 20;
 
 /// Has mimalloc return the memory that this thread has freed, every [`EVERY`], for ever. It takes some 100 µs each time.
@@ -40,10 +40,10 @@ pub(super) async fn release_free_memory() {
     }
 }
 
-/// How often the memory of the process is looked at.
+/// How often the memory of the process is measured.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Looks at the memory that the process takes, and refuses and cuts off when it is too much, for ever.
+/// Measures the memory that the process takes, and notes the memory pressure, for ever.
 pub(super) async fn watch(gateway: Arc<Gateway>) {
     let available = available();
     let mut ticks = interval(LOOK_EVERY);
@@ -73,13 +73,13 @@ pub(super) async fn watch(gateway: Arc<Gateway>) {
     }
 }
 
-/// The memory that the process takes, in bytes; `None` where the system does not say.
+/// The memory that the process takes, in bytes; `None` if the system does not tell.
 fn resident() -> Option<u64> {
     let pages: u64 = fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
     Some(pages * u64::try_from(rustix::param::page_size()).ok()?)
 }
 
-/// The memory that the container, or else the machine, has, in bytes.
+/// The memory of the container, or else of the machine, in bytes.
 fn available() -> Option<u64> {
     let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let of_container =

@@ -9,7 +9,7 @@ use crate::gateway::{Active, Outputs};
 use crate::metrics::Metrics;
 use crate::trace::Tracer;
 
-/// Opens the access log and the tracer of a configuration. Those of the configuration `before` stay where both say the same.
+/// Opens the access log and the tracer of a configuration. Those of the configuration `before` are kept if both say the same.
 pub(super) fn open(
     config: &Config,
     threads: usize,

@@ -1,7 +1,7 @@
-//! The PROXY protocol on a listener: a proxy in front says, before anything else on a connection, for whom it speaks.
+//! The PROXY protocol on a listener: a proxy in front names the client at the beginning of each connection.
 //!
-//! Exactly the bytes of its header are read: what follows, a TLS handshake or a request, is still in the socket. Only trusted
-//! proxies get this far, and they have `header_timeout`.
+//! Exactly the bytes of the header are read, so that a TLS handshake or a request after it is still in the socket. Connections that are not
+//! from trusted proxies have been reset before, and the header has to arrive within `header_timeout`.
 
 mod header;
 
@@ -20,8 +20,8 @@ use crate::engine::Peer;
 use crate::metrics::ProxyProtocolError;
 
 impl Serving {
-    /// Whom a trusted proxy speaks for. `None` if what it says cannot be read, which is counted.
-    pub(super) async fn introduce(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<Peer> {
+    /// The client that a trusted proxy names. `None` if the header cannot be read, which is counted.
+    pub(super) async fn proxied_client(&self, socket: &mut TcpStream, peer: SocketAddr) -> Option<Peer> {
         let patience = self.gateway.active().config().server.header_timeout;
         let error = tokio::select! {
             biased;
@@ -42,7 +42,7 @@ impl Serving {
         None
     }
 
-    /// Counts a connection that did not begin as it must, and tells of it now and then.
+    /// Counts a connection without a valid header of a trusted proxy, and logs it now and then.
     pub(super) fn count_proxy_protocol_error(&self, error: ProxyProtocolError, peer: SocketAddr) {
         self.metrics.count_proxy_protocol_error(error);
         if self.proxy_error_log.may_log(&self.gateway) {
@@ -74,7 +74,7 @@ async fn read(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
                 if space == 0 {
                     return Err(io::ErrorKind::InvalidData.into());
                 }
-                // Looked at first, since what comes after the line is not to be taken.
+                // The bytes are only peeked at first, since those after the line must stay in the socket.
                 let seen = socket.peek(&mut ahead[..space]).await?;
                 if seen == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
@@ -89,7 +89,7 @@ async fn read(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whatever the bytes, they are a header or not, for the fuzz targets.
+/// Parses any bytes as a header, for the fuzz targets.
 #[cfg(any(fuzzing, test))]
 pub(super) fn any_bytes(bytes: &[u8]) {
     let _ = (header::beginning(bytes), header::rest(bytes), header::client(bytes));

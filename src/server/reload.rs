@@ -1,7 +1,7 @@
-//! A reload: read, validate, swap in one step. If anything is wrong, nothing changes.
+//! Reloads the configuration: reads it, validates it, and swaps it in one step. If anything is wrong, nothing changes.
 //!
-//! All that takes time or may fail (reading, binding, opening, resolving) is done before the swap, away from the threads
-//! that serve requests. The swap itself is an exchange of one pointer, and whatever follows it cannot fail.
+//! All steps that take time or may fail (reading, binding, opening, resolving) are done before the swap, not on the threads that serve
+//! requests. The swap itself exchanges one pointer, and the steps after it cannot fail.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::config::{self, Address, Config};
 use crate::gateway::{Active, Gateway, ReloadOutcome};
 use crate::upstream::{self, Upstream};
 
-/// Whoever reloads.
+/// Reloads the configuration.
 pub(super) struct Reloader {
     pub(super) path: PathBuf,
     pub(super) gateway: Arc<Gateway>,
@@ -27,11 +27,11 @@ pub(super) struct Reloader {
     pub(super) threads: usize,
     pub(super) listeners: OpenListeners,
     pub(super) files: Watched,
-    /// The upstreams, each with the task that looks after it.
+    /// The upstreams, each with the task that resolves and checks its servers.
     pub(super) cared_for: Vec<(Arc<Upstream>, AbortHandle)>,
 }
 
-/// All that a reload has to put in force.
+/// What a reload has prepared to be put in force.
 struct Prepared {
     active: Active,
     listeners: Vec<Listener>,
@@ -40,12 +40,12 @@ struct Prepared {
 /// Why a configuration cannot be put in force.
 struct NotLoaded {
     problems: Vec<String>,
-    /// The files that it is made of, beside its own, as far as they are known.
+    /// The other files that the configuration names, as far as they are known.
     files: Vec<PathBuf>,
 }
 
 impl Reloader {
-    /// Reads the configuration again and puts it in force. It may be dropped before it is done: then nothing has changed.
+    /// Reads the configuration again and puts it in force. If this is dropped before it is done, nothing has changed.
     pub(super) async fn reload(&mut self) -> ReloadOutcome {
         let outcome = self.try_reload().await;
         match &outcome {
@@ -80,7 +80,7 @@ impl Reloader {
                     return Err(problems);
                 }
             };
-        // A server that is given by name is of no use before it has an address.
+        // A server that is given by name cannot be used before it has an address.
         for upstream in active.upstreams.iter().filter(|upstream| !self.cares_for(upstream)) {
             upstream.find_servers().await;
         }
@@ -90,7 +90,7 @@ impl Reloader {
         Ok(summary)
     }
 
-    /// From here on nothing waits.
+    /// Puts a configuration in force, without waiting for anything.
     fn put_in_force(&mut self, active: Active, listeners: Vec<Listener>) -> Result<(), Vec<String>> {
         if let Err(problems) = self.speak_tls(&active) {
             self.gateway.discard(&active);
@@ -103,7 +103,7 @@ impl Reloader {
         }
         self.listeners.keep(&configured);
         self.care_for(&upstreams);
-        // A thread holds on to what was in force when it was last asked; so it is asked.
+        // Each thread keeps a reference to the configuration that it last used, so each uses the new one now.
         self.listeners.workers.each(|| {
             let gateway = self.gateway.clone();
             async move { drop(gateway.active()) }
@@ -111,7 +111,7 @@ impl Reloader {
         Ok(())
     }
 
-    /// Has new connections speak TLS as this says.
+    /// Applies the TLS settings to new connections.
     fn speak_tls(&mut self, active: &Active) -> Result<(), Vec<String>> {
         let Some(tls) = &active.config().server.tls else { return Ok(()) };
         let failed = |error| vec![format!("server.tls: {error}")];
@@ -126,14 +126,13 @@ impl Reloader {
         Ok(())
     }
 
-    /// Follows the files that the configuration in force is made of, and those of one that could not be loaded: what it lacks
-    /// may still come.
+    /// Watches the files of the configuration in force, and those of one that could not be loaded, since a missing file may still come.
     pub(super) async fn watch(&self, of_another: Vec<PathBuf>) {
         let others = self.gateway.active().config().files.clone();
         let (path, files) = (self.path.clone(), self.files.clone());
         let paths = std::iter::once(path).chain(others).chain(of_another);
         let follow = move || files::lock(&files).follow(paths);
-        // One that panicked has said so.
+        // The panic of a task has been logged.
         let _ = spawn_blocking(follow).await;
     }
 
@@ -141,7 +140,7 @@ impl Reloader {
         self.cared_for.iter().any(|(known, _)| Arc::ptr_eq(known, upstream))
     }
 
-    /// Looks after these upstreams, and no others.
+    /// Runs the tasks of these upstreams, and stops those of all others.
     pub(super) fn care_for(&mut self, upstreams: &[Arc<Upstream>]) {
         self.cared_for.retain(|(known, task)| {
             let stays = upstreams.iter().any(|upstream| Arc::ptr_eq(known, upstream));
@@ -159,7 +158,7 @@ impl Reloader {
     }
 }
 
-/// Does all of a reload that takes time or may fail.
+/// Takes all steps of a reload that take time or may fail.
 fn prepare(
     path: &Path,
     gateway: &Gateway,

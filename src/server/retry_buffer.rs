@@ -1,11 +1,11 @@
-//! What has been read of a request's body, in case that the request is to be sent again.
+//! Keeps what has been read of a request's body, in case the request has to be sent again.
 
 use bytes::{Bytes, BytesMut};
 
-/// The most that is kept.
+/// The most bytes that are kept.
 const MOST: usize = 64 << 10;
 
-/// The beginning of a body, as long as that is all that has been read of it.
+/// What has been read of a body, unless that is too much.
 #[derive(Debug, Default)]
 pub(super) struct RetryBuffer {
     kept: Option<BytesMut>,
@@ -13,14 +13,14 @@ pub(super) struct RetryBuffer {
 }
 
 impl RetryBuffer {
-    /// From now on what is read is kept.
+    /// Starts keeping what is read.
     pub(super) fn enable(&mut self) {
         if !self.truncated {
             self.kept.get_or_insert_default();
         }
     }
 
-    /// Keeps a piece of the body. What has become too much is of no use any more, and is dropped.
+    /// Keeps a piece of the body. If that becomes too much, everything is dropped.
     pub(super) fn keep(&mut self, piece: &[u8]) {
         let Some(kept) = &mut self.kept else { return };
         if kept.len() + piece.len() > MOST {
@@ -30,12 +30,12 @@ impl RetryBuffer {
         }
     }
 
-    /// Whether something has been read that is no longer here.
+    /// Whether something that has been read was dropped.
     pub(super) fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// All that has been read, if there is anything and it is here.
+    /// All that has been read, if there is anything and nothing was dropped.
     pub(super) fn bytes(&self) -> Option<Bytes> {
         let kept = self.kept.as_ref().filter(|kept| !kept.is_empty())?;
         Some(Bytes::copy_from_slice(kept))

@@ -1,8 +1,8 @@
-//! The signals that the gateway heeds.
+//! The signals that the gateway handles.
 //!
-//! They are installed before anything else is done, since a signal that is not kills the process: a reload that somebody asks
-//! for while a large configuration is still being read, for one. What comes before it is asked for here is kept: any number of
-//! SIGHUP as one.
+//! Their handlers are installed before anything else is done, since a signal without a handler kills the process, for example a reload
+//! that is asked for while a large configuration is still being read. Signals that come before they are waited for are kept; any number
+//! of SIGHUP is kept as one.
 
 use std::io;
 
@@ -14,7 +14,7 @@ pub(super) enum Asked {
     Stop,
 }
 
-/// The signals that the gateway heeds.
+/// The signals that the gateway handles.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -22,7 +22,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From here on they are kept until they are asked for. Needs a runtime.
+    /// Installs the handlers. Needs a runtime.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

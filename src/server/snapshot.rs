@@ -1,7 +1,7 @@
-//! The file in which buckets outlive the process: read at start, written now and then, and at the end.
+//! The file that keeps buckets over a restart: read at the start, written at intervals and at the end.
 //!
-//! It is written beside its place and moved there when it is whole and on the disk. So whenever the process dies, and whenever
-//! the disk is full, there is a whole file or none. A file that cannot be used is a warning, and buckets begin full.
+//! It is written under another name, and renamed when it is complete and on the disk. So the file is complete whenever the process dies or
+//! the disk is full. A file that cannot be used is logged, and buckets begin full.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -18,10 +18,10 @@ use crate::clock::{Clock, wall_clock};
 use crate::gateway::Gateway;
 use crate::limit::snapshot::{self, Moment, Snapshot};
 
-/// Only the owner may read it: it has the secret under which keys are hashed.
+/// Only the owner may read the file, since it has the secret under which keys are hashed.
 const MODE: u32 = 0o600;
 
-/// What was saved, if there is a file that can be used.
+/// Reads the file, if there is one that can be used.
 pub(super) fn load(path: &Path, clock: &Clock) -> Option<Snapshot> {
     match read(path, clock) {
         Ok(snapshot) => {
@@ -44,7 +44,7 @@ fn read(path: &Path, clock: &Clock) -> io::Result<Snapshot> {
     Snapshot::read(file, moment(clock))
 }
 
-/// Writes the file as often as the configuration says, for ever.
+/// Writes the file at the interval of the configuration, for ever.
 pub(super) async fn keep(gateway: Arc<Gateway>) {
     loop {
         let interval = gateway.active().config().limiter.snapshot_interval;
@@ -58,13 +58,13 @@ pub(super) async fn save(gateway: &Arc<Gateway>) {
     let Some(path) = gateway.active().config().limiter.snapshot.clone() else { return };
     let writing = gateway.clone();
     let written = spawn_blocking(move || write(&writing, &path).map_err(|error| (path, error)));
-    // A task that panicked has said so already.
+    // The panic of a task has been logged.
     if let Ok(Err((path, error))) = written.await {
         warn!("the snapshot {} cannot be written: {error}", path.display());
     }
 }
 
-/// Waits until no file is being written, and sees to it that none is as long as this is held.
+/// Waits until no file is being written. None is written as long as the guard is held.
 pub(super) fn wait_for_writing() -> MutexGuard<'static, ()> {
     static WRITING: Mutex<()> = Mutex::new(());
     WRITING.lock().unwrap_or_else(PoisonError::into_inner)
@@ -83,11 +83,11 @@ fn write(gateway: &Gateway, path: &Path) -> io::Result<()> {
         .and_then(|()| out.get_ref().sync_all())
         .and_then(|()| std::fs::rename(&beside, path));
     if written.is_err() {
-        // It takes room that the disk may not have.
+        // An incomplete file would take space that the disk may not have.
         let _ = std::fs::remove_file(&beside);
         return written;
     }
-    // The name as well is to outlive a power failure.
+    // The directory is synced too, so that the new name survives a power failure.
     File::open(folder(path)).and_then(|folder| folder.sync_all())
 }
 

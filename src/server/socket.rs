@@ -11,14 +11,14 @@ use super::tcp::Tcp;
 
 /// A connected socket.
 pub(super) enum Socket {
-    /// Bytes go as they are.
+    /// Without encryption.
     Plain(Tcp),
-    /// Bytes are encrypted. What is written leaves with a flush, at the latest.
+    /// With TLS. Data that was written may be sent with the next flush only.
     Tls(Box<TlsStream<Tcp>>),
 }
 
 impl Socket {
-    /// Whether the client has chosen HTTP/2 in its handshake (ALPN); `None` if it said nothing of protocols there.
+    /// Whether the client has chosen HTTP/2 in its handshake (ALPN); `None` if it named no protocols.
     pub(super) fn negotiated_http2(&self) -> Option<bool> {
         match self {
             Self::Plain(_) => None,
@@ -26,12 +26,12 @@ impl Socket {
         }
     }
 
-    /// Whether what was written leaves with a flush only.
+    /// Whether written data may wait for a flush.
     pub(super) fn keeps_what_it_is_given(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    /// Waits until the peer has reset the connection, or the network has given it up.
+    /// Waits until the peer has reset the connection, or the kernel has given it up.
     pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Plain(socket) => socket.poll_broken(cx),
@@ -39,11 +39,11 @@ impl Socket {
         }
     }
 
-    /// Tells a peer that speaks TLS that nothing more will come, if the socket takes that at once: it could not tell an end from a
-    /// connection that somebody else has cut off.
+    /// Sends a peer that speaks TLS the end of the stream (`close_notify`), if the socket takes it at once. Without it the peer could not
+    /// tell the end from a connection that was cut.
     pub(super) fn say_goodbye(&mut self) {
         if let Self::Tls(stream) = self {
-            // A connection that is broken needs no word.
+            // An error does not matter: the connection is broken then.
             let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }

@@ -7,7 +7,7 @@ use log::warn;
 
 use super::listening_socket::ListeningSocket;
 
-/// The name of a socket that was given none.
+/// The name of a socket that was passed without one.
 const NAMELESS: &str = "unknown";
 
 /// The sockets that no listener has taken yet.

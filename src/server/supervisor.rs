@@ -1,7 +1,7 @@
-//! Tells the service manager how it is (`sd_notify(3)`): that it is ready, reloads, or stops, and that it is alive.
+//! Notifies the service manager (`sd_notify(3)`) that the gateway is ready, reloads, or stops, and that it is alive.
 //!
-//! That is a datagram to the socket that the environment names. Without one nothing is told, and nobody misses it. What is said
-//! of being alive is meant so: it is left out as soon as a thread that serves connections does not get to a task.
+//! A notification is a datagram to the socket that the environment names. Without such a socket none is sent. The notification of being
+//! alive is left out as soon as a worker thread does not run its tasks any more.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::workers::Dispatcher;
 
-/// What is told.
+/// A state that is notified.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum State {
     Ready,
@@ -36,39 +36,39 @@ impl State {
     }
 }
 
-/// The service manager, if there is one that listens.
+/// The service manager, if there is one.
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
     socket: Option<UnixDatagram>,
-    /// How long it waits for a sign of life.
+    /// How long the service manager waits for a notification of being alive.
     patience: Option<Duration>,
 }
 
 impl Supervisor {
-    /// The one that the environment names.
+    /// The service manager that the environment names.
     pub(super) fn from_environment() -> Self {
         let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let Some(name) = variable("NOTIFY_SOCKET") else { return Self::default() };
         let socket = connect(&name)
             .map_err(|error| warn!("the service manager cannot be told anything, at {name}: {error}"));
-        // Another process may have been meant.
+        // The variable may be meant for another process.
         let is_meant = variable("WATCHDOG_PID").is_none_or(|pid| pid == process::id().to_string());
         let patience = variable("WATCHDOG_USEC").filter(|_| is_meant).and_then(|text| text.parse().ok());
         Self { socket: socket.ok(), patience: patience.filter(|&p| p > 0).map(Duration::from_micros) }
     }
 
-    /// Tells it.
+    /// Notifies a state.
     pub(super) fn tell(&self, state: State) {
         if let Some(socket) = &self.socket {
-            // It never blocks; one that takes nothing is as good as none.
+            // It never blocks. If the service manager takes nothing, the notification is lost.
             let _ = socket.send(state.text().as_bytes());
         }
     }
 
-    /// Tells it that this process is alive as long as every worker gets to a task in time, for ever.
+    /// Notifies that this process is alive, as long as every worker runs a task in time. It never ends.
     pub(super) async fn assure(self: Arc<Self>, workers: Dispatcher) {
         let Some(patience) = self.patience else { return };
-        // As sd_watchdog_enabled(3) advises: twice as often as it is waited for.
+        // Twice in that time, as sd_watchdog_enabled(3) advises.
         let every = patience / 2;
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,11 +1,11 @@
-//! The form in which the target of a request goes on, over every version of HTTP.
+//! The form of a request's target that is used after it was read, over every version of HTTP.
 
 use std::borrow::Cow;
 
-/// A target with the characters percent-encoded that RFC 3986 has in no path and no query, but that browsers and scanners send
-/// as they are. Nothing else changes: it is this form that is routed, counted, logged and sent on.
+/// Percent-encodes the characters of a target that RFC 3986 does not allow in a path or query, but that browsers and scanners send raw.
+/// Nothing else changes. Requests are routed, counted, logged and sent on by this form.
 ///
-/// Spaces and control characters stay, and are refused by whoever parses the target: they may end it.
+/// Spaces and control characters stay, since they may end the target; the parser of the target refuses them.
 pub(super) fn encode(target: &[u8]) -> Cow<'_, [u8]> {
     if !target.iter().copied().any(must_be_encoded) {
         return Cow::Borrowed(target);

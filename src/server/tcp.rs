@@ -1,7 +1,7 @@
-//! A client's TCP socket, which can be watched for a reset while nobody reads from it.
+//! A client's TCP socket, which can be watched for a reset while it is not being read.
 //!
-//! A reset is an error condition of the socket, and the kernel reports it whether or not unread data is waiting. So a
-//! request whose body nobody wants just now, or behind which a surplus byte lies, is noticed to be abandoned all the same.
+//! A reset is an error condition of the socket, and the kernel reports it whether or not unread data is waiting. So an abandoned request is
+//! also noticed while its body is not being read, or while unread bytes follow it.
 
 use std::fmt;
 use std::future::Future;
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 /// A connected socket.
 pub(super) struct Tcp {
     stream: Arc<TcpStream>,
-    /// Waits for an error on the socket; made when somebody first watches, and kept until the connection ends.
+    /// Waits for an error on the socket. It is made when the socket is first watched, and kept until the connection ends.
     broken: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
     is_broken: bool,
 }
@@ -28,7 +28,7 @@ impl Tcp {
         Self { stream: Arc::new(stream), broken: None, is_broken: false }
     }
 
-    /// Waits for the first byte, which is still to be read. An end instead of it is an error.
+    /// Waits for the first byte, without reading it. The end of the stream is an error.
     pub(super) async fn first_byte(&self) -> io::Result<u8> {
         let mut first = [0];
         match self.stream.peek(&mut first).await? {
@@ -37,7 +37,7 @@ impl Tcp {
         }
     }
 
-    /// Waits until the peer has reset the connection, or the network has given it up.
+    /// Waits until the peer has reset the connection, or the kernel has given it up.
     pub(super) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_broken {
             return Poll::Ready(());
@@ -45,7 +45,7 @@ impl Tcp {
         let broken = self.broken.get_or_insert_with(|| {
             let stream = self.stream.clone();
             Box::pin(async move {
-                // An error here means that the runtime is gone, and with it everything.
+                // An error here means that the runtime has ended.
                 let _ = stream.ready(Interest::ERROR).await;
             })
         });
@@ -70,7 +70,7 @@ impl AsyncRead for Tcp {
             let tried = self.stream.try_io(Interest::READABLE, || {
                 let count = self.stream.try_read_buf(buf)?;
                 read = Some(count);
-                // A read that leaves room has taken all there was: the next one waits, and does not ask the kernel to hear that.
+                // A read that does not fill the buffer has read all there was, so the next one waits without a system call.
                 if (1..room).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             match (read, tried) {

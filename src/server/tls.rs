@@ -1,7 +1,7 @@
 //! TLS on a listener: the handshake, under a deadline.
 //!
-//! What a client can make it cost is bounded by that deadline and by rustls, which reads at most 64 KiB of a message
-//! and shakes hands once a connection.
+//! Its cost is bounded by that deadline and by rustls, which reads at most 64 KiB of a message and allows one handshake for each
+//! connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,10 +22,10 @@ use crate::log_throttle::LogThrottle;
 use crate::metrics::{HandshakeError, ListenerMetrics, Metrics};
 use crate::tls::{Certificates, ServerTls};
 
-/// How long a handshake that has begun may still take when the gateway drains.
+/// How long a handshake that has begun may still take when the listener drains.
 const LAST_CALL: Duration = Duration::from_secs(2);
 
-/// Shakes hands with clients.
+/// Makes TLS handshakes with clients.
 pub(super) struct Acceptor {
     certificates: Arc<Certificates>,
     log_throttle: LogThrottle,
@@ -52,7 +52,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Shakes hands within `header_timeout`, unless `draining` says that the listener drains. A failure is counted.
+    /// Makes a handshake within `header_timeout`, unless `draining` says that the listener drains. A failure is counted.
     pub(super) async fn accept(
         &self,
         socket: Tcp,
@@ -69,7 +69,7 @@ impl Acceptor {
         };
         let mut plain = None;
         let shaking = async {
-            // A message of TLS never begins with a letter, and a request always does.
+            // A TLS message never begins with a letter, and an HTTP request always does.
             if socket.first_byte().await?.is_ascii_uppercase() {
                 plain = Some(socket);
                 return Ok(None);
@@ -97,17 +97,17 @@ impl Acceptor {
     }
 }
 
-/// What comes of a handshake.
+/// The result of a handshake.
 pub(super) enum Shaken {
-    /// It is done.
+    /// The connection is encrypted.
     Hands(Box<TlsStream<Tcp>>),
-    /// The client speaks HTTP in the clear.
+    /// The client speaks HTTP without TLS.
     PlainHttp(Tcp),
-    /// Nothing that could be answered.
+    /// The handshake has failed, and cannot be answered.
     Nothing,
 }
 
-/// Says when the certificates expire, in the metrics, and which ones have, in the log.
+/// Shows when the certificates expire in the metrics, and logs those that have expired.
 fn tell_of(tls: &ServerTls, metrics: &Metrics) {
     metrics.show_certificates(&tls.identities);
     let now = wall_clock().as_second();

@@ -20,14 +20,14 @@ struct Worker {
     thread: JoinHandle<()>,
 }
 
-/// Deals out tasks to the workers in turn.
+/// Gives tasks to the workers in turn.
 #[derive(Clone)]
 pub(super) struct Dispatcher {
     handles: Arc<[Handle]>,
     next: Arc<AtomicUsize>,
 }
 
-/// How many workers there are to be: as many as the configuration says, or one for each CPU.
+/// The number of workers: that of the configuration, or one for each CPU.
 pub(super) fn count(configured: Option<usize>) -> io::Result<usize> {
     configured.map_or_else(|| thread::available_parallelism().map(usize::from), Ok)
 }
@@ -41,7 +41,7 @@ impl Workers {
             handles.push(runtime.handle().clone());
             let (stop, stopped) = oneshot::channel::<()>();
             let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                // Either way it is over: told to stop, or there is nobody left to tell.
+                // An error means that the sender was dropped, which ends the worker too.
                 let _ = runtime.block_on(stopped);
             })?;
             workers.push(Worker { stop, thread });
@@ -52,7 +52,7 @@ impl Workers {
         })
     }
 
-    /// Somebody to deal out tasks.
+    /// A dispatcher to these workers.
     pub(super) fn dispatcher(&self) -> Dispatcher {
         self.dispatcher.clone()
     }
@@ -63,13 +63,13 @@ impl Workers {
             .workers
             .into_iter()
             .map(|worker| {
-                // A worker that is gone needs no telling.
+                // An error means that the worker has ended already.
                 let _ = worker.stop.send(());
                 worker.thread
             })
             .collect();
         for thread in threads {
-            // A thread that panicked has said so already.
+            // The panic of a thread has been logged.
             let _ = thread.join();
         }
     }
@@ -85,7 +85,7 @@ impl Dispatcher {
 
     /// Runs a task on the worker whose turn it is.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // Relaxed: each turn is given out once, in any order.
+        // Relaxed: each number is used once, in any order.
         let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len();
         self.handles[turn].spawn(task);
     }

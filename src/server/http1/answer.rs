@@ -12,7 +12,7 @@ use crate::proxy::own_fields::{OwnField, OwnFields};
 /// How the body of an answer is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delimiting {
-    /// So many bytes are still to be written.
+    /// This many bytes are still to be written.
     Length(u64),
     /// Each piece is a chunk.
     Chunked,
@@ -20,7 +20,7 @@ pub(super) enum Delimiting {
     Close,
 }
 
-/// What is to be written of the length of a body, and how it is delimited.
+/// How the body of an answer to this request is delimited.
 pub(super) fn delimiting(request: &RequestHeader, answer: &ResponseHeader) -> Delimiting {
     let bodiless = request.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -40,7 +40,7 @@ pub(super) fn delimiting(request: &RequestHeader, answer: &ResponseHeader) -> De
     }
 }
 
-/// Brings an answer's fields in line with how it is written: what delimits its body, and whether the connection stays open.
+/// Sets the fields of an answer that say how its body is delimited and whether the connection stays open.
 pub(super) fn set_framing(
     request: &RequestHeader,
     answer: &mut ResponseHeader,
@@ -58,7 +58,7 @@ pub(super) fn set_framing(
         own.push(OwnField::TransferEncoding, HeaderValue::from_static("chunked"));
     }
     if !answer.status.is_informational() {
-        // RFC 9110, section 7.8: whoever sends `Upgrade` says that it is for this connection.
+        // A sender of `Upgrade` names it in `Connection` (RFC 9110, section 7.8).
         let upgrade = answer.headers.contains_key(header::UPGRADE);
         let connection = match (keep_alive, upgrade) {
             (true, false) => "keep-alive",
@@ -121,7 +121,7 @@ pub(in crate::server) fn closing(
     text
 }
 
-/// The line that begins a chunk of so many bytes.
+/// The line that begins a chunk of `length` bytes.
 pub(super) fn chunk_head(length: usize) -> ([u8; 18], usize) {
     let mut line = [0; 18];
     let mut rest = &mut line[..];

@@ -8,10 +8,10 @@ use super::super::head::{MAX_FIELDS, Refusal};
 
 const MALFORMED: Refusal = Refusal::bad("the request head is malformed");
 
-/// Makes a request of its head, which keeps the memory of that.
+/// Makes a request of its head, and shares the memory of the head.
 ///
 /// # Errors
-/// When the target is none that can be passed on.
+/// When the target cannot be passed on.
 pub(super) fn read(head: &Bytes) -> Result<RequestHeader, Refusal> {
     let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
@@ -20,7 +20,7 @@ pub(super) fn read(head: &Bytes) -> Result<RequestHeader, Refusal> {
         return Err(MALFORMED);
     };
     let mut request = RequestHeader::build(method, target.as_bytes(), Some(parsed.headers.len()))
-        // Its characters have been checked; what is left is its length.
+        // Its characters have been checked, so it can only be too long.
         .map_err(|_| Refusal::TARGET_TOO_LONG)?;
     request.set_version(if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 });
     for field in parsed.headers.iter() {

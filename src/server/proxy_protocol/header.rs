@@ -1,24 +1,24 @@
 //! A header of the PROXY protocol, version 1 (a line of text) or 2 (binary).
 //!
-//! What is in it is parsed by the `ppp` crate; here is decided where it ends, and what becomes of it.
+//! The `ppp` crate parses its content. Here it is decided where the header ends and which client it names.
 
 use std::net::SocketAddr;
 
 use ppp::{v1, v2};
 
-/// The bytes that tell the two versions apart. No header is shorter.
+/// How many bytes tell the two versions apart. No header is shorter.
 pub(super) const BEGINNING: usize = 12;
 
-/// The part of a binary header that says how long the rest is.
+/// The length of the fixed part of a binary header, which says how long the rest is.
 pub(super) const FIXED: usize = 16;
 
-/// A line is no longer than this, with its end.
+/// The longest line, with its end.
 pub(super) const MAX_LINE: usize = 107;
 
-/// A binary header may carry more than addresses, but nobody sends more than this.
+/// The longest rest of a binary header, which may have more than addresses.
 const MAX_REST: usize = 4096;
 
-/// Version 2, and the connection is the proxy's own business, such as a health check.
+/// Version 2, and the connection is the proxy's own, such as a health check.
 const LOCAL: u8 = 0x20;
 
 /// Which version a header is of.
@@ -30,22 +30,22 @@ pub(super) enum Beginning {
     Binary,
 }
 
-/// Whom a proxy speaks for.
+/// The client that a header names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
-    /// Whoever is at this address.
+    /// The client at this address.
     At(SocketAddr),
-    /// Itself: `LOCAL`, such as a health check.
+    /// The proxy itself (`LOCAL`), such as for a health check.
     Proxy,
-    /// Somebody, and it cannot say whom: `UNKNOWN`, or a family that is no address of the Internet's.
+    /// A client that the proxy does not know: `UNKNOWN`, or an address that is no IP address.
     Unknown,
 }
 
-/// A header that does not mean anything.
+/// A header that is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Which version a header is of whose first [`BEGINNING`] bytes are these.
+/// The version of a header, by its first [`BEGINNING`] bytes.
 pub(super) fn beginning(bytes: &[u8]) -> Option<Beginning> {
     match bytes {
         _ if bytes == v2::PROTOCOL_PREFIX => Some(Beginning::Binary),
@@ -60,10 +60,10 @@ pub(super) fn rest(fixed: &[u8]) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes([length[0], length[1]]))).filter(|&length| length <= MAX_REST)
 }
 
-/// Whom a whole header speaks for.
+/// The client that a whole header names.
 ///
 /// # Errors
-/// When it is not one header, all of it, or names no stream of bytes.
+/// When the bytes are not exactly one header, or it is not for a stream.
 pub(super) fn client(header: &[u8]) -> Result<Client, Malformed> {
     if !header.starts_with(v2::PROTOCOL_PREFIX) {
         let parsed = v1::Header::try_from(header).map_err(|_| Malformed)?;
@@ -74,7 +74,7 @@ pub(super) fn client(header: &[u8]) -> Result<Client, Malformed> {
             v1::Addresses::Unknown => Ok(Client::Unknown),
         };
     }
-    // Whatever it says of addresses then is to be ignored.
+    // The addresses of such a header are to be ignored.
     if header.get(BEGINNING) == Some(&LOCAL) {
         return Ok(Client::Proxy);
     }
