@@ -9,7 +9,6 @@ mod listener;
 #[cfg(target_os = "linux")]
 mod process;
 mod refusals;
-mod register;
 mod reloads;
 mod requests;
 mod traffic;
@@ -17,10 +16,9 @@ mod traffic;
 use http::Version;
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
 
-use self::families::Families;
+use self::families::{Families, counter, gauge};
 pub use self::listener::{HandshakeError, ListenerMetrics, ProxyProtocolError};
 pub use self::refusals::{RefusalCounter, Refusals};
-use self::register::{counter, gauge};
 use self::reloads::Reloads;
 pub use self::traffic::{RouteMetrics, Traffic};
 use crate::clock::Timestamp;

@@ -12,7 +12,6 @@ mod sketch;
 mod slots;
 #[cfg(test)]
 mod tests;
-mod tidy;
 pub(super) mod word;
 
 use std::cell::Cell;

@@ -1,8 +1,9 @@
-//! The metrics that have labels.
+//! Registers metrics: those with labels, by what they are about, and helpers for the others.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
-
-use super::register::register;
+use prometheus::core::Collector;
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 /// Upper bounds of the histograms of durations, in seconds.
 const BUCKETS: [f64; 16] =
@@ -10,119 +11,218 @@ const BUCKETS: [f64; 16] =
 
 /// The metrics that have labels.
 pub(super) struct Families {
+    pub(super) routes: RouteFamilies,
+    pub(super) upstreams: UpstreamFamilies,
+    pub(super) listeners: ListenerFamilies,
     pub(super) build_info: IntGaugeVec,
+    pub(super) certificates: IntGaugeVec,
+    pub(super) protocols: IntCounterVec,
+}
+
+/// The metrics of routes, and of limits on them.
+pub(super) struct RouteFamilies {
     pub(super) requests: IntCounterVec,
     pub(super) request_duration: HistogramVec,
     pub(super) in_flight: IntGaugeVec,
     pub(super) limit_decisions: IntCounterVec,
     pub(super) limit_cost_errors: IntCounterVec,
-    pub(super) upstream_duration: HistogramVec,
-    pub(super) upstream_errors: IntCounterVec,
-    pub(super) upstream_retries: IntCounterVec,
-    pub(super) upstream_server_up: IntGaugeVec,
+}
+
+/// The metrics of upstreams.
+pub(super) struct UpstreamFamilies {
+    pub(super) duration: HistogramVec,
+    pub(super) errors: IntCounterVec,
+    pub(super) retries: IntCounterVec,
+    pub(super) server_up: IntGaugeVec,
+}
+
+/// The metrics of listeners.
+pub(super) struct ListenerFamilies {
     pub(super) connections: IntGaugeVec,
     pub(super) connections_refused: IntCounterVec,
     pub(super) connections_displaced: IntCounterVec,
     pub(super) connections_turned_away: IntCounterVec,
     pub(super) proxy_protocol_errors: IntCounterVec,
     pub(super) handshake_errors: IntCounterVec,
-    pub(super) certificates: IntGaugeVec,
-    pub(super) protocols: IntCounterVec,
 }
 
 impl Families {
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let counters = |name, help, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            register(registry, family)
-        };
-        let gauges = |name, help, labels: &[&str]| {
-            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            register(registry, family)
-        };
-        let histograms = |name, help, labels: &[&str]| {
-            let family = HistogramVec::new(HistogramOpts::new(name, help).buckets(BUCKETS.to_vec()), labels)?;
-            register(registry, family)
-        };
         Ok(Self {
-            build_info: gauges("gateway_build_info", "1, with the version of the gateway.", &["version"])?,
-            requests: counters(
-                "gateway_requests_total",
-                "Requests, by what was answered.",
-                &["route", "method", "code"],
-            )?,
-            request_duration: histograms(
-                "gateway_request_duration_seconds",
-                "Time from a request's whole head to the end of its answer.",
-                &["route"],
-            )?,
-            in_flight: gauges("gateway_requests_in_flight", "Requests being answered.", &["route"])?,
-            limit_decisions: counters(
-                "gateway_limit_decisions_total",
-                "What limits made of requests.",
-                &["limit", "route", "decision"],
-            )?,
-            limit_cost_errors: counters(
-                "gateway_limit_cost_errors_total",
-                "Costs in answers of upstreams that were not taken as they stood, by kind.",
-                &["limit", "kind"],
-            )?,
-            upstream_duration: histograms(
-                "gateway_upstream_duration_seconds",
-                "Time from choosing a server to its whole response head.",
-                &["upstream"],
-            )?,
-            upstream_errors: counters(
-                "gateway_upstream_errors_total",
-                "Failures of upstreams, by kind.",
-                &["upstream", "kind"],
-            )?,
-            upstream_retries: counters(
-                "gateway_upstream_retries_total",
-                "Attempts at a request beyond the first.",
-                &["upstream"],
-            )?,
-            upstream_server_up: gauges(
-                "gateway_upstream_server_up",
-                "1 if the server can get requests.",
-                &["upstream", "server"],
-            )?,
-            connections: gauges("gateway_connections", "Open connections of clients.", &["listener"])?,
-            connections_refused: counters(
-                "gateway_connections_refused_total",
-                "Connections of clients that had as many as they may.",
-                &["listener"],
-            )?,
-            connections_displaced: counters(
-                "gateway_connections_displaced_total",
-                "New connections for which one that waited for a request was closed, because there were as many as may be.",
-                &["listener"],
-            )?,
-            connections_turned_away: counters(
-                "gateway_connections_turned_away_total",
-                "New connections that were refused because there were as many as may be, all with requests.",
-                &["listener"],
-            )?,
-            proxy_protocol_errors: counters(
-                "gateway_proxy_protocol_errors_total",
-                "Connections that did not begin with a PROXY header that is believed, by kind.",
-                &["listener", "kind"],
-            )?,
-            handshake_errors: counters(
-                "gateway_tls_handshake_errors_total",
-                "TLS handshakes with clients that failed, by kind.",
-                &["listener", "kind"],
+            routes: RouteFamilies::register(registry)?,
+            upstreams: UpstreamFamilies::register(registry)?,
+            listeners: ListenerFamilies::register(registry)?,
+            build_info: gauges(
+                registry,
+                "gateway_build_info",
+                "1, with the version of the gateway.",
+                &["version"],
             )?,
             certificates: gauges(
+                registry,
                 "gateway_tls_certificate_expiry_timestamp_seconds",
                 "When a certificate of [server.tls] expires, in seconds since 1970.",
                 &["certificate"],
             )?,
             protocols: counters(
+                registry,
                 "gateway_requests_by_protocol_total",
                 "Requests, by the version of HTTP that the client speaks.",
                 &["protocol"],
             )?,
         })
     }
+}
+
+impl RouteFamilies {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            requests: counters(
+                registry,
+                "gateway_requests_total",
+                "Requests, by what was answered.",
+                &["route", "method", "code"],
+            )?,
+            request_duration: histograms(
+                registry,
+                "gateway_request_duration_seconds",
+                "Time from a request's whole head to the end of its answer.",
+                &["route"],
+            )?,
+            in_flight: gauges(
+                registry,
+                "gateway_requests_in_flight",
+                "Requests being answered.",
+                &["route"],
+            )?,
+            limit_decisions: counters(
+                registry,
+                "gateway_limit_decisions_total",
+                "What limits made of requests.",
+                &["limit", "route", "decision"],
+            )?,
+            limit_cost_errors: counters(
+                registry,
+                "gateway_limit_cost_errors_total",
+                "Costs in answers of upstreams that were not taken as they stood, by kind.",
+                &["limit", "kind"],
+            )?,
+        })
+    }
+}
+
+impl UpstreamFamilies {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            duration: histograms(
+                registry,
+                "gateway_upstream_duration_seconds",
+                "Time from choosing a server to its whole response head.",
+                &["upstream"],
+            )?,
+            errors: counters(
+                registry,
+                "gateway_upstream_errors_total",
+                "Failures of upstreams, by kind.",
+                &["upstream", "kind"],
+            )?,
+            retries: counters(
+                registry,
+                "gateway_upstream_retries_total",
+                "Attempts at a request beyond the first.",
+                &["upstream"],
+            )?,
+            server_up: gauges(
+                registry,
+                "gateway_upstream_server_up",
+                "1 if the server can get requests.",
+                &["upstream", "server"],
+            )?,
+        })
+    }
+}
+
+impl ListenerFamilies {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            connections: gauges(
+                registry,
+                "gateway_connections",
+                "Open connections of clients.",
+                &["listener"],
+            )?,
+            connections_refused: counters(
+                registry,
+                "gateway_connections_refused_total",
+                "Connections of clients that had as many as they may.",
+                &["listener"],
+            )?,
+            connections_displaced: counters(
+                registry,
+                "gateway_connections_displaced_total",
+                "New connections for which one that waited for a request was closed, because there were as many as may be.",
+                &["listener"],
+            )?,
+            connections_turned_away: counters(
+                registry,
+                "gateway_connections_turned_away_total",
+                "New connections that were refused because there were as many as may be, all with requests.",
+                &["listener"],
+            )?,
+            proxy_protocol_errors: counters(
+                registry,
+                "gateway_proxy_protocol_errors_total",
+                "Connections that did not begin with a PROXY header that is believed, by kind.",
+                &["listener", "kind"],
+            )?,
+            handshake_errors: counters(
+                registry,
+                "gateway_tls_handshake_errors_total",
+                "TLS handshakes with clients that failed, by kind.",
+                &["listener", "kind"],
+            )?,
+        })
+    }
+}
+
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    register(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<HistogramVec> {
+    let opts = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+    register(registry, HistogramVec::new(opts, labels)?)
+}
+
+/// Registers a metric.
+pub(super) fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: C,
+) -> prometheus::Result<C> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+/// Registers a gauge without labels.
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    register(registry, IntGauge::new(name, help)?)
+}
+
+/// Registers a counter without labels.
+pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    register(registry, IntCounter::new(name, help)?)
 }

@@ -91,17 +91,18 @@ pub struct ListenerMetrics {
 impl ListenerMetrics {
     /// Those of the listener on this address.
     pub(super) fn new(families: &Families, address: &str, listener: &Listener) -> Self {
-        let handshakes =
-            |kind: HandshakeError| families.handshake_errors.with_label_values(&[address, kind.label()]);
+        let handshakes = |kind: HandshakeError| {
+            families.listeners.handshake_errors.with_label_values(&[address, kind.label()])
+        };
         let headers = |kind: ProxyProtocolError| {
-            families.proxy_protocol_errors.with_label_values(&[address, kind.label()])
+            families.listeners.proxy_protocol_errors.with_label_values(&[address, kind.label()])
         };
         let (tls, proxy) = (listener.tls, listener.proxy_protocol);
         Self {
-            connections: families.connections.with_label_values(&[address]),
-            refused: families.connections_refused.with_label_values(&[address]),
-            displaced: families.connections_displaced.with_label_values(&[address]),
-            turned_away: families.connections_turned_away.with_label_values(&[address]),
+            connections: families.listeners.connections.with_label_values(&[address]),
+            refused: families.listeners.connections_refused.with_label_values(&[address]),
+            displaced: families.listeners.connections_displaced.with_label_values(&[address]),
+            turned_away: families.listeners.connections_turned_away.with_label_values(&[address]),
             handshake_errors: HandshakeError::ALL.into_iter().filter(|_| tls).map(handshakes).collect(),
             proxy_protocol_errors: ProxyProtocolError::ALL
                 .into_iter()

@@ -6,7 +6,7 @@
 use procfs::process::{LimitValue, Process as Procfs};
 use prometheus::{Counter, Gauge, IntGauge, Registry};
 
-use super::register::{gauge, register};
+use super::families::{gauge, register};
 
 /// The metrics of the process.
 pub(super) struct Process {

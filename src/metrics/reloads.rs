@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::register::{gauge, register};
+use super::families::{gauge, register};
 
 /// The metrics of the configuration's reloads.
 pub(super) struct Reloads {

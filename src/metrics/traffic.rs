@@ -69,12 +69,12 @@ impl Traffic {
         let route = |name: &str, limits: &[usize]| RouteMetrics {
             name: name.to_owned(),
             requests: before.get(name).map_or_else(
-                || Arc::new(RequestCounters::new(families.requests.clone(), name)),
+                || Arc::new(RequestCounters::new(families.routes.requests.clone(), name)),
                 |before| before.requests.clone(),
             ),
             refusals: before.get(name).map_or_else(Arc::default, |before| before.refusals.clone()),
-            duration: families.request_duration.with_label_values(&[name]),
-            in_flight: families.in_flight.with_label_values(&[name]),
+            duration: families.routes.request_duration.with_label_values(&[name]),
+            in_flight: families.routes.in_flight.with_label_values(&[name]),
             decisions: limits
                 .iter()
                 .map(|&limit| (limit, Decisions::new(families, names[limit], name)))
@@ -87,7 +87,7 @@ impl Traffic {
         let cost_errors = config.limits.iter().enumerate().filter(|(_, rule)| goes_by_answers(rule));
         let cost_errors = cost_errors.map(|(index, rule)| {
             let counter = |fault: CostFault| {
-                families.limit_cost_errors.with_label_values(&[rule.name.as_str(), fault.label()])
+                families.routes.limit_cost_errors.with_label_values(&[rule.name.as_str(), fault.label()])
             };
             (index, rule.name.clone(), CostFault::ALL.map(counter))
         });
@@ -103,8 +103,8 @@ impl Traffic {
             if stays.is_none() {
                 route.requests.retire();
                 // What is not there any more is as good as removed, here and below.
-                let _ = families.request_duration.remove_label_values(&[&route.name]);
-                let _ = families.in_flight.remove_label_values(&[&route.name]);
+                let _ = families.routes.request_duration.remove_label_values(&[&route.name]);
+                let _ = families.routes.in_flight.remove_label_values(&[&route.name]);
             }
             for (_, decisions) in &route.decisions {
                 let of =
@@ -122,7 +122,10 @@ impl Traffic {
         for (_, limit, _) in &self.cost_errors {
             if !now.cost_errors.iter().any(|(_, other, _)| other == limit) {
                 for fault in CostFault::ALL {
-                    let _ = families.limit_cost_errors.remove_label_values(&[limit.as_str(), fault.label()]);
+                    let _ = families
+                        .routes
+                        .limit_cost_errors
+                        .remove_label_values(&[limit.as_str(), fault.label()]);
                 }
             }
         }
@@ -208,7 +211,8 @@ fn goes_by_answers(rule: &Rule) -> bool {
 
 impl Decisions {
     fn new(families: &Families, limit: &str, route: &str) -> Self {
-        let decision = |decision| families.limit_decisions.with_label_values(&[limit, route, decision]);
+        let decision =
+            |decision| families.routes.limit_decisions.with_label_values(&[limit, route, decision]);
         Self {
             limit: limit.to_owned(),
             allowed: decision("allowed"),
@@ -220,7 +224,7 @@ impl Decisions {
 
     fn retire(&self, families: &Families, route: &str) {
         for decision in ["allowed", "refused", "would_refuse", "exempt"] {
-            let _ = families.limit_decisions.remove_label_values(&[&self.limit, route, decision]);
+            let _ = families.routes.limit_decisions.remove_label_values(&[&self.limit, route, decision]);
         }
     }
 
@@ -238,16 +242,16 @@ impl Decisions {
 impl UpstreamMetrics {
     fn new(families: &Families, config: &Upstream) -> Self {
         let name = config.name.as_str();
-        let error = |kind: UpstreamError| families.upstream_errors.with_label_values(&[name, kind.label()]);
+        let error = |kind: UpstreamError| families.upstreams.errors.with_label_values(&[name, kind.label()]);
         let server_up = |server: &UpstreamServer| {
             let server = server.to_string();
-            let gauge = families.upstream_server_up.with_label_values(&[name, &server]);
+            let gauge = families.upstreams.server_up.with_label_values(&[name, &server]);
             (server, gauge)
         };
         Self {
             name: name.to_owned(),
-            duration: families.upstream_duration.with_label_values(&[name]),
-            retries: families.upstream_retries.with_label_values(&[name]),
+            duration: families.upstreams.duration.with_label_values(&[name]),
+            retries: families.upstreams.retries.with_label_values(&[name]),
             servers_up: config.servers.iter().map(server_up).collect(),
             errors: UpstreamError::ALL.map(error).to_vec(),
         }
@@ -256,14 +260,14 @@ impl UpstreamMetrics {
     fn retire(&self, families: &Families, now: Option<&Self>) {
         for (server, _) in &self.servers_up {
             if !now.is_some_and(|now| now.servers_up.iter().any(|(other, _)| other == server)) {
-                let _ = families.upstream_server_up.remove_label_values(&[&self.name, server]);
+                let _ = families.upstreams.server_up.remove_label_values(&[&self.name, server]);
             }
         }
         if now.is_none() {
-            let _ = families.upstream_duration.remove_label_values(&[&self.name]);
-            let _ = families.upstream_retries.remove_label_values(&[&self.name]);
+            let _ = families.upstreams.duration.remove_label_values(&[&self.name]);
+            let _ = families.upstreams.retries.remove_label_values(&[&self.name]);
             for kind in UpstreamError::ALL {
-                let _ = families.upstream_errors.remove_label_values(&[&self.name, kind.label()]);
+                let _ = families.upstreams.errors.remove_label_values(&[&self.name, kind.label()]);
             }
         }
     }

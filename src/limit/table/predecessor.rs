@@ -2,7 +2,7 @@
 //!
 //! Its debts are moved one by one: when a client that has no bucket in the new table makes a request, the new table takes over the
 //! client's bucket of the old one, scaled to the new quota, and leaves a full one behind. So a change costs nothing at first and loses
-//! no debt, and the old table can be dropped when its last debt is paid (see `tidy`).
+//! no debt, and the old table can be dropped when its last debt is paid (see [`tidy`](Predecessor::tidy)).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
