@@ -60,6 +60,7 @@ use tokio::time::timeout;
 
 use self::connection_limit::ConnectionLimit;
 use self::control_socket::ControlSocket;
+use self::descriptors::DescriptorBudget;
 use self::drain::until_draining;
 use self::handover::{Inherited, Label, Successor};
 use self::listener::Listener;
@@ -69,7 +70,7 @@ use self::signals::{Asked, Signals};
 pub use self::start_error::StartError;
 use self::supervisor::{State, Supervisor};
 use self::tls::Acceptor;
-use self::workers::Workers;
+use self::workers::{Dispatcher, Workers};
 use crate::admin;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -214,38 +215,23 @@ impl Prepared {
         set_max_connections(shares.requests);
         let (gateway, mut reloads) = Gateway::new(self.config, saved, self.metrics, self.outputs, clock);
         let gateway = Arc::new(gateway);
-        let door = Arc::new(Door::new(gateway.clone()));
         let (alive, all_gone) = mpsc::channel::<()>(1);
+        let listeners = no_listeners(&gateway, &shares, workers.dispatcher(), self.tls, alive);
         let mut reloader = Reloader {
             path: path.to_owned(),
             gateway: gateway.clone(),
             threads: self.threads,
-            listeners: OpenListeners {
-                gateway: gateway.clone(),
-                proxy: proxy(&door, shares.waiting),
-                door,
-                workers: workers.dispatcher(),
-                tls: self.tls.map(Arc::new),
-                alive,
-                connection_limit: Arc::new(ConnectionLimit::new(shares.clients)),
-                proxy_error_log: Arc::default(),
-                open: Vec::new(),
-            },
+            listeners,
             files: Arc::default(),
             cared_for: Vec::new(),
         };
 
         let (hand_over, handed_over) = watch::channel(false);
-        let mut admin_socket = None;
-        if let Some((configured, listener)) = self.admin_listener {
-            info!("side port on http://{}", listener.local_addr()?);
-            admin_socket = listener.try_clone().ok().map(|socket| (configured, socket));
-            admin::start(listener, gateway.clone(), until_draining(handed_over))?;
-        }
-        tokio::spawn(limit_maintenance::run(gateway.clone()));
-        reloader.listeners.workers.each(memory::release_free_memory);
-        tokio::spawn(memory::release_free_memory());
-        tokio::spawn(memory::watch(gateway.clone()));
+        let admin_socket = match self.admin_listener {
+            Some((address, listener)) => start_side_port(address, listener, &gateway, handed_over)?,
+            None => None,
+        };
+        spawn_maintenance(&gateway, &reloader.listeners.workers);
         let snapshots = tokio::spawn(snapshot::keep(gateway.clone()));
         reloader.care_for(&gateway.active().upstreams);
         reloader.watch(Vec::new()).await;
@@ -276,19 +262,65 @@ impl Prepared {
                 reloader.listeners.hand_over();
                 // The new process keeps the snapshot from now on.
                 snapshots.abort();
-                let giving = gateway.clone();
-                let given = spawn_blocking(move || {
-                    let _written = snapshot::wait_for_writing();
-                    handover::give_buckets(&stream, &giving)
-                });
-                let given = given.await;
-                if !matches!(given, Ok(Ok(()))) {
-                    warn!("the buckets could not be given to the new process");
-                }
+                give_buckets(stream, gateway.clone()).await;
                 finish(&gateway, all_gone, &mut signals).await;
             }
         }
         Ok((workers, gateway))
+    }
+}
+
+/// The listeners before any is open.
+fn no_listeners(
+    gateway: &Arc<Gateway>,
+    shares: &DescriptorBudget,
+    workers: Dispatcher,
+    tls: Option<Acceptor>,
+    alive: mpsc::Sender<()>,
+) -> OpenListeners {
+    let door = Arc::new(Door::new(gateway.clone()));
+    OpenListeners {
+        gateway: gateway.clone(),
+        proxy: proxy(&door, shares.waiting),
+        door,
+        workers,
+        tls: tls.map(Arc::new),
+        alive,
+        connection_limit: Arc::new(ConnectionLimit::new(shares.clients)),
+        proxy_error_log: Arc::default(),
+        open: Vec::new(),
+    }
+}
+
+/// Starts the side port, until another process serves it. Returns its socket, to be passed on, with its address in the configuration.
+fn start_side_port(
+    address: SocketAddr,
+    listener: TcpListener,
+    gateway: &Arc<Gateway>,
+    handed_over: watch::Receiver<bool>,
+) -> io::Result<Option<(SocketAddr, TcpListener)>> {
+    info!("side port on http://{}", listener.local_addr()?);
+    let socket = listener.try_clone().ok().map(|socket| (address, socket));
+    admin::start(listener, gateway.clone(), until_draining(handed_over))?;
+    Ok(socket)
+}
+
+/// Spawns the tasks that maintain the limits and the memory of the process.
+fn spawn_maintenance(gateway: &Arc<Gateway>, workers: &Dispatcher) {
+    tokio::spawn(limit_maintenance::run(gateway.clone()));
+    workers.each(memory::release_free_memory);
+    tokio::spawn(memory::release_free_memory());
+    tokio::spawn(memory::watch(gateway.clone()));
+}
+
+/// Gives the buckets to the process that has taken over.
+async fn give_buckets(to: UnixStream, gateway: Arc<Gateway>) {
+    let giving = spawn_blocking(move || {
+        let _written = snapshot::wait_for_writing();
+        handover::give_buckets(&to, &gateway)
+    });
+    if !matches!(giving.await, Ok(Ok(()))) {
+        warn!("the buckets could not be given to the new process");
     }
 }
 
@@ -306,11 +338,11 @@ async fn serve(
     signals: &mut Signals,
     reloads: &mut mpsc::Receiver<Waiting>,
     admin_socket: Option<&(SocketAddr, TcpListener)>,
-    door: Option<ControlSocket>,
+    control: Option<ControlSocket>,
     supervisor: &Supervisor,
 ) -> Leaving {
     let side_port = admin_socket.and_then(|(_, socket)| socket.local_addr().ok());
-    let mut successor = Successor::wait(door, side_port, &reloader.gateway);
+    let mut successor = Successor::wait(control, side_port, &reloader.gateway);
     let mut changed = files::watch(reloader.files.clone(), reloader.gateway.clone());
     loop {
         let waiting = tokio::select! {
@@ -325,13 +357,7 @@ async fn serve(
             },
             Some(waiting) = reloads.recv() => Some(waiting),
             stream = successor.comes() => {
-                let mut sockets: Vec<(Label, OwnedFd)> =
-                    reloader.listeners.sockets().map(|(listener, socket)| (Label::of(listener), socket)).collect();
-                if let Some((listener, socket)) = admin_socket
-                    && let Ok(socket) = socket.try_clone()
-                {
-                    sockets.push((Label::of_side_port(*listener), socket.into()));
-                }
+                let sockets = sockets_to_pass(&reloader.listeners, admin_socket);
                 tokio::select! {
                     () = signals.stop() => return Leaving::Stopped,
                     ready = successor.gets_ready(stream, sockets) => match ready {
@@ -354,6 +380,21 @@ async fn serve(
             let _ = waiting.send(outcome);
         }
     }
+}
+
+/// The sockets of the listeners and of the side port, to be passed to another process.
+fn sockets_to_pass(
+    listeners: &OpenListeners,
+    admin_socket: Option<&(SocketAddr, TcpListener)>,
+) -> Vec<(Label, OwnedFd)> {
+    let mut sockets: Vec<(Label, OwnedFd)> =
+        listeners.sockets().map(|(listener, socket)| (Label::of(listener), socket)).collect();
+    if let Some((address, socket)) = admin_socket
+        && let Ok(socket) = socket.try_clone()
+    {
+        sockets.push((Label::of_side_port(*address), socket.into()));
+    }
+    sockets
 }
 
 /// The proxy behind this door, which keeps so many connections to upstreams that wait for a request.

@@ -103,18 +103,7 @@ impl Serving {
         } else {
             (Peer::at(peer), None)
         };
-        let socket = Tcp::new(socket);
-        let (socket, mistaken) = match &self.tls {
-            Some(acceptor) => match acceptor
-                .accept(socket, peer.address, &self.gateway, &self.metrics, self.draining.clone())
-                .await
-            {
-                Shaken::Hands(stream) => (Socket::Tls(stream), false),
-                Shaken::PlainHttp(socket) => (Socket::Plain(socket), true),
-                Shaken::Nothing => return,
-            },
-            None => (Socket::Plain(socket), false),
-        };
+        let Some((socket, mistaken)) = self.transport(Tcp::new(socket), peer.address).await else { return };
         let connection = Arc::new(Connection::new(
             peer,
             self.tls.is_some(),
@@ -145,6 +134,18 @@ impl Serving {
             return self.serve_http2(stream, &connection, registration).await;
         }
         self.serve_http1(stream, &connection, server.max_requests_per_connection, registration).await;
+    }
+
+    /// The transport of a connection, after the handshake if TLS is spoken, and whether the client has spoken HTTP without TLS by mistake;
+    /// `None` if the handshake has failed.
+    async fn transport(&self, socket: Tcp, peer: SocketAddr) -> Option<(Socket, bool)> {
+        let Some(acceptor) = &self.tls else { return Some((Socket::Plain(socket), false)) };
+        let draining = self.draining.clone();
+        match acceptor.accept(socket, peer, &self.gateway, &self.metrics, draining).await {
+            Shaken::Hands(stream) => Some((Socket::Tls(stream), false)),
+            Shaken::PlainHttp(socket) => Some((Socket::Plain(socket), true)),
+            Shaken::Nothing => None,
+        }
     }
 
     /// Serves one request after the other until the connection closes, or HTTP/2 begins on it.
@@ -180,15 +181,10 @@ impl Serving {
             if !registration.begin_request() {
                 return;
             }
-            let refused = |no_request| self.refuse(connection, no_request);
+            http2_may_begin = false;
             let exchange = match head {
                 Ok(Beginning::Head(head)) => {
-                    if let Some(left) = &mut left {
-                        *left -= 1;
-                        if *left == 0 {
-                            connection.close_after_this();
-                        }
-                    }
+                    count_request(&mut left, connection);
                     http1::begin(&shared, connection, head).map_err(NoRequest::Refused)
                 }
                 Ok(Beginning::Http2) => {
@@ -197,40 +193,47 @@ impl Serving {
                 }
                 Err(no_request) => Err(no_request),
             };
-            http2_may_begin = false;
             let exchange = match exchange {
-                Ok(exchange) => exchange,
+                Ok(exchange) => self.exchange(exchange, connection),
                 Err(no_request) => {
-                    if let (Some(answer), Some(stream)) = (refused(no_request), alone(shared)) {
-                        stream.answer_and_close(&answer).await;
-                    }
-                    return;
+                    return answer_and_close(shared, self.refuse(connection, no_request)).await;
                 }
             };
-            let exchange = self.exchange(exchange, connection);
             let ending = watch(exchange, connection, |cx| lock(&shared).poll_end(cx)).await;
-            let Some(stream) = Arc::get_mut(&mut shared) else { return };
-            let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
-            match ending {
-                None if connection.may_go_on() && (stream.is_body_done() || stream.drain_body().await) => {
-                    if !stream.is_idle() {
-                        // The next request is there already. Other tasks of this worker run first.
-                        yield_now().await;
-                    }
-                }
-                None => break,
-                Some(Ending::Late) if !connection.has_begun_answer() => {
-                    let answer = self.text_of(&Reply::late(), &new_request_id());
-                    if let Some(stream) = alone(shared) {
-                        stream.answer_and_close(&answer).await;
-                    }
-                    return;
-                }
-                Some(_) => return,
+            match self.after_exchange(&mut shared, ending, connection).await {
+                After::NextRequest => {}
+                After::Close => break,
+                After::Drop => return,
+                After::Answer(answer) => return answer_and_close(shared, Some(answer)).await,
             }
         }
         if let Some(stream) = alone(shared) {
             stream.close().await;
+        }
+    }
+
+    /// Decides what becomes of the connection after an exchange, which has been ended early if there is an `ending`.
+    async fn after_exchange(
+        &self,
+        shared: &mut Shared,
+        ending: Option<Ending>,
+        connection: &Connection,
+    ) -> After {
+        let Some(stream) = Arc::get_mut(shared) else { return After::Drop };
+        let stream = stream.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match ending {
+            None if connection.may_go_on() && (stream.is_body_done() || stream.drain_body().await) => {
+                if !stream.is_idle() {
+                    // The next request is there already. Other tasks of this worker run first.
+                    yield_now().await;
+                }
+                After::NextRequest
+            }
+            None => After::Close,
+            Some(Ending::Late) if !connection.has_begun_answer() => {
+                After::Answer(self.text_of(&Reply::late(), &new_request_id()))
+            }
+            Some(_) => After::Drop,
         }
     }
 
@@ -306,6 +309,35 @@ fn set_up(socket: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
     Ok(())
+}
+
+/// Counts a request against those that a connection has `left`. After the last one the connection closes.
+fn count_request(left: &mut Option<u64>, connection: &Connection) {
+    if let Some(left) = left {
+        *left -= 1;
+        if *left == 0 {
+            connection.close_after_this();
+        }
+    }
+}
+
+/// What becomes of a connection after an exchange.
+enum After {
+    /// It waits for the next request.
+    NextRequest,
+    /// It is closed, so that the client can read the answer.
+    Close,
+    /// It is dropped at once.
+    Drop,
+    /// It gets this answer, and is closed.
+    Answer(Vec<u8>),
+}
+
+/// Sends an answer, if there is one, and closes the connection.
+async fn answer_and_close(shared: Shared, answer: Option<Vec<u8>>) {
+    if let (Some(answer), Some(stream)) = (answer, alone(shared)) {
+        stream.answer_and_close(&answer).await;
+    }
 }
 
 /// A connection without other references.

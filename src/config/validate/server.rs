@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::super::item::Item;
-use super::super::problem::{Checked, Fault, Reported, quoted};
+use super::super::problem::{Checked, Fault, Reported, Span, quoted};
 use super::super::section::Section;
 use super::super::suggest;
 use super::super::value::{address, http::header_value};
@@ -41,14 +41,7 @@ pub(super) struct ServerRead {
 
 /// Reads `[server]`.
 pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
-    let Some(item) = item else {
-        return ServerRead {
-            server: Ok(default_server()),
-            listen: vec![(DEFAULT_LISTENER.address, None)],
-            limits: Ok(Vec::new()),
-            max_body_size: Ok(DEFAULT_MAX_BODY_SIZE),
-        };
-    };
+    let Some(item) = item else { return ServerRead::default() };
     let section =
         match item.section("[server]".into(), "[server] once, in single brackets, and its keys below") {
             Ok(section) => section,
@@ -56,23 +49,7 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
         };
     let default = default_server();
     let mut on = Switches::default();
-    let (listen, listen_complete) = match section.get("listen") {
-        Some(item) => {
-            let values = Values::read(item.one_or_list(), |item| listener(item, &mut on));
-            let complete = match (&values.complete, values.list.is_empty()) {
-                (Ok(()), true) => Err(item.report(
-                    Fault::new("the server would listen nowhere")
-                        .hint("write one address at least, or leave it out"),
-                )),
-                (complete, _) => *complete,
-            };
-            (
-                values.list.into_iter().map(|(value, item)| (value, Some(item.span().clone()))).collect(),
-                complete,
-            )
-        }
-        None => (vec![(DEFAULT_LISTENER, None)], Ok(())),
-    };
+    let (listen, listen_complete) = listeners(&section, &mut on);
     let tls = tls::server(&section, &on.tls, listen_complete);
     let threads = section.or("threads", 0, |item| item.integer(0..=1024));
     let trusted_proxies = trusted_proxies(&section, &on.proxy_protocol);
@@ -123,7 +100,20 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     ServerRead { server, listen, limits, max_body_size }
 }
 
+impl Default for ServerRead {
+    /// Of a file without `[server]`.
+    fn default() -> Self {
+        Self {
+            server: Ok(default_server()),
+            listen: vec![(DEFAULT_LISTENER.address, None)],
+            limits: Ok(Vec::new()),
+            max_body_size: Ok(DEFAULT_MAX_BODY_SIZE),
+        }
+    }
+}
+
 impl ServerRead {
+    /// Of a section that cannot be read.
     fn broken(reported: Reported) -> Self {
         Self {
             server: Err(reported),
@@ -162,6 +152,23 @@ fn default_server() -> Server {
 struct Switches<'a> {
     tls: Vec<Item<'a>>,
     proxy_protocol: Vec<Item<'a>>,
+}
+
+/// Reads `listen`: the listeners that could be read, each with its place in the file, and whether those are all.
+fn listeners<'a>(
+    section: &Section<'a>,
+    on: &mut Switches<'a>,
+) -> (Vec<(Listener, Option<Span>)>, Checked<()>) {
+    let Some(item) = section.get("listen") else { return (vec![(DEFAULT_LISTENER, None)], Ok(())) };
+    let values = Values::read(item.one_or_list(), |item| listener(item, on));
+    let complete = match (&values.complete, values.list.is_empty()) {
+        (Ok(()), true) => Err(item.report(
+            Fault::new("the server would listen nowhere").hint("write one address at least, or leave it out"),
+        )),
+        (complete, _) => *complete,
+    };
+    let listeners = values.list.into_iter().map(|(value, item)| (value, Some(item.span().clone())));
+    (listeners.collect(), complete)
 }
 
 /// An entry of `listen`: an address, or a table with one.

@@ -14,66 +14,80 @@ impl FromStr for HostPattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let refuse = |why: &str| Err(PatternError(format!("host `{text}` {why}")));
         if text.is_empty() {
             return Err(PatternError(
                 "a host is empty: name one, or leave hosts out for any host".to_owned(),
             ));
         }
-        if text == "*" {
-            return refuse("would match any host: leave hosts out for that, or write `*.example.org`");
-        }
-        if text.contains("://") {
-            return refuse("has a scheme: write the host alone, as in `api.example.com`");
-        }
-        if text.contains('/') {
-            return refuse("has a path: write the host alone, and the path under `path`");
-        }
-        if text.contains('@') {
-            return refuse("has a user name: write the host alone, as in `api.example.com`");
-        }
-        if !text.is_ascii() {
-            return refuse("is not ASCII: write it in punycode, as in `xn--bcher-kva.example`");
-        }
-        if let Some(inner) = text.strip_prefix('[') {
-            return match inner.strip_suffix(']').map(Ipv6Addr::from_str) {
-                Some(Ok(address)) => Ok(Self::Exact(format!("[{address}]"))),
-                Some(Err(_)) => refuse("is no IPv6 address: write one like `[2001:db8::1]`"),
-                None if inner.contains("]:") => refuse("has a port: a route matches hosts on every port"),
-                None => refuse("does not end in `]`: write an IPv6 address like `[2001:db8::1]`"),
-            };
-        }
-        if Ipv6Addr::from_str(text).is_ok() {
-            return refuse("is an IPv6 address without its brackets: write it like `[2001:db8::1]`");
-        }
-        if text.contains(':') {
-            return refuse("has a port: leave it out, a route matches hosts on every port");
-        }
-        let (wildcard, name) = match text.strip_prefix("*.") {
-            Some(name) => (true, name),
-            None => (false, text),
-        };
-        if name.contains('*') {
-            return refuse(
-                "has `*` in the wrong place: it stands for whole labels, at the front: `*.example.org`",
-            );
-        }
-        let name = name.strip_suffix('.').unwrap_or(name);
-        if name.split('.').any(str::is_empty) {
-            return refuse("has an empty label: between two dots there is a name, as in `api.example.com`");
-        }
-        if name.len() > MAX_NAME || name.split('.').any(|label| label.len() > MAX_LABEL) {
-            return refuse("is too long: a name has at most 253 characters, and 63 between two dots");
-        }
-        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
-            return refuse("has a character that no host has: use letters, digits, `-`, `_` and `.` alone");
-        }
-        if ends_in_number(name) && (wildcard || Ipv4Addr::from_str(name).is_err()) {
-            return refuse("ends in a number, but is no IPv4 address: write one like `192.0.2.1`, or a name");
-        }
-        let name = name.to_ascii_lowercase();
-        Ok(if wildcard { Self::Wildcard(name) } else { Self::Exact(name) })
+        read(text).map_err(|why| PatternError(format!("host `{text}` {why}")))
     }
+}
+
+/// Reads a pattern. The error is the end of a sentence that begins with "host `…`".
+fn read(text: &str) -> Result<HostPattern, &'static str> {
+    check_is_host_alone(text)?;
+    if let Some(inner) = text.strip_prefix('[') {
+        return match inner.strip_suffix(']').map(Ipv6Addr::from_str) {
+            Some(Ok(address)) => Ok(HostPattern::Exact(format!("[{address}]"))),
+            Some(Err(_)) => Err("is no IPv6 address: write one like `[2001:db8::1]`"),
+            None if inner.contains("]:") => Err("has a port: a route matches hosts on every port"),
+            None => Err("does not end in `]`: write an IPv6 address like `[2001:db8::1]`"),
+        };
+    }
+    if Ipv6Addr::from_str(text).is_ok() {
+        return Err("is an IPv6 address without its brackets: write it like `[2001:db8::1]`");
+    }
+    if text.contains(':') {
+        return Err("has a port: leave it out, a route matches hosts on every port");
+    }
+    let (wildcard, name) = match text.strip_prefix("*.") {
+        Some(name) => (true, name),
+        None => (false, text),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    check_name(name, wildcard)?;
+    let name = name.to_ascii_lowercase();
+    Ok(if wildcard { HostPattern::Wildcard(name) } else { HostPattern::Exact(name) })
+}
+
+/// Refuses a text that is more than a host, or that matches any.
+fn check_is_host_alone(text: &str) -> Result<(), &'static str> {
+    if text == "*" {
+        return Err("would match any host: leave hosts out for that, or write `*.example.org`");
+    }
+    if text.contains("://") {
+        return Err("has a scheme: write the host alone, as in `api.example.com`");
+    }
+    if text.contains('/') {
+        return Err("has a path: write the host alone, and the path under `path`");
+    }
+    if text.contains('@') {
+        return Err("has a user name: write the host alone, as in `api.example.com`");
+    }
+    if !text.is_ascii() {
+        return Err("is not ASCII: write it in punycode, as in `xn--bcher-kva.example`");
+    }
+    Ok(())
+}
+
+/// Refuses a name that no host can have.
+fn check_name(name: &str, wildcard: bool) -> Result<(), &'static str> {
+    if name.contains('*') {
+        return Err("has `*` in the wrong place: it stands for whole labels, at the front: `*.example.org`");
+    }
+    if name.split('.').any(str::is_empty) {
+        return Err("has an empty label: between two dots there is a name, as in `api.example.com`");
+    }
+    if name.len() > MAX_NAME || name.split('.').any(|label| label.len() > MAX_LABEL) {
+        return Err("is too long: a name has at most 253 characters, and 63 between two dots");
+    }
+    if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
+        return Err("has a character that no host has: use letters, digits, `-`, `_` and `.` alone");
+    }
+    if ends_in_number(name) && (wildcard || Ipv4Addr::from_str(name).is_err()) {
+        return Err("ends in a number, but is no IPv4 address: write one like `192.0.2.1`, or a name");
+    }
+    Ok(())
 }
 
 /// Whether clients would take the name for an IPv4 address: no top-level domain is a number.
