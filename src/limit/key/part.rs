@@ -23,7 +23,7 @@ pub enum KeyPart {
     Host,
     /// The normalised path.
     Path,
-    /// Nothing: everybody shares one bucket.
+    /// Nothing: all clients share one bucket.
     Global,
 }
 
