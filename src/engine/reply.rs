@@ -11,6 +11,9 @@ use crate::limit::fields::retry_after;
 /// RFC 9457.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
+/// The body of a problem is seldom longer, in bytes.
+const USUAL_LENGTH: usize = 384;
+
 /// The problem type of a refused request (draft-ietf-httpapi-ratelimit-headers-10, section 6.1).
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 
@@ -85,10 +88,15 @@ impl Reply {
     /// The answer to a request that was refused by these limits.
     pub fn refused(status: StatusCode, wait: Duration, violated: Vec<String>) -> Self {
         let seconds = retry_after(wait);
-        let plural = if seconds == 1 { "" } else { "s" };
-        // How long a request still runs nobody knows.
-        let at_a_time = if wait.is_zero() { " at a time" } else { "" };
-        let detail = format!("too many requests{at_a_time}: try again in {seconds} second{plural}");
+        let mut detail = String::with_capacity(64);
+        detail.push_str("too many requests");
+        if wait.is_zero() {
+            // The limit counts running requests, and it is not known when one ends.
+            detail.push_str(" at a time");
+        }
+        detail.push_str(": try again in ");
+        detail.push_str(itoa::Buffer::new().format(seconds));
+        detail.push_str(if seconds == 1 { " second" } else { " seconds" });
         Self { status, fields: Vec::new(), body: Body::Problem { detail, violated } }
             .with("Retry-After", HeaderValue::from(seconds))
     }
@@ -164,8 +172,9 @@ impl Reply {
                     request_id: request_id.and_then(|id| id.to_str().ok()),
                     violated,
                 };
-                // Text and numbers always have a form in JSON.
-                let text = serde_json::to_vec(&problem).unwrap_or_default();
+                let mut text = Vec::with_capacity(USUAL_LENGTH);
+                // Text and numbers always have a form in JSON, and a `Vec` takes everything.
+                let _ = serde_json::to_writer(&mut text, &problem);
                 Some((PROBLEM_JSON, Bytes::from(text)))
             }
         }
