@@ -15,6 +15,7 @@ pub(crate) mod grpc;
 pub(crate) mod own_fields;
 mod relay;
 pub(crate) mod reply;
+mod request;
 pub(crate) mod request_id;
 mod retry;
 

@@ -1,8 +1,23 @@
 //! The step that says what each limit of a route wants of a request, and from which client's bucket.
 
-use super::{Engine, Located, Reply};
+use super::{Engine, Facts, Located, Principal, Reply};
 use crate::limit::key::{Inputs, NoValue};
 use crate::limit::{Claims, Unkeyed};
+
+impl Located<'_> {
+    /// What keys of limits and upstreams are made of.
+    pub fn inputs<'b>(&'b self, facts: &Facts<'b>, principal: &Principal<'b>) -> Inputs<'b> {
+        Inputs {
+            client: principal.client,
+            method: facts.method,
+            host: self.host(),
+            path: self.path(),
+            query: self.query().and_then(|query| std::str::from_utf8(query).ok()),
+            route: &self.route().name,
+            headers: facts.headers,
+        }
+    }
+}
 
 impl Engine {
     /// What the limits of the route want.

@@ -3,10 +3,19 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{Course, Engine, Facts, Located, Reply};
+use super::locate::split_query;
+use super::{Engine, Facts, Located, Reply};
 use crate::config::{Action, Balance, Route};
 use crate::limit::key::{Inputs, Secret};
 use crate::route::rewrite;
+
+/// What a door does with a request.
+pub enum Course {
+    /// Send it to an upstream.
+    Forward(Forward),
+    /// Send this answer to its client.
+    Answer(Reply),
+}
 
 /// Where an admitted request goes.
 #[derive(Debug)]
@@ -79,7 +88,7 @@ impl Engine {
 
 /// This path with the query that the client sent; `None` if the client sent the same path.
 fn target(path: &[u8], sent: &[u8]) -> Option<Vec<u8>> {
-    let (sent_path, _) = super::locate::split_query(sent);
+    let (sent_path, _) = split_query(sent);
     (path != sent_path).then(|| [path, &sent[sent_path.len()..]].concat())
 }
 

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 
-use super::{Engine, Facts, Principal, Reply};
+use super::{Engine, Facts, Reply};
 use crate::config::{Action, Route};
 use crate::cors;
-use crate::limit::key::Inputs;
 use crate::route::{Captures, Match, Unsafe, host_of, normalise, normalise_keeping_slashes, rewrite};
 
 /// The methods that a route may take without naming others.
@@ -41,6 +40,11 @@ impl<'a> Located<'a> {
         self.route
     }
 
+    /// The host that is asked for, in lower case, without the port.
+    pub fn host(&self) -> &str {
+        &self.target.host
+    }
+
     /// The path in normal form.
     pub fn path(&self) -> &str {
         &self.target.path
@@ -59,19 +63,6 @@ impl<'a> Located<'a> {
     /// Whether a browser asks for permission to make a request that this route would take.
     pub fn is_preflight(&self) -> bool {
         self.is_preflight
-    }
-
-    /// What keys of limits and upstreams are made of.
-    pub fn inputs<'b>(&'b self, facts: &Facts<'b>, principal: &Principal<'b>) -> Inputs<'b> {
-        Inputs {
-            client: principal.client,
-            method: facts.method,
-            host: &self.target.host,
-            path: &self.target.path,
-            query: self.target.query.and_then(|query| std::str::from_utf8(query).ok()),
-            route: &self.route.name,
-            headers: facts.headers,
-        }
     }
 }
 

@@ -17,10 +17,10 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::limit::key::Secret;
-use crate::limit::{Outcome, Report};
+use crate::limit::{Limiter, Outcome, Report, Reservation};
 
 const CONFIG: &str = r#"
 [server]

@@ -6,21 +6,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 
 use super::connection::{Connection, Ending};
 use super::relay::{Forwarding, Relay};
-use super::request_id;
-use crate::clock::Timestamp;
+use super::request::Request;
 use crate::clock::wall_clock;
-use crate::engine::exchange::Asked;
-use crate::engine::{Exchange, Forward, Sender};
+use crate::engine::{Exchange, Forward};
 use crate::gateway::{Active, Current, Gateway};
-use crate::limit::Reservation;
-use crate::metrics::Running;
-use crate::trace::{Trace, TraceContext};
 
 /// What is kept of one request.
 pub struct Context {
@@ -48,58 +43,11 @@ impl Handover {
     }
 }
 
-/// A request that has arrived.
-pub(super) struct Request {
-    pub(super) connection: Arc<Connection>,
-    /// When its head was whole.
-    pub(super) started: Timestamp,
-    asked: Asked,
-    /// Names it in logs, here and upstream.
-    pub(super) id: HeaderValue,
-    /// The client that it is attributed to.
-    pub(super) sender: Sender,
-    /// Its place in a trace, where requests are traced.
-    pub(super) trace: Option<Trace>,
-    /// The trace that it names itself.
-    trace_id: Option<u128>,
-    /// The index of the route that it takes, once that is known.
-    pub(super) route: Option<usize>,
-    /// Counts it as running on its route.
-    pub(super) running: Option<Running>,
-    /// What the limits made of it, and what it holds of them.
-    pub(super) reservation: Reservation,
-    /// The status of its answer, once the answer has begun.
-    pub(super) status: Option<StatusCode>,
-    /// The bytes of its body so far.
-    pub(super) bytes_in: u64,
-    /// The bytes of the answer's body so far.
-    pub(super) bytes_out: u64,
-}
-
 impl Context {
     /// The context of a request with this head, on this connection.
     pub(super) fn new(gateway: &Arc<Gateway>, head: &RequestHeader, connection: &Arc<Connection>) -> Self {
         let active = gateway.active();
-        let sender = active.engine.sender(connection.peer, &head.headers);
-        let trusted = sender.peer_is_trusted();
-        let trace = active.outputs.tracer.as_ref().map(|tracer| tracer.place(&head.headers, trusted));
-        let request = Request {
-            started: connection.head_at(),
-            connection: connection.clone(),
-            asked: Asked::new(&head.method, head.version, &head.uri, &head.headers),
-            id: request_id::name(&head.headers, trusted),
-            sender,
-            trace_id: trace
-                .map(|trace| trace.id)
-                .or_else(|| TraceContext::of(&head.headers).map(|trace| trace.trace_id)),
-            trace,
-            route: None,
-            running: None,
-            reservation: Reservation::default(),
-            status: None,
-            bytes_in: 0,
-            bytes_out: 0,
-        };
+        let request = Request::new(&active, head, connection);
         Self { gateway: gateway.clone(), active, request: Some(request), forwarding: None }
     }
 

@@ -12,7 +12,8 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::connection::Connection;
-use super::context::{Context, Handover, Request};
+use super::context::{Context, Handover};
+use super::request::Request;
 use super::{cors, forward, grpc, reply};
 use crate::engine::{Course, Decision, Facts, Reply};
 use crate::gateway::{Active, Gateway};

@@ -5,9 +5,9 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, OrErr as _, Result};
 use smallvec::SmallVec;
 
-use super::context::Request;
 use super::own_fields::{OwnField, OwnFields};
 use super::relay::Relay;
+use super::request::Request;
 use super::request_id::X_REQUEST_ID;
 use super::{compress, cors};
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};

@@ -11,8 +11,8 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
-use super::context::Request;
 use super::failure;
+use super::request::Request;
 use super::retry::{Again, Failure, Tries};
 use crate::client::ClientId;
 use crate::clock::Timestamp;

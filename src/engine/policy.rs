@@ -1,0 +1,60 @@
+//! What a configuration says of requests, in the form in which the steps use it.
+
+use http::HeaderName;
+
+use crate::client::TrustedProxies;
+use crate::config::{Balance, Config, Route};
+use crate::field_names::FieldNames;
+use crate::limit::Limiter;
+use crate::limit::key::KeyPart;
+use crate::route::Table;
+
+/// What a configuration says of requests, ready to decide about them.
+pub struct Engine {
+    pub(super) config: Config,
+    pub(super) routes: Table,
+    pub(super) limiter: Limiter,
+    pub(super) trusted_proxies: TrustedProxies,
+    pub(super) field_names: FieldNames,
+}
+
+impl Engine {
+    /// The engine of a configuration whose limits are these.
+    pub fn new(config: Config, limiter: Limiter) -> Self {
+        Self {
+            routes: Table::new(config.routes.iter().map(Route::conditions)),
+            trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
+            field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
+            config,
+            limiter,
+        }
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The limits, in the order of the configuration.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// The route of this index. Indices come from the configuration itself, so there is one.
+    pub fn route(&self, index: usize) -> &Route {
+        &self.config.routes[index]
+    }
+}
+
+/// The header fields by which limits count and upstreams choose a server.
+fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
+    let limits = config.limits.iter().map(|rule| &rule.key);
+    let upstreams = config.upstreams.iter().filter_map(|upstream| match &upstream.balance {
+        Balance::Hash(key) => Some(key),
+        _ => None,
+    });
+    limits.chain(upstreams).flat_map(|key| &key.parts).filter_map(|part| match part {
+        KeyPart::Header(name) => Some(name),
+        _ => None,
+    })
+}

@@ -1,0 +1,70 @@
+//! A request that has arrived: what is known of it, and how far it has come.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+use pingora::http::RequestHeader;
+
+use super::connection::Connection;
+use super::request_id;
+use crate::clock::Timestamp;
+use crate::engine::Sender;
+use crate::engine::exchange::Asked;
+use crate::gateway::Active;
+use crate::limit::Reservation;
+use crate::metrics::Running;
+use crate::trace::{Trace, TraceContext};
+
+/// A request that has arrived.
+pub(super) struct Request {
+    pub(super) connection: Arc<Connection>,
+    /// When its head was whole.
+    pub(super) started: Timestamp,
+    pub(super) asked: Asked,
+    /// Names it in logs, here and upstream.
+    pub(super) id: HeaderValue,
+    /// The client that it is attributed to.
+    pub(super) sender: Sender,
+    /// Its place in a trace, where requests are traced.
+    pub(super) trace: Option<Trace>,
+    /// The trace that it names itself.
+    pub(super) trace_id: Option<u128>,
+    /// The index of the route that it takes, once that is known.
+    pub(super) route: Option<usize>,
+    /// Counts it as running on its route.
+    pub(super) running: Option<Running>,
+    /// What the limits made of it, and what it holds of them.
+    pub(super) reservation: Reservation,
+    /// The status of its answer, once the answer has begun.
+    pub(super) status: Option<StatusCode>,
+    /// The bytes of its body so far.
+    pub(super) bytes_in: u64,
+    /// The bytes of the answer's body so far.
+    pub(super) bytes_out: u64,
+}
+
+impl Request {
+    /// The request with this head, on this connection.
+    pub(super) fn new(active: &Active, head: &RequestHeader, connection: &Arc<Connection>) -> Self {
+        let sender = active.engine.sender(connection.peer, &head.headers);
+        let trusted = sender.peer_is_trusted();
+        let trace = active.outputs.tracer.as_ref().map(|tracer| tracer.place(&head.headers, trusted));
+        Self {
+            started: connection.head_at(),
+            connection: connection.clone(),
+            asked: Asked::new(&head.method, head.version, &head.uri, &head.headers),
+            id: request_id::name(&head.headers, trusted),
+            sender,
+            trace_id: trace
+                .map(|trace| trace.id)
+                .or_else(|| TraceContext::of(&head.headers).map(|trace| trace.trace_id)),
+            trace,
+            route: None,
+            running: None,
+            reservation: Reservation::default(),
+            status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+}
