@@ -47,8 +47,9 @@ pub use self::tls::NO_AUTHORITIES;
 /// How long an unused connection to an upstream is kept.
 const POOLED_IDLE: Duration = Duration::from_secs(60);
 
-/// Requests at a time on one HTTP/2 connection to a server.
-const HTTP2_STREAMS: usize = 100;
+/// Requests at a time on one HTTP/2 connection to a server. With the resets that it has had of late (`http2_connections`) they are no
+/// more than the 50 that the h2 crate remembers, should all be broken off at once: data that comes for others ends the connection.
+const HTTP2_STREAMS: usize = 32;
 
 /// What a server may send of an HTTP/2 answer before its client takes it.
 const HTTP2_WINDOW: u32 = 256 << 10;

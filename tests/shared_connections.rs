@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::gateway::{Gateway, with_admin};
 use crate::support::http::request;
-use crate::support::{PATIENCE, forwarding};
+use crate::support::http2::HaltingUpstream;
+use crate::support::{PATIENCE, eventually, forwarding, to_upstream};
 
 /// Connects as another client than the rest of the tests.
 fn connect_from_elsewhere(address: SocketAddr) -> TcpStream {
@@ -18,6 +20,9 @@ fn connect_from_elsewhere(address: SocketAddr) -> TcpStream {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.into()
 }
+
+/// So many requests are broken off one after the other by each of the threads that do this.
+const TOGETHER: usize = 50;
 
 /// What goes wrong for innocent clients while others do this `times`.
 fn innocents_beside(times: usize, abort: impl Fn(SocketAddr) + Sync) -> Vec<String> {
@@ -48,15 +53,23 @@ fn innocents_beside(times: usize, abort: impl Fn(SocketAddr) + Sync) -> Vec<Stri
         let aborting: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    while take() {
-                        abort(gateway.address());
+                    while (0..TOGETHER).filter(|_| take()).map(|_| abort(gateway.address())).count() > 0 {
+                        // It is answered when the gateway has accepted all of them. Otherwise the system's queue of connections is
+                        // full for good, and the innocent wait in front of it.
+                        let mut socket = connect_from_elsewhere(gateway.address());
+                        socket.write_all(request("GET", "/users", &[], "").as_bytes()).unwrap();
+                        let _ = socket.read(&mut [0; 1024]);
                     }
                 })
             })
             .collect();
         aborting.into_iter().for_each(|thread| thread.join().unwrap());
         over.store(true, Ordering::SeqCst);
-        innocents.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        let faults: Vec<_> = innocents.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        if !faults.is_empty() {
+            eprintln!("{}", gateway.log());
+        }
+        faults
     })
 }
 
@@ -77,4 +90,56 @@ fn uploads_that_are_broken_off_end_no_others() {
         let _ = socket.write_all(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nab");
     });
     assert!(faults.is_empty(), "{} of the innocent: {:?}", faults.len(), faults.first());
+}
+
+/// Begins an upload of its own client, which is on its way when this returns.
+fn begin_upload(gateway: &Gateway, client: u8) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 1, client], 0)).into()).unwrap();
+    socket.connect(&gateway.address().into()).unwrap();
+    let mut socket: TcpStream = socket.into();
+    socket.write_all(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nab").unwrap();
+    socket
+}
+
+/// What comes of requests that are running when sixty others, each of another client, break their uploads off, `at_a_time` together.
+/// The upstream looks at none of the uploads.
+#[track_caller]
+fn innocents_on_a_connection_with_resets(at_a_time: u8) -> Vec<u16> {
+    const INNOCENTS: u8 = 3;
+    let upstream = HaltingUpstream::start();
+    let config = with_admin(&to_upstream(upstream.address(), "---\nhttp2 = true"), "");
+    // One thread, so that all of them would share a connection.
+    let gateway = Gateway::with_file(&config.replace("threads = 2", "threads = 1"));
+    let in_flight = |count| gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, count);
+    thread::scope(|scope| {
+        let innocents: Vec<_> = (1..=INNOCENTS)
+            .map(|count| {
+                let innocent = scope.spawn(|| gateway.raw(request("POST", "/", &[], "once")).status);
+                // Requests that came together before there is a connection would each have one of their own.
+                eventually("the upstream has it", || (upstream.taken() == usize::from(count)).then_some(()));
+                innocent
+            })
+            .collect();
+        upstream.stand_still();
+        for first in (1..=60).step_by(at_a_time.into()) {
+            let uploads: Vec<_> =
+                (first..first + at_a_time).map(|client| begin_upload(&gateway, client)).collect();
+            in_flight((INNOCENTS + at_a_time).into());
+            drop(uploads);
+            in_flight(INNOCENTS.into());
+        }
+        upstream.go_on();
+        innocents.into_iter().map(|innocent| innocent.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn no_connection_has_more_resets_than_servers_allow() {
+    assert_eq!(innocents_on_a_connection_with_resets(1), [200, 200, 200]);
+}
+
+#[test]
+fn no_connection_has_more_resets_than_servers_allow_when_they_come_together() {
+    assert_eq!(innocents_on_a_connection_with_resets(60), [200, 200, 200]);
 }

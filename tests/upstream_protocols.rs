@@ -1,11 +1,15 @@
 //! What is spoken with upstreams: TLS, HTTP/2, and gRPC upon it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use h2::Reason;
 
 use crate::support::gateway::Gateway;
-use crate::support::http::Response;
-use crate::support::http2::{Connection, Upstream, request};
+use crate::support::http::{self, Response};
+use crate::support::http2::{
+    Connection, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, Upstream, request,
+};
 use crate::support::tls::{self, file};
 use crate::support::upstream::{RawUpstream, dead_address};
 use crate::support::{eventually, program, to_upstream};
@@ -332,6 +336,54 @@ fn a_request_that_was_dropped_is_not_sent_to_the_same_server_again() {
         gateway.metric_becomes(&failed("closed"), dropped.into());
     }
     assert_eq!(gateway.metric(r#"gateway_upstream_retries_total{upstream="main"}"#), 0.0);
+}
+
+/// A server that goes away for an error when its first request comes, and says that this was the last stream which it looked at. It
+/// answers all others.
+fn going_away_after(last_stream: u8) -> RawUpstream {
+    let gone = AtomicBool::new(false);
+    RawUpstream::start(move |exchange| {
+        let mut frames = Frames::accept(&exchange.socket);
+        while let Some(head) = frames.next_of(&[HEADERS]) {
+            exchange.note(&head.payload);
+            let mut last = head.flags;
+            while last & END_STREAM == 0 {
+                let Some(piece) = frames.next_of(&[DATA]) else { return };
+                last = piece.flags;
+            }
+            if !gone.swap(true, Ordering::SeqCst) {
+                let enhance_your_calm = [0, 0, 0, last_stream, 0, 0, 0, 11];
+                return frames.send(GOAWAY, 0, 0, &enhance_your_calm);
+            }
+            const STATUS_200: u8 = 0x88;
+            frames.send(HEADERS, END_HEADERS | END_STREAM, head.stream, &[STATUS_200]);
+        }
+    })
+}
+
+#[test]
+fn a_request_that_the_upstream_had_not_looked_at_when_it_went_away_is_sent_again() {
+    let upstream = going_away_after(0);
+    let gateway = in_front_of(upstream.address(), "http2 = true\nretries = 0");
+    let post = http::request("POST", "/", &[], "once");
+    assert_eq!(gateway.raw(post).status, 200);
+    assert_eq!(upstream.received().len(), 2);
+}
+
+#[test]
+fn a_request_that_the_upstream_may_have_done_when_it_went_away_is_not_sent_twice() {
+    let upstream = going_away_after(1);
+    let gateway = in_front_of(upstream.address(), "http2 = true\nretries = 0");
+    gateway.raw(http::request("POST", "/", &[], "once")).is_problem(502);
+    assert_eq!(upstream.received().len(), 1);
+}
+
+#[test]
+fn a_connection_that_ends_with_all_its_streams_is_no_trouble_of_what_may_be_done_twice() {
+    let upstream = going_away_after(1);
+    let gateway = in_front_of(upstream.address(), "http2 = true\nretries = 0");
+    assert_eq!(gateway.get("/").status, 200);
+    assert_eq!(upstream.received().len(), 2);
 }
 
 #[test]

@@ -193,6 +193,7 @@ impl<'a> Relay<'a> {
             let now = self.gateway.clock.now();
             let took = now.since(attempt.started);
             attempt.took = Some(took);
+            attempt.server.note_answer();
             self.active.traffic.observe_upstream(self.forwarding.plan.upstream, took);
             match response.status {
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
@@ -304,7 +305,9 @@ impl<'a> Relay<'a> {
         let failure = Failure {
             answered: failed.took.is_some() || session.response_written().is_some(),
             hung_up: kind == UpstreamError::Closed,
-            untouched: error.retry() || (*error.etype() == ErrorType::WriteError && !failed.head_sent),
+            untouched: error.retry()
+                || is_disowned(error)
+                || (*error.etype() == ErrorType::WriteError && !failed.head_sent),
             // A stream that was reset says nothing of its connection. One that ended with all its streams says nothing of the
             // server, whoever opened it.
             reused: reused && *error.etype() != ErrorType::H2Error || has_lost_connection(error),
@@ -347,10 +350,22 @@ const LOST: Failure = Failure {
     replayable: true,
 };
 
+/// What HTTP/2 has to say of an error.
+fn http2_error(error: &Error) -> Option<&h2::Error> {
+    error.root_cause().downcast_ref()
+}
+
 /// Whether a connection of HTTP/2 has ended, with all that ran on it.
 fn has_lost_connection(error: &Error) -> bool {
-    let http2 = error.root_cause().downcast_ref::<h2::Error>();
-    *error.etype() == ErrorType::H2Error && http2.is_some_and(|error| error.is_go_away() || error.is_io())
+    let etype = error.etype();
+    matches!(etype, ErrorType::H2Error | ErrorType::ReadError | ErrorType::WriteError)
+        && http2_error(error).is_some_and(|error| error.is_go_away() || error.is_io())
+}
+
+/// Whether the server has ended its connection of HTTP/2 and said that it has not looked at this stream (RFC 9113, section 6.8):
+/// whatever its reason, streams up to the last that it names end with the connection instead, and as an I/O error.
+fn is_disowned(error: &Error) -> bool {
+    http2_error(error).is_some_and(|error| error.is_go_away() && error.is_remote())
 }
 
 /// Whom a client is taken for where its errors are kept from others: of an address of IPv6 its network, for whoever has one

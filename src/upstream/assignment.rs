@@ -95,6 +95,11 @@ impl Assignment {
         true
     }
 
+    /// Notes that the request is being answered.
+    pub fn note_answer(&mut self) {
+        self.stream.iter_mut().for_each(Http2Stream::note_answer);
+    }
+
     /// Notes that the answer has come to its end.
     pub fn note_end(&mut self) {
         self.stream.iter_mut().for_each(Http2Stream::done);

@@ -1,14 +1,19 @@
-//! Which of several HTTP/2 connections to a server carries a request, so that requests which one client breaks off do not end the
-//! connection that carries the requests of others.
+//! Which of several HTTP/2 connections to a server carries a request, so that requests which others break off do not end the connection
+//! that it is on.
 //!
-//! A connection of HTTP/2 allows a number of streams to be reset, and is then closed with all streams on it: the h2 crate counts data
-//! that comes for streams which it has forgotten, and servers count the resets (CVE-2023-44487). A client that aborts a download or an
-//! upload causes a reset. Two rules keep that from other clients:
+//! A client that aborts a download or an upload has its stream reset, and a connection of HTTP/2 allows a number of resets before it is
+//! closed with all streams on it (CVE-2023-44487). Servers count in different ways: the h2 crate, and so hyper, closes when 21 streams
+//! are reset which the program has not looked at yet, Netty after 200 resets in 30 seconds, Envoy when of 500 streams half were
+//! reset. A request that changes something cannot be sent again when that happens, so no connection may come near it:
 //!
-//! - A client that breaks off many requests has its requests sent on a separate connection, the rough one. Resets are counted by client
-//!   in two rows of cells; a client is rough only if its cells in both rows say so.
-//! - Any other connection that has had more resets than [`OF_CONNECTION`] gets no more requests: the next go to a new connection, and
-//!   those on the old one run to their end.
+//! - Streams that may be reset are counted before they are: those that have not been answered, with the resets of the last seconds, are at
+//!   most [`AT_RISK`] on a connection. The next request goes to another connection of the same thread, and comes back when there is
+//!   room.
+//! - A client that breaks off many requests has its requests sent on the rough connections, so that it does not fill those of others.
+//!   Resets are counted by client in two rows of cells; a client is rough only if its cells in both rows say so.
+//!
+//! When more resets come than all connections of a thread may have, they are spread over these. There is a bound on connections because a
+//! request that ends in the middle leaves its connection open.
 //!
 //! Each thread has connections of its own. Pingora tells connections apart by a number, the group of a peer, and opens another one when
 //! a number is new or its connections are full.
@@ -16,31 +21,33 @@
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::clock::{Clock, Timestamp};
 
 /// How many threads have connections of their own; further threads share these.
 const THREADS: usize = 16;
 
-/// A place has so many numbers in turn: before a number is used again, its earlier connection has closed or has had no resets for long.
-const GENERATIONS: u32 = 16;
+/// How many connections each thread has.
+const CONNECTIONS: usize = 32;
 
-/// The resets that a connection may have: at once, and in each second. The h2 crate remembers 50 streams that were reset for a second,
-/// and data that comes for one of these does not count against the connection.
-const OF_CONNECTION: Allowance = Allowance { burst: 30, per_second: 20 };
+/// How many streams of a connection may be waiting for their answer or have been reset of late.
+const AT_RISK: u64 = 16;
 
-/// The requests that a client may break off before its requests go to the rough connection.
+/// How fast the resets of a connection are forgotten. The h2 crate allows 20, so a server may stand still for four seconds.
+const OF_CONNECTION: Allowance = Allowance { burst: AT_RISK, per_second: 1 };
+
+/// The requests that a client may break off before its requests go to the rough connections.
 const OF_CLIENT: Allowance = Allowance { burst: 20, per_second: 2 };
 
 /// Cells in each row.
 const CELLS: usize = 512;
 
-/// The rough connection's place, behind those of the threads.
+/// The place of the rough connections, behind those of the threads.
 const ROUGH: usize = THREADS;
 
-/// How many numbers the connections to one server have: one for each generation of each place.
-const NUMBERS: u64 = (THREADS as u64 + 1) * GENERATIONS as u64;
+/// How many numbers the connections to one server have.
+const NUMBERS: u64 = (THREADS as u64 + 1) * CONNECTIONS as u64;
 
 /// Lower numbers are left to connections that are numbered elsewhere.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1 << 32);
@@ -48,20 +55,21 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1 << 32);
 /// The hash of the cells is seeded, so that no client can choose with whom it shares a cell.
 static SEEDS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-// Atomics are relaxed: no other memory depends on them, and counting one reset more or less does no harm.
+// Atomics are relaxed: no other memory depends on them, and the sum of two that change is one off at most for a moment.
 
 /// The connections to one server.
 pub(super) struct Http2Connections {
     clock: Clock,
     first_number: u64,
-    places: [Place; THREADS],
+    places: [[Connection; CONNECTIONS]; THREADS + 1],
     clients: [[Used; CELLS]; 2],
 }
 
-/// The current connection of one thread.
+/// What is known of a connection.
 #[derive(Default)]
-struct Place {
-    generation: AtomicU32,
+struct Connection {
+    /// Its streams that have not been answered.
+    unanswered: AtomicU64,
     resets: Used,
 }
 
@@ -69,10 +77,22 @@ struct Place {
 pub(super) struct Http2Stream {
     connections: Arc<Http2Connections>,
     place: usize,
-    generation: u32,
+    connection: usize,
     client: [usize; 2],
-    /// Whether the request has a connection and has not been answered to the end.
-    open: bool,
+    progress: Progress,
+}
+
+/// How far a stream has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// It has no connection yet.
+    Chosen,
+    /// The request is on its way.
+    Sent,
+    /// An answer has begun.
+    Answered,
+    /// The answer has come to its end.
+    Done,
 }
 
 impl Http2Connections {
@@ -81,7 +101,7 @@ impl Http2Connections {
         Self {
             clock,
             first_number: NEXT_NUMBER.fetch_add(NUMBERS, Ordering::Relaxed),
-            places: std::array::from_fn(|_| Place::default()),
+            places: std::array::from_fn(|_| std::array::from_fn(|_| Connection::default())),
             clients: std::array::from_fn(|_| std::array::from_fn(|_| Used::default())),
         }
     }
@@ -97,55 +117,82 @@ impl Http2Connections {
         let now = self.clock.now();
         let rough = self.cells(client).all(|used| used.is_over(OF_CLIENT, now));
         let place = if rough { ROUGH } else { place };
-        let generation = self.places.get(place).map_or(0, |place| place.generation.load(Ordering::Relaxed));
-        Http2Stream { connections: self.clone(), place, generation, client, open: false }
+        let connections = &self.places[place];
+        // The first that has room, so that there are no more than are needed; without any, the one that is best off.
+        let connection =
+            connections.iter().position(|connection| connection.take_room(now)).unwrap_or_else(|| {
+                let at_risk = |index: &usize| connections[*index].at_risk(now);
+                let best = (0..CONNECTIONS).min_by_key(at_risk).unwrap_or(0);
+                connections[best].unanswered.fetch_add(1, Ordering::Relaxed);
+                best
+            });
+        Http2Stream { connections: self.clone(), place, connection, client, progress: Progress::Chosen }
     }
 
     fn cells(&self, client: [usize; 2]) -> impl Iterator<Item = &Used> {
         self.clients.iter().zip(client).map(|(row, cell)| &row[cell])
     }
+}
 
-    fn note_reset(&self, stream: &Http2Stream) {
-        let now = self.clock.now();
-        for used in self.cells(stream.client) {
-            used.add(OF_CLIENT, now);
-        }
-        // The rough connection is not replaced, however many resets it has.
-        let Some(place) = self.places.get(stream.place) else { return };
-        // Resets on a connection that has been replaced do not count for the one that took its place.
-        let is_current = place.generation.load(Ordering::Relaxed) == stream.generation;
-        if is_current && place.resets.add(OF_CONNECTION, now) {
-            let next = stream.generation.wrapping_add(1);
-            let (same, relaxed) = (stream.generation, Ordering::Relaxed);
-            if place.generation.compare_exchange(same, next, relaxed, relaxed).is_ok() {
-                place.resets.clear();
-            }
-        }
+impl Connection {
+    fn at_risk(&self, now: Timestamp) -> u64 {
+        self.unanswered.load(Ordering::Relaxed) + self.resets.count(OF_CONNECTION, now)
+    }
+
+    /// Counts another stream, if there is room for one.
+    fn take_room(&self, now: Timestamp) -> bool {
+        let most = AT_RISK.saturating_sub(self.resets.count(OF_CONNECTION, now));
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        let add = |unanswered: u64| (unanswered < most).then_some(unanswered + 1);
+        self.unanswered.fetch_update(set, fetch, add).is_ok()
     }
 }
 
 impl Http2Stream {
     /// The number by which Pingora tells its connections from others.
     pub(super) fn number(&self) -> u64 {
-        let generation = u64::from(self.generation % GENERATIONS);
-        self.connections.first_number + self.place as u64 * u64::from(GENERATIONS) + generation
+        let index = self.place * CONNECTIONS + self.connection;
+        self.connections.first_number + index as u64
     }
 
     /// Notes that the request has a connection.
     pub(super) fn note_connection(&mut self) {
-        self.open = true;
+        self.progress = Progress::Sent;
+    }
+
+    /// Notes that the request is being answered.
+    pub(super) fn note_answer(&mut self) {
+        if self.progress == Progress::Sent {
+            self.connection().unanswered.fetch_sub(1, Ordering::Relaxed);
+            self.progress = Progress::Answered;
+        }
     }
 
     /// Notes that the request has been answered to the end.
     pub(super) fn done(&mut self) {
-        self.open = false;
+        self.note_answer();
+        if self.progress == Progress::Answered {
+            self.progress = Progress::Done;
+        }
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.connections.places[self.place][self.connection]
     }
 }
 
 impl Drop for Http2Stream {
     fn drop(&mut self) {
-        if self.open {
-            self.connections.note_reset(self);
+        let connection = self.connection();
+        if matches!(self.progress, Progress::Sent | Progress::Answered) {
+            let now = self.connections.clock.now();
+            connection.resets.add(OF_CONNECTION, now);
+            for used in self.connections.cells(self.client) {
+                used.add(OF_CLIENT, now);
+            }
+        }
+        if matches!(self.progress, Progress::Chosen | Progress::Sent) {
+            connection.unanswered.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -181,24 +228,24 @@ impl Allowance {
 }
 
 impl Used {
-    /// Adds one. Returns whether that is more than is allowed. At most twice what is allowed is remembered.
-    fn add(&self, allowance: Allowance, now: Timestamp) -> bool {
+    /// Adds one. At most twice what is allowed is remembered.
+    fn add(&self, allowance: Allowance, now: Timestamp) {
         let now = now.nanos();
         let add = |until: u64| {
             let used = until.saturating_sub(now) + allowance.step();
             Some(now + used.min(2 * allowance.bound()))
         };
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
-        let before = self.0.fetch_update(set, fetch, add).unwrap_or(0);
-        before.saturating_sub(now) + allowance.step() > allowance.bound()
+        _ = self.0.fetch_update(set, fetch, add);
+    }
+
+    /// How many are remembered.
+    fn count(&self, allowance: Allowance, now: Timestamp) -> u64 {
+        self.0.load(Ordering::Relaxed).saturating_sub(now.nanos()).div_ceil(allowance.step())
     }
 
     fn is_over(&self, allowance: Allowance, now: Timestamp) -> bool {
         self.0.load(Ordering::Relaxed).saturating_sub(now.nanos()) > allowance.bound()
-    }
-
-    fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
     }
 }
 
@@ -214,15 +261,27 @@ mod tests {
         (Arc::new(Http2Connections::new(clock.clone())), clock)
     }
 
-    /// Begins a request of a client on one thread, and breaks it off. Returns its connection's number.
-    fn abort(connections: &Arc<Http2Connections>, client: u32) -> u64 {
+    /// Begins a request of a client on one thread.
+    fn begin(connections: &Arc<Http2Connections>, client: usize) -> Http2Stream {
         let mut stream = connections.choose_at(0, client);
         stream.note_connection();
-        stream.number()
+        stream
     }
 
-    fn number(connections: &Arc<Http2Connections>, client: u32) -> u64 {
+    /// Begins a request of a client on one thread, and breaks it off. Returns its connection's number.
+    fn abort(connections: &Arc<Http2Connections>, client: usize) -> u64 {
+        begin(connections, client).number()
+    }
+
+    fn number(connections: &Arc<Http2Connections>, client: usize) -> u64 {
         connections.choose_at(0, client).number()
+    }
+
+    /// How many of these numbers are the same, at most.
+    fn most_of_one(numbers: impl IntoIterator<Item = u64>) -> u64 {
+        let mut counts = std::collections::HashMap::new();
+        numbers.into_iter().for_each(|number| *counts.entry(number).or_default() += 1);
+        counts.into_values().max().unwrap_or(0)
     }
 
     #[test]
@@ -238,47 +297,77 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_with_many_resets_gets_no_more_requests() {
+    fn a_connection_has_no_more_resets_than_it_may() {
         let (connections, _) = connections();
-        let calm = number(&connections, 1_000_000);
         // Many clients, none of them a rough one.
-        let aborts =
-            (0..100).map(|client| abort(&connections, client)).take_while(|number| *number == calm).count();
-        assert_eq!(aborts as u64, OF_CONNECTION.burst + 1);
-        assert_ne!(number(&connections, 1_000_000), calm);
+        let most = most_of_one((0..300).map(|client| abort(&connections, client)));
+        assert_eq!(most, AT_RISK);
     }
 
     #[test]
-    fn resets_on_a_replaced_connection_do_not_count_for_the_new_one() {
+    fn requests_that_are_broken_off_together_count_before_they_are() {
         let (connections, _) = connections();
-        let mut old: Vec<_> = (0..200).map(|client| connections.choose_at(0, client)).collect();
-        old.iter_mut().for_each(Http2Stream::note_connection);
-        let before = number(&connections, 1_000_000);
-        drop(old);
-        assert_eq!(number(&connections, 1_000_000), before + 1, "it is replaced once");
+        let streams: Vec<_> = (0..300).map(|client| begin(&connections, client)).collect();
+        assert_eq!(most_of_one(streams.iter().map(Http2Stream::number)), AT_RISK);
+        let numbers: Vec<_> = streams.iter().map(Http2Stream::number).collect();
+        drop(streams);
+        let later = (300..350).map(|client| abort(&connections, client));
+        assert_eq!(most_of_one(numbers.into_iter().chain(later)), AT_RISK);
     }
 
     #[test]
-    fn allowed_resets_do_not_replace_a_connection() {
+    fn answers_that_are_under_way_share_a_connection() {
+        let (connections, _) = connections();
+        let streams: Vec<_> = (0..90)
+            .map(|client| {
+                let mut stream = begin(&connections, client);
+                stream.note_answer();
+                stream
+            })
+            .collect();
+        assert_eq!(most_of_one(streams.iter().map(Http2Stream::number)), 90);
+        let before = streams[0].number();
+        drop(streams);
+        assert_ne!(number(&connections, 1000), before, "they have been broken off");
+    }
+
+    #[test]
+    fn resets_are_forgotten() {
         let (connections, clock) = connections();
         let calm = number(&connections, 1_000_000);
+        (0..16).for_each(|client| _ = abort(&connections, client));
+        assert_ne!(number(&connections, 1_000_000), calm);
+        clock.advance(SECOND);
+        assert_eq!(number(&connections, 1_000_000), calm);
         for client in 0..1000 {
             assert_eq!(abort(&connections, client), calm);
-            clock.advance(SECOND / 20);
+            clock.advance(SECOND);
         }
     }
 
     #[test]
-    fn a_client_that_breaks_off_many_requests_gets_the_rough_connection() {
+    fn more_resets_than_all_may_have_are_spread() {
+        let (connections, _) = connections();
+        let all = AT_RISK * CONNECTIONS as u64;
+        let streams: Vec<_> = (0..2 * all).map(|_| begin(&connections, 1)).collect();
+        assert_eq!(most_of_one(streams.iter().map(Http2Stream::number)), 2 * AT_RISK);
+    }
+
+    #[test]
+    fn a_client_that_breaks_off_many_requests_gets_rough_connections() {
         let (connections, clock) = connections();
         let innocent = number(&connections, 2);
         (0..1000).for_each(|_| _ = abort(&connections, 1));
-        let rough = number(&connections, 1);
-        assert_ne!(rough, innocent);
-        assert_eq!(number(&connections, 2), innocent, "a single client replaces no connection");
-        assert_eq!(connections.choose_at(7, 1).number(), rough, "whatever the thread");
+        let place = |thread: usize, client: usize| connections.choose_at(thread, client).place;
+        assert_eq!(place(0, 1), ROUGH);
+        assert_eq!(place(7, 1), ROUGH, "whatever the thread");
+        assert_eq!(
+            number(&connections, 2),
+            innocent + 1,
+            "it has filled one connection of others, and no more"
+        );
         clock.advance(SECOND * 11);
-        assert_ne!(number(&connections, 1), rough, "once its resets are forgotten");
+        assert_eq!(place(0, 1), 0, "once its resets are forgotten");
     }
 
     #[test]
@@ -286,8 +375,8 @@ mod tests {
         let (connections, _) = connections();
         let calm = number(&connections, 1);
         for _ in 0..1000 {
-            let mut stream = connections.choose_at(0, 1);
-            stream.note_connection();
+            let mut stream = begin(&connections, 1);
+            stream.note_answer();
             stream.done();
             drop(stream);
             drop(connections.choose_at(0, 1));

@@ -14,6 +14,7 @@ use http::{HeaderMap, Request};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -226,6 +227,18 @@ impl Frames {
         frames
     }
 
+    /// Takes a connection of the gateway's to an upstream, and reads its preface.
+    #[track_caller]
+    pub(crate) fn accept(socket: &TcpStream) -> Self {
+        let mut socket = socket.try_clone().unwrap();
+        let mut preface = [0; PREFACE.len()];
+        socket.read_exact(&mut preface).unwrap();
+        assert_eq!(preface, PREFACE);
+        let mut frames = Self { socket, ahead: VecDeque::new() };
+        frames.send(SETTINGS, 0, 0, &[]);
+        frames
+    }
+
     /// Sends a frame; that the gateway has closed by now is its business.
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -360,6 +373,86 @@ impl Upstream {
     /// How many connections it has taken.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// An upstream that speaks HTTP/2 with the h2 crate, which looks at no request while it stands still. It answers when it goes on.
+pub(crate) struct HaltingUpstream {
+    address: SocketAddr,
+    stands_still: watch::Sender<bool>,
+    taken: Arc<AtomicUsize>,
+    _runtime: Runtime,
+}
+
+impl HaltingUpstream {
+    /// Starts one that takes requests, and keeps their answers until it goes on.
+    #[track_caller]
+    pub(crate) fn start() -> Self {
+        let runtime = runtime();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stands_still, state) = watch::channel(false);
+        let taken = Arc::new(AtomicUsize::new(0));
+        let counter = taken.clone();
+        runtime.spawn(async move {
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve_haltingly(socket, state.clone(), counter.clone()));
+            }
+        });
+        Self { address, stands_still, taken, _runtime: runtime }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many requests it has looked at.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    /// From now on it looks at no request.
+    pub(crate) fn stand_still(&self) {
+        self.stands_still.send_replace(true);
+    }
+
+    /// It looks at requests again, and answers.
+    pub(crate) fn go_on(&self) {
+        self.stands_still.send_replace(false);
+    }
+}
+
+async fn serve_haltingly(
+    socket: tokio::net::TcpStream,
+    mut stands_still: watch::Receiver<bool>,
+    taken: Arc<AtomicUsize>,
+) {
+    let Ok(mut connection) = h2::server::handshake(socket).await else { return };
+    loop {
+        if *stands_still.borrow_and_update() {
+            // Frames are read all the same, as long as it lasts.
+            tokio::select! {
+                _ = std::future::poll_fn(|cx| connection.poll_closed(cx)) => return,
+                _ = stands_still.changed() => continue,
+            }
+        }
+        let accepted = tokio::select! {
+            accepted = connection.accept() => accepted,
+            _ = stands_still.changed() => continue,
+        };
+        let Some(Ok((request, mut respond))) = accepted else { return };
+        taken.fetch_add(1, Ordering::SeqCst);
+        let mut stands_still = stands_still.clone();
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            while let Some(Ok(_)) = body.data().await {}
+            // It has stood still and goes on.
+            let stood_still = stands_still.wait_for(|still| *still).await.is_ok();
+            if stood_still && stands_still.wait_for(|still| !*still).await.is_ok() {
+                let _ = respond.send_response(http::Response::new(()), true);
+            }
+        });
     }
 }
 

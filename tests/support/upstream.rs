@@ -95,6 +95,11 @@ impl Exchange {
         Some(text)
     }
 
+    /// Notes something that the test has read itself among what was received.
+    pub(crate) fn note(&self, read: &[u8]) {
+        self.received.lock().unwrap().push(read.to_vec());
+    }
+
     /// The target of the request whose head was read last, where requests come one after the other.
     pub(crate) fn target(&self) -> String {
         let received = self.received.lock().unwrap();
