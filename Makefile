@@ -1,9 +1,9 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench-limiter bench-access-log docker clean cmake
+.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench-limiter bench-access-log bench-instructions docker clean cmake
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build, start the mock backend and the gateway on config/gateway.toml, stop both on Ctrl-C
 	@scripts/run
@@ -63,6 +63,11 @@ bench-limiter: cmake ## Measure the limiter beside governor and pingora-limits: 
 
 bench-access-log: cmake ## Measure what a line of the access log costs the worker that logs it
 	cargo bench --locked --bench access_log
+
+bench-instructions: build ## Count the instructions of a request, and compare them with those of the last time
+	@scripts/install h2load nghttp2-client
+	@scripts/install valgrind
+	scripts/bench-instructions
 
 docker: ## Build the container images that docker compose runs
 	docker compose build
