@@ -12,11 +12,11 @@
 //! Exchange     the whole of it: read by the access log, the metrics and the spans
 //! ```
 //!
-//! Each step takes the value that the step before it made, so a limit cannot be asked before a route and a principal are known.
+//! Each step up to `reserve` takes the value that the step before it made, so a limit cannot be asked before a route and a principal are known.
 //! A step that refuses the request returns the [`Reply`] that the client gets. [`Engine::decide`] runs all steps up to the point
 //! where the request is forwarded or answered.
 //!
-//! A door (Pingora's callbacks in `proxy`, a table of requests in the tests) makes the facts, runs the steps, and sends what they
+//! A door (`proxy/door.rs`, which the server asks before Pingora sees the request; in the tests a table of requests) makes the facts, runs the steps, and sends what they
 //! say. The engine reads no clock and draws no random numbers: a door passes in both.
 
 mod claims;

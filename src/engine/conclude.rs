@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::locate::split_query;
+use super::reserve::Reserved;
 use super::{Engine, Facts, Located, Reply};
 use crate::config::{Action, Balance, Route};
 use crate::limit::key::{Inputs, Secret};
@@ -40,6 +41,7 @@ impl Engine {
         located: &Located<'_>,
         facts: &Facts<'_>,
         inputs: &Inputs<'_>,
+        _: Reserved,
     ) -> Result<Course, Reply> {
         let route = located.route();
         if content_length(facts.headers).is_some_and(|length| length > route.max_body_size) {

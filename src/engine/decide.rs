@@ -8,7 +8,8 @@ use crate::limit::Reservation;
 pub struct Decision {
     /// The index of the route that the request takes; `None` if it was refused before a route was found.
     pub route: Option<usize>,
-    /// What the limits made of the request, and what is held for it. A refused request holds nothing.
+    /// What the limits made of the request, and what is held for it. A request that a limit refuses holds nothing; one that is answered
+    /// later, as with 413, holds its permits until the reservation is closed.
     pub reservation: Reservation,
     /// What the door is to do.
     pub course: Course,
@@ -46,7 +47,7 @@ impl Engine {
         let principal = self.identify(located, facts).await?;
         let inputs = located.inputs(facts, &principal);
         let claims = self.claims(located, &inputs)?;
-        self.reserve(&claims, now, reservation).await?;
-        self.conclude(located, facts, &inputs)
+        let reserved = self.reserve(&claims, now, reservation).await?;
+        self.conclude(located, facts, &inputs, reserved)
     }
 }

@@ -1,5 +1,5 @@
-//! The whole of a request and its answer, once both are over. The access log, the metrics and the spans read this and nothing
-//! else.
+//! The whole of a request and its answer, once both are over. The access log, the spans, and the metrics of finished requests read
+//! it.
 
 use std::borrow::Cow;
 use std::time::Duration;

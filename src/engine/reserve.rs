@@ -9,6 +9,9 @@ use super::{Engine, Reply};
 use crate::clock::Timestamp;
 use crate::limit::{Claims, CostFault, Refusal, Reservation, fields};
 
+/// What the claims of a request wanted has been taken. Only [`Engine::reserve`] makes one, and nothing is forwarded without one.
+pub struct Reserved(());
+
 impl Engine {
     /// Takes what the claims want, all of it or nothing. What each limit made of the request replaces the contents of
     /// `reservation`, also when the request is refused.
@@ -21,8 +24,8 @@ impl Engine {
         claims: &Claims<'_>,
         now: Timestamp,
         reservation: &mut Reservation,
-    ) -> Result<(), Reply> {
-        self.limiter.reserve(claims, now, reservation).map_err(|Refusal { limit, wait }| {
+    ) -> Result<Reserved, Reply> {
+        self.limiter.reserve(claims, now, reservation).map(Reserved).map_err(|Refusal { limit, wait }| {
             let violated =
                 fields::violated(&self.limiter, reservation.reports()).map(str::to_owned).collect();
             Reply::refused(self.limiter.limits()[limit].rule().status, wait, violated)

@@ -110,7 +110,8 @@ impl<'a> Relay<'a> {
     pub(super) async fn begin_attempt(&mut self) -> Result<Box<HttpPeer>> {
         let upstream = self.upstream();
         self.request.bytes_in = 0;
-        self.forwarding.error = None;
+        // The time that an earlier attempt had for its response does not bound this one: connecting has a timeout of its own.
+        self.request.connection.set_deadline(None);
         let now = self.gateway.clock.now();
         let key = self.forwarding.plan.server_key;
         let next = self.forwarding.next.take();
@@ -127,6 +128,8 @@ impl<'a> Relay<'a> {
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
         let peer = upstream.peer(&server, connect_timeout)?;
+        // Until now the error of an earlier attempt stood, so that whatever ends the exchange is not counted against its server again.
+        self.forwarding.error = None;
         self.forwarding.attempt = Some(Attempt { server, started: now, head_sent: false, took: None });
         Ok(peer)
     }

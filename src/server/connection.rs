@@ -110,15 +110,7 @@ impl Serving {
             self.closing.clone(),
             self.gateway.pressure.clone(),
         ));
-        let active = self.gateway.active();
-        let server = &active.config().server;
-        let limits = HeadLimits {
-            idle_timeout: server.idle_timeout,
-            header_timeout: server.header_timeout,
-            max_size: server.max_header_size,
-            body_timeout: server.body_timeout,
-            tunnel_timeout: server.tunnel_timeout,
-        };
+        let (limits, max_requests) = self.limits();
         let clock = self.gateway.clock.clone();
         let negotiated_http2 = socket.negotiated_http2();
         let stream = ClientStream::new(socket, connection.clone(), clock, limits);
@@ -133,7 +125,21 @@ impl Serving {
             connection.set_deadline(Some(self.gateway.clock.now().after(limits.header_timeout)));
             return self.serve_http2(stream, &connection, registration).await;
         }
-        self.serve_http1(stream, &connection, server.max_requests_per_connection, registration).await;
+        self.serve_http1(stream, &connection, max_requests, registration).await;
+    }
+
+    /// What holds for a connection that is accepted now. The configuration is not kept: a connection may outlive it by days.
+    pub(super) fn limits(&self) -> (HeadLimits, Option<u64>) {
+        let active = self.gateway.active();
+        let server = &active.config().server;
+        let limits = HeadLimits {
+            idle_timeout: server.idle_timeout,
+            header_timeout: server.header_timeout,
+            max_size: server.max_header_size,
+            body_timeout: server.body_timeout,
+            tunnel_timeout: server.tunnel_timeout,
+        };
+        (limits, server.max_requests_per_connection)
     }
 
     /// The transport of a connection, after the handshake if TLS is spoken, and whether the client has spoken HTTP without TLS by mistake;

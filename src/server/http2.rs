@@ -98,8 +98,7 @@ impl Serving {
         connection: &Arc<Connection>,
         registration: &Registration,
     ) {
-        let active = self.gateway.active();
-        let config = &active.config().server;
+        let (limits, max_requests) = self.limits();
         let clock = &self.gateway.clock;
         let stream = match stream.expect_preface().await {
             Ok(stream) => stream,
@@ -112,7 +111,7 @@ impl Serving {
         };
         let heads = pending_heads::Shared::default();
         let stream = MonitoredStream::new(stream, heads.clone());
-        let Ok(mut http2) = options(config.max_header_size).handshake::<_, Bytes>(stream).await else {
+        let Ok(mut http2) = options(limits.max_size).handshake::<_, Bytes>(stream).await else {
             return;
         };
         connection.set_deadline(None);
@@ -171,12 +170,12 @@ impl Serving {
                     None => break,
                 },
                 // Only who waits here reads the clock.
-                () = async { sleep(config.idle_timeout).await }, if is_idle && !closing => {
+                () = async { sleep(limits.idle_timeout).await }, if is_idle && !closing => {
                     http2.abrupt_shutdown(Reason::NO_ERROR);
                     closing = true;
                 }
             }
-            if !closing && config.max_requests_per_connection.is_some_and(|most| accepted >= most) {
+            if !closing && max_requests.is_some_and(|most| accepted >= most) {
                 // What is on its way by now is answered all the same.
                 http2.graceful_shutdown();
                 closing = true;

@@ -52,7 +52,10 @@ impl KeyPart {
 
     /// Whether its value may be what a client proves who it is with.
     pub fn is_secret(&self) -> bool {
-        matches!(self, Self::Header(_) | Self::Cookie(_) | Self::Query(_))
+        match self {
+            Self::Header(_) | Self::Cookie(_) | Self::Query(_) => true,
+            Self::ClientIp | Self::Route | Self::Host | Self::Path | Self::Global => false,
+        }
     }
 }
 
