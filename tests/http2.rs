@@ -553,7 +553,9 @@ fn a_client_that_only_takes_requests_back_is_sent_away() {
         exchanges.iter_mut().for_each(|exchange| exchange.body.send_reset(Reason::CANCEL));
         gateway.metric_becomes(IN_FLIGHT, 0.0);
     }
-    assert_eq!(connection.closed(), Some(Reason::ENHANCE_YOUR_CALM));
+    // The resets of the last round may still be on their way when the connection is closed.
+    let error = connection.ended().unwrap_err();
+    assert!(error.is_io() || error.reason() == Some(Reason::ENHANCE_YOUR_CALM), "{error}");
     assert_eq!(gateway.get("/users").status, 200);
 }
 

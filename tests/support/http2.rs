@@ -131,11 +131,17 @@ impl Connection {
     /// Waits until the server has closed the connection: why it said that it did.
     #[track_caller]
     pub(crate) fn closed(&mut self) -> Option<Reason> {
-        let driver = self.driver.take().expect("this is waited for once");
-        match self.wait(driver).unwrap() {
+        match self.ended() {
             Ok(()) => None,
             Err(error) => Some(error.reason().unwrap_or_else(|| panic!("{error}"))),
         }
+    }
+
+    /// Waits until the server has closed the connection. A client that is still writing may see the end before the reason.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> Result<(), h2::Error> {
+        let driver = self.driver.take().expect("this is waited for once");
+        self.wait(driver).unwrap()
     }
 }
 
