@@ -130,7 +130,7 @@ impl Exchange {
 
     /// The name of the request in logs, as text.
     pub fn request_id(&self) -> &str {
-        self.request_id.to_str().unwrap_or_default()
+        str::from_utf8(self.request_id.as_bytes()).unwrap_or_default()
     }
 
     /// The route that it took, in the engine that decided about it.
@@ -184,7 +184,9 @@ impl Asked {
 }
 
 fn text(field: Option<&HeaderValue>) -> Cow<'_, str> {
-    field.map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+    let bytes = field.map_or(&b""[..], HeaderValue::as_bytes);
+    // Almost every field is UTF-8, and `from_utf8_lossy` takes more than twice as long to find that out.
+    str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 impl UpstreamError {
