@@ -61,7 +61,7 @@ load: build ## Load the gateway with wrk for 30 seconds, and check what it count
 bench-limiter: cmake ## Measure the limiter beside governor and pingora-limits: time, memory, accuracy
 	cargo bench --locked --bench limiter
 
-bench-access-log: cmake ## Measure what a line of the access log costs the worker that logs it
+bench-access-log: cmake ## Measure what logging a request costs the worker
 	cargo bench --locked --bench access_log
 
 bench-instructions: build ## Count the instructions of a request, and compare them with those of the last time

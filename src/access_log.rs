@@ -5,11 +5,19 @@
 //! slowly than requests are answered, lines are dropped and counted; so its memory is bounded as well. Clients that log more
 //! than their share of it lose lines first, so that nobody can hide what others do. Lines of two workers may be out of order by as much as the writer's pause: each carries its time.
 
+#[cfg(test)]
+mod arbitrary;
 mod buffers;
+mod combined;
 mod entry;
 mod exchange;
 mod fair_share;
+mod formatter;
+mod json;
+mod number;
 mod output;
+mod plain;
+mod second;
 mod truncate;
 mod writer;
 
@@ -25,11 +33,11 @@ use std::time::Duration;
 use log::warn;
 use prometheus::IntCounter;
 
-use self::buffers::{Buffer, Shared};
+use self::buffers::{Buffer, Lines, Shared};
 pub use self::entry::{Entry, Names, Tokens};
 use self::fair_share::Place;
 use self::output::Output;
-use crate::config::{self, LogFormat};
+use crate::config;
 
 /// A buffer that holds as much takes lines only of clients that have less than their share of it.
 const CROWDED: usize = 1 << 20;
@@ -43,7 +51,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// An open access log. Dropping it has everything written out that was logged, without waiting for it.
 pub struct AccessLog {
     shared: Arc<Shared>,
-    format: LogFormat,
     writer: Thread,
     /// Disconnected when the writer has ended.
     ended: Mutex<Receiver<()>>,
@@ -57,7 +64,7 @@ impl AccessLog {
     pub fn open(config: &config::AccessLog, workers: usize, dropped: IntCounter) -> io::Result<Self> {
         let output = Output::open(config.target.clone())?;
         let shared = Arc::new(Shared {
-            buffers: (0..workers.max(1)).map(|_| Buffer::default()).collect(),
+            buffers: (0..workers.max(1)).map(|_| Buffer::new(config.format)).collect(),
             dropped,
             reopen: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -69,22 +76,22 @@ impl AccessLog {
             writer::run(&writing, output);
             drop(alive);
         })?;
-        Ok(Self { shared, format: config.format, writer: writer.thread().clone(), ended: Mutex::new(ended) })
+        Ok(Self { shared, writer: writer.thread().clone(), ended: Mutex::new(ended) })
     }
 
     /// Logs a request, or drops the line if too many are waiting.
     pub fn write(&self, entry: &Entry<'_>) {
         let client = Place::of(entry.client, &self.shared.secret);
-        let mut lines = self.shared.buffers[worker() % self.shared.buffers.len()].lock();
-        let waiting = lines.bytes.len();
-        if waiting >= FULL || waiting >= CROWDED && !lines.fair_share.has_room(client, CROWDED) {
+        let mut buffer = self.shared.buffers[worker() % self.shared.buffers.len()].lock();
+        let Lines { bytes, formatter, fair_share } = &mut *buffer;
+        let waiting = bytes.len();
+        if waiting >= FULL || waiting >= CROWDED && !fair_share.has_room(client, CROWDED) {
             self.shared.dropped.inc();
             return;
         }
-        entry.format(self.format, &mut lines.bytes);
-        let taken = lines.bytes.len() - waiting;
-        lines.fair_share.count(client, taken);
-        drop(lines);
+        formatter.append(entry, bytes);
+        fair_share.count(client, bytes.len() - waiting);
+        drop(buffer);
         let first = waiting == 0;
         // The writer does not sleep while there is something in a buffer.
         if first {

@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use prometheus::IntCounter;
 
 use super::fair_share::FairShare;
+use super::formatter::Formatter;
+use crate::config::LogFormat;
 
 /// What workers and the writer share.
 pub(super) struct Shared {
@@ -20,16 +22,20 @@ pub(super) struct Shared {
 
 /// The lines of one worker. Buffers are apart from each other, so that workers do not meet at a cache line.
 #[repr(align(128))]
-#[derive(Default)]
 pub(super) struct Buffer(Mutex<Lines>);
 
-#[derive(Default)]
 pub(super) struct Lines {
     pub(super) bytes: Vec<u8>,
+    pub(super) formatter: Formatter,
     pub(super) fair_share: FairShare,
 }
 
 impl Buffer {
+    pub(super) fn new(format: LogFormat) -> Self {
+        let (formatter, fair_share) = (Formatter::new(format), FairShare::default());
+        Self(Mutex::new(Lines { bytes: Vec::new(), formatter, fair_share }))
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Lines> {
         // A panic under the lock leaves lines that can be written.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

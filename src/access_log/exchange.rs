@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Entry, Names, Tokens};
+use crate::engine::exchange::Asked;
 use crate::engine::{Engine, Exchange};
 use crate::limit::{Outcome, Report};
 
@@ -19,10 +20,16 @@ impl<'a> Entry<'a> {
                 Outcome::Allowed | Outcome::Exempt | Outcome::Spared => {}
             }
         }
-        let forwarded = exchange.forwarded.as_ref();
-        let known = Self {
+        let (asked, forwarded) = (exchange.asked.as_ref(), exchange.forwarded.as_ref());
+        let text = |field: fn(&'a Asked) -> Cow<'a, str>| asked.map_or(Cow::Borrowed(""), field);
+        Self {
+            time: exchange.ended,
             request_id: exchange.request_id(),
             client: &exchange.client,
+            method: asked.map_or("-", |asked| asked.method.as_str()),
+            host: text(Asked::host),
+            path: asked.map_or("-", Asked::path_and_query),
+            protocol: asked.map_or("-", Asked::protocol),
             route: exchange.route(engine).map_or("", |route| &route.name),
             status: exchange.status.as_u16(),
             bytes_in: exchange.bytes_in,
@@ -33,19 +40,10 @@ impl<'a> Entry<'a> {
             limits,
             refused_by,
             would_refuse,
-            error: exchange.error.as_deref().map(Cow::Borrowed),
+            error: exchange.error.as_deref(),
             trace_id: exchange.trace_id,
-            ..Self::unread(exchange.ended)
-        };
-        let Some(asked) = &exchange.asked else { return known };
-        Self {
-            method: asked.method.as_str(),
-            host: asked.host(),
-            path: asked.path_and_query().into(),
-            protocol: asked.protocol(),
-            referer: asked.referer(),
-            user_agent: asked.user_agent(),
-            ..known
+            referer: text(Asked::referer),
+            user_agent: text(Asked::user_agent),
         }
     }
 }

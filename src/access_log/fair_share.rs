@@ -4,9 +4,10 @@
 //! client's bytes are at most the smaller of its two counters. So it takes no memory for each client. A client that shares both
 //! counters with a busy one (one in 260,000 does) counts as busy as well until the buffer is written.
 
-use std::fmt::{self, Write as _};
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
+
+use crate::client::ClientId;
 
 /// Counters in a row; a power of two.
 const ROW: usize = 512;
@@ -54,47 +55,33 @@ impl FairShare {
 }
 
 impl Place {
-    /// That of a client: of an IPv4 address, of the /64 of an IPv6 address, or of whatever else it is called.
-    pub(super) fn of(client: &dyn fmt::Display, secret: &RandomState) -> Self {
-        let mut name = Name { text: [0; LONGEST], length: 0 };
-        // A name that is longer is told apart by its beginning.
-        let _ = write!(name, "{client}");
-        let name = &name.text[..name.length];
-        let hash = match std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()) {
-            Some(IpAddr::V6(address)) => secret.hash_one(Ipv6Addr::to_bits(address) >> 64),
-            _ => secret.hash_one(name),
+    /// That of a client: of an IPv4 address, of the /64 of an IPv6 address, or of the beginning of whatever else it is called.
+    pub(super) fn of(client: &ClientId, secret: &RandomState) -> Self {
+        let hash = match client {
+            ClientId::Address(IpAddr::V4(address)) => secret.hash_one(address.to_bits()),
+            ClientId::Address(IpAddr::V6(address)) => secret.hash_one(address.to_bits() >> 64),
+            ClientId::Opaque(name) => secret.hash_one(&name.as_bytes()[..name.len().min(LONGEST)]),
         };
         let place = |shift: u32| usize::try_from(hash >> shift).unwrap_or_default() % ROW;
         Self([place(0), place(32)])
     }
 }
 
-/// The longest name that is told apart from others to its end. An address takes at most 45.
+/// How much of a name that is no address tells it apart from others.
 const LONGEST: usize = 64;
-
-/// The beginning of a text.
-struct Name {
-    text: [u8; LONGEST],
-    length: usize,
-}
-
-impl fmt::Write for Name {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let taken = text.len().min(LONGEST - self.length);
-        self.text[self.length..self.length + taken].copy_from_slice(&text.as_bytes()[..taken]);
-        self.length += taken;
-        if taken == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn client_of(name: &str) -> ClientId {
+        name.parse().map_or_else(|_| ClientId::Opaque(name.to_owned()), ClientId::Address)
+    }
+
     #[test]
     fn a_share_is_what_each_of_the_clients_could_have() {
         let secret = RandomState::new();
-        let place = |client: &str| Place::of(&client, &secret);
+        let place = |client: &str| Place::of(&client_of(client), &secret);
         let mut shares = FairShare::default();
         let (one, other) = (place("192.0.2.1"), place("192.0.2.2"));
         shares.count(one, 900);
@@ -109,7 +96,7 @@ mod tests {
     #[test]
     fn a_network_of_ipv6_is_one_client() {
         let secret = RandomState::new();
-        let place = |client: &str| Place::of(&client, &secret);
+        let place = |client: &str| Place::of(&client_of(client), &secret);
         assert_eq!(place("2001:db8::1"), place("2001:db8::ffff:2"));
         assert_ne!(place("2001:db8::1"), place("2001:db8:0:1::1"));
         assert_ne!(place("192.0.2.1"), place("192.0.2.2"));

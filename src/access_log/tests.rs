@@ -2,19 +2,20 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use jiff::Timestamp;
 
 use super::*;
-use crate::config::LogTarget;
+use crate::client::ClientId;
+use crate::config::{LogFormat, LogTarget};
 
-const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const CLIENT: ClientId = ClientId::Address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
 
 fn entry(user_agent: &str) -> Entry<'_> {
-    Entry { client: &CLIENT, user_agent: user_agent.into(), ..Entry::unread(Timestamp::UNIX_EPOCH) }
+    Entry { user_agent: user_agent.into(), ..Entry::unread(Timestamp::UNIX_EPOCH, &CLIENT) }
 }
 
 fn counter() -> IntCounter {
@@ -206,7 +207,8 @@ fn one_client_cannot_fill_a_buffer() {
         is_dropped()
     }) {}
     let before = dropped.get();
-    let others: Vec<Ipv4Addr> = (1..=100).map(|n| Ipv4Addr::new(198, 51, 100, n)).collect();
+    let others: Vec<_> =
+        (1..=100).map(|n| ClientId::Address(Ipv4Addr::new(198, 51, 100, n).into())).collect();
     for client in &others {
         log.write(&Entry { client, ..entry(&long) });
     }

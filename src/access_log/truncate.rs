@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
+use super::plain::is_plain;
 use crate::config::LogFormat;
 
 /// The most bytes that a field takes of a line.
@@ -12,8 +13,13 @@ pub(super) const MOST: usize = 4096;
 const WORST: usize = 12;
 
 /// The beginning of a text that fits into a line; `None` if all of it does.
+#[inline]
 pub(super) fn beginning(text: &str, format: LogFormat) -> Option<&str> {
-    if text.len() <= MOST / WORST {
+    if text.len() <= MOST / WORST { None } else { beginning_of_long(text, format) }
+}
+
+fn beginning_of_long(text: &str, format: LogFormat) -> Option<&str> {
+    if text.len() <= MOST && is_plain(text.as_bytes()) {
         return None;
     }
     let mut taken = 0;
@@ -26,16 +32,12 @@ pub(super) fn beginning(text: &str, format: LogFormat) -> Option<&str> {
     None
 }
 
-/// The beginning of what is displayed, which fits; `None` if all of it does.
-pub(super) fn beginning_of(value: &dyn fmt::Display, format: LogFormat) -> Option<String> {
-    // As good as always there is nothing to cut, and this is done for each line.
-    if write!(Short(0), "{value}").is_ok() {
-        return None;
-    }
+/// What is displayed, but not much more of it than could fit.
+pub(super) fn displayed(value: &dyn fmt::Display) -> String {
     let mut start = Start::default();
     // It fails when there is enough of it.
     let _ = write!(start, "{value}");
-    beginning(&start.0, format).map(str::to_owned)
+    start.0
 }
 
 /// What a character takes in a line.
@@ -47,16 +49,6 @@ fn width(char: char, format: LogFormat) -> usize {
         },
         (LogFormat::Json, '\0'..' ' | '\x7f'..) => 6 * char.len_utf16(),
         _ => 1,
-    }
-}
-
-/// Takes a text that fits in any case.
-struct Short(usize);
-
-impl fmt::Write for Short {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0 += text.len();
-        if self.0 <= MOST / WORST { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
@@ -95,9 +87,9 @@ mod tests {
                 let whole = text.repeat(most);
                 assert_eq!(beginning(&whole, format), None, "{text:?}");
                 assert_eq!(beginning(&long, format), Some(&*whole), "{text:?}");
-                assert_eq!(beginning_of(&long, format), Some(whole), "{text:?}");
+                assert_eq!(beginning(&displayed(&long), format), Some(&*whole), "{text:?}");
             }
         }
-        assert_eq!(beginning_of(&"192.0.2.1", LogFormat::Json), None);
+        assert_eq!(displayed(&"192.0.2.1"), "192.0.2.1");
     }
 }

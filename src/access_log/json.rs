@@ -1,0 +1,204 @@
+//! A line as an object of JSON.
+//!
+//! It is written here and not by serde_json, which takes several times as long: see "A line of the access log is formatted in place" in
+//! docs/design.md. The tests compare it with what serde_json writes.
+
+use super::entry::{Entry, Names, Tokens};
+use super::plain::is_plain;
+use super::second::{SecondText, Time};
+use super::{number, truncate};
+use crate::address::Address;
+use crate::client::ClientId;
+use crate::config::LogFormat;
+
+/// How the second is written in which a request ended.
+pub(super) const SECOND: &str = "%Y-%m-%dT%H:%M:%S";
+
+/// What stands between two members that are texts: the end of the one before, the name, and the beginning of the text.
+macro_rules! key {
+    ($name:literal) => {
+        concat!("\",\"", $name, "\":\"")
+    };
+}
+
+/// Appends the object of a request.
+pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u8>) {
+    let time = Time::from(entry.time);
+    line.extend_from_slice(b"{\"time\":\"");
+    line.extend_from_slice(second.of(time));
+    line.push(b'.');
+    number::microseconds(time.microseconds, line);
+    line.push(b'Z');
+    let mut cut = Names::new();
+    let mut object = Object { line, in_text: true, cut: &mut cut };
+    object.text(key!("request_id"), entry.request_id);
+    match entry.client {
+        ClientId::Address(address) => number::address(*address, object.begin_text(key!("client"))),
+        client @ ClientId::Opaque(_) => object.text(key!("client"), &truncate::displayed(client)),
+    }
+    object.text(key!("method"), entry.method);
+    object.text(key!("host"), &entry.host);
+    object.text(key!("path"), entry.path);
+    object.begin_text(key!("protocol")).extend_from_slice(entry.protocol.as_bytes());
+    escape(entry.route, object.begin_text(key!("route")));
+    number::integer(entry.status, object.begin_value(key!("status")));
+    number::integer(entry.bytes_in, object.begin_value(key!("bytes_in")));
+    number::integer(entry.bytes_out, object.begin_value(key!("bytes_out")));
+    number::milliseconds(entry.duration, object.begin_value(key!("duration_ms")));
+    if let Some(address) = entry.upstream {
+        upstream(address, object.begin_text(key!("upstream")));
+    }
+    if let Some(duration) = entry.upstream_duration {
+        number::milliseconds(duration, object.begin_value(key!("upstream_ms")));
+    }
+    if !entry.limits.is_empty() {
+        tokens(&entry.limits, object.begin_value(key!("limits")));
+    }
+    if !entry.refused_by.is_empty() {
+        names(&entry.refused_by, object.begin_value(key!("refused_by")));
+    }
+    if !entry.would_refuse.is_empty() {
+        names(&entry.would_refuse, object.begin_value(key!("would_refuse")));
+    }
+    if let Some(error) = entry.error {
+        object.text(key!("error"), error);
+    }
+    if let Some(id) = entry.trace_id {
+        number::hexadecimal(id.to_be_bytes(), object.begin_text(key!("trace_id")));
+    }
+    if !entry.referer.is_empty() {
+        object.text(key!("referer"), &entry.referer);
+    }
+    if !entry.user_agent.is_empty() {
+        object.text(key!("user_agent"), &entry.user_agent);
+    }
+    object.end();
+}
+
+/// An object that has been begun and has a member.
+struct Object<'a> {
+    line: &'a mut Vec<u8>,
+    /// The last member is a text, and the quote at its end is still to be written: it is appended together with what comes next.
+    in_text: bool,
+    /// The members whose ends are left out. Elsewhere, so that the compiler knows `in_text` where it is used.
+    cut: &'a mut Names<'static>,
+}
+
+/// Everything is inlined, so that keys are copied as constants.
+impl Object<'_> {
+    /// Begins a member that is no text. Whoever calls it appends the value.
+    #[inline(always)]
+    fn begin_value(&mut self, key: &'static str) -> &mut Vec<u8> {
+        let without_quote = &key[..key.len() - 1];
+        self.begin(without_quote)
+    }
+
+    /// Begins a member that is a text. Whoever calls it appends the text, as it is between quotes.
+    #[inline(always)]
+    fn begin_text(&mut self, key: &'static str) -> &mut Vec<u8> {
+        self.begin(key);
+        self.in_text = true;
+        self.line
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, key: &'static str) -> &mut Vec<u8> {
+        if std::mem::take(&mut self.in_text) {
+            self.line.extend_from_slice(key.as_bytes());
+        } else {
+            self.line.extend_from_slice(&key.as_bytes()[1..]);
+        }
+        self.line
+    }
+
+    /// A text of which the beginning is written if all of it does not fit.
+    #[inline(always)]
+    fn text(&mut self, key: &'static str, text: &str) {
+        let beginning = truncate::beginning(text, LogFormat::Json);
+        if beginning.is_some() {
+            self.cut.push(&key[3..key.len() - 3]);
+        }
+        escape(beginning.unwrap_or(text), self.begin_text(key));
+    }
+
+    #[inline(always)]
+    fn end(&mut self) {
+        if !self.cut.is_empty() {
+            let cut = std::mem::take(self.cut);
+            names(&cut, self.begin_value(key!("cut")));
+        }
+        if self.in_text {
+            self.line.push(b'"');
+        }
+        self.line.push(b'}');
+    }
+}
+
+fn upstream(address: &Address, line: &mut Vec<u8>) {
+    match address {
+        Address::Network(address) => number::socket_address(*address, line),
+        Address::Socket(path) => {
+            line.extend_from_slice(b"unix:");
+            escape(path, line);
+        }
+    }
+}
+
+/// An array of at least one name.
+fn names(names: &[&str], line: &mut Vec<u8>) {
+    let mut before = b'[';
+    for name in names {
+        line.extend_from_slice(&[before, b'"']);
+        escape(name, line);
+        line.push(b'"');
+        before = b',';
+    }
+    line.push(b']');
+}
+
+/// An object of at least one limit.
+fn tokens(limits: &Tokens<'_>, line: &mut Vec<u8>) {
+    let mut before = b'{';
+    for (name, left) in limits {
+        line.extend_from_slice(&[before, b'"']);
+        escape(name, line);
+        line.extend_from_slice(b"\":");
+        match left {
+            Some(left) => number::integer(*left, line),
+            None => line.extend_from_slice(b"null"),
+        }
+        before = b',';
+    }
+    line.push(b'}');
+}
+
+/// What stands for a text between quotes, in ASCII.
+fn escape(text: &str, line: &mut Vec<u8>) {
+    if is_plain(text.as_bytes()) {
+        line.extend_from_slice(text.as_bytes());
+    } else {
+        escape_each(text, line);
+    }
+}
+
+#[cold]
+fn escape_each(text: &str, line: &mut Vec<u8>) {
+    for unit in text.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte @ (b'"' | b'\\')) => line.extend_from_slice(&[b'\\', byte]),
+            Ok(b'\n') => line.extend_from_slice(b"\\n"),
+            Ok(b'\r') => line.extend_from_slice(b"\\r"),
+            Ok(b'\t') => line.extend_from_slice(b"\\t"),
+            Ok(0x08) => line.extend_from_slice(b"\\b"),
+            Ok(0x0c) => line.extend_from_slice(b"\\f"),
+            Ok(byte @ b' '..=b'~') => line.push(byte),
+            _ => {
+                line.extend_from_slice(b"\\u");
+                number::hexadecimal(unit.to_be_bytes(), line);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
