@@ -102,32 +102,32 @@ fn begin_upload(gateway: &Gateway, client: u8) -> TcpStream {
     socket
 }
 
-/// What comes of requests that are running when sixty others, each of another client, break their uploads off, `at_a_time` together.
-/// The upstream looks at none of the uploads.
+/// What comes of requests that are running when these clients break uploads off, those of a list together. The upstream looks at none of
+/// the uploads.
 #[track_caller]
-fn innocents_on_a_connection_with_resets(at_a_time: u8) -> Vec<u16> {
-    const INNOCENTS: u8 = 3;
+fn innocents_beside_uploads(of_clients: &[Vec<u8>]) -> Vec<u16> {
+    const INNOCENTS: usize = 3;
     let upstream = HaltingUpstream::start();
     let config = with_admin(&to_upstream(upstream.address(), "---\nhttp2 = true"), "");
     // One thread, so that all of them would share a connection.
     let gateway = Gateway::with_file(&config.replace("threads = 2", "threads = 1"));
-    let in_flight = |count| gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, count);
+    let in_flight =
+        |count: usize| gateway.metric_becomes(r#"gateway_requests_in_flight{route="all"}"#, count as f64);
     thread::scope(|scope| {
         let innocents: Vec<_> = (1..=INNOCENTS)
             .map(|count| {
                 let innocent = scope.spawn(|| gateway.raw(request("POST", "/", &[], "once")).status);
                 // Requests that came together before there is a connection would each have one of their own.
-                eventually("the upstream has it", || (upstream.taken() == usize::from(count)).then_some(()));
+                eventually("the upstream has it", || (upstream.taken() == count).then_some(()));
                 innocent
             })
             .collect();
         upstream.stand_still();
-        for first in (1..=60).step_by(at_a_time.into()) {
-            let uploads: Vec<_> =
-                (first..first + at_a_time).map(|client| begin_upload(&gateway, client)).collect();
-            in_flight((INNOCENTS + at_a_time).into());
+        for clients in of_clients {
+            let uploads: Vec<_> = clients.iter().map(|client| begin_upload(&gateway, *client)).collect();
+            in_flight(INNOCENTS + clients.len());
             drop(uploads);
-            in_flight(INNOCENTS.into());
+            in_flight(INNOCENTS);
         }
         upstream.go_on();
         innocents.into_iter().map(|innocent| innocent.join().unwrap()).collect()
@@ -136,10 +136,21 @@ fn innocents_on_a_connection_with_resets(at_a_time: u8) -> Vec<u16> {
 
 #[test]
 fn no_connection_has_more_resets_than_servers_allow() {
-    assert_eq!(innocents_on_a_connection_with_resets(1), [200, 200, 200]);
+    let one_by_one: Vec<_> = (1..=60).map(|client| vec![client]).collect();
+    assert_eq!(innocents_beside_uploads(&one_by_one), [200, 200, 200]);
 }
 
 #[test]
 fn no_connection_has_more_resets_than_servers_allow_when_they_come_together() {
-    assert_eq!(innocents_on_a_connection_with_resets(60), [200, 200, 200]);
+    assert_eq!(innocents_beside_uploads(&[(1..=60).collect()]), [200, 200, 200]);
+}
+
+#[test]
+fn no_connection_has_more_resets_than_servers_allow_when_they_are_more_than_all_may_have() {
+    // Of one client, and of many.
+    assert_eq!(innocents_beside_uploads(&[vec![1; 900]]), [200, 200, 200]);
+    assert_eq!(
+        innocents_beside_uploads(&[(0..900).map(|n| u8::try_from(1 + n % 250).unwrap()).collect()]),
+        [200, 200, 200]
+    );
 }

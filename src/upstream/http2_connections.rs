@@ -9,11 +9,12 @@
 //! - Streams that may be reset are counted before they are: those that have not been answered, with the resets of the last seconds, are at
 //!   most [`AT_RISK`] on a connection. The next request goes to another connection of the same thread, and comes back when there is
 //!   room.
-//! - A client that breaks off many requests has its requests sent on the rough connections, so that it does not fill those of others.
-//!   Resets are counted by client in two rows of cells; a client is rough only if its cells in both rows say so.
+//! - A client that breaks off many requests, or has many that wait for their answer, has its requests sent on the rough connections, so
+//!   that it does not fill those of others. Both are counted by client in two rows of cells; a client is rough only if its cells in both rows
+//!   say so.
+//! - A request for which there is no room goes to the rough connections too. Those take all that comes, evenly, and may end.
 //!
-//! When more resets come than all connections of a thread may have, they are spread over these. There is a bound on connections because a
-//! request that ends in the middle leaves its connection open.
+//! There is a bound on connections because a request that is dropped where it stands leaves its connection open.
 //!
 //! Each thread has connections of its own. Pingora tells connections apart by a number, the group of a peer, and opens another one when
 //! a number is new or its connections are full.
@@ -28,8 +29,11 @@ use crate::clock::{Clock, Timestamp};
 /// How many threads have connections of their own; further threads share these.
 const THREADS: usize = 16;
 
-/// How many connections each thread has.
-const CONNECTIONS: usize = 32;
+/// How many connections each thread has, of which the first are not rough.
+const CONNECTIONS: usize = 40;
+
+/// The first of the rough connections of a thread.
+const FIRST_ROUGH: usize = 32;
 
 /// How many streams of a connection may be waiting for their answer or have been reset of late.
 const AT_RISK: u64 = 16;
@@ -40,14 +44,15 @@ const OF_CONNECTION: Allowance = Allowance { burst: AT_RISK, per_second: 1 };
 /// The requests that a client may break off before its requests go to the rough connections.
 const OF_CLIENT: Allowance = Allowance { burst: 20, per_second: 2 };
 
+/// The requests of a client that may wait for their answer before its next ones go to the rough connections: a fifth of what a thread has
+/// room for.
+const WAITING: u64 = 100;
+
 /// Cells in each row.
 const CELLS: usize = 512;
 
-/// The place of the rough connections, behind those of the threads.
-const ROUGH: usize = THREADS;
-
 /// How many numbers the connections to one server have.
-const NUMBERS: u64 = (THREADS as u64 + 1) * CONNECTIONS as u64;
+const NUMBERS: u64 = THREADS as u64 * CONNECTIONS as u64;
 
 /// Lower numbers are left to connections that are numbered elsewhere.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1 << 32);
@@ -61,14 +66,14 @@ static SEEDS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(),
 pub(super) struct Http2Connections {
     clock: Clock,
     first_number: u64,
-    places: [[Connection; CONNECTIONS]; THREADS + 1],
-    clients: [[Used; CELLS]; 2],
+    places: [[Streams; CONNECTIONS]; THREADS],
+    clients: [[Streams; CELLS]; 2],
 }
 
-/// What is known of a connection.
+/// What is known of the streams of a connection, or of a client.
 #[derive(Default)]
-struct Connection {
-    /// Its streams that have not been answered.
+struct Streams {
+    /// Those that have not been answered.
     unanswered: AtomicU64,
     resets: Used,
 }
@@ -101,8 +106,8 @@ impl Http2Connections {
         Self {
             clock,
             first_number: NEXT_NUMBER.fetch_add(NUMBERS, Ordering::Relaxed),
-            places: std::array::from_fn(|_| std::array::from_fn(|_| Connection::default())),
-            clients: std::array::from_fn(|_| std::array::from_fn(|_| Used::default())),
+            places: std::array::from_fn(|_| std::array::from_fn(|_| Streams::default())),
+            clients: std::array::from_fn(|_| std::array::from_fn(|_| Streams::default())),
         }
     }
 
@@ -115,36 +120,48 @@ impl Http2Connections {
         let cell = |row: usize| usize::try_from(SEEDS[row].hash_one(&client) % CELLS as u64).unwrap_or(0);
         let client = [cell(0), cell(1)];
         let now = self.clock.now();
-        let rough = self.cells(client).all(|used| used.is_over(OF_CLIENT, now));
-        let place = if rough { ROUGH } else { place };
-        let connections = &self.places[place];
-        // The first that has room, so that there are no more than are needed; without any, the one that is best off.
-        let connection =
-            connections.iter().position(|connection| connection.take_room(now)).unwrap_or_else(|| {
-                let at_risk = |index: &usize| connections[*index].at_risk(now);
-                let best = (0..CONNECTIONS).min_by_key(at_risk).unwrap_or(0);
-                connections[best].unanswered.fetch_add(1, Ordering::Relaxed);
-                best
-            });
+        let rough = self.cells(client).all(|streams| streams.are_rough(now));
+        let (calm, all_rough) = self.places[place].split_at(FIRST_ROUGH);
+        // The first that has room, so that there are no more than are needed.
+        let connection = if rough { None } else { calm.iter().position(|calm| calm.take_room(now)) };
+        let connection = connection.unwrap_or_else(|| {
+            let best = (0..all_rough.len()).min_by_key(|rough| all_rough[*rough].at_risk(now)).unwrap_or(0);
+            all_rough[best].begin();
+            FIRST_ROUGH + best
+        });
+        self.cells(client).for_each(Streams::begin);
         Http2Stream { connections: self.clone(), place, connection, client, progress: Progress::Chosen }
     }
 
-    fn cells(&self, client: [usize; 2]) -> impl Iterator<Item = &Used> {
+    fn cells(&self, client: [usize; 2]) -> impl Iterator<Item = &Streams> {
         self.clients.iter().zip(client).map(|(row, cell)| &row[cell])
     }
 }
 
-impl Connection {
+impl Streams {
     fn at_risk(&self, now: Timestamp) -> u64 {
         self.unanswered.load(Ordering::Relaxed) + self.resets.count(OF_CONNECTION, now)
     }
 
-    /// Counts another stream, if there is room for one.
+    /// Counts another stream of a connection, if there is room for one.
     fn take_room(&self, now: Timestamp) -> bool {
         let most = AT_RISK.saturating_sub(self.resets.count(OF_CONNECTION, now));
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         let add = |unanswered: u64| (unanswered < most).then_some(unanswered + 1);
         self.unanswered.fetch_update(set, fetch, add).is_ok()
+    }
+
+    /// Whether they are too many of a client.
+    fn are_rough(&self, now: Timestamp) -> bool {
+        self.unanswered.load(Ordering::Relaxed) >= WAITING || self.resets.is_over(OF_CLIENT, now)
+    }
+
+    fn begin(&self) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note_answer(&self) {
+        self.unanswered.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -163,7 +180,7 @@ impl Http2Stream {
     /// Notes that the request is being answered.
     pub(super) fn note_answer(&mut self) {
         if self.progress == Progress::Sent {
-            self.connection().unanswered.fetch_sub(1, Ordering::Relaxed);
+            self.no_longer_unanswered();
             self.progress = Progress::Answered;
         }
     }
@@ -176,23 +193,27 @@ impl Http2Stream {
         }
     }
 
-    fn connection(&self) -> &Connection {
+    fn connection(&self) -> &Streams {
         &self.connections.places[self.place][self.connection]
+    }
+
+    fn no_longer_unanswered(&self) {
+        self.connection().note_answer();
+        self.connections.cells(self.client).for_each(Streams::note_answer);
     }
 }
 
 impl Drop for Http2Stream {
     fn drop(&mut self) {
-        let connection = self.connection();
         if matches!(self.progress, Progress::Sent | Progress::Answered) {
             let now = self.connections.clock.now();
-            connection.resets.add(OF_CONNECTION, now);
-            for used in self.connections.cells(self.client) {
-                used.add(OF_CLIENT, now);
+            self.connection().resets.add(OF_CONNECTION, now);
+            for streams in self.connections.cells(self.client) {
+                streams.resets.add(OF_CLIENT, now);
             }
         }
         if matches!(self.progress, Progress::Chosen | Progress::Sent) {
-            connection.unanswered.fetch_sub(1, Ordering::Relaxed);
+            self.no_longer_unanswered();
         }
     }
 }
@@ -277,6 +298,10 @@ mod tests {
         connections.choose_at(0, client).number()
     }
 
+    fn is_rough(stream: &Http2Stream) -> bool {
+        stream.connection >= FIRST_ROUGH
+    }
+
     /// How many of these numbers are the same, at most.
     fn most_of_one(numbers: impl IntoIterator<Item = u64>) -> u64 {
         let mut counts = std::collections::HashMap::new();
@@ -346,28 +371,43 @@ mod tests {
     }
 
     #[test]
-    fn more_resets_than_all_may_have_are_spread() {
-        let (connections, _) = connections();
-        let all = AT_RISK * CONNECTIONS as u64;
-        let streams: Vec<_> = (0..2 * all).map(|_| begin(&connections, 1)).collect();
-        assert_eq!(most_of_one(streams.iter().map(Http2Stream::number)), 2 * AT_RISK);
-    }
-
-    #[test]
     fn a_client_that_breaks_off_many_requests_gets_rough_connections() {
         let (connections, clock) = connections();
         let innocent = number(&connections, 2);
         (0..1000).for_each(|_| _ = abort(&connections, 1));
-        let place = |thread: usize, client: usize| connections.choose_at(thread, client).place;
-        assert_eq!(place(0, 1), ROUGH);
-        assert_eq!(place(7, 1), ROUGH, "whatever the thread");
+        assert!(is_rough(&connections.choose_at(0, 1_usize)));
+        assert!(is_rough(&connections.choose_at(7, 1_usize)), "whatever the thread");
         assert_eq!(
             number(&connections, 2),
             innocent + 1,
             "it has filled one connection of others, and no more"
         );
         clock.advance(SECOND * 11);
-        assert_eq!(place(0, 1), 0, "once its resets are forgotten");
+        assert!(!is_rough(&connections.choose_at(0, 1_usize)), "once its resets are forgotten");
+    }
+
+    #[test]
+    fn a_client_that_has_many_requests_waiting_gets_rough_connections() {
+        let (connections, _) = connections();
+        let streams: Vec<_> = (0..1000).map(|_| begin(&connections, 1)).collect();
+        assert_eq!(streams.iter().filter(|stream| !is_rough(stream)).count() as u64, WAITING);
+        assert_eq!(
+            most_of_one(streams.iter().filter(|stream| is_rough(stream)).map(Http2Stream::number)),
+            113
+        );
+        assert!(!is_rough(&begin(&connections, 2)));
+        streams.into_iter().for_each(|mut stream| stream.done());
+        assert!(!is_rough(&begin(&connections, 1)), "they have been answered");
+    }
+
+    #[test]
+    fn requests_without_room_go_to_rough_connections() {
+        let (connections, _) = connections();
+        let room = usize::try_from(AT_RISK).unwrap() * FIRST_ROUGH;
+        let streams: Vec<_> = (0..room).map(|client| begin(&connections, client)).collect();
+        assert!(!streams.iter().any(is_rough));
+        assert_eq!(most_of_one(streams.iter().map(Http2Stream::number)), AT_RISK);
+        assert!(is_rough(&begin(&connections, 1_000_000)));
     }
 
     #[test]
