@@ -127,7 +127,7 @@ impl Bucket {
     }
 
     /// The ticks that it takes to refill what is missing.
-    fn missing(self, quota: &Quota, now: Timestamp) -> u128 {
+    pub(super) fn missing(self, quota: &Quota, now: Timestamp) -> u128 {
         self.full_at.saturating_sub(quota.ticks_at(now))
     }
 }

@@ -183,12 +183,13 @@ impl Table {
         now: Timestamp,
         origin: impl Fn() -> Option<Origin>,
     ) -> Answer {
-        let bucket = |full_at| self.bucket(client, full_at, now);
+        let taken_over = Cell::new(Bucket::FULL);
+        let bucket = |full_at| self.bucket_and_former(client, full_at, now, &taken_over);
         let pay = |full_at| bucket(full_at).take(&self.quota, now, cost).map(Bucket::ticks);
         let admit = || self.admission.admit(&origin, now, || self.taken(client, now));
         match self.search(client, now).charge(number, admit, pay) {
             Charge::Paid(full_at) => {
-                self.take_over(client, now);
+                self.take_over(client, taken_over.get(), now);
                 Answer::own(Bucket::from_ticks(full_at), Ok(()))
             }
             Charge::Refused(full_at, wait) => Answer::own(bucket(full_at), Err(wait)),
@@ -207,11 +208,13 @@ impl Table {
     /// Takes `cost` tokens from a bucket, whether it holds as many or not.
     pub fn owe(&self, client: Fingerprint, cost: u32, now: Timestamp, origin: impl Fn() -> Option<Origin>) {
         let owe = |bucket: Bucket| bucket.owe(&self.quota, now, cost);
-        let pay = |full_at| Ok::<_, Infallible>(owe(self.bucket(client, full_at, now)).ticks());
+        let taken_over = Cell::new(Bucket::FULL);
+        let bucket = |full_at| self.bucket_and_former(client, full_at, now, &taken_over);
+        let pay = |full_at| Ok::<_, Infallible>(owe(bucket(full_at)).ticks());
         let admit = || self.admission.admit(&origin, now, || self.taken(client, now));
         match self.search(client, now).charge(number, admit, pay) {
             Charge::NoRoom => drop(self.overflow(client).change(owe)),
-            Charge::Paid(_) | Charge::Refused(..) => self.take_over(client, now),
+            Charge::Paid(_) | Charge::Refused(..) => self.take_over(client, taken_over.get(), now),
         }
     }
 
@@ -230,7 +233,9 @@ impl Table {
     /// Fills a client's bucket. One that it shares with others stays as it is.
     pub fn reset(&self, client: Fingerprint, now: Timestamp) {
         self.search(client, now).adjust(|_| Bucket::FULL.ticks());
-        self.take_over(client, now);
+        if self.predecessor.is_there() {
+            self.predecessor.take_out(client, &self.quota, now);
+        }
     }
 
     /// Drops each former table that has no bucket in debt any more, and compacts those with few. It visits every slot of them.
@@ -277,19 +282,47 @@ impl Table {
 
     /// A client's bucket, which will be full at this time according to this table, or is in a former one.
     fn bucket(&self, client: Fingerprint, full_at: u128, now: Timestamp) -> Bucket {
+        self.bucket_and_former(client, full_at, now, &Cell::new(Bucket::FULL))
+    }
+
+    /// The same; `former` is set to what of it is in a former table.
+    fn bucket_and_former(
+        &self,
+        client: Fingerprint,
+        full_at: u128,
+        now: Timestamp,
+        former: &Cell<Bucket>,
+    ) -> Bucket {
         let own = Bucket::from_ticks(full_at);
-        match self.predecessor.is_there() && own.is_full(&self.quota, now) {
-            true => self.predecessor.bucket(client, &self.quota, now),
-            false => own,
+        if !self.predecessor.is_there() || !own.is_full(&self.quota, now) {
+            former.set(Bucket::FULL);
+            return own;
+        }
+        former.set(self.predecessor.bucket(client, &self.quota, now));
+        former.get()
+    }
+
+    /// Fills the bucket that a client has in the former table, after `read` of it was taken over into this one.
+    #[inline]
+    fn take_over(&self, client: Fingerprint, read: Bucket, now: Timestamp) {
+        if self.predecessor.is_there() {
+            let left = self.predecessor.take_out(client, &self.quota, now);
+            let (read, left) = (read.missing(&self.quota, now), left.missing(&self.quota, now));
+            if read != left {
+                self.correct(client, read, left, now);
+            }
         }
     }
 
-    /// Notes that a client has its bucket here now, so that it leaves the former table.
-    #[inline]
-    fn take_over(&self, client: Fingerprint, now: Timestamp) {
-        if self.predecessor.is_there() {
-            self.predecessor.leave(client, now);
-        }
+    /// Charges a client's bucket with what was missing in the former one when it was filled, in place of what was read there. It was
+    /// more if a request of the time before the reload has charged it since then, and less if another thread has taken it over too.
+    #[cold]
+    fn correct(&self, client: Fingerprint, read: u128, left: u128, now: Timestamp) {
+        let ticks = self.quota.ticks_at(now);
+        self.search(client, now).adjust(|full_at| match left.checked_sub(read) {
+            Some(more) => full_at.max(ticks) + more.min(self.quota.most_owed()),
+            None => full_at.saturating_sub(read - left),
+        });
     }
 
     /// About how many slots are taken, estimated from a part of them that depends on the client.
@@ -332,8 +365,12 @@ impl Former for Arc<Table> {
         Table::look(self, client, now, || None)
     }
 
-    fn reset(&self, client: Fingerprint, now: Timestamp) {
-        Table::reset(self, client, now);
+    fn take_out(&self, client: Fingerprint, now: Timestamp) -> Bucket {
+        let older = || self.predecessor.take_out(client, &self.quota, now);
+        match self.search(client, now).swap(Bucket::FULL.ticks()) {
+            Some(full_at) => Bucket::from_ticks(full_at).without(older(), &self.quota, now),
+            None => Former::look(self, client, now).or_emptier(older()),
+        }
     }
 
     fn own_clients(&self, now: Timestamp) -> usize {

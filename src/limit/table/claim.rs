@@ -185,6 +185,16 @@ impl<S: Slots> Search<'_, S> {
         }
     }
 
+    /// Sets the time at which the client's bucket will be full. Returns what it was; `None` if the client has no bucket.
+    pub(super) fn swap(&self, full_at: u128) -> Option<u128> {
+        while let Found::Bucket(at, word) = self.find() {
+            if self.slots.replace(at, word, Word::bucket(self.tag(), full_at)) {
+                return Some(word.full_at());
+            }
+        }
+        None
+    }
+
     /// Takes a slot that holds `old`; false if another thread has changed it.
     fn take(&self, at: usize, old: Word, mark: Word, full_at: u128) -> bool {
         if RESERVE.iter().any(|&which| self.slots.group(self.client, which) == at / S::GROUP) {

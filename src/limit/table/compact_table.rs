@@ -101,9 +101,12 @@ impl Former for Arc<CompactTable> {
         }
     }
 
-    fn reset(&self, client: Fingerprint, now: Timestamp) {
-        self.search(client, now).adjust(|_| Bucket::FULL.ticks());
-        self.predecessor.leave(client, now);
+    fn take_out(&self, client: Fingerprint, now: Timestamp) -> Bucket {
+        let older = || self.predecessor.take_out(client, &self.quota, now);
+        match self.search(client, now).swap(Bucket::FULL.ticks()) {
+            Some(full_at) => Bucket::from_ticks(full_at).without(older(), &self.quota, now),
+            None => self.look(client, now).or_emptier(older()),
+        }
     }
 
     fn words_in_debt(&self, now: Timestamp) -> Box<dyn Iterator<Item = (usize, u128)> + '_> {

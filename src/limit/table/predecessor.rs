@@ -3,6 +3,9 @@
 //! Its debts are moved one by one: when a client that has no bucket in the new table makes a request, the new table takes over the
 //! client's bucket of the old one, scaled to the new quota, and leaves a full one behind. So a change costs nothing at first and loses
 //! no debt, and the old table can be dropped when its last debt is paid (see [`tidy`](Predecessor::tidy)).
+//!
+//! A request that began before the change may charge the old table at any time, also after its client's bucket was taken over. Whatever
+//! is found there when the old bucket is filled, and was not there when it was read, is added to the new one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,8 +45,8 @@ pub(in crate::limit) trait Former: Send + Sync {
     /// The bucket of a client.
     fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket;
 
-    /// Fills the bucket of a client.
-    fn reset(&self, client: Fingerprint, now: Timestamp);
+    /// Fills the bucket of a client. Returns what it was before, as [`look`](Self::look) would have.
+    fn take_out(&self, client: Fingerprint, now: Timestamp) -> Bucket;
 
     /// How many of its own buckets are in debt.
     fn own_clients(&self, now: Timestamp) -> usize;
@@ -80,11 +83,12 @@ impl Predecessor {
         }
     }
 
-    /// Notes that a client's bucket has been taken over.
+    /// Fills the bucket of a client there. Returns what it was before, scaled to this quota.
     #[cold]
-    pub(super) fn leave(&self, client: Fingerprint, now: Timestamp) {
-        if let Some(former) = &*self.former.load() {
-            former.reset(client, now);
+    pub(super) fn take_out(&self, client: Fingerprint, quota: &Quota, now: Timestamp) -> Bucket {
+        match &*self.former.load() {
+            Some(former) => former.take_out(client, now).under(former.quota(), quota, now),
+            None => Bucket::FULL,
         }
     }
 

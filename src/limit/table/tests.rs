@@ -227,6 +227,52 @@ fn a_table_that_succeeds_another_takes_its_debts_over() {
 }
 
 #[test]
+fn what_is_charged_to_a_former_table_after_the_takeover_is_not_lost() {
+    let quota = Quota::new(1, SECOND, 1000).unwrap();
+    let first = Arc::new(table(1, 2000, 100));
+    let second = Arc::new(Table::succeeding(Quota::new(2, SECOND, 2000).unwrap(), 100, &first, at(0)));
+    let third = Table::succeeding(quota, 100, &second, at(0));
+    let left = || third.look(client(1), at(0), anywhere).level(&quota, at(0)).tokens;
+    assert!(admitted(second.take(client(1), 200, at(0), anywhere)));
+    assert!(admitted(third.take(client(1), 1, at(0), anywhere)));
+    // A debt that is brought over is rounded up, by less than a token.
+    assert_eq!(left(), 898);
+    // Requests that began before the reload are answered, and their answers name a cost.
+    second.owe(client(1), 100, at(0), anywhere);
+    first.owe(client(1), 40, at(0), anywhere);
+    assert!(admitted(third.take(client(1), 1, at(0), anywhere)));
+    assert_eq!(left(), 827, "50 and 20 of a thousand come over");
+    assert!(admitted(third.take(client(1), 1, at(0), anywhere)));
+    assert_eq!(left(), 826, "and only once");
+}
+
+#[test]
+fn threads_of_both_sides_of_a_reload_lose_no_charge_and_count_none_twice() {
+    const EACH: u32 = 2000;
+    for _ in 0..20 {
+        let old = Arc::new(table(1, 100_000, 100));
+        old.owe(client(1), 100, at(0), anywhere);
+        let quota = Quota::new(2, SECOND, 100_000).unwrap();
+        let new = Table::succeeding(quota, 100, &old, at(0));
+        let (before, start) = (&*old, &Barrier::new(4));
+        thread::scope(|scope| {
+            for table in [before, before, &new, &new] {
+                scope.spawn(move || {
+                    start.wait();
+                    (0..EACH).for_each(|_| assert!(admitted(table.take(client(1), 1, at(0), anywhere))));
+                });
+            }
+        });
+        // Takes over what was charged to the old table last.
+        assert!(admitted(new.take(client(1), 1, at(0), anywhere)));
+        let left = new.look(client(1), at(0), anywhere).level(&quota, at(0)).tokens;
+        // What is brought over is rounded up, by less than a token in all.
+        let taken = 100 + 4 * EACH + 1;
+        assert!([taken, taken + 1].contains(&(100_000 - left)), "{} of {taken}", 100_000 - left);
+    }
+}
+
+#[test]
 fn many_tables_in_a_row_keep_a_debt_and_not_each_other() {
     let mut last = Arc::new(table(1, 1000, 100));
     last.take(client(1), 1000, at(0), anywhere);
@@ -288,7 +334,7 @@ fn what_changes_while_a_table_shrinks_is_not_lost() {
     let compact =
         CompactTable::new(*old.quota(), 1000, copy, &old.overflow_words(), Predecessor::default()).unwrap();
     old.reset(client(3), at(0));
-    compact.reset(client(4), at(0));
+    compact.take_out(client(4), at(0));
     compact.catch_up(&debts, |slot| old.word(slot));
     let owing: Vec<u64> =
         (0..20).filter(|id| !compact.look(client(*id), at(0)).is_full(old.quota(), at(0))).collect();
