@@ -365,12 +365,8 @@ impl Former for Arc<Table> {
         Table::look(self, client, now, || None)
     }
 
-    fn take_out(&self, client: Fingerprint, now: Timestamp) -> Bucket {
-        let older = || self.predecessor.take_out(client, &self.quota, now);
-        match self.search(client, now).swap(Bucket::FULL.ticks()) {
-            Some(full_at) => Bucket::from_ticks(full_at).without(older(), &self.quota, now),
-            None => Former::look(self, client, now).or_emptier(older()),
-        }
+    fn fill(&self, client: Fingerprint, now: Timestamp) -> Option<Bucket> {
+        self.search(client, now).adjust(|_| Bucket::FULL.ticks()).map(Bucket::from_ticks)
     }
 
     fn own_clients(&self, now: Timestamp) -> usize {

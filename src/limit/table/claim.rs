@@ -175,20 +175,11 @@ impl<S: Slots> Search<'_, S> {
         }
     }
 
-    /// Changes the client's bucket, if it has one: `change` gets the time at which it will be full, and returns that time after
-    /// the change.
-    pub(super) fn adjust(&self, change: impl Fn(u128) -> u128) {
+    /// Changes the client's bucket: `change` gets the time at which it will be full, and returns that time after the change. Returns
+    /// what the time was before; `None` if the client has no bucket.
+    pub(super) fn adjust(&self, change: impl Fn(u128) -> u128) -> Option<u128> {
         while let Found::Bucket(at, word) = self.find() {
             if self.slots.replace(at, word, Word::bucket(self.tag(), change(word.full_at()))) {
-                return;
-            }
-        }
-    }
-
-    /// Sets the time at which the client's bucket will be full. Returns what it was; `None` if the client has no bucket.
-    pub(super) fn swap(&self, full_at: u128) -> Option<u128> {
-        while let Found::Bucket(at, word) = self.find() {
-            if self.slots.replace(at, word, Word::bucket(self.tag(), full_at)) {
                 return Some(word.full_at());
             }
         }

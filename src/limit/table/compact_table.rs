@@ -101,12 +101,8 @@ impl Former for Arc<CompactTable> {
         }
     }
 
-    fn take_out(&self, client: Fingerprint, now: Timestamp) -> Bucket {
-        let older = || self.predecessor.take_out(client, &self.quota, now);
-        match self.search(client, now).swap(Bucket::FULL.ticks()) {
-            Some(full_at) => Bucket::from_ticks(full_at).without(older(), &self.quota, now),
-            None => self.look(client, now).or_emptier(older()),
-        }
+    fn fill(&self, client: Fingerprint, now: Timestamp) -> Option<Bucket> {
+        self.search(client, now).adjust(|_| Bucket::FULL.ticks()).map(Bucket::from_ticks)
     }
 
     fn words_in_debt(&self, now: Timestamp) -> Box<dyn Iterator<Item = (usize, u128)> + '_> {

@@ -45,8 +45,17 @@ pub(in crate::limit) trait Former: Send + Sync {
     /// The bucket of a client.
     fn look(&self, client: Fingerprint, now: Timestamp) -> Bucket;
 
-    /// Fills the bucket of a client. Returns what it was before, as [`look`](Self::look) would have.
-    fn take_out(&self, client: Fingerprint, now: Timestamp) -> Bucket;
+    /// Fills the client's own bucket in this table. Returns what it was before; `None` if the client has none of its own here.
+    fn fill(&self, client: Fingerprint, now: Timestamp) -> Option<Bucket>;
+
+    /// Fills the bucket of a client, here and in the tables before. Returns what it was, as [`look`](Self::look) would have.
+    fn take_out(&self, client: Fingerprint, now: Timestamp) -> Bucket {
+        let older = || self.predecessor().take_out(client, self.quota(), now);
+        match self.fill(client, now) {
+            Some(own) => own.without(older(), self.quota(), now),
+            None => self.look(client, now).or_emptier(older()),
+        }
+    }
 
     /// How many of its own buckets are in debt.
     fn own_clients(&self, now: Timestamp) -> usize;
