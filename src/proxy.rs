@@ -246,7 +246,7 @@ impl ProxyHttp for Proxy {
         }
         let failed = |error_code| FailToProxy { error_code, can_reuse_downstream: false };
         if session.response_written().is_some_and(|response| !is_interim(response.status)) {
-            // Half an answer is out, or a tunnel is open: all that is left is to break off. Nothing of ours is written ever again.
+            // The final head, or a tunnel, has begun: no second answer can be sent, so the connection is closed.
             return failed(0);
         }
         let Some(reply) = decided.or_else(|| failure::reply(error, body_done)) else {
@@ -256,13 +256,13 @@ impl ProxyHttp for Proxy {
         if let Ok((_, request)) = context.request() {
             request.connection.set_deadline(None);
             if *error.esource() == ErrorSource::Downstream {
-                // Nobody knows what else such a client sends.
+                // What such a client sends next cannot be delimited.
                 request.connection.close_after_this();
             }
         }
         match self.send(session, &reply, context).await {
             Ok(()) => failed(reply.status().as_u16()),
-            Err(_) => failed(0), // The client is gone.
+            Err(_) => failed(0), // The answer could not be written.
         }
     }
 
@@ -295,6 +295,6 @@ impl ProxyHttp for Proxy {
 }
 
 /// Whether another answer follows this one.
-fn is_interim(status: StatusCode) -> bool {
+pub(crate) fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }

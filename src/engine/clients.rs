@@ -1,4 +1,4 @@
-//! Single clients of a limit, as operators name them: how much one has left, and a fresh start for one.
+//! One client of a limit, as operators name it: to read its bucket, or to fill it.
 
 use super::Engine;
 use crate::clock::Timestamp;

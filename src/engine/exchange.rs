@@ -12,6 +12,11 @@ use crate::client::ClientId;
 use crate::config::Route;
 use crate::limit::Report;
 
+/// The status of a request whose client left before it was answered, as in nginx' log.
+pub fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
 /// A request that is over, and its answer.
 #[derive(Debug)]
 pub struct Exchange {
@@ -31,7 +36,7 @@ pub struct Exchange {
     pub trace_id: Option<u128>,
     /// The index of the route that it took.
     pub route: Option<usize>,
-    /// The status of the answer; 499 when the client left before there was one.
+    /// The status of the answer; [`client_left`] when the client left before there was one.
     pub status: StatusCode,
     /// Bytes of the request's body.
     pub bytes_in: u64,

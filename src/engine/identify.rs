@@ -3,7 +3,7 @@
 use super::{Engine, Facts, Located, Reply};
 use crate::client::ClientId;
 
-/// Who is asking, as far as limits and upstreams go by it.
+/// The caller, for limits and upstreams.
 #[derive(Clone, Copy, Debug)]
 pub struct Principal<'a> {
     /// The client that the request is attributed to.

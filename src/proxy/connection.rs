@@ -97,7 +97,7 @@ impl Connection {
     }
 
     /// Keeps fields for the answer that is written next.
-    pub(super) fn set_own_fields(&self, fields: OwnFields) {
+    pub(crate) fn set_own_fields(&self, fields: OwnFields) {
         *self.own_fields.lock().unwrap_or_else(PoisonError::into_inner) = fields;
     }
 

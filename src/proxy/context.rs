@@ -14,6 +14,7 @@ use super::connection::{Connection, Ending};
 use super::relay::{Forwarding, Relay};
 use super::request::Request;
 use crate::clock::wall_clock;
+use crate::engine::exchange::client_left;
 use crate::engine::{Exchange, Forward};
 use crate::gateway::{Active, Current, Gateway};
 
@@ -54,7 +55,7 @@ impl Context {
     /// The request, with the configuration by which it goes.
     ///
     /// # Errors
-    /// When its record has been written. The client gets a 500 then.
+    /// When its record has been written.
     pub(super) fn request(&mut self) -> Result<(&Active, &mut Request)> {
         match &mut self.request {
             Some(request) => Ok((&self.active, request)),
@@ -82,7 +83,7 @@ impl Context {
     /// The request on its way to an upstream.
     ///
     /// # Errors
-    /// When it has not been admitted. The client gets a 500 then.
+    /// When it has not been admitted.
     pub(super) fn relay(&mut self) -> Result<Relay<'_>> {
         match (&mut self.request, &mut self.forwarding) {
             (Some(request), Some(forwarding)) => {
@@ -100,8 +101,6 @@ impl Context {
         let took = clock.now().since(started);
         self.active.engine.close(&mut reservation, || clock.now());
         drop(running);
-        // A client that left before it was answered is counted as in nginx' log.
-        let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
         let exchange = Exchange {
             ended: wall_clock(),
             took,
@@ -111,7 +110,7 @@ impl Context {
             client: request.sender.into_shown(),
             trace_id: request.trace_id,
             route: request.route,
-            status: request.status.unwrap_or(left),
+            status: request.status.unwrap_or_else(client_left),
             bytes_in: request.bytes_in,
             bytes_out: request.bytes_out,
             reports: reservation.into_reports(),

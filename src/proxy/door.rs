@@ -54,7 +54,7 @@ impl Door {
         let engine = &active.engine;
         let client = request.sender.client()?;
         let stripped = engine.stripped(&request.sender, &head.headers).inspect_err(|_| {
-            // Where such a request ends is as doubtful as the rest of it.
+            // `Connection` named a field that delimits the request, so its end is not certain.
             request.connection.close_after_this();
         })?;
         for name in stripped.not_forwarded.iter().chain(&stripped.dropped) {

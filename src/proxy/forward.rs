@@ -112,7 +112,7 @@ fn set_te(from_client: &RequestHeader, request: &mut RequestHeader) -> Result<()
     }
 }
 
-/// Says who asks. What an untrusted peer says of that is gone by now.
+/// Sets the X-Forwarded-* fields. Those of an untrusted peer have been removed before.
 fn set_forwarded(request: &mut RequestHeader, arrived: &Request) -> Result<()> {
     let connection = &arrived.connection;
     let chain = match connection.peer {

@@ -66,6 +66,11 @@ impl OwnFields {
         self.0.push((field, value));
     }
 
+    /// Whether this field is there.
+    pub(crate) fn contains(&self, field: OwnField) -> bool {
+        self.0.iter().any(|(own, _)| *own == field)
+    }
+
     /// The fields.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &(OwnField, HeaderValue)> {
         self.0.iter()

@@ -119,7 +119,7 @@ impl<'a> Relay<'a> {
             Ok(server) => server,
             Err(none) => return Err(self.no_server(none)),
         };
-        // As long again is left for the connection itself.
+        // Half of `connect_timeout` is left for connecting.
         if !server.connect(neighbourhood(self.request), upstream.connect_timeout() / 2).await {
             return Err(self.no_server(NoServer::Full));
         }
@@ -181,7 +181,7 @@ impl<'a> Relay<'a> {
             self.forwarding.reply = Some(body_too_large(route));
             return false;
         }
-        // An upstream cannot be late while the request is still coming.
+        // `response_timeout` begins anew with each piece of the body.
         if length > 0 && self.forwarding.attempt.as_ref().is_some_and(|attempt| attempt.took.is_none()) {
             self.await_response();
         }
@@ -264,7 +264,7 @@ impl<'a> Relay<'a> {
         self.count_error(UpstreamError::ResponseTimeout);
     }
 
-    /// What comes after a connection that failed. Whether there is another attempt.
+    /// Handles a failed connect. Returns whether to try again.
     pub(super) fn after_refusal(&mut self, error: &Error) -> bool {
         let now = self.gateway.clock.now();
         let over = self.forwarding.is_over(now);
@@ -295,15 +295,16 @@ impl<'a> Relay<'a> {
         self.count_retry()
     }
 
-    /// What comes after a failure on a connection. Whether there is another attempt.
+    /// Handles a failure after connecting. Returns whether to try again.
     pub(super) fn after_failure(&mut self, session: &Session, error: &mut Error, reused: bool) -> bool {
-        // What is left is what the library is sure of: that the upstream has refused to look at the request.
+        // Only `retry` remains set where the server has refused the stream unprocessed.
         error.retry.decide_reuse(false);
         let ErrorSource::Upstream = error.esource() else { return false };
         let upstream = self.upstream();
-        let Forwarding { plan, deadline, attempt, tries, next, .. } = &mut *self.forwarding;
-        let Some(failed) = &*attempt else { return false };
         let now = self.gateway.clock.now();
+        let over = self.forwarding.is_over(now);
+        let Forwarding { plan, attempt, tries, next, .. } = &mut *self.forwarding;
+        let Some(failed) = &*attempt else { return false };
         let kind = failure::upstream_error(error);
         let failure = Failure {
             answered: failed.took.is_some() || session.response_written().is_some(),
@@ -318,7 +319,7 @@ impl<'a> Relay<'a> {
             replayable: !session.as_ref().retry_buffer_truncated(),
         };
         match tries.failed(&failed.server.address, failure, upstream.retries()) {
-            _ if deadline.is_some_and(|deadline| deadline <= now) => {}
+            _ if over => {}
             Again::No => {}
             Again::Here if failure.untouched || upstream.spend_retry(now) => {
                 *next = attempt.take().map(|attempt| attempt.server);

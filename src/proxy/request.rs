@@ -27,7 +27,7 @@ pub(super) struct Request {
     pub(super) sender: Sender,
     /// Its place in a trace, where requests are traced.
     pub(super) trace: Option<Trace>,
-    /// The trace that it names itself.
+    /// The id of the trace that it belongs to, for the log.
     pub(super) trace_id: Option<u128>,
     /// The index of the route that it takes, once that is known.
     pub(super) route: Option<usize>,

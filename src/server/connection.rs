@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::{HeaderValue, StatusCode};
 use pingora::apps::HttpServerApp as _;
 use pingora::protocols::http::ServerSession;
@@ -33,6 +34,7 @@ use crate::log_throttle::LogThrottle;
 use crate::metrics::{ListenerMetrics, ProxyProtocolError, Running};
 use crate::proxy::Proxy;
 use crate::proxy::door::Door;
+use crate::proxy::own_fields::{OwnField, OwnFields};
 use crate::proxy::request_id::new_request_id;
 use crate::upstream::reason;
 
@@ -268,7 +270,7 @@ impl Serving {
     }
 
     /// Counts and logs a head that is not passed on. Returns the answer, unless the client has gone.
-    fn refuse(&self, connection: &Connection, no_request: NoRequest) -> Option<Vec<u8>> {
+    fn refuse(&self, connection: &Connection, no_request: NoRequest) -> Option<BytesMut> {
         let reply = match no_request {
             NoRequest::Gone => return None,
             NoRequest::TimedOut => {
@@ -282,11 +284,19 @@ impl Serving {
     }
 
     /// An answer after which the connection closes, as HTTP/1.
-    fn text_of(&self, reply: &Reply, request_id: &HeaderValue) -> Vec<u8> {
-        let mut fields = vec![("X-Request-Id", request_id.clone()), ("Date", date::now())];
-        fields
-            .extend(self.gateway.active().config().server.server_header.clone().map(|name| ("Server", name)));
-        http1::answer::closing(reply, &fields, request_id)
+    fn text_of(&self, reply: &Reply, request_id: &HeaderValue) -> BytesMut {
+        http1::answer::closing(reply, &self.own_fields(request_id.clone()), request_id)
+    }
+
+    /// The fields of an answer to a request that did not get through the door, or whose exchange has been ended.
+    pub(super) fn own_fields(&self, request_id: HeaderValue) -> OwnFields {
+        let mut own = OwnFields::default();
+        own.push(OwnField::RequestId, request_id);
+        own.push(OwnField::Date, date::now());
+        if let Some(name) = &self.gateway.active().config().server.server_header {
+            own.push(OwnField::Server, name.clone());
+        }
+        own
     }
 
     /// Counts and logs a request whose head could not be read. Nothing of what the client sent is logged.
@@ -336,11 +346,11 @@ enum After {
     /// It is dropped at once.
     Drop,
     /// It gets this answer, and is closed.
-    Answer(Vec<u8>),
+    Answer(BytesMut),
 }
 
 /// Sends an answer, if there is one, and closes the connection.
-async fn answer_and_close(shared: Shared, answer: Option<Vec<u8>>) {
+async fn answer_and_close(shared: Shared, answer: Option<BytesMut>) {
     if let (Some(answer), Some(stream)) = (answer, alone(shared)) {
         stream.answer_and_close(&answer).await;
     }

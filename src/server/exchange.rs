@@ -24,6 +24,7 @@ use pingora::{Error, ErrorType, Result};
 use super::date;
 use super::retry_buffer::RetryBuffer;
 use crate::proxy::connection::{Connection, Ending};
+use crate::proxy::is_interim;
 use crate::proxy::own_fields::{OwnField, OwnFields};
 
 /// One request and its answer in a protocol.
@@ -122,7 +123,7 @@ impl<W: Wire> Exchange<W> {
 
     /// Whether the final head has been written.
     fn has_answered(&self) -> bool {
-        self.written.as_ref().is_some_and(|head| !is_interim(head))
+        self.written.as_ref().is_some_and(|head| !is_interim(head.status))
     }
 
     async fn write_head(&mut self, mut head: Box<ResponseHeader>, end: bool) -> Result<()> {
@@ -148,15 +149,13 @@ impl<W: Wire> Exchange<W> {
 /// The fields of the gateway's own for the answer with this head, which is no interim one.
 pub(super) fn own_fields(connection: &Connection, head: &ResponseHeader) -> OwnFields {
     let mut own = connection.take_own_fields();
-    if head.status != StatusCode::SWITCHING_PROTOCOLS && !head.headers.contains_key(header::DATE) {
+    if head.status != StatusCode::SWITCHING_PROTOCOLS
+        && !own.contains(OwnField::Date)
+        && !head.headers.contains_key(header::DATE)
+    {
         own.push(OwnField::Date, date::now());
     }
     own
-}
-
-/// Whether another answer follows this one.
-fn is_interim(head: &ResponseHeader) -> bool {
-    head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// Runs an exchange to its end, or until `poll_end` is ready. Then the exchange is dropped, whatever it waits for, with all that it holds.

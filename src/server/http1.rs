@@ -19,6 +19,7 @@ use super::exchange::{Exchange, Wire, own_fields};
 use super::head::Refusal;
 use super::stream::{Shared, lock};
 use crate::proxy::connection::Connection;
+use crate::proxy::is_interim;
 use crate::proxy::own_fields::OwnFields;
 
 /// How many bytes of an unread body are read so that the connection can stay open. With more, it closes after the answer.
@@ -120,7 +121,7 @@ impl Wire for Http1 {
         _end: bool,
     ) -> Result<bool> {
         let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-        let interim = head.status.is_informational() && !switches;
+        let interim = is_interim(head.status);
         if interim && request.version != Version::HTTP_11 {
             // An HTTP/1.0 client does not know interim answers (RFC 9110, section 15.2).
             return Ok(false);

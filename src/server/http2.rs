@@ -18,7 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Ping, Reason, RecvStream};
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode};
 use pingora::http::RequestHeader;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -31,8 +31,9 @@ use super::exchange::{Exchange, watch};
 use super::head::Refusal;
 use super::open_connections::Registration;
 use super::stream::ClientStream;
-use super::{date, until_draining};
+use super::until_draining;
 use crate::engine::Reply;
+use crate::engine::exchange::client_left;
 use crate::proxy::connection::{Connection, Ending};
 use crate::proxy::grpc;
 use crate::proxy::request_id::new_request_id;
@@ -205,10 +206,9 @@ impl Serving {
             RefusalReason::Broken => {
                 Refusal::bad("the client has broken the rules of HTTP/2 on this connection")
             }
-            RefusalReason::Left => Refusal {
-                status: StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
-                detail: "the client left before its request was read",
-            },
+            RefusalReason::Left => {
+                Refusal { status: client_left(), detail: "the client left before its request was read" }
+            }
         };
         self.log(connection, &Reply::problem(status, detail), &new_request_id());
     }
@@ -280,13 +280,8 @@ impl Serving {
     fn reply(&self, stream: &Shared, caller: &Caller, reply: &Reply, request_id: HeaderValue) {
         let write = || -> pingora::Result<()> {
             let (mut head, body) = crate::proxy::reply::build(reply, Some(&request_id))?;
-            head.insert_header("X-Request-Id", request_id)?;
-            head.insert_header(header::DATE, date::now())?;
-            if let Some(name) = &self.gateway.active().config().server.server_header {
-                head.insert_header(header::SERVER, name.clone())?;
-            }
             let body = if caller.grpc { grpc::answer(reply, &mut head, body)? } else { body };
-            lock(stream).write_reply(&caller.method, &mut head, body)
+            lock(stream).write_reply(&caller.method, &mut head, self.own_fields(request_id), body)
         };
         // A client that is gone needs no answer.
         let _ = write();

@@ -84,37 +84,34 @@ pub(super) fn write_head(answer: &ResponseHeader, own: &OwnFields, out: &mut Byt
     out.extend_from_slice(b"\r\n");
     answer.header_to_h1_wire(out);
     for (field, value) in own.iter() {
-        out.extend_from_slice(field.title().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_field(field.title(), value.as_bytes(), out);
     }
     out.extend_from_slice(b"\r\n");
 }
 
+fn write_field(name: &str, value: &[u8], out: &mut BytesMut) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// A whole reply, for a connection that closes after it.
-pub(in crate::server) fn closing(
-    reply: &Reply,
-    fields: &[(&'static str, HeaderValue)],
-    request_id: &HeaderValue,
-) -> Vec<u8> {
+pub(in crate::server) fn closing(reply: &Reply, own: &OwnFields, request_id: &HeaderValue) -> BytesMut {
     let status = reply.status();
     let reason = status.canonical_reason().unwrap_or("Unknown");
-    let mut text = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
-    let mut field = |name: &str, value: &[u8]| {
-        text.extend_from_slice(name.as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value);
-        text.extend_from_slice(b"\r\n");
-    };
-    for (name, value) in reply.fields().iter().chain(fields) {
-        field(name, value.as_bytes());
+    let mut text = BytesMut::from(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
+    for (name, value) in reply.fields() {
+        write_field(name, value.as_bytes(), &mut text);
     }
-    field("Connection", b"close");
+    for (field, value) in own.iter() {
+        write_field(field.title(), value.as_bytes(), &mut text);
+    }
+    write_field("Connection", b"close", &mut text);
     let body = reply.body(Some(request_id));
     if let Some((content_type, body)) = &body {
-        field("Content-Type", content_type.as_bytes());
-        field("Content-Length", body.len().to_string().as_bytes());
+        write_field("Content-Type", content_type.as_bytes(), &mut text);
+        write_field("Content-Length", body.len().to_string().as_bytes(), &mut text);
     }
     text.extend_from_slice(b"\r\n");
     text.extend_from_slice(&body.map(|(_, body)| body).unwrap_or_default());
@@ -192,8 +189,8 @@ mod tests {
     fn a_reply_without_a_body_gets_none() {
         let text = HeaderValue::from_static("text/plain");
         let reply = Reply::plain(StatusCode::NO_CONTENT, text, "x".into());
-        let written = closing(&reply, &[], &HeaderValue::from_static("i"));
-        assert_eq!(written, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        let written = closing(&reply, &OwnFields::default(), &HeaderValue::from_static("i"));
+        assert_eq!(&*written, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::super::linger;
 use crate::clock::{Clock, Timestamp};
 use crate::gateway::Wait;
 use crate::proxy::connection::{Connection, Ending};
+use crate::proxy::own_fields::OwnFields;
 
 /// What is given to the connection of an answer at a time.
 const PIECE: usize = 16 << 10;
@@ -305,8 +306,10 @@ impl Stream {
         &mut self,
         method: &Method,
         head: &mut ResponseHeader,
+        own: OwnFields,
         body: Bytes,
     ) -> Result<()> {
+        self.connection.set_own_fields(own);
         self.write_head(method, head, body.is_empty())?;
         match (&mut self.answer, self.ended) {
             (Some(answer), false) => {
