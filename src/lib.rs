@@ -4,7 +4,7 @@
 //!
 //! | level | modules |
 //! | --- | --- |
-//! | programs | `cli`, `healthcheck`, `fuzzing` |
+//! | programs | `cli`, `healthcheck`, `replay`, `fuzzing` |
 //! | puts everything together | `server` |
 //! | answer on the ports | `proxy`, `admin` |
 //! | what the ports share | `log_throttle`, `gateway` |
@@ -42,6 +42,7 @@ pub mod logging;
 pub mod metrics;
 pub mod networks;
 pub mod proxy;
+pub mod replay;
 pub mod route;
 pub mod server;
 pub mod tls;
