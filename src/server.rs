@@ -211,7 +211,7 @@ impl Prepared {
             None => (self.saved, None),
         };
         let control = ControlSocket::open(path, control);
-        let shares = descriptors::raise();
+        let shares = descriptors::raise(self.threads);
         set_max_connections(shares.requests);
         let (gateway, mut reloads) = Gateway::new(self.config, saved, self.metrics, self.outputs, clock);
         let gateway = Arc::new(gateway);

@@ -14,6 +14,7 @@ mod resolve;
 mod retry_budget;
 mod round_robin;
 mod server_health;
+mod thread_number;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -31,6 +32,7 @@ use self::endpoint::Bounds;
 use self::http2_connections::Http2Connections;
 use self::pool::Pool;
 use self::retry_budget::RetryBudget;
+use self::thread_number::thread_number;
 use self::tls::PeerTls;
 use crate::address::Address;
 use crate::clock::{Clock, Timestamp};
@@ -62,6 +64,17 @@ const HTTP2_CONNECTION_WINDOW: u32 = 32 << 20;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: usize = 3;
+
+/// The number in place of a thread's, for connections that all threads share.
+const SHARED: u64 = (1 << THREAD_BITS) - 1;
+
+/// How many bits of a group are the number of a thread. No more threads can be configured than have numbers below [`SHARED`].
+const THREAD_BITS: u32 = 16;
+
+/// The group of the HTTP/1.1 connections that were made with these TLS settings, and are used by this thread. It is above those of HTTP/2.
+const fn http1_group(tls: u64, thread: u64) -> u64 {
+    1 << (u64::BITS - 1) | tls << THREAD_BITS | thread
+}
 
 /// Keeps the names of an upstream resolved and its servers checked. It never ends.
 pub async fn look_after(upstream: Arc<Upstream>) {
@@ -259,15 +272,19 @@ impl Upstream {
         self.last_warned.swap(second + 1, Ordering::Relaxed) != second + 1
     }
 
-    /// How a request connects to its server, within `connect_timeout`.
+    /// How a request of this thread connects to its server, within `connect_timeout`.
     ///
     /// # Errors
     /// When its address cannot be connected to: see [`HttpPeer::new_uds`].
     pub fn peer(&self, server: &Assignment, connect_timeout: Duration) -> Result<Box<HttpPeer>> {
         let mut peer = self.peer_of(server, connect_timeout)?;
-        if let Some(number) = server.connection_number() {
-            peer.group_key = number;
-        }
+        // Pingora uses an idle connection again for a peer of the same group.
+        peer.group_key = match server.connection_number() {
+            Some(number) => number,
+            // With connections of their own, threads could have more than `max_connections` together.
+            None if self.config.max_connections.is_some() => http1_group(peer.group_key, SHARED),
+            None => http1_group(peer.group_key, thread_number() as u64),
+        };
         Ok(peer)
     }
 
@@ -348,8 +365,11 @@ fn known_address(server: &UpstreamServer) -> Option<Address> {
 mod tests {
     use super::*;
     use crate::config::Balance;
+    use crate::tls::ClientTls;
     use futures_util::FutureExt as _;
+    use pingora::upstreams::peer::Peer as _;
     use std::net::SocketAddr;
+    use std::thread;
 
     const NOW: Timestamp = Timestamp::from_nanos(0);
 
@@ -436,6 +456,39 @@ mod tests {
         let state = |ip: &str, label| (ip.to_owned(), label);
         let expected = [state("192.0.2.9", "up"), state("192.0.2.7", "up"), state("192.0.2.1", "refusing")];
         assert_eq!(states(&after), expected);
+    }
+
+    /// What Pingora knows the connections of an upstream by that it may use again: on this thread, and on another one.
+    fn reuse_hashes(config: config::Upstream) -> [u64; 2] {
+        let upstream = Upstream::new(config);
+        let hash = || {
+            let assignment = upstream.choose(None, &[], NOW).unwrap();
+            upstream.peer(&assignment, Duration::from_secs(1)).unwrap().reuse_hash()
+        };
+        let here = hash();
+        assert_eq!(here, hash());
+        [here, thread::scope(|scope| scope.spawn(hash).join().unwrap())]
+    }
+
+    #[test]
+    fn each_thread_has_connections_of_its_own() {
+        let mut config = upstream(&["192.0.2.1"]).config;
+        let [here, elsewhere] = reuse_hashes(config.clone());
+        assert_ne!(here, elsewhere);
+        let authorities = [].into();
+        config.tls = Some(ClientTls { authorities, server_name: None, verify: true, identity: None });
+        let [with_tls, with_tls_elsewhere] = reuse_hashes(config.clone());
+        assert_ne!(with_tls, with_tls_elsewhere);
+        let [with_other_tls, _] = reuse_hashes(config);
+        assert_ne!(with_tls, with_other_tls);
+    }
+
+    #[test]
+    fn threads_share_connections_of_which_a_server_may_have_so_many() {
+        let mut config = upstream(&["192.0.2.1"]).config;
+        config.max_connections = Some(8);
+        let [here, elsewhere] = reuse_hashes(config);
+        assert_eq!(here, elsewhere);
     }
 
     #[test]

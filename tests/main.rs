@@ -63,3 +63,4 @@ mod unix_sockets;
 mod upgrade;
 mod upstream_failures;
 mod upstream_protocols;
+mod worker_connections;

@@ -22,8 +22,9 @@
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::thread_number::thread_number;
 use crate::clock::{Clock, Timestamp};
 
 /// How many threads have connections of their own; further threads share these.
@@ -113,7 +114,7 @@ impl Http2Connections {
 
     /// Chooses the connection for a request of this client on this thread.
     pub(super) fn choose(self: &Arc<Self>, client: impl Hash) -> Http2Stream {
-        self.choose_at(own_place(), client)
+        self.choose_at(thread_number() % THREADS, client)
     }
 
     fn choose_at(self: &Arc<Self>, place: usize, client: impl Hash) -> Http2Stream {
@@ -216,15 +217,6 @@ impl Drop for Http2Stream {
             self.no_longer_unanswered();
         }
     }
-}
-
-/// The place of this thread.
-fn own_place() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % THREADS;
-    }
-    OWN.with(|own| *own)
 }
 
 /// How many of something are allowed.
