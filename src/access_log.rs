@@ -34,7 +34,7 @@ use log::warn;
 use prometheus::IntCounter;
 
 use self::buffers::{Buffer, Lines, Shared};
-pub use self::entry::{Entry, Names, Tokens};
+pub use self::entry::{Costs, Entry, Keys, Names, Tokens};
 use self::fair_share::Place;
 use self::output::Output;
 use crate::config;

@@ -66,6 +66,23 @@ impl Clock {
         }
     }
 
+    /// The current time, and the wall clock's at the same instant: they are read again if much time has passed between the readings, as
+    /// when the thread was interrupted.
+    pub fn now_and_wall(&self) -> (Timestamp, jiff::Timestamp) {
+        const TRIES: usize = 3;
+        const APART: Duration = Duration::from_micros(20);
+        let mut now = self.now();
+        for _ in 1..TRIES {
+            let wall = wall_clock();
+            let after = self.now();
+            if after.since(now) < APART {
+                return (now, wall);
+            }
+            now = after;
+        }
+        (now, wall_clock())
+    }
+
     /// Moves a manual clock on. On the system's clock it does nothing.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(nanos) = &self.0 {

@@ -189,7 +189,12 @@ impl Limiter {
         reservation.release();
         let Claims { inputs, claims, exempt } = claims;
         for &limit in exempt {
-            reservation.reports.push(Report { limit, outcome: Outcome::Exempt, remaining: None });
+            reservation.reports.push(Report {
+                limit,
+                outcome: Outcome::Exempt,
+                remaining: None,
+                settled: None,
+            });
         }
         match &**claims {
             [] => Ok(()),
@@ -305,6 +310,7 @@ impl Limiter {
             drop(permit);
             if let Some(report) = reservation.reports.iter_mut().find(|report| report.limit == index) {
                 report.remaining = Some(state.look(client, 0, now, || origin).remaining);
+                report.settled = Some(cost);
             }
         }
         faults
@@ -403,7 +409,7 @@ impl Claim<'_> {
             (Err(wait), Mode::Enforce) => Outcome::Refused(wait),
             (Err(_), Mode::DryRun) => Outcome::WouldRefuse,
         };
-        Report { limit: self.index, outcome, remaining: Some(remaining) }
+        Report { limit: self.index, outcome, remaining: Some(remaining), settled: None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
+use crate::support::upstream::RawUpstream;
 use crate::support::{eventually, forwarding, to_upstream};
 
 #[test]
@@ -44,6 +45,35 @@ fn a_line_tells_what_became_of_a_request() {
     assert_eq!(refused["limits"], serde_json::json!({"l": 0, "m": 8, "n": null}));
     assert!(refused.get("upstream").is_none());
     assert!(refused.get("trace_id").is_none());
+}
+
+#[test]
+fn a_line_tells_what_a_replay_needs() {
+    let upstream = RawUpstream::start(|exchange| {
+        while exchange.read_head_text().is_some() {
+            exchange.write("HTTP/1.1 200 OK\r\nX-Cost: 7\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let gateway = Gateway::start(&to_upstream(
+        upstream.address(),
+        "[limits.priced]\nkey = \"header:X-Api-Key\"\nrate = \"1/h\"\nburst = 10\ncost_header = \"X-Cost\"\n\
+         [limits.plain]\nkey = [\"cookie:sid\", \"client_ip\"]\nrate = \"9/h\"\nshow_keys = true\n\
+         ---\n---\nlimits = [\"priced\", \"plain\"]",
+    ));
+    let mut connection = gateway.connect();
+    connection.send(request("GET", "/", &[("X-Api-Key", "k"), ("Cookie", "sid=a\"b")], ""));
+    assert_eq!(connection.response().status, 200);
+    connection.send(request("GET", "/", &[("X-Api-Key", "k")], ""));
+    assert_eq!(connection.response().status, 200);
+    connection.send(request("GET", "/", &[("X-Api-Key", "k")], ""));
+    assert_eq!(connection.response().status, 429);
+    let log = gateway.access_log(3);
+    let key = log[0]["keys"]["header:x-api-key"].as_str().unwrap();
+    assert_eq!((key.len(), key.starts_with('#')), (9, true), "{key}");
+    assert_eq!(log[0]["keys"]["cookie:sid"], "a\"b");
+    assert_eq!(log[1]["keys"], serde_json::json!({"header:x-api-key": key, "cookie:sid": null}));
+    assert_eq!(log[0]["costs"], serde_json::json!({"priced": 7}));
+    assert!(log[2].get("costs").is_none(), "nothing was charged: {}", log[2]);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) struct Parts {
     durations: (Duration, Option<Duration>),
     numbers: (u16, u64, u64),
     limits: Vec<(String, Option<u32>)>,
+    keys: Vec<(String, Option<String>)>,
+    costs: Vec<(String, u32)>,
     refused_by: Vec<String>,
     would_refuse: Vec<String>,
     trace_id: Option<u128>,
@@ -49,6 +51,8 @@ impl Parts {
             upstream: self.upstream.as_ref(),
             upstream_duration,
             limits: self.limits.iter().map(|(name, left)| (&**name, *left)).collect(),
+            keys: self.keys.iter().map(|(part, value)| (&**part, value.as_deref())).collect(),
+            costs: self.costs.iter().map(|(limit, cost)| (&**limit, *cost)).collect(),
             refused_by: self.refused_by.iter().map(|name| &**name).collect(),
             would_refuse: self.would_refuse.iter().map(|name| &**name).collect(),
             error: self.error.as_deref(),
@@ -62,7 +66,11 @@ impl Parts {
 /// Any request.
 pub(super) fn parts() -> impl Strategy<Value = Parts> {
     let names = || prop::collection::vec(text(), 0..6);
-    let limits = prop::collection::vec((text(), any::<Option<u32>>()), 0..6);
+    let by_limits = (
+        prop::collection::vec((text(), any::<Option<u32>>()), 0..6),
+        prop::collection::vec((text(), prop::option::of(text())), 0..3),
+        prop::collection::vec((text(), any::<u32>()), 0..3),
+    );
     let said = (
         prop::array::uniform6(text_of_any_length()),
         prop::option::of(text_of_any_length()),
@@ -70,13 +78,13 @@ pub(super) fn parts() -> impl Strategy<Value = Parts> {
     );
     let measured =
         ((duration(), prop::option::of(duration())), any::<(u16, u64, u64)>(), any::<Option<u128>>());
-    (time(), client(text_of_any_length()), said, measured, limits, names(), names()).prop_map(
+    (time(), client(text_of_any_length()), said, measured, by_limits, names(), names()).prop_map(
         |(
             time,
             client,
             (texts, error, upstream),
             (durations, numbers, trace_id),
-            limits,
+            (limits, keys, costs),
             refused_by,
             would_refuse,
         )| Parts {
@@ -88,6 +96,8 @@ pub(super) fn parts() -> impl Strategy<Value = Parts> {
             durations,
             numbers,
             limits,
+            keys,
+            costs,
             refused_by,
             would_refuse,
             trace_id,

@@ -15,6 +15,12 @@ pub type Names<'a> = SmallVec<[&'a str; 4]>;
 /// Limits, and the whole tokens that are left; `None` for a client that the limit does not count.
 pub type Tokens<'a> = SmallVec<[(&'a str, Option<u32>); 4]>;
 
+/// Parts of keys, and their values; `None` for a request without one. Few requests have any.
+pub type Keys<'a> = SmallVec<[(&'a str, Option<&'a str>); 1]>;
+
+/// Limits that charge by the answer, and the tokens that they took.
+pub type Costs<'a> = SmallVec<[(&'a str, u32); 1]>;
+
 /// A request that has been answered.
 #[derive(Clone)]
 pub struct Entry<'a> {
@@ -48,6 +54,10 @@ pub struct Entry<'a> {
     pub upstream_duration: Option<Duration>,
     /// The limits that applied, with the tokens that they have left for this client.
     pub limits: Tokens<'a>,
+    /// The values of header fields and cookies by which it was counted, by the names of the parts of keys; `None`: it has none.
+    pub keys: Keys<'a>,
+    /// What it cost in the end, by the limits that charge by the answer.
+    pub costs: Costs<'a>,
     /// The limits that refused it.
     pub refused_by: Names<'a>,
     /// The limits on trial that would have refused it.
@@ -82,6 +92,8 @@ impl<'a> Entry<'a> {
             upstream: None,
             upstream_duration: None,
             limits: Tokens::new(),
+            keys: Keys::new(),
+            costs: Costs::new(),
             refused_by: Names::new(),
             would_refuse: Names::new(),
             error: None,

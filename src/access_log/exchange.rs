@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Entry, Names, Tokens};
+use super::{Costs, Entry, Names, Tokens};
 use crate::engine::exchange::Asked;
 use crate::engine::{Engine, Exchange};
 use crate::limit::{Outcome, Report};
@@ -12,14 +12,21 @@ impl<'a> Entry<'a> {
     pub fn of(engine: &'a Engine, exchange: &'a Exchange) -> Self {
         let name = |report: &Report| engine.config().limits[report.limit].name.as_str();
         let (mut limits, mut refused_by, mut would_refuse) = (Tokens::new(), Names::new(), Names::new());
+        let mut costs = Costs::new();
         for report in &exchange.reports {
             limits.push((name(report), report.remaining.map(|remaining| remaining.left())));
+            costs.extend(report.settled.map(|cost| (name(report), cost)));
             match report.outcome {
                 Outcome::Refused(_) => refused_by.push(name(report)),
                 Outcome::WouldRefuse => would_refuse.push(name(report)),
                 Outcome::Allowed | Outcome::Exempt | Outcome::Spared => {}
             }
         }
+        let keys = exchange
+            .keys
+            .iter()
+            .map(|(part, value)| (engine.recorded_part(*part), value.as_deref()))
+            .collect();
         let (asked, forwarded) = (exchange.asked.as_ref(), exchange.forwarded.as_ref());
         let text = |field: fn(&'a Asked) -> Cow<'a, str>| asked.map_or(Cow::Borrowed(""), field);
         Self {
@@ -38,6 +45,8 @@ impl<'a> Entry<'a> {
             upstream: forwarded.map(|forwarded| &forwarded.server),
             upstream_duration: forwarded.and_then(|forwarded| forwarded.took),
             limits,
+            keys,
+            costs,
             refused_by,
             would_refuse,
             error: exchange.error.as_deref(),

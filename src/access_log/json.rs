@@ -3,7 +3,7 @@
 //! It is written here and not by serde_json, which takes several times as long: see "A line of the access log is formatted in place" in
 //! docs/design.md. The tests compare it with what serde_json writes.
 
-use super::entry::{Entry, Names, Tokens};
+use super::entry::{Costs, Entry, Keys, Names, Tokens};
 use super::plain::is_plain;
 use super::second::{SecondText, Time};
 use super::{number, truncate};
@@ -53,6 +53,12 @@ pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u
     }
     if !entry.limits.is_empty() {
         tokens(&entry.limits, object.begin_value(key!("limits")));
+    }
+    if !entry.keys.is_empty() {
+        keys(&entry.keys, object.begin_value(key!("keys")));
+    }
+    if !entry.costs.is_empty() {
+        costs(&entry.costs, object.begin_value(key!("costs")));
     }
     if !entry.refused_by.is_empty() {
         names(&entry.refused_by, object.begin_value(key!("refused_by")));
@@ -167,6 +173,39 @@ fn tokens(limits: &Tokens<'_>, line: &mut Vec<u8>) {
             Some(left) => number::integer(*left, line),
             None => line.extend_from_slice(b"null"),
         }
+        before = b',';
+    }
+    line.push(b'}');
+}
+
+/// An object of at least one part of a key.
+fn keys(keys: &Keys<'_>, line: &mut Vec<u8>) {
+    let mut before = b'{';
+    for (part, value) in keys {
+        line.extend_from_slice(&[before, b'"']);
+        escape(part, line);
+        line.extend_from_slice(b"\":");
+        match value {
+            Some(value) => {
+                line.push(b'"');
+                escape(value, line);
+                line.push(b'"');
+            }
+            None => line.extend_from_slice(b"null"),
+        }
+        before = b',';
+    }
+    line.push(b'}');
+}
+
+/// An object of at least one limit.
+fn costs(costs: &Costs<'_>, line: &mut Vec<u8>) {
+    let mut before = b'{';
+    for (limit, cost) in costs {
+        line.extend_from_slice(&[before, b'"']);
+        escape(limit, line);
+        line.extend_from_slice(b"\":");
+        number::integer(*cost, line);
         before = b',';
     }
     line.push(b'}');

@@ -1,6 +1,6 @@
 //! The steps in their order, up to the point where a request is forwarded or answered.
 
-use super::{Course, Engine, Facts, Located, Reply};
+use super::{Course, Engine, Facts, KeyValues, Located, Reply};
 use crate::clock::Timestamp;
 use crate::limit::Reservation;
 
@@ -11,6 +11,8 @@ pub struct Decision {
     /// What the limits made of the request, and what is held for it. A request that a limit refuses holds nothing; one that is answered
     /// later, as with 413, holds its permits until the reservation is closed.
     pub reservation: Reservation,
+    /// The values by which the limits counted the request, for its record.
+    pub keys: KeyValues,
     /// What the door is to do.
     pub course: Course,
 }
@@ -18,10 +20,10 @@ pub struct Decision {
 impl Engine {
     /// Takes a request through the steps until it is forwarded or answered.
     pub async fn decide(&self, facts: &Facts<'_>, now: Timestamp) -> Decision {
-        let mut reservation = Reservation::default();
+        let (mut reservation, mut keys) = (Reservation::default(), KeyValues::new());
         let (route, course) = match self.locate(facts) {
             Ok(located) => {
-                let course = match self.admit(&located, facts, now, &mut reservation).await {
+                let course = match self.admit(&located, facts, now, &mut reservation, &mut keys).await {
                     Ok(course) => course,
                     Err(reply) => Course::Answer(reply),
                 };
@@ -29,7 +31,7 @@ impl Engine {
             }
             Err(reply) => (None, Course::Answer(reply)),
         };
-        Decision { route, reservation, course }
+        Decision { route, reservation, keys, course }
     }
 
     /// The steps for a request whose route is known.
@@ -39,6 +41,7 @@ impl Engine {
         facts: &Facts<'_>,
         now: Timestamp,
         reservation: &mut Reservation,
+        keys: &mut KeyValues,
     ) -> Result<Course, Reply> {
         if located.is_preflight() {
             // A browser asks for permission on behalf of a page, without the credentials by which limits count.
@@ -46,6 +49,7 @@ impl Engine {
         }
         let principal = self.identify(located, facts).await?;
         let inputs = located.inputs(facts, &principal);
+        *keys = self.recorded.values(located.route_index(), &inputs, self.limiter.secret());
         let claims = self.claims(located, &inputs)?;
         let reserved = self.reserve(&claims, now, reservation).await?;
         self.conclude(located, facts, &inputs, reserved)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
-use super::Engine;
+use super::{Engine, KeyValues};
 use crate::address::Address;
 use crate::client::ClientId;
 use crate::config::Route;
@@ -44,6 +44,8 @@ pub struct Exchange {
     pub bytes_out: u64,
     /// What each limit made of it.
     pub reports: Vec<Report>,
+    /// The values by which the limits counted it.
+    pub keys: KeyValues,
     /// The last attempt to have it answered by an upstream.
     pub forwarded: Option<Forwarded>,
     /// What went wrong.
@@ -128,6 +130,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             reports: Vec::new(),
+            keys: KeyValues::new(),
             forwarded: None,
             error: Some(error),
         }

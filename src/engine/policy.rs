@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 
+use super::key_values::RecordedParts;
 use crate::client::TrustedProxies;
 use crate::config::{Balance, Config, Route};
 use crate::field_names::FieldNames;
@@ -16,6 +17,7 @@ pub struct Engine {
     pub(super) limiter: Limiter,
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) field_names: FieldNames,
+    pub(super) recorded: RecordedParts,
 }
 
 impl Engine {
@@ -25,6 +27,7 @@ impl Engine {
             routes: Table::new(config.routes.iter().map(Route::conditions)),
             trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
             field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
+            recorded: RecordedParts::new(&config),
             config,
             limiter,
         }
@@ -38,6 +41,11 @@ impl Engine {
     /// The limits, in the order of the configuration.
     pub fn limiter(&self) -> &Limiter {
         &self.limiter
+    }
+
+    /// The part of a key whose values [`KeyValues`](super::KeyValues) tell under this index, as the configuration spells it.
+    pub fn recorded_part(&self, index: usize) -> &str {
+        self.recorded.name(index)
     }
 
     /// The route of this index. Indices come from the configuration itself, so there is one.

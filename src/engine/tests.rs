@@ -248,7 +248,7 @@ impl Door {
         let passed = self.clock.now().since(self.started);
         self.clock.advance(row.at.saturating_sub(passed));
         let now = self.clock.now();
-        let Decision { route, mut reservation, course } = self.decide(row, now);
+        let Decision { route, mut reservation, course, .. } = self.decide(row, now);
         let decision = self.shown(&course, row);
         if let (Course::Forward(forward), Some(route)) = (&course, route) {
             assert_eq!(forward.route, route);
@@ -276,6 +276,7 @@ impl Door {
     /// What every door does with a head.
     fn decide(&self, row: &Row<'_>, now: Timestamp) -> Decision {
         let answered = |reply| Decision {
+            keys: KeyValues::new(),
             route: None,
             reservation: Reservation::default(),
             course: Course::Answer(reply),

@@ -141,6 +141,7 @@ mod tests {
             limit,
             outcome: Outcome::Allowed,
             remaining: Some(Remaining::Bucket(Reading::new(quota, bucket, at))),
+            settled: None,
         }
     }
 
@@ -159,7 +160,7 @@ mod tests {
         let silent = Rule { fields: false, ..rule("silent", 1, 1) };
         let trial = Rule { mode: Mode::DryRun, ..rule("trial", 1, 1) };
         let limiter = Limiter::new(vec![silent, trial, rule("exempt", 1, 1)], Secret::random());
-        let exempt = Report { limit: 2, outcome: Outcome::Exempt, remaining: None };
+        let exempt = Report { limit: 2, outcome: Outcome::Exempt, remaining: None, settled: None };
         let reports = [report(&limiter, 0, 1), report(&limiter, 1, 1), exempt];
         assert_eq!(Fields::of(&limiter, &reports), Fields::default());
     }

@@ -59,6 +59,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What the client has left after that; `None` for a client that is never limited.
     pub remaining: Option<Remaining>,
+    /// What the request cost in the end, if the limit charges by the answer and there has been one.
+    pub settled: Option<u32>,
 }
 
 impl Report {

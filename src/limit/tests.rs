@@ -192,7 +192,7 @@ fn an_exempt_client_is_not_counted() {
         assert_eq!(bench.request(), Decision::Admitted);
         assert_eq!(
             bench.reservation.reports(),
-            [Report { limit: 0, outcome: Outcome::Exempt, remaining: None }]
+            [Report { limit: 0, outcome: Outcome::Exempt, remaining: None, settled: None }]
         );
     }
     bench.client = ClientId::Opaque("192.0.2.1".into());

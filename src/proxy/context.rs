@@ -13,7 +13,6 @@ use pingora::{Error, ErrorType, Result};
 use super::connection::{Connection, Ending};
 use super::relay::{Forwarding, Relay};
 use super::request::Request;
-use crate::clock::wall_clock;
 use crate::engine::exchange::client_left;
 use crate::engine::{Exchange, Forward};
 use crate::gateway::{Active, Current, Gateway};
@@ -96,14 +95,15 @@ impl Context {
     /// Writes the record of the exchange, and gives back what the request held. It is over.
     pub(crate) fn finish(&mut self, error: Option<String>) {
         let Some(request) = self.request.take() else { return };
-        let Request { started, mut reservation, running, connection, trace, asked, .. } = request;
+        let Request { started, mut reservation, keys, running, connection, trace, asked, .. } = request;
         let clock = &self.gateway.clock;
-        let took = clock.now().since(started);
+        // Together, so that a log tells when the request began.
+        let (now, ended) = clock.now_and_wall();
         self.active.engine.close(&mut reservation, || clock.now());
         drop(running);
         let exchange = Exchange {
-            ended: wall_clock(),
-            took,
+            ended,
+            took: now.since(started),
             asked: Some(asked),
             tls: connection.tls,
             request_id: request.id,
@@ -114,6 +114,7 @@ impl Context {
             bytes_in: request.bytes_in,
             bytes_out: request.bytes_out,
             reports: reservation.into_reports(),
+            keys,
             forwarded: self.forwarding.take().and_then(|forwarding| forwarding.record(started)),
             error,
         };

@@ -71,13 +71,13 @@ impl Door {
             target: head.raw_path(),
             headers: &head.headers,
         };
-        let Decision { route, reservation, course } = engine.decide(&facts, request.started).await;
+        let Decision { route, reservation, keys, course } = engine.decide(&facts, request.started).await;
         if let Some(route) = route {
             request.route = Some(route);
             request.running = Some(Running::start(&active.traffic.route(Some(route)).in_flight));
             active.traffic.count_decisions(route, reservation.reports());
         }
-        request.reservation = reservation;
+        (request.reservation, request.keys) = (reservation, keys);
         match course {
             Course::Forward(forward) => context.forward(forward).map_err(|_| Reply::internal()),
             Course::Answer(reply) => Err(reply),

@@ -8,8 +8,8 @@ use pingora::http::RequestHeader;
 use super::connection::Connection;
 use super::request_id;
 use crate::clock::Timestamp;
-use crate::engine::Sender;
 use crate::engine::exchange::Asked;
+use crate::engine::{KeyValues, Sender};
 use crate::gateway::Active;
 use crate::limit::Reservation;
 use crate::metrics::Running;
@@ -35,6 +35,8 @@ pub(super) struct Request {
     pub(super) running: Option<Running>,
     /// What the limits made of it, and what it holds of them.
     pub(super) reservation: Reservation,
+    /// The values by which the limits counted it.
+    pub(super) keys: KeyValues,
     /// The status of its answer, once the answer has begun.
     pub(super) status: Option<StatusCode>,
     /// The bytes of its body so far.
@@ -62,6 +64,7 @@ impl Request {
             route: None,
             running: None,
             reservation: Reservation::default(),
+            keys: KeyValues::new(),
             status: None,
             bytes_in: 0,
             bytes_out: 0,

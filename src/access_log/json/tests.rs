@@ -52,6 +52,12 @@ impl Serialize for Whole<'_, '_> {
         if !entry.limits.is_empty() {
             map.serialize_entry("limits", &Map(&entry.limits))?;
         }
+        if !entry.keys.is_empty() {
+            map.serialize_entry("keys", &Map(&entry.keys))?;
+        }
+        if !entry.costs.is_empty() {
+            map.serialize_entry("costs", &Map(&entry.costs))?;
+        }
         for (name, names) in [("refused_by", &entry.refused_by), ("would_refuse", &entry.would_refuse)] {
             if !names.is_empty() {
                 map.serialize_entry(name, names.as_slice())?;
@@ -81,9 +87,9 @@ fn milliseconds(duration: Duration) -> f64 {
     microseconds / 1000.0
 }
 
-struct Map<'a>(&'a [(&'a str, Option<u32>)]);
+struct Map<'a, T>(&'a [(&'a str, T)]);
 
-impl Serialize for Map<'_> {
+impl<T: Copy + Serialize> Serialize for Map<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().copied())
     }

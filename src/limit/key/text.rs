@@ -38,6 +38,18 @@ impl fmt::Display for TextError {
 
 impl std::error::Error for TextError {}
 
+impl KeyPart {
+    /// Its value in a request, in words; `None` if the request has none, or several. A value that may be a credential is shown as a
+    /// short keyed hash, unless `plainly`.
+    pub fn shown(&self, inputs: &Inputs<'_>, secret: &Secret, plainly: bool) -> Option<String> {
+        let value = reading::value_of(self, inputs).ok().flatten()?;
+        Some(match self.is_secret() && !plainly {
+            true => hash(&value, secret),
+            false => shorten(&String::from_utf8_lossy(&value)),
+        })
+    }
+}
+
 impl Key {
     /// The fingerprint of the key where its parts have these values: an address for `client_ip`, `global` for that, and
     /// the value itself for the others.
@@ -100,11 +112,10 @@ impl Key {
     }
 
     fn show_part(&self, part: &KeyPart, inputs: &Inputs<'_>, secret: &Secret, plainly: bool) -> String {
-        match (part, reading::value_of(part, inputs).ok().flatten()) {
+        match (part, part.shown(inputs, secret, plainly)) {
             (KeyPart::ClientIp, _) => self.show_client(inputs.client),
             (KeyPart::Global, _) => "global".to_owned(),
-            (part, Some(value)) if part.is_secret() && !plainly => hash(&value, secret),
-            (_, Some(value)) => shorten(&String::from_utf8_lossy(&value)),
+            (_, Some(value)) => value,
             (part, None) if self.missing == MissingKey::Shared => format!("(no {part})"),
             (part, None) => format!("{} (no {part})", self.show_client(inputs.client)),
         }
