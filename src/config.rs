@@ -23,6 +23,7 @@ mod tests;
 mod validate;
 mod value;
 mod values;
+mod warning;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -37,7 +38,8 @@ pub use env::Env;
 pub use lenient::admin_listen;
 pub use listener::{Address, Listener};
 pub use load::LoadError;
-pub use problem::{Position, Problem, Problems, Span};
+pub use problem::{Place, Position, Problem, Problems, Span};
+pub use warning::{Lint, Warning};
 
 use crate::compression::Coding;
 use crate::cors::Cors;
@@ -72,6 +74,8 @@ pub struct Config {
     pub keys: Vec<PathBuf>,
     /// The content of the file, without secrets.
     pub shown: serde_json::Value,
+    /// What the file says and its author probably does not mean.
+    pub advice: Vec<Warning>,
 }
 
 /// How much memory the process may take before requests are refused.

@@ -23,7 +23,8 @@ pub fn config(text: &[u8]) {
         Err(problems) => {
             let lines = text.split('\n').count();
             assert!(problems.iter().count() > 0);
-            for (position, _) in problems.iter() {
+            for (place, _) in problems.iter() {
+                let position = place.start;
                 assert!((1..=lines).contains(&position.line), "{position} of {lines} lines");
             }
         }

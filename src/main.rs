@@ -34,7 +34,8 @@ fn check(args: &Args) -> ExitCode {
     match Config::load(&args.config) {
         Ok(config) => {
             for warning in config.warnings(&args.config) {
-                eprintln!("warning: {warning}");
+                let (place, name) = (warning.location(), warning.lint.name());
+                eprintln!("{place}: warning: {} [{name}]", warning.message);
             }
             println!("{}: ok: {}", args.config.display(), config.summary());
             ExitCode::SUCCESS

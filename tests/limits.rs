@@ -339,7 +339,7 @@ fn a_limit_by_what_clients_make_up_wants_one_by_address_beside_it() {
     let limits = "[limits.k]\nrate = \"1/s\"\nkey = \"header:X-Key\"\n[limits.ip]\nrate = \"1/s\"\n";
     let outcome = run(&format!("{route}limits = [\"k\"]\n{limits}"), &["check"]);
     assert_eq!(outcome.code, Some(0));
-    let told = "warning: gateway.toml: the limit \"k\" goes by `header:x-key`, which clients make up, and the route \"r\" has no limit";
+    let told = "gateway.toml:8:7: warning: the limit \"k\" goes by `header:x-key`, which clients make up, and the route \"r\" has no limit";
     assert!(outcome.stderr.starts_with(told), "{}", outcome.stderr);
     let outcome = run(&format!("{route}limits = [\"k\", \"ip\"]\n{limits}"), &["check"]);
     assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));

@@ -90,5 +90,6 @@ fn files_that_others_may_change_are_warned_of() {
     gateway.wait_for_log_line("gateway.toml: anybody may write to this file");
     let outcome = run_in(&gateway.folder(), &["check"], &[]);
     assert_eq!(outcome.code, Some(0));
-    assert_eq!(outcome.stderr, "warning: gateway.toml: anybody may write to this file; `chmod o-w` it\n");
+    let told = "gateway.toml: warning: anybody may write to this file; `chmod o-w` it [writable-file]\n";
+    assert_eq!(outcome.stderr, told);
 }

@@ -46,6 +46,51 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
+impl Node {
+    /// The keys and values of a table; none if it is no table.
+    pub(super) fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Table(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The entry of a table with this key.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.entries().iter().find(|entry| entry.name == key)
+    }
+
+    /// The values of a list; none if it is no list.
+    pub(super) fn list(&self) -> &[Self] {
+        match &self.value {
+            Value::List(nodes) => nodes,
+            _ => &[],
+        }
+    }
+
+    /// The text of a string, with its variables replaced.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether a variable was replaced in it.
+    pub(super) fn has_variables(&self) -> bool {
+        matches!(&self.value, Value::Text { written: Some(_), .. })
+    }
+
+    /// A whole number that is not negative, perhaps from a variable.
+    pub(super) fn integer(&self) -> Option<u128> {
+        match &self.value {
+            Value::Integer { value, .. } => value.and_then(|value| u128::try_from(value).ok()),
+            Value::Text { text, .. } => text.trim().parse().ok(),
+            _ => None,
+        }
+    }
+}
+
 /// Parses `text`. Fails when its structure cannot be trusted.
 pub(super) fn read(text: &str, env: Env<'_>, sink: &Sink<'_>) -> Checked<Node> {
     let (root, errors) = DeTable::parse_recoverable(text);

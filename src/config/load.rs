@@ -5,7 +5,7 @@ use std::{env, fmt, fs, io, str};
 
 use super::env::Env;
 use super::problem::{Problems, Sink};
-use super::{Config, document, shown, validate};
+use super::{Config, advice, document, shown, validate};
 
 /// Why a config file cannot be used.
 #[derive(Debug)]
@@ -82,7 +82,8 @@ impl Config {
         let sink = Sink::new(text);
         let config = document::read(text, env, &sink).and_then(|root| {
             let config = validate::config(&root, &sink)?;
-            Ok(Self { files: sink.files(), keys: sink.keys(), shown: shown::file(&root), ..config })
+            let advice = advice::of(&config, &root, name, &sink);
+            Ok(Self { files: sink.files(), keys: sink.keys(), shown: shown::file(&root), advice, ..config })
         });
         sink.finish(name, config)
     }

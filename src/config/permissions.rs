@@ -5,7 +5,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::Config;
+use super::{Config, Lint, Warning};
 
 /// Others may read it.
 const OTHERS_READ: u32 = 0o004;
@@ -17,11 +17,11 @@ const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
 impl Config {
-    /// Warnings about a valid configuration that was read from `path`, one a line.
-    pub fn warnings(&self, path: &Path) -> Vec<String> {
+    /// Warnings about a valid configuration that was read from `path`: of its files, and then of what it says.
+    pub fn warnings(&self, path: &Path) -> Vec<Warning> {
         let files = std::iter::once(path).chain(self.files.iter().map(AsRef::as_ref));
-        let mut warnings: Vec<String> = Vec::new();
-        let mut warn = |warning: Option<String>| {
+        let mut warnings: Vec<Warning> = Vec::new();
+        let mut warn = |warning: Option<Warning>| {
             // A file may be named more than once.
             warnings.extend(warning.filter(|warning| !warnings.contains(warning)));
         };
@@ -31,29 +31,33 @@ impl Config {
         for key in &self.keys {
             warn(readable(key));
         }
-        let of_limits = self.unguarded_limits().into_iter();
-        warnings.extend(of_limits.map(|told| format!("{}: {told}", path.display())));
+        warnings.extend(self.advice.iter().cloned());
         warnings
     }
 }
 
-fn writable(path: &Path) -> Option<String> {
-    let shown = path.display();
+fn warning(lint: Lint, path: &Path, message: &str) -> Warning {
+    Warning { lint, file: path.display().to_string(), place: None, message: message.to_owned() }
+}
+
+fn writable(path: &Path) -> Option<Warning> {
     if mode(path.metadata()) & OTHERS_WRITE != 0 {
-        return Some(format!("{shown}: anybody may write to this file; `chmod o-w` it"));
+        let message = "anybody may write to this file; `chmod o-w` it";
+        return Some(warning(Lint::WritableFile, path, message));
     }
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     let of_folder = mode(folder.metadata());
+    let message = "anybody may replace this file; `chmod o-w` its directory";
     (of_folder & OTHERS_WRITE != 0 && of_folder & STICKY == 0)
-        .then(|| format!("{shown}: anybody may replace this file; `chmod o-w` its directory"))
+        .then(|| warning(Lint::ReplaceableFile, path, message))
 }
 
-fn readable(path: &Path) -> Option<String> {
+fn readable(path: &Path) -> Option<Warning> {
     (mode(path.metadata()) & OTHERS_READ != 0)
-        .then(|| format!("{}: anybody may read this private key; `chmod o-r` it", path.display()))
+        .then(|| warning(Lint::ReadableKey, path, "anybody may read this private key; `chmod o-r` it"))
 }
 
 /// The permissions of a file; zero if they cannot be read.
@@ -89,7 +93,7 @@ mod tests {
             chmod(&file, of_file);
             let told = writable(&file);
             assert_eq!(told.is_some(), may_write.is_some(), "{of_folder:o} {of_file:o}: {told:?}");
-            assert!(may_write.is_none_or(|word| told.is_some_and(|told| told.contains(word))));
+            assert!(may_write.is_none_or(|word| told.is_some_and(|told| told.message.contains(word))));
             assert_eq!(readable(&file).is_some(), may_read, "{of_file:o}");
         }
         assert_eq!(writable(&inside.join("gone")), None);

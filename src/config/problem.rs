@@ -35,18 +35,27 @@ pub struct Position {
     pub column: usize,
 }
 
+/// The place of a text in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its first character.
+    pub start: Position,
+    /// The character behind its last one.
+    pub end: Position,
+}
+
 /// All that is wrong with a config file, in the order of the file; never empty.
 #[derive(Clone, Debug)]
 pub struct Problems {
     file: String,
-    list: Vec<(Position, Problem)>,
+    list: Vec<(Place, Problem)>,
     files: Vec<PathBuf>,
 }
 
 impl Problems {
     /// The problems, in the order of the file.
-    pub fn iter(&self) -> impl Iterator<Item = (Position, &Problem)> {
-        self.list.iter().map(|(position, problem)| (*position, problem))
+    pub fn iter(&self) -> impl Iterator<Item = (Place, &Problem)> {
+        self.list.iter().map(|(place, problem)| (*place, problem))
     }
 
     /// The other files that it names, as far as they could be read.
@@ -78,9 +87,9 @@ impl fmt::Display for Position {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (position, problem)) in self.list.iter().enumerate() {
+        for (index, (place, problem)) in self.list.iter().enumerate() {
             let end_of_previous = if index == 0 { "" } else { "\n" };
-            write!(f, "{end_of_previous}{}:{position}: {problem}", self.file)?;
+            write!(f, "{end_of_previous}{}:{}: {problem}", self.file, place.start)?;
         }
         Ok(())
     }
@@ -218,6 +227,11 @@ impl<'a> Sink<'a> {
         Position { line, column: characters + 1 }
     }
 
+    /// The place of a range of bytes.
+    pub(super) fn place(&self, span: &Span) -> Place {
+        Place { start: self.position(span.start), end: self.position(span.end.max(span.start)) }
+    }
+
     /// The value if no problem was recorded; else the problems, sorted.
     pub(super) fn finish<T>(self, file: &str, value: Checked<T>) -> Result<T, Problems> {
         let mut problems = self.problems.take();
@@ -227,7 +241,7 @@ impl<'a> Sink<'a> {
             Err(_) if problems.is_empty() => debug_assert!(false, "nothing has been reported"),
             _ => problems.sort_by_key(|problem| problem.span.start),
         }
-        let list = problems.into_iter().map(|problem| (self.position(problem.span.start), problem)).collect();
+        let list = problems.into_iter().map(|problem| (self.place(&problem.span), problem)).collect();
         Err(Problems { file: file.to_owned(), list, files: self.files.into_inner() })
     }
 }

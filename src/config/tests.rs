@@ -1,5 +1,6 @@
 //! Whole files, and what they mean.
 
+mod advice;
 mod any_text;
 mod documents;
 mod fixtures;

@@ -73,5 +73,6 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         files: Vec::new(),
         keys: Vec::new(),
         shown: serde_json::Value::Null,
+        advice: Vec::new(),
     })
 }

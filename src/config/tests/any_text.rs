@@ -11,7 +11,8 @@ fn parses_without_panic(text: &str) {
     if let Err(problems) = Config::parse("f", text, &env) {
         let lines = text.split('\n').count();
         assert!(problems.iter().count() > 0);
-        for (position, _) in problems.iter() {
+        for (place, _) in problems.iter() {
+            let position = place.start;
             assert!((1..=lines).contains(&position.line), "{position} of {lines} lines");
         }
     }

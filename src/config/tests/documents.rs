@@ -14,7 +14,9 @@ fn a_config_file_in_a_document_is_valid() {
     let mut found = 0;
     for name in ["README.md", "docs/quick-start.md"] {
         for text in files(&fs::read_to_string(file(name)).unwrap()) {
-            Config::parse(name, &text, &|_| None).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+            let config =
+                Config::parse(name, &text, &|_| None).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+            assert_eq!(config.advice, []);
             found += 1;
         }
     }
@@ -33,5 +35,13 @@ fn the_reference_names_every_key() {
             format!("{key} = "),
         ];
         assert!(named.iter().any(|name| reference.contains(name)), "`{key}` is not in docs/configuration.md");
+    }
+}
+
+#[test]
+fn the_reference_names_every_warning() {
+    let reference = fs::read_to_string(file("docs/configuration.md")).unwrap();
+    for lint in Lint::ALL {
+        assert!(reference.contains(&format!("| `{}` |", lint.name())), "{}", lint.name());
     }
 }

@@ -6,6 +6,7 @@ use super::*;
 fn the_shipped_config_is_valid() {
     let text = fs::read_to_string(file("config/gateway.toml")).unwrap();
     let config = Config::parse("config/gateway.toml", &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.advice, []);
     let users = config.routes.iter().find(|route| route.name == "users").unwrap();
     assert_eq!(users.path.to_string(), "/users/*");
     assert_eq!(users.limits.len(), 1);
@@ -99,7 +100,9 @@ fn the_shipped_config_names_every_key_with_its_default() {
     let shipped = Config::parse("config/gateway.toml", &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
     let spelled_out =
         Config::parse("config/gateway.toml", &everything, &|_| None).unwrap_or_else(|e| panic!("{e}"));
-    let meaning = |config: Config| format!("{:?}", Config { shown: serde_json::Value::Null, ..config });
+    let meaning = |config: Config| {
+        format!("{:?}", Config { shown: serde_json::Value::Null, advice: Vec::new(), ..config })
+    };
     assert_eq!(meaning(shipped), meaning(spelled_out), "a default in a comment is not the default");
     for key in every_key() {
         let names = |line: &str| {

@@ -1,0 +1,30 @@
+//! `[upstreams.*]`.
+
+use super::super::{Action, Config, Lint};
+use super::findings::{Findings, value};
+
+/// Looks at all upstreams.
+pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
+    let mut used = vec![false; config.upstreams.len()];
+    for route in &config.routes {
+        if let Action::Proxy { upstream, .. } = &route.action {
+            used[*upstream] = true;
+        }
+    }
+    let of_file = findings.named("upstreams");
+    for ((upstream, entry), used) in config.upstreams.iter().zip(of_file).zip(used) {
+        if !used {
+            let message = format!(
+                "no route uses the upstream `{}`; name it as the `upstream` of a route, or leave it out",
+                upstream.name
+            );
+            findings.add(Lint::UnusedUpstream, Some(&entry.span), message);
+        }
+        if upstream.tls.as_ref().is_some_and(|tls| !tls.verify) {
+            let place = entry.node.entry("tls").and_then(|tls| value(&tls.node, "insecure"));
+            let message = "nobody verifies who answers here, so whoever is in between can read and change everything; \
+                           name the authority of the servers with `ca` instead";
+            findings.add(Lint::UnverifiedUpstream, place, message.to_owned());
+        }
+    }
+}

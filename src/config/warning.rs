@@ -1,0 +1,123 @@
+//! Warnings: what is legal in a configuration and probably not meant. Nothing is refused for them.
+
+use std::fmt;
+
+use super::problem::{Place, Span};
+
+/// A kind of warning. Its name is public: command lines have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lint {
+    /// No route uses a limit.
+    UnusedLimit,
+    /// No route uses an upstream.
+    UnusedUpstream,
+    /// A route has no limit, while others have some.
+    UnlimitedRoute,
+    /// A route has a limit that counts none of its methods.
+    UncountedRoute,
+    /// A limit by what clients make up has no limit by address beside it.
+    UnguardedKey,
+    /// All who lack the key of a limit share a bucket.
+    SharedMissingKey,
+    /// A burst is smaller than what comes back in a second.
+    SmallBurst,
+    /// An override has the terms of its limit.
+    RedundantOverride,
+    /// A limit exempts everyone.
+    ExemptEveryone,
+    /// A limit tells the addresses of one client apart.
+    LongIpv6Prefix,
+    /// Everyone is trusted to say who the client is.
+    TrustedEveryone,
+    /// The side port is open to the world.
+    OpenSidePort,
+    /// A route gives up before a connection may have failed.
+    ShortTimeout,
+    /// A route redirects to itself.
+    RedirectLoop,
+    /// Nobody verifies who the servers of an upstream are.
+    UnverifiedUpstream,
+    /// Anybody may write to a file.
+    WritableFile,
+    /// Anybody may replace a file.
+    ReplaceableFile,
+    /// Anybody may read a private key.
+    ReadableKey,
+}
+
+impl Lint {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::UnusedLimit,
+        Self::UnusedUpstream,
+        Self::UnlimitedRoute,
+        Self::UncountedRoute,
+        Self::UnguardedKey,
+        Self::SharedMissingKey,
+        Self::SmallBurst,
+        Self::RedundantOverride,
+        Self::ExemptEveryone,
+        Self::LongIpv6Prefix,
+        Self::TrustedEveryone,
+        Self::OpenSidePort,
+        Self::ShortTimeout,
+        Self::RedirectLoop,
+        Self::UnverifiedUpstream,
+        Self::WritableFile,
+        Self::ReplaceableFile,
+        Self::ReadableKey,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::UnusedLimit => "unused-limit",
+            Self::UnusedUpstream => "unused-upstream",
+            Self::UnlimitedRoute => "unlimited-route",
+            Self::UncountedRoute => "uncounted-route",
+            Self::UnguardedKey => "unguarded-key",
+            Self::SharedMissingKey => "shared-missing-key",
+            Self::SmallBurst => "small-burst",
+            Self::RedundantOverride => "redundant-override",
+            Self::ExemptEveryone => "exempt-everyone",
+            Self::LongIpv6Prefix => "long-ipv6-prefix",
+            Self::TrustedEveryone => "trusted-everyone",
+            Self::OpenSidePort => "open-side-port",
+            Self::ShortTimeout => "short-timeout",
+            Self::RedirectLoop => "redirect-loop",
+            Self::UnverifiedUpstream => "unverified-upstream",
+            Self::WritableFile => "writable-file",
+            Self::ReplaceableFile => "replaceable-file",
+            Self::ReadableKey => "readable-key",
+        }
+    }
+}
+
+/// A warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Its kind.
+    pub lint: Lint,
+    /// The file that it is about.
+    pub file: String,
+    /// Its place in the configuration file, in bytes and in lines; `None` if it is about a file as a whole.
+    pub place: Option<(Span, Place)>,
+    /// What is probably not meant, and what to do.
+    pub message: String,
+}
+
+impl Warning {
+    /// Where it is: `gateway.toml:3:1`.
+    pub fn location(&self) -> String {
+        match &self.place {
+            Some((_, place)) => format!("{}:{}", self.file, place.start),
+            None => self.file.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} [{}]", self.location(), self.message, self.lint.name())
+    }
+}
