@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::check;
+
 /// A config-file-driven, rate-limiting API gateway.
 #[derive(Debug, Parser)]
 #[command(
@@ -38,10 +40,10 @@ pub struct Args {
 }
 
 /// What to do instead of serving.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Check the configuration: print a line of summary, or every problem with its place in the file.
-    Check,
+    Check(check::Args),
     /// Ask the running gateway whether it lives: exit status 0 if it does.
     Healthcheck {
         /// Ask whether it is ready: whether each upstream has a usable server, and it does not drain.

@@ -7,6 +7,7 @@
 mod advice;
 mod document;
 mod env;
+mod excerpt;
 mod item;
 mod lenient;
 mod listener;
@@ -35,9 +36,10 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 
 pub use env::Env;
+pub use excerpt::{Excerpt, Excerpts};
 pub use lenient::admin_listen;
 pub use listener::{Address, Listener};
-pub use load::LoadError;
+pub use load::{LoadError, read, variable};
 pub use problem::{Place, Position, Problem, Problems, Span};
 pub use warning::{Lint, Warning};
 

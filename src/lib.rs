@@ -4,7 +4,7 @@
 //!
 //! | level | modules |
 //! | --- | --- |
-//! | programs | `cli`, `healthcheck`, `replay`, `fuzzing` |
+//! | programs | `cli`, `check`, `healthcheck`, `replay`, `fuzzing` |
 //! | puts everything together | `server` |
 //! | answer on the ports | `proxy`, `admin` |
 //! | what the ports share | `log_throttle`, `gateway` |
@@ -23,6 +23,7 @@
 pub mod access_log;
 pub mod address;
 pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;

@@ -1,12 +1,13 @@
 //! The `gateway` program: parse, load, validate, serve.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use gateway::cli::{Args, Command};
-use gateway::config::{Config, LoadError};
+use gateway::config::LoadError;
 use gateway::server::StartError;
-use gateway::{healthcheck, logging, server};
+use gateway::{check, healthcheck, logging, server};
 use log::error;
 
 #[global_allocator]
@@ -17,10 +18,11 @@ const BAD_CONFIG: u8 = 64;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match args.command {
+    match &args.command {
         None if !args.check => serve(&args),
-        None | Some(Command::Check) => check(&args),
-        Some(Command::Healthcheck { ready }) => match healthcheck::ask(&args.config, ready) {
+        None => check(&args.config, &check::Args::default()),
+        Some(Command::Check(with)) => check(&args.config, with),
+        Some(Command::Healthcheck { ready }) => match healthcheck::ask(&args.config, *ready) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {
                 eprintln!("gateway: {reason}");
@@ -30,17 +32,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(args: &Args) -> ExitCode {
-    match Config::load(&args.config) {
-        Ok(config) => {
-            for warning in config.warnings(&args.config) {
-                let (place, name) = (warning.location(), warning.lint.name());
-                eprintln!("{place}: warning: {} [{name}]", warning.message);
-            }
-            println!("{}: ok: {}", args.config.display(), config.summary());
-            ExitCode::SUCCESS
-        }
-        Err(problems) => bad(&problems),
+fn check(config: &Path, with: &check::Args) -> ExitCode {
+    match check::run(config, with) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(BAD_CONFIG),
     }
 }
 

@@ -52,6 +52,125 @@ fn every_problem_is_told_at_once_with_its_place() {
     }
 }
 
+/// Two warnings.
+const ODD: &str = r#"
+[admin]
+token = "hunter2"   # before: hunter2
+[limits.l]
+rate = "1/s"
+[upstreams.u]
+servers = ["127.0.0.1:9"]
+[[routes]]
+name = "a"
+path = "/"
+respond = {}
+"#;
+
+#[test]
+fn a_warning_is_let_pass_unless_it_is_denied() {
+    let limit = "gateway.toml:4:9: warning: no route uses the limit `l`; name it in the `limits` of a route or of [server], or leave it out [unused-limit]\n";
+    let upstream = "gateway.toml:6:12: warning: no route uses the upstream `u`; name it as the `upstream` of a route, or leave it out [unused-upstream]\n";
+    let ok = "gateway.toml: ok: 1 route, 1 limit, 1 upstream\n";
+    let (both, denied) =
+        (format!("{limit}{upstream}"), |count: &str| format!("gateway.toml: not ok: {count} denied\n"));
+    for (arguments, code, stdout, stderr) in [
+        (&[][..], 0, ok, both.clone()),
+        (&["--deny", "small-burst"], 0, ok, both.clone()),
+        (&["--deny", "warnings"], 64, "", both.clone() + &denied("2 warnings are")),
+        (&["--deny", "unused-limit", "--deny", "small-burst"], 64, "", both + &denied("a warning is")),
+        (&["--allow", "unused-limit"], 0, ok, upstream.to_owned()),
+        (
+            &["--deny", "warnings", "--allow", "unused-limit"],
+            64,
+            "",
+            upstream.to_owned() + &denied("a warning is"),
+        ),
+        (
+            &["--deny", "warnings", "--allow", "unused-limit", "--allow", "unused-upstream"],
+            0,
+            ok,
+            String::new(),
+        ),
+    ] {
+        let outcome = run(ODD, &[&["check"], arguments].concat());
+        assert_eq!(
+            (outcome.code, &*outcome.stdout, outcome.stderr),
+            (Some(code), stdout, stderr),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_name_of_no_warning_is_refused_with_those_that_are() {
+    for arguments in [["--deny", "everything"], ["--allow", "warnings"]] {
+        let outcome = run(ODD, &[&["check"], &arguments[..]].concat());
+        assert_eq!((outcome.code, &*outcome.stdout), (Some(2), ""), "{arguments:?}");
+        assert!(outcome.stderr.contains("unused-limit, unused-upstream, "), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_program_reads_the_outcome_as_json() {
+    let json = |config: &str, arguments: &[&str]| {
+        let outcome = run(config, &[&["check", "--format", "json"], arguments].concat());
+        assert_eq!(outcome.stderr, "");
+        (outcome.code, serde_json::from_str::<serde_json::Value>(&outcome.stdout).unwrap())
+    };
+    let limit = serde_json::json!({
+        "name": "unused-limit",
+        "file": "gateway.toml",
+        "line": 4,
+        "column": 9,
+        "end": { "line": 4, "column": 10 },
+        "message": "no route uses the limit `l`; name it in the `limits` of a route or of [server], or leave it out",
+    });
+    let (code, told) = json(ODD, &["--allow", "unused-upstream"]);
+    let expected =
+        serde_json::json!({ "file": "gateway.toml", "ok": true, "problems": [], "warnings": [limit] });
+    assert_eq!((code, told), (Some(0), expected));
+    let (code, told) = json(ODD, &["--deny", "warnings"]);
+    assert_eq!((code, &told["ok"], told["warnings"].as_array().unwrap().len()), (Some(64), &false.into(), 2));
+    let (code, told) = json(BAD, &[]);
+    assert_eq!((code, &told["ok"], told["problems"].as_array().unwrap().len()), (Some(64), &false.into(), 6));
+    let unknown = &told["problems"][1];
+    assert_eq!((&unknown["line"], &unknown["column"]), (&4.into(), &1.into()));
+    assert!(
+        unknown["message"].as_str().unwrap().starts_with("unknown key `colour` in [server]; "),
+        "{unknown}"
+    );
+    let (code, told) = json(GOOD, &["-c", "none.toml"]);
+    assert_eq!((code, &told["file"], &told["ok"]), (Some(64), &"none.toml".into(), &false.into()));
+    assert!(
+        told["problems"][0]["message"].as_str().unwrap().contains("cannot read the config file none.toml")
+    );
+}
+
+#[test]
+fn a_snippet_shows_the_line_and_marks_the_place_without_secrets() {
+    let odd = ODD.replace("\"hunter2\"", "\"hunter 2\"");
+    let outcome = run(&odd, &["check", "--format", "snippet"]);
+    let expected = "\
+gateway.toml:3:9: this token has a character that a client could not send; use printable ASCII without spaces and line ends
+  |
+3 | token = \"***\"
+  |         ^^^^^
+";
+    assert_eq!((outcome.code, &*outcome.stdout, &*outcome.stderr), (Some(64), "", expected));
+    let outcome = run(ODD, &["check", "--format", "snippet", "--allow", "unused-limit"]);
+    let expected = "\
+gateway.toml:6:12: warning: no route uses the upstream `u`; name it as the `upstream` of a route, or leave it out [unused-upstream]
+  |
+6 | [upstreams.u]
+  |            ^
+";
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), expected));
+    // Where it is not asked for, and standard error is no terminal, a line is all.
+    let plain = run(&odd, &["check"]);
+    assert_eq!(plain.stderr.lines().count(), 1, "{}", plain.stderr);
+    assert_eq!(run(&odd, &["check", "--format", "plain"]).stderr, plain.stderr);
+}
+
 #[test]
 fn what_is_not_built_is_an_unknown_key_and_not_ignored() {
     for (key, text) in [("tls", "[server.tls]\ncertificates = []"), ("tracing", "[tracing]\nx = 1")] {

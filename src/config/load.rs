@@ -1,10 +1,12 @@
 //! Loads a [`Config`] from a file, or reports all problems of the file.
 
 use std::path::{Path, PathBuf};
-use std::{env, fmt, fs, io, str};
+use std::{env, fmt, fs, io};
 
+use super::document::Node;
 use super::env::Env;
-use super::problem::{Problems, Sink};
+use super::excerpt::Excerpts;
+use super::problem::{Checked, Problems, Sink};
 use super::{Config, advice, document, shown, validate};
 
 /// Why a config file cannot be used.
@@ -53,8 +55,33 @@ impl std::error::Error for LoadError {
 
 /// A variable of the process's environment. A value that is not Unicode is kept with replacement characters, so that it is reported where
 /// it is used.
-pub(super) fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// When it cannot be read, or is no text.
+pub fn read(path: &Path) -> Result<String, LoadError> {
+    let unreadable = |source| LoadError::Io { path: path.to_owned(), source };
+    let bytes = fs::read(path).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = valid.filter(|&&byte| byte == b'\n').count() + 1;
+        unreadable(io::Error::other(format!("it is not UTF-8 text (line {line})")))
+    })
+}
+
+/// A text without the invisible byte order mark with which some editors begin a file, and which columns do not count.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+fn config(root: &Node, name: &str, sink: &Sink<'_>) -> Checked<Config> {
+    let config = validate::config(root, sink)?;
+    let advice = advice::of(&config, root, name, sink);
+    Ok(Config { files: sink.files(), keys: sink.keys(), shown: shown::file(root), advice, ..config })
 }
 
 impl Config {
@@ -63,13 +90,8 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or has problems: all of them.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
-        let unreadable = |source| LoadError::Io { path: path.to_owned(), source };
-        let bytes = fs::read(path).map_err(unreadable)?;
-        let text = str::from_utf8(&bytes).map_err(|error| {
-            let line = bytes.iter().take(error.valid_up_to()).filter(|&&byte| byte == b'\n').count() + 1;
-            unreadable(io::Error::other(format!("it is not UTF-8 text (line {line})")))
-        })?;
-        Self::parse(&path.display().to_string(), text, &variable).map_err(LoadError::Invalid)
+        let text = read(path)?;
+        Self::parse(&path.display().to_string(), &text, &variable).map_err(LoadError::Invalid)
     }
 
     /// Reads the config file `text`, which is called `name` in messages.
@@ -77,15 +99,20 @@ impl Config {
     /// # Errors
     /// When the file has problems: all of them.
     pub fn parse(name: &str, text: &str, env: Env<'_>) -> Result<Self, Problems> {
-        // Some editors begin a file with an invisible byte order mark, which columns do not count.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = without_mark(text);
         let sink = Sink::new(text);
-        let config = document::read(text, env, &sink).and_then(|root| {
-            let config = validate::config(&root, &sink)?;
-            let advice = advice::of(&config, &root, name, &sink);
-            Ok(Self { files: sink.files(), keys: sink.keys(), shown: shown::file(&root), advice, ..config })
-        });
+        let config = document::read(text, env, &sink).and_then(|root| config(&root, name, &sink));
         sink.finish(name, config)
+    }
+
+    /// Like [`parse`](Self::parse), with the lines of the text to show beside problems and warnings.
+    pub fn inspect<'a>(name: &str, text: &'a str, env: Env<'_>) -> (Result<Self, Problems>, Excerpts<'a>) {
+        let text = without_mark(text);
+        let sink = Sink::new(text);
+        let root = document::read(text, env, &sink);
+        let excerpts = Excerpts::new(text, root.as_ref().ok());
+        let config = root.and_then(|root| config(&root, name, &sink));
+        (sink.finish(name, config), excerpts)
     }
 
     /// The numbers of its sections in one line: `3 routes, 2 limits, 1 upstream`.

@@ -1,6 +1,7 @@
 //! Warnings: what is legal in a configuration and probably not meant. Nothing is refused for them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::problem::{Place, Span};
 
@@ -90,6 +91,14 @@ impl Lint {
             Self::ReplaceableFile => "replaceable-file",
             Self::ReadableKey => "readable-key",
         }
+    }
+}
+
+impl FromStr for Lint {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|lint| lint.name() == name).ok_or(())
     }
 }
 
