@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench-limiter bench-access-log bench-instructions docker clean cmake
+.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions docker clean cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,16 @@ load: build ## Load the gateway with wrk for 30 seconds, and check what it count
 	@scripts/install curl
 	@scripts/install wrk
 	scripts/load
+
+bench: build ## Measure the gateway beside nginx and HAProxy, 20 minutes: CPU time, requests a second, latency, memory
+	@scripts/install curl
+	@scripts/install h2load nghttp2-client
+	@scripts/install strace
+	@scripts/install wrk
+	@PATH=$$PATH:/usr/sbin scripts/install haproxy
+	@PATH=$$PATH:/usr/sbin scripts/install nginx nginx-light
+	cargo install --quiet --locked --root $${CARGO_TARGET_DIR:-target}/bench-tools oha@1.16.0
+	scripts/bench $(BENCH)
 
 bench-limiter: cmake ## Measure the limiter beside governor and pingora-limits: time, memory, accuracy
 	cargo bench --locked --bench limiter
