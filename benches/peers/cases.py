@@ -54,8 +54,9 @@ CASES = [
     Case("two-workers", "64 bytes, two workers that share the load's core", workers=2),
 ]
 
-# What else there is to measure, each on the configuration of `small`.
+# What else there is to measure.
 OTHERS = {
+    "backend": "requests a second of the backend alone, which shares its core with the load",
     "latency": "latency at half of nginx's requests a second",
     "idle": "memory of idle connections",
     "wakeups": "calls of the kernel by which the gateway's two workers wake one another",

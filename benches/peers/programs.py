@@ -78,10 +78,11 @@ class Program:
         return found
 
     def cpu(self):
-        """Nanoseconds that all threads of all its processes have been on a core."""
+        """Nanoseconds that its threads have been on a core, and have waited for one that was taken."""
         self.must_run()
-        stats = [stat for pid in self.processes() for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")]
-        return sum(int(stat.read_text().split()[0]) for stat in stats)
+        files = [file for pid in self.processes() for file in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        times = [file.read_text().split() for file in files]
+        return sum(int(on) for on, _, _ in times), sum(int(waiting) for _, waiting, _ in times)
 
     def memory(self):
         """Bytes of its memory; what several of its processes share counts once (Pss)."""

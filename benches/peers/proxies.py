@@ -146,15 +146,18 @@ class Caddy(Proxy):
 class Backend:
     """What answers behind the proxies: an nginx that does nothing else."""
 
+    name = "the backend"
+
     def __init__(self, folder):
-        folder = pathlib.Path(folder)
+        self.folder = folder
         (folder / "bytes").mkdir(parents=True)
         for size in (65536, 1048576):
             (folder / "bytes" / str(size)).write_bytes(b"x" * size)
         [self.port] = programs.free_ports(1)
         configs.backend(configs.common(folder, {}, self.port))
         arguments = [Nginx.executable(), "-e", "stderr", "-p", folder, "-c", folder / "backend.conf"]
-        self.program = programs.Program("the backend", arguments, {programs.cores()[1]}, folder / "errors")
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.program = programs.Program(self.name, arguments, {programs.cores()[1]}, folder / "errors")
         programs.wait_for(self.port, self.program)
 
 

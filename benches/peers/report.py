@@ -39,9 +39,9 @@ def saturated(cases, names, samples):
         return spread([sample.cpu for sample in found], 1, 1e-3)
 
     def rate(found):
-        return (
-            f"{spread([sample.rate for sample in found], 0)}, {statistics.median(sample.busy for sample in found):.0%}"
-        )
+        busy = statistics.median(sample.busy for sample in found)
+        waiting = statistics.median(sample.waiting for sample in found)
+        return f"{spread([sample.rate for sample in found], 0)}, {busy:.0%} + {waiting:.0%}"
 
     def memory(found):
         return spread([sample.memory for sample in found], 1, 2**-20)
@@ -52,12 +52,18 @@ def saturated(cases, names, samples):
     parts = [
         "CPU time for a request, in microseconds, and the gateway's as a multiple of the others':\n",
         table(["", *names, *(f"gateway : {other}" for other in others)], compared),
-        "Requests a second, and how busy that kept the proxy's cores:\n",
+        "Requests a second, and the share of its cores' time that the proxy had + waited for:\n",
         table(["", *names], rows(rate)),
         "Memory under that load, in MiB:\n",
         table(["", *names], rows(memory)),
     ]
     return "\n".join(parts)
+
+
+def alone(rates):
+    """A table of the backend's requests a second, by what it is asked."""
+    rows = [[what, spread(values, 0)] for what, values in rates.items()]
+    return "\n".join(["Requests a second of the backend alone:\n", table(["", "backend"], rows)])
 
 
 def latencies(names, rate, samples):

@@ -40,6 +40,8 @@ class Rounds:
             self._saturate(case)
         names = [peer.name for peer in self.peers]
         found = [report.saturated(chosen, names, self.saturated)] if chosen else []
+        if "backend" in wanted:
+            found.append(self._backend_alone())
         if "latency" in wanted:
             found.append(self._latency(names))
         if "idle" in wanted:
@@ -99,6 +101,12 @@ class Rounds:
         if proxy.case.keyed_by_header and sample.requests < proxy.case.clients:
             saturation.measure(proxy, int(proxy.case.clients / sample.rate * 1.1) + 1)
         return sample
+
+    def _backend_alone(self):
+        say("backend: without a proxy")
+        asked = [cases.named(name) for name in ("small", "64k", "1m")]
+        rates = {case.what: [saturation.alone(self.backend, case, 1) for _ in range(self.rounds)] for case in asked}
+        return report.alone(rates)
 
     def _latency(self, names):
         small = cases.named("small")

@@ -23,7 +23,8 @@ class Sample:
     requests: int
     cpu: float  # nanoseconds for a request
     rate: float  # requests a second
-    busy: float  # the share of its cores' time that the proxy took
+    busy: float  # the share of its cores' time that the proxy had
+    waiting: float  # the share in which it waited, since another program had the core
     memory: int  # bytes, in the middle of the run
 
 
@@ -32,16 +33,29 @@ def measure(proxy, seconds):
     case = proxy.case
     memory = []
     all_logged(proxy)
-    cpu, began = proxy.program.cpu(), time.monotonic()
+    before, began = proxy.program.cpu(), time.monotonic()
     load = _h2load if case.http2 else _wrk
     requests, as_expected, rate = load(proxy, seconds, (seconds * 0.7, lambda: memory.append(proxy.program.memory())))
-    cpu, elapsed = proxy.program.cpu() - cpu, time.monotonic() - began
+    after, elapsed = proxy.program.cpu(), (time.monotonic() - began) * 1e9
+    cpu, waited = (later - earlier for later, earlier in zip(after, before))
     wrong = requests - as_expected
     if requests == 0 or wrong > (REFILLED if case.status != 200 else 0):
         raise programs.Failure(f"{proxy.name}, {case.name}: {wrong} of {requests} answers are not as they should be")
     proxy.unlogged = requests
-    busy = cpu / 1e9 / elapsed / case.workers
-    return Sample(requests, cpu / requests, rate, busy, memory[0] if memory else proxy.program.memory())
+    return Sample(
+        requests=requests,
+        cpu=cpu / requests,
+        rate=rate,
+        busy=cpu / elapsed / case.workers,
+        waiting=waited / elapsed / case.workers,
+        memory=memory[0] if memory else proxy.program.memory(),
+    )
+
+
+def alone(backend, case, seconds):
+    """Requests a second of the backend, asked without a proxy."""
+    backend.case = case
+    return _wrk(backend, seconds, None)[2]
 
 
 def all_logged(proxy):
