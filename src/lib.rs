@@ -8,7 +8,7 @@
 //! | puts everything together | `server` |
 //! | answer on the ports | `proxy`, `admin` |
 //! | what the ports share | `log_throttle`, `gateway` |
-//! | tell of requests, and forward them | `metrics`, `access_log`, `trace`, `upstream` |
+//! | tell of requests, and forward them | `metrics`, `access_log`, `upstream_head`, `trace`, `upstream` |
 //! | the life of a request | `engine` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `cors`, `compression`, `tls` |
@@ -49,3 +49,4 @@ pub mod server;
 pub mod tls;
 pub mod trace;
 pub mod upstream;
+pub mod upstream_head;

@@ -1,25 +1,18 @@
 //! What is changed in a request on its way upstream, and in a response on its way back.
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::{Error, ErrorType, OrErr as _, Result};
+use pingora::{Error, ErrorType, Result};
 use smallvec::SmallVec;
 
 use super::own_fields::{OwnField, OwnFields};
 use super::relay::Relay;
 use super::request::Request;
-use super::request_id::X_REQUEST_ID;
 use super::{compress, cors};
-use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::HeaderChanges;
-use crate::engine::Peer;
-use crate::field_names::{alike, is_plain};
 use crate::gateway::Active;
 use crate::limit::fields::Fields;
-use crate::trace::{TRACEPARENT, TRACESTATE};
-
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+use crate::upstream_head::{self, Head, Known, TracePlace};
 
 /// Fields that concern one connection alone, in a response (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 3] = [
@@ -42,118 +35,58 @@ pub(super) fn request(
     bodiless: bool,
     request: &mut RequestHeader,
 ) -> Result<()> {
-    // The upstream gets the normalised path, rewritten as the route says, and the query as the client sent it.
-    if let Some(target) = &relay.forwarding.plan.target {
-        request.set_raw_path(target)?;
-    }
-    if bodiless {
-        say_that_there_is_no_body(request)?;
-    }
-    set_te(from_client, request)?;
-    set_forwarded(request, relay.request)?;
-    request.insert_header(X_REQUEST_ID, relay.request.id.clone())?;
-    if let Some(trace) = &relay.request.trace {
-        request.insert_header(TRACEPARENT, trace.for_upstream())?;
-        if !trace.is_continued() {
-            request.remove_header(&TRACESTATE);
-        }
-    }
-    if !request.headers.contains_key(header::HOST)
-        && let Some(attempt) = &relay.forwarding.attempt
-    {
-        // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
-        request.insert_header(header::HOST, attempt.server.address.host())?;
-    }
-    let route = relay.route();
-    let underscores = relay.active.engine.config().server.underscores_in_headers;
-    for name in &route.request_headers.remove {
-        remove(name, underscores, request);
-    }
-    for (name, value) in &route.request_headers.set {
-        remove(name, underscores, request);
-        request.insert_header(name.clone(), value.clone())?;
-    }
-    Ok(())
-}
-
-/// Says so where a body is to be expected (RFC 9110, section 8.6): servers of HTTP/1 answer 411 otherwise. A request over HTTP/2
-/// without one has not to say it, for its head ends the stream.
-fn say_that_there_is_no_body(request: &mut RequestHeader) -> Result<()> {
-    let expected = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
-    let said = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
-        .iter()
-        .any(|name| request.headers.contains_key(name));
-    match expected && !said && request.version != Version::HTTP_2 {
-        true => request.insert_header(header::CONTENT_LENGTH, HeaderValue::from_static("0")),
-        false => Ok(()),
-    }
-}
-
-/// Takes a field away, and those that a server might take for it.
-fn remove(name: &HeaderName, underscores: bool, request: &mut RequestHeader) {
-    // Where neither this name nor another has characters that fold, there is one of it at most.
-    if !underscores && is_plain(name) {
-        request.remove_header(name);
-        return;
-    }
-    for name in &alike(&request.headers, name) {
-        request.remove_header(name);
-    }
-}
-
-/// Trailers of the answer are asked for where they find their way to a client that takes them: over HTTP/2 all along.
-/// gRPC cannot do without.
-fn set_te(from_client: &RequestHeader, request: &mut RequestHeader) -> Result<()> {
-    let http2 = from_client.version == Version::HTTP_2 && request.version == Version::HTTP_2;
-    match from_client.headers.get(header::TE) {
-        // HTTP/2 knows no other value.
-        Some(_) if http2 => request.insert_header(header::TE, HeaderValue::from_static("trailers")),
-        _ => Ok(()),
-    }
-}
-
-/// Sets the X-Forwarded-* fields. Those of an untrusted peer have been removed before.
-fn set_forwarded(request: &mut RequestHeader, arrived: &Request) -> Result<()> {
-    let connection = &arrived.connection;
-    let chain = match connection.peer {
-        Peer { is_unknown: true, .. } => HeaderValue::from_static("unknown"),
-        Peer { address, .. } => {
-            let peer = ClientId::Address(address.ip().to_canonical());
-            match chain_before(request, arrived.sender.shown(), &peer) {
-                Some(chain) => {
-                    HeaderValue::try_from(chain + connection.peer_as_value().to_str().unwrap_or_default())
-                        .or_err(ErrorType::InvalidHTTPHeader, "the chain of proxies is no field value")?
-                }
-                None => connection.peer_as_value(),
-            }
-        }
+    let (arrived, connection) = (&*relay.request, &relay.request.connection);
+    let known = Known {
+        peer: connection.peer,
+        peer_text: connection.peer_as_value(),
+        tls: connection.tls,
+        sender: &arrived.sender,
+        takes_http2_trailers: from_client.version == Version::HTTP_2
+            && from_client.headers.contains_key(header::TE),
+        bodiless,
+        request_id: arrived.id.clone(),
+        trace: arrived.trace.as_ref().map(|trace| TracePlace {
+            traceparent: trace.for_upstream(),
+            is_continued: trace.is_continued(),
+        }),
+        server: relay.forwarding.attempt.as_ref().map(|attempt| &attempt.server.address),
     };
-    request.remove_header(&FORWARDED);
-    request.insert_header("X-Forwarded-For", chain)?;
-    if !request.headers.contains_key(X_FORWARDED_PROTO) {
-        let scheme = if connection.tls { "https" } else { "http" };
-        request.insert_header("X-Forwarded-Proto", HeaderValue::from_static(scheme))?;
-    }
-    if !request.headers.contains_key(X_FORWARDED_HOST)
-        && let Some(host) = request.headers.get(header::HOST).cloned()
-    {
-        request.insert_header("X-Forwarded-Host", host)?;
-    }
-    Ok(())
+    let target = relay.forwarding.plan.target.as_deref();
+    let underscores = relay.active.engine.config().server.underscores_in_headers;
+    upstream_head::prepare(request, known, target, relay.route(), underscores)
 }
 
-/// What a trusted peer says stood before it in the chain, with a separator behind it; `None` if nothing did.
-fn chain_before(request: &RequestHeader, client: &ClientId, peer: &ClientId) -> Option<String> {
-    let mut chain = String::new();
-    for value in request.headers.get_all(X_FORWARDED_FOR) {
-        chain.push_str(&String::from_utf8_lossy(value.as_bytes()));
-        chain.push_str(", ");
+/// The head that Pingora sends.
+impl Head for RequestHeader {
+    type Error = Box<Error>;
+
+    fn method(&self) -> &Method {
+        &self.method
     }
-    // A peer that speaks the newer field alone names its client there.
-    if chain.is_empty() && client != peer {
-        chain = format!("{client}, ");
+
+    fn version(&self) -> Version {
+        self.version
     }
-    (!chain.is_empty()).then_some(chain)
+
+    fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    fn set_target(&mut self, target: &[u8]) -> Result<()> {
+        self.set_raw_path(target)
+    }
+
+    fn insert(&mut self, name: HeaderName, value: HeaderValue) -> Result<()> {
+        self.insert_header(name, value)
+    }
+
+    fn insert_spelt(&mut self, name: &'static str, value: HeaderValue) -> Result<()> {
+        self.insert_header(name, value)
+    }
+
+    fn remove(&mut self, name: &HeaderName) {
+        self.remove_header(name);
+    }
 }
 
 /// Refuses a response that two parsers could read differently.
