@@ -3,6 +3,7 @@
 mod config;
 mod connections;
 mod events;
+mod explain;
 mod failure;
 mod guard;
 mod history;
@@ -89,6 +90,7 @@ fn calls() -> OpenApiRouter<Arc<Gateway>> {
         .routes(routes!(config::reload))
         .routes(routes!(limits::all))
         .routes(routes!(limits::client, limits::reset))
+        .routes(routes!(explain::show))
         .routes(routes!(events::follow))
         .routes(routes!(page::show))
         .routes(routes!(openapi::openapi))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::check;
+use crate::{check, explain};
 
 /// A config-file-driven, rate-limiting API gateway.
 #[derive(Debug, Parser)]
@@ -50,6 +50,8 @@ pub enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Explain what becomes of a request, without sending it: its route, its client, its limits, and what the upstream receives.
+    Explain(explain::command::Args),
 }
 
 #[cfg(test)]

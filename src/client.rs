@@ -43,6 +43,17 @@ pub enum ClientId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict;
 
+/// What a field of a request names as those before its peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// The field.
+    pub field: HeaderName,
+    /// The clients and proxies, the first one first.
+    pub entries: Vec<String>,
+    /// The index of the entry that is the client; those behind it are trusted proxies. `None` without entries.
+    pub taken: Option<usize>,
+}
+
 /// The name that a proxy gives if it does not know its client.
 const UNKNOWN: &str = "unknown";
 
@@ -97,7 +108,7 @@ impl TrustedProxies {
         }
         let named = |name, entries: Vec<Cow<'_, str>>| {
             let unknown = headers.contains_key(name).then(|| ClientId::Opaque(UNKNOWN.to_owned()));
-            self.nearest_untrusted(&entries).or(unknown)
+            self.nearest_untrusted(&entries).map(|(_, client)| client).or(unknown)
         };
         let x_forwarded_for = named(X_FORWARDED_FOR, x_forwarded_for(headers));
         let forwarded = named(FORWARDED, forwarded_for(headers));
@@ -109,13 +120,29 @@ impl TrustedProxies {
         }
     }
 
-    /// The rightmost entry that is no trusted proxy; the leftmost if all are; `None` without entries.
-    fn nearest_untrusted(&self, chain: &[Cow<'_, str>]) -> Option<ClientId> {
+    /// What the fields of a request name as those before its peer, each with the entry that [`client`](Self::client) takes.
+    pub fn statements(&self, headers: &HeaderMap) -> Vec<Statement> {
+        let statement = |field: HeaderName, entries: Vec<Cow<'_, str>>| {
+            headers.contains_key(&field).then(|| Statement {
+                taken: self.nearest_untrusted(&entries).map(|(at, _)| at),
+                entries: entries.iter().map(|entry| parse_node(entry).to_string()).collect(),
+                field,
+            })
+        };
+        let both = [
+            statement(X_FORWARDED_FOR, x_forwarded_for(headers)),
+            statement(FORWARDED, forwarded_for(headers)),
+        ];
+        both.into_iter().flatten().collect()
+    }
+
+    /// The rightmost entry that is no trusted proxy, with its index; the leftmost if all are; `None` without entries.
+    fn nearest_untrusted(&self, chain: &[Cow<'_, str>]) -> Option<(usize, ClientId)> {
         let mut nearest = None;
-        for entry in chain.iter().rev() {
+        for (at, entry) in chain.iter().enumerate().rev() {
             let client = parse_node(entry);
             let trusted = client.address().is_some_and(|address| self.contains(address));
-            nearest = Some(client);
+            nearest = Some((at, client));
             if !trusted {
                 break;
             }

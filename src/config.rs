@@ -337,6 +337,8 @@ impl UpstreamServer {
 /// `[[routes]]`
 #[derive(Clone, Debug)]
 pub struct Route {
+    /// The line of the file where it begins.
+    pub line: usize,
     /// Its name, unique: in metrics and logs.
     pub name: String,
     /// The hosts it matches; empty is any.

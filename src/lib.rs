@@ -8,7 +8,7 @@
 //! | puts everything together | `server` |
 //! | answer on the ports | `proxy`, `admin` |
 //! | what the ports share | `log_throttle`, `gateway` |
-//! | tell of requests, and forward them | `metrics`, `access_log`, `upstream_head`, `trace`, `upstream` |
+//! | tell of requests, and forward them | `metrics`, `access_log`, `explain`, `upstream_head`, `trace`, `upstream` |
 //! | the life of a request | `engine` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `cors`, `compression`, `tls` |
@@ -32,6 +32,7 @@ mod concurrency;
 pub mod config;
 pub mod cors;
 pub mod engine;
+pub mod explain;
 pub mod field_names;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

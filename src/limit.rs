@@ -7,6 +7,7 @@
 mod atomic_bucket;
 pub mod bucket;
 mod client_state;
+mod consult;
 pub mod fields;
 pub mod key;
 mod offenders;
@@ -30,6 +31,7 @@ use smallvec::SmallVec;
 
 use self::bucket::Wait;
 use self::client_state::{Asked, ClientState, Held};
+pub use self::consult::Standing;
 use self::key::{Fingerprint, Inputs, NoValue, Secret};
 pub use self::offenders::Offender;
 use self::report::Reserved;

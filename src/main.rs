@@ -1,13 +1,15 @@
 //! The `gateway` program: parse, load, validate, serve.
 
+use std::io::{self, StdoutLock, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use gateway::cli::{Args, Command};
 use gateway::config::LoadError;
+use gateway::explain::command::Unexplained;
 use gateway::server::StartError;
-use gateway::{check, healthcheck, logging, server};
+use gateway::{check, explain, healthcheck, logging, server};
 use log::error;
 
 #[global_allocator]
@@ -15,6 +17,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// `EX_USAGE` of `sysexits.h`: the configuration is wrong.
 const BAD_CONFIG: u8 = 64;
+
+/// What clap exits with for a wrong command line.
+const BAD_COMMAND_LINE: u8 = 2;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -29,6 +34,34 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some(Command::Explain(asked)) => explain(&args.config, asked),
+    }
+}
+
+fn explain(config: &Path, asked: &explain::command::Args) -> ExitCode {
+    match explain::command::run(config, asked) {
+        Ok(explanation) => print(|out| out.write_all(explanation.as_bytes())),
+        Err(Unexplained::Config(problems)) => bad(&problems),
+        Err(Unexplained::Question(reason)) => {
+            eprintln!("gateway: {reason}");
+            ExitCode::from(BAD_COMMAND_LINE)
+        }
+        Err(Unexplained::System(error)) => {
+            eprintln!("gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard output, whose reader may take no more, as `head` does.
+fn print(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> ExitCode {
+    match write(&mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! The action of a route is not here.
 
+mod agreement;
 mod captures;
 mod hash;
 mod host;
@@ -13,11 +14,14 @@ pub mod path;
 pub mod pattern;
 mod rewrite;
 mod table;
+mod target;
 mod trie;
 
+pub use self::agreement::{Agreement, PathAgreement};
 pub use self::captures::Captures;
 pub use self::host::{host_of, is_same_authority};
 pub use self::path::{Unsafe, normalise, normalise_keeping_slashes};
 pub use self::rewrite::{Rewrite, rewrite};
 pub use self::table::{Allow, Conditions, Match, Table};
+pub use self::target::encode;
 pub use self::trie::RouteId;

@@ -39,7 +39,6 @@ mod socket_activation;
 mod start_error;
 mod stream;
 mod supervisor;
-mod target;
 mod tcp;
 mod tls;
 mod workers;

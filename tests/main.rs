@@ -25,6 +25,7 @@ mod cors;
 mod crowds;
 mod descriptors;
 mod endings;
+mod explain;
 mod fields;
 mod health;
 mod hostile_clients;

@@ -43,6 +43,19 @@ impl Engine {
         inputs: &Inputs<'_>,
         _: Reserved,
     ) -> Result<Course, Reply> {
+        self.course(located, facts, inputs)
+    }
+
+    /// Where a request would go if it were admitted.
+    ///
+    /// # Errors
+    /// The answer to a request whose body is larger than the route takes.
+    pub(super) fn course(
+        &self,
+        located: &Located<'_>,
+        facts: &Facts<'_>,
+        inputs: &Inputs<'_>,
+    ) -> Result<Course, Reply> {
         let route = located.route();
         if content_length(facts.headers).is_some_and(|length| length > route.max_body_size) {
             return Err(body_too_large(route));

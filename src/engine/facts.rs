@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, Method, Version};
 
 use super::{Engine, Reply};
-use crate::client::{ClientId, Conflict};
+use crate::client::{ClientId, Conflict, Statement};
 use crate::field_names::{self, Names};
 
 /// Who is at the other end of a connection.
@@ -110,6 +110,11 @@ impl Engine {
                 Sender { client: ClientId::Address(address.to_canonical()), is_known: false, peer_is_trusted }
             }
         }
+    }
+
+    /// What the fields of a request name as those before its peer.
+    pub fn statements(&self, headers: &HeaderMap) -> Vec<Statement> {
+        self.trusted_proxies.statements(headers)
     }
 
     /// The fields that a door takes away before it makes the facts of a request.

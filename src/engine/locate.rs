@@ -7,7 +7,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use super::{Engine, Facts, Reply};
 use crate::config::{Action, Route};
 use crate::cors;
-use crate::route::{Captures, Match, Unsafe, host_of, normalise, normalise_keeping_slashes, rewrite};
+use crate::route::{
+    Agreement, Captures, Match, Unsafe, host_of, normalise, normalise_keeping_slashes, rewrite,
+};
 
 /// The methods that a route may take without naming others.
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
@@ -91,6 +93,19 @@ impl<'a> Target<'a> {
 }
 
 impl Engine {
+    /// How the conditions of each route agree with a request whose host and path can be read, in the order of the configuration. It
+    /// visits every route.
+    pub fn agreements(&self, facts: &Facts<'_>) -> Vec<Agreement> {
+        let Ok(Target { host, path, .. }) = Target::read(facts) else { return Vec::new() };
+        let routes = self.config.routes.iter().map(Route::conditions);
+        routes.map(|conditions| conditions.agreement(&host, &path, facts.method)).collect()
+    }
+
+    /// Whether the path of a request has an encoded slash.
+    pub fn has_encoded_slash(&self, facts: &Facts<'_>) -> bool {
+        Target::read(facts).is_ok_and(|target| target.has_encoded_slash)
+    }
+
     /// The route of a request.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{Engine, Reply};
 use crate::clock::Timestamp;
-use crate::limit::{Claims, CostFault, Refusal, Reservation, fields};
+use crate::limit::{Claims, CostFault, Refusal, Report, Reservation, fields};
 
 /// What the claims of a request wanted has been taken. Only [`Engine::reserve`] makes one, and nothing is forwarded without one.
 pub struct Reserved(());
@@ -25,11 +25,14 @@ impl Engine {
         now: Timestamp,
         reservation: &mut Reservation,
     ) -> Result<Reserved, Reply> {
-        self.limiter.reserve(claims, now, reservation).map(Reserved).map_err(|Refusal { limit, wait }| {
-            let violated =
-                fields::violated(&self.limiter, reservation.reports()).map(str::to_owned).collect();
-            Reply::refused(self.limiter.limits()[limit].rule().status, wait, violated)
-        })
+        let reserved = self.limiter.reserve(claims, now, reservation).map(Reserved);
+        reserved.map_err(|refusal| self.refused(refusal, reservation.reports()))
+    }
+
+    /// The answer to a request that a limit refuses.
+    pub(super) fn refused(&self, Refusal { limit, wait }: Refusal, reports: &[Report]) -> Reply {
+        let violated = fields::violated(&self.limiter, reports).map(str::to_owned).collect();
+        Reply::refused(self.limiter.limits()[limit].rule().status, wait, violated)
     }
 
     /// Settles what an admitted request costs where that depends on its answer. `now` is asked for only if there is something to

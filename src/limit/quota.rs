@@ -136,6 +136,11 @@ impl Quota {
         f64::from(self.ticks_per_nano.get()) / per_token * 1e9
     }
 
+    /// How many tokens come back in how long, in the least whole numbers: `(1, 600ms)` for 100 a minute, `(3, 1s)` for three a second.
+    pub fn refill(&self) -> (u32, Duration) {
+        (self.ticks_per_nano.get(), Duration::from_nanos(self.ticks_per_token.get()))
+    }
+
     /// How long an empty bucket takes to fill, rounded up to a nanosecond.
     pub fn time_to_fill(&self) -> Duration {
         self.duration(self.capacity())

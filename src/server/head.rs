@@ -9,8 +9,8 @@ use bytes::BytesMut;
 use http::StatusCode;
 
 use super::framing::Framing;
-use super::target::encode;
-use crate::route::{host_of, is_same_authority};
+
+use crate::route::{encode, host_of, is_same_authority};
 
 /// The most header fields in a request. Pingora's proxy takes no more either.
 pub(super) const MAX_FIELDS: usize = 256;

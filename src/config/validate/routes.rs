@@ -90,6 +90,7 @@ fn route<'a>(
     let compression = section.or("compression", Vec::new(), |item| compression(&item));
     let cors = section.optional("cors", |item| cors::cors(&item, methods.as_deref().unwrap_or_default()));
     let place = section.get("path").map_or_else(|| section.span.clone(), |item| item.span().clone());
+    let line = sink.line(section.span.start);
     section.finish();
     let matcher = matcher(name, place, &hosts, &path, &methods);
     let route = (|| {
@@ -97,6 +98,7 @@ fn route<'a>(
         let own = own?.into_iter().filter(|limit| !limits.contains(limit)).collect::<Vec<_>>();
         limits.extend(own);
         Ok(Route {
+            line,
             name: name?.to_owned(),
             hosts: hosts?,
             path: path?,

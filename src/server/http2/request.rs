@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, header};
 use pingora::http::RequestHeader;
 
 use super::super::head::{MAX_FIELDS, Refusal, parse_length};
-use super::super::target::encode;
+use crate::route::encode;
 use crate::route::{host_of, is_same_authority};
 
 /// Checks a request, and gives it that form.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// Nothing else changes. Requests are routed, counted, logged and sent on by this form.
 ///
 /// Spaces and control characters stay, since they may end the target; the parser of the target refuses them.
-pub(super) fn encode(target: &[u8]) -> Cow<'_, [u8]> {
+pub fn encode(target: &[u8]) -> Cow<'_, [u8]> {
     if !target.iter().copied().any(must_be_encoded) {
         return Cow::Borrowed(target);
     }

@@ -1,0 +1,77 @@
+//! The steps of a request that nobody has sent: what would become of it, without taking anything.
+
+use super::{Course, Engine, Facts, Located, Reply};
+use crate::clock::Timestamp;
+use crate::config::Balance;
+use crate::limit::Standing;
+
+/// What would become of a request.
+pub struct Foreseen<'a> {
+    /// What each limit of its route makes of it, as far as the request comes there.
+    pub limits: Vec<ForeseenLimit<'a>>,
+    /// The answer that it gets from limits as they stand now.
+    pub refusal: Option<Reply>,
+    /// What is done with it if no limit refuses it.
+    pub course: Course,
+    /// The value by which the upstream chooses a server, if it goes by one, as it may be shown.
+    pub server_key: Option<Vec<String>>,
+}
+
+/// What a limit makes of a request.
+pub struct ForeseenLimit<'a> {
+    /// The index of the limit.
+    pub limit: usize,
+    /// The value of its key, as it may be shown.
+    pub key: Vec<String>,
+    /// What it makes of the request.
+    pub standing: Standing<'a>,
+}
+
+impl Engine {
+    /// What would become of a request to this route. `plainly` shows values of keys that may be credentials.
+    pub async fn foresee<'a>(
+        &'a self,
+        located: &Located<'a>,
+        facts: &Facts<'_>,
+        now: Timestamp,
+        plainly: bool,
+    ) -> Foreseen<'a> {
+        let answered = |reply| Foreseen {
+            limits: Vec::new(),
+            refusal: None,
+            course: Course::Answer(reply),
+            server_key: None,
+        };
+        if located.is_preflight() {
+            return answered(Reply::permission());
+        }
+        let principal = match self.identify(located, facts).await {
+            Ok(principal) => principal,
+            Err(reply) => return answered(reply),
+        };
+        let inputs = located.inputs(facts, &principal);
+        let (limiter, secret) = (&self.limiter, self.limiter.secret());
+        let limit = |&limit: &usize| {
+            let rule = limiter.limits()[limit].rule();
+            let key = rule.key.shown(&inputs, secret, plainly || rule.show_keys);
+            ForeseenLimit { limit, key, standing: limiter.consult(limit, &inputs, now) }
+        };
+        let limits: Vec<_> = located.route().limits.iter().map(limit).collect();
+        let (refusal, course) = match self.claims(located, &inputs) {
+            Err(reply) => (None, Course::Answer(reply)),
+            Ok(claims) => {
+                let (reports, verdict) = limiter.foresee(&claims, now);
+                let refusal = verdict.err().map(|refusal| self.refused(refusal, &reports));
+                (refusal, self.course(located, facts, &inputs).unwrap_or_else(Course::Answer))
+            }
+        };
+        let server_key = match &course {
+            Course::Forward(forward) => match &self.config.upstreams[forward.upstream].balance {
+                Balance::Hash(key) => Some(key.shown(&inputs, secret, plainly)),
+                _ => None,
+            },
+            Course::Answer(_) => None,
+        };
+        Foreseen { limits, refusal, course, server_key }
+    }
+}

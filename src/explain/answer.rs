@@ -1,0 +1,216 @@
+//! Makes the explanation of a request of what the engine says of it.
+
+use http::{HeaderValue, StatusCode, Version, header};
+
+use super::explanation::{Answer, Client, Dropped, Explanation, Field, Request};
+use super::question::Question;
+use super::{head, limits, near, route};
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::engine::{Course, Engine, Facts, Foreseen, Located, Peer, Reply, Sender};
+use crate::field_names;
+
+/// The longest target that is read, in bytes.
+const MAX_TARGET: usize = 65_534;
+
+/// Explains a request to people. Nothing is taken from any limit. `plainly` shows values that may be secrets: those of keys of limits,
+/// and those of fields that the configuration sets.
+pub async fn explain(engine: &Engine, question: &Question, now: Timestamp, plainly: bool) -> Explanation {
+    let sender = engine.sender(Peer::at(question.peer), &question.headers);
+    let mut explanation = Explanation {
+        request: request(question),
+        answer: answered(&Reply::internal()),
+        client: client(engine, question, &sender),
+        dropped: Vec::new(),
+        route: None,
+        near_misses: Vec::new(),
+        more_near_misses: 0,
+        limits: Vec::new(),
+        upstream: None,
+        sent: None,
+    };
+    match readable(engine.config(), question) {
+        Ok(()) => explain_readable(engine, question, &sender, now, plainly, &mut explanation).await,
+        Err(reply) => explanation.answer = answered(&reply),
+    }
+    explanation
+}
+
+async fn explain_readable(
+    engine: &Engine,
+    question: &Question,
+    sender: &Sender,
+    now: Timestamp,
+    plainly: bool,
+    explanation: &mut Explanation,
+) {
+    let client = match sender.client() {
+        Ok(client) => client,
+        Err(reply) => return explanation.answer = answered(&reply),
+    };
+    let stripped = match engine.stripped(sender, &question.headers) {
+        Ok(stripped) => stripped,
+        Err(reply) => return explanation.answer = answered(&reply),
+    };
+    let mut headers = question.headers.clone();
+    let claims = field_names::claims(&question.headers);
+    for name in stripped.not_forwarded.iter().chain(&stripped.dropped) {
+        let why = match () {
+            () if stripped.dropped.contains(name) => "servers may take its name for another field",
+            () if claims.contains(name) && !sender.peer_is_trusted() => "only a trusted proxy may say it",
+            () => "Connection names it",
+        };
+        if headers.remove(name).is_some() {
+            explanation.dropped.push(Dropped { name: name.to_string(), why });
+        }
+    }
+    let facts = Facts {
+        client,
+        method: &question.method,
+        version: Version::HTTP_11,
+        target: question.target.as_bytes(),
+        headers: &headers,
+    };
+    let located = engine.locate(&facts);
+    let taken = located.as_ref().ok().map(Located::route_index);
+    let (config, slash) = (engine.config(), engine.has_encoded_slash(&facts));
+    (explanation.near_misses, explanation.more_near_misses) =
+        near::misses(config, &engine.agreements(&facts), taken, question.method.as_str(), slash);
+    let located = match located {
+        Ok(located) => located,
+        Err(reply) => return explanation.answer = answered(&reply),
+    };
+    explanation.route = Some(route::explained(located.route(), &headers));
+    let Foreseen { limits, refusal, course, server_key } =
+        engine.foresee(&located, &facts, now, plainly).await;
+    explanation.limits = limits
+        .iter()
+        .map(|foreseen| {
+            limits::explained(engine.limiter().limits()[foreseen.limit].rule(), foreseen, plainly)
+        })
+        .collect();
+    match &course {
+        Course::Forward(forward) => {
+            let upstream = route::upstream(config, forward, server_key.as_deref());
+            explanation.answer = Answer {
+                kind: "forwarded",
+                status: None,
+                summary: format!("forwarded to the upstream {:?}", upstream.name),
+                fields: Vec::new(),
+            };
+            explanation.upstream = Some(upstream);
+            let sent =
+                head::sent(question, headers.clone(), sender, forward, located.route(), config, plainly);
+            explanation.sent = Some(sent);
+        }
+        Course::Answer(reply) => {
+            explanation.answer = answered(reply);
+            let cors = located.route().cors.as_ref();
+            if let (true, Some(cors)) = (reply.is_permission(), cors) {
+                let fields = cors.permission(headers.get(header::ORIGIN));
+                explanation.answer.summary = match fields.is_empty() {
+                    true => "204 No Content, without the permission that the browser asks for".to_owned(),
+                    false => "204 No Content, with the permission that the browser asks for".to_owned(),
+                };
+                explanation
+                    .answer
+                    .fields
+                    .extend(fields.iter().map(|(name, value)| field(name.as_str(), value)));
+            }
+        }
+    }
+    if let Some(refusal) = refusal {
+        explanation.answer = answered(&refusal);
+    }
+}
+
+/// Whether the head is one that the gateway reads.
+///
+/// # Errors
+/// The answer to a head that is too large.
+fn readable(config: &Config, question: &Question) -> Result<(), Reply> {
+    let (status, detail) = if question.head_size() > config.server.max_header_size {
+        let detail = "the request head is larger than this server reads (server.max_header_size)";
+        (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+    } else if question.target.len() > MAX_TARGET {
+        (StatusCode::URI_TOO_LONG, "the request target is longer than this server reads")
+    } else {
+        return Ok(());
+    };
+    Err(Reply::problem(status, detail))
+}
+
+fn request(question: &Question) -> Request {
+    let host = question.headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
+    Request {
+        method: question.method.to_string(),
+        scheme: if question.tls { "https" } else { "http" },
+        host: String::from_utf8_lossy(host).into_owned(),
+        target: question.target.clone(),
+        from: question.peer.ip().to_string(),
+    }
+}
+
+fn answered(reply: &Reply) -> Answer {
+    let status = reply.status();
+    let mut summary = status.to_string();
+    if !reply.detail().is_empty() {
+        summary = format!("{summary}: {}", reply.detail());
+    }
+    if let Some((content_type, body)) = reply.body(None).filter(|_| reply.is_configured()) {
+        let content_type = String::from_utf8_lossy(content_type.as_bytes()).into_owned();
+        if !body.is_empty() {
+            summary = format!("{summary}, with {} bytes of {content_type}", body.len());
+        }
+    }
+    Answer {
+        kind: if reply.is_configured() || reply.is_permission() { "configured" } else { "refused" },
+        status: Some(status.as_u16()),
+        summary,
+        fields: reply.fields().iter().map(|(name, value)| field(name, value)).collect(),
+    }
+}
+
+fn field(name: &str, value: &HeaderValue) -> Field {
+    Field { name: name.to_owned(), value: String::from_utf8_lossy(value.as_bytes()).into_owned() }
+}
+
+/// Which client the request is attributed to, and why.
+fn client(engine: &Engine, question: &Question, sender: &Sender) -> Client {
+    let (peer, headers) = (question.peer.ip().to_canonical(), &question.headers);
+    let statements = engine.statements(headers);
+    let names =
+        || statements.iter().map(|statement| statement.field.as_str()).collect::<Vec<_>>().join(" and ");
+    let mut why = Vec::new();
+    match (sender.peer_is_trusted(), statements.is_empty()) {
+        (false, true) => why.push("it is the peer".to_owned()),
+        (false, false) => why.push(format!(
+            "it is the peer: {peer} is no trusted proxy (server.trusted_proxies), so its {} is not believed",
+            names()
+        )),
+        (true, true) => why.push(format!("it is the peer: {peer} is a trusted proxy, and names no client")),
+        (true, false) => why.push(format!("the peer {peer} is a trusted proxy")),
+    }
+    for statement in statements.iter().filter(|_| sender.peer_is_trusted()) {
+        let field = &statement.field;
+        why.push(match statement.taken {
+            None => format!("{field} names nobody"),
+            Some(at) => {
+                let skipped = &statement.entries[at + 1..];
+                let taken = &statement.entries[at];
+                match skipped {
+                    [] => format!("{field}: the last entry, {taken}"),
+                    _ => format!("{field}: {taken}, behind the trusted proxies {}", skipped.join(", ")),
+                }
+            }
+        });
+    }
+    if sender.client().is_err() {
+        why.push("the two name different clients, and one of them came from the client".to_owned());
+    }
+    Client {
+        identity: sender.client().ok().map(ToString::to_string),
+        peer_is_trusted: sender.peer_is_trusted(),
+        why,
+    }
+}
