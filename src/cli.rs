@@ -52,6 +52,13 @@ pub enum Command {
     },
     /// Explain what becomes of a request, without sending it: its route, its client, its limits, and what the upstream receives.
     Explain(explain::command::Args),
+    /// Print the script by which a shell completes this command line.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the page of the manual.
+    Man,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! | level | modules |
 //! | --- | --- |
-//! | programs | `cli`, `check`, `healthcheck`, `replay`, `fuzzing` |
+//! | programs | `cli`, `manual`, `check`, `healthcheck`, `replay`, `fuzzing` |
 //! | puts everything together | `server` |
 //! | answer on the ports | `proxy`, `admin` |
 //! | what the ports share | `log_throttle`, `gateway` |
@@ -41,6 +41,7 @@ pub mod healthcheck;
 pub mod limit;
 mod log_throttle;
 pub mod logging;
+pub mod manual;
 pub mod metrics;
 pub mod networks;
 pub mod proxy;

@@ -4,12 +4,12 @@ use std::io::{self, StdoutLock, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use gateway::cli::{Args, Command};
 use gateway::config::LoadError;
 use gateway::explain::command::Unexplained;
 use gateway::server::StartError;
-use gateway::{check, explain, healthcheck, logging, server};
+use gateway::{check, explain, healthcheck, logging, manual, server};
 use log::error;
 
 #[global_allocator]
@@ -35,6 +35,11 @@ fn main() -> ExitCode {
             }
         },
         Some(Command::Explain(asked)) => explain(&args.config, asked),
+        Some(Command::Completions { shell }) => {
+            let shell = *shell;
+            print(|out| manual::completions(Args::command(), shell, out))
+        }
+        Some(Command::Man) => print(|out| manual::page(Args::command(), out)),
     }
 }
 

@@ -35,6 +35,7 @@ mod inspection;
 mod kills;
 mod limits;
 mod listeners;
+mod manual;
 mod memory;
 mod messages;
 mod metrics;
