@@ -74,6 +74,7 @@ fn what_an_upstream_receives_is_what_was_explained() {
     for (method, target, sent) in [
         ("GET", "/users/a?b=c", &["X-Api-Key: k", "X-Debug: 1", "X_Debug: 1"][..]),
         ("GET", "/a/../users//%41", &["TE: trailers", "Keep-Alive: 1", "Connection: x-hop", "X-Hop: 1"]),
+        ("GET", "/users", &["Connection: Upgrade", "Upgrade: websocket"]),
         ("POST", "/users", &["X-Forwarded-For: 6.6.6.6", "Forwarded: for=6.6.6.6", "X-Request-Id: mine"]),
         (
             "PUT",

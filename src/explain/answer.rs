@@ -109,8 +109,8 @@ async fn explain_readable(
             if let (true, Some(cors)) = (reply.is_permission(), cors) {
                 let fields = cors.permission(headers.get(header::ORIGIN));
                 explanation.answer.summary = match fields.is_empty() {
-                    true => "204 No Content, without the permission that the browser asks for".to_owned(),
-                    false => "204 No Content, with the permission that the browser asks for".to_owned(),
+                    true => "204 No Content, without the permission that the browser asks for; limits do not count it".to_owned(),
+                    false => "204 No Content, with the permission that the browser asks for; limits do not count it".to_owned(),
                 };
                 explanation
                     .answer

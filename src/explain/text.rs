@@ -20,12 +20,11 @@ impl Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let told = self.explanation;
         let request = &told.request;
-        let target = shortened(&request.target);
-        writeln!(
-            f,
-            "{} {}://{}{target} from {}\n",
-            request.method, request.scheme, request.host, request.from
-        )?;
+        let asked = match &*request.target {
+            "*" => format!("* of {}", request.host),
+            target => format!("{}://{}{}", request.scheme, request.host, shortened(target)),
+        };
+        writeln!(f, "{} {asked} from {}\n", request.method, request.from)?;
         line(f, "answer", &told.answer.summary)?;
         for field in &told.answer.fields {
             line(f, "", format_args!("{}: {}", field.name, shortened(&field.value)))?;
