@@ -152,7 +152,7 @@ pub(super) mod tests {
     use crate::client::ClientId;
 
     /// A record that ended then.
-    pub(in super::super) fn ended(nanoseconds: i64) -> Record {
+    pub(crate) fn ended(nanoseconds: i64) -> Record {
         Record {
             ended: Stamp(nanoseconds),
             took: None,
