@@ -39,7 +39,9 @@ def measure(proxy, seconds):
     after, elapsed = proxy.program.cpu(), (time.monotonic() - began) * 1e9
     cpu, waited = (later - earlier for later, earlier in zip(after, before))
     wrong = requests - as_expected
-    if requests == 0 or wrong > (REFILLED if case.status != 200 else 0):
+    if requests == 0:
+        raise programs.Failure(f"{proxy.name}, {case.name}: no answer came in {seconds} seconds")
+    if wrong > (REFILLED if case.status != 200 else 0):
         raise programs.Failure(f"{proxy.name}, {case.name}: {wrong} of {requests} answers are not as they should be")
     proxy.unlogged = requests
     return Sample(
