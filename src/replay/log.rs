@@ -16,6 +16,8 @@ mod order;
 mod parse;
 mod reader;
 mod request;
+#[cfg(test)]
+mod sample;
 mod source;
 mod stamp;
 mod traefik;

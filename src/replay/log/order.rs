@@ -142,29 +142,11 @@ pub(super) fn nanoseconds(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::net::Ipv4Addr;
-
-    use http::{HeaderMap, Method, Version};
+mod tests {
     use proptest::prelude::*;
 
+    use super::super::sample::ended;
     use super::*;
-    use crate::client::ClientId;
-
-    /// A record that ended then.
-    pub(crate) fn ended(nanoseconds: i64) -> Record {
-        Record {
-            ended: Stamp(nanoseconds),
-            took: None,
-            client: ClientId::Address(Ipv4Addr::LOCALHOST.into()),
-            method: Method::GET,
-            version: Version::HTTP_11,
-            target: b"/".to_vec(),
-            headers: HeaderMap::new(),
-            status: None,
-            own: None,
-        }
-    }
 
     /// What comes out of an order with this window, in which at most so many are held: times, and places in the log.
     fn ordered(records: &[(i64, u64)], window: u64, most: usize) -> (Vec<(u64, usize)>, Order) {

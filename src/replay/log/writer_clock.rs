@@ -71,7 +71,7 @@ impl WriterClock {
 
 #[cfg(test)]
 mod tests {
-    use super::super::order::tests::ended;
+    use super::super::sample::ended;
     use super::*;
 
     const SECOND: i64 = 1_000_000_000;
