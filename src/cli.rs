@@ -44,6 +44,8 @@ pub struct Args {
 pub enum Command {
     /// Check the configuration: print a line of summary, or every problem with its place in the file.
     Check(check::Args),
+    /// Print a JSON Schema of the configuration file, for editors.
+    Schema,
     /// Ask the running gateway whether it lives: exit status 0 if it does.
     Healthcheck {
         /// Ask whether it is ready: whether each upstream has a usable server, and it does not drain.

@@ -14,11 +14,13 @@ mod listener;
 mod load;
 mod permissions;
 mod problem;
+mod schema;
 mod secrets;
 mod section;
 mod shown;
 mod suggest;
 mod syntax;
+mod table;
 #[cfg(test)]
 mod tests;
 mod validate;

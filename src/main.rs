@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use gateway::cli::{Args, Command};
-use gateway::config::LoadError;
+use gateway::config::{Config, LoadError};
 use gateway::explain::command::Unexplained;
 use gateway::server::StartError;
 use gateway::{check, explain, healthcheck, logging, manual, server};
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         None if !args.check => serve(&args),
         None => check(&args.config, &check::Args::default()),
         Some(Command::Check(with)) => check(&args.config, with),
+        Some(Command::Schema) => print(|out| out.write_all(Config::schema().as_bytes())),
         Some(Command::Healthcheck { ready }) => match healthcheck::ask(&args.config, *ready) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {

@@ -172,6 +172,14 @@ gateway.toml:6:12: warning: no route uses the upstream `u`; name it as the `upst
 }
 
 #[test]
+fn the_schema_for_editors_is_printed() {
+    let outcome = run("this is no configuration", &["schema"]);
+    assert_eq!((outcome.code, &*outcome.stderr), (Some(0), ""));
+    let stored = concat!(env!("CARGO_MANIFEST_DIR"), "/config/gateway.schema.json");
+    assert_eq!(outcome.stdout, fs::read_to_string(stored).unwrap());
+}
+
+#[test]
 fn what_is_not_built_is_an_unknown_key_and_not_ignored() {
     for (key, text) in [("tls", "[server.tls]\ncertificates = []"), ("tracing", "[tracing]\nx = 1")] {
         let outcome = run(&format!("{GOOD}\n{text}"), &["check"]);

@@ -196,6 +196,11 @@ impl<'a> Sink<'a> {
         Reported(())
     }
 
+    /// Whether a problem has been recorded.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
     /// The proof of a problem that has been reported before.
     pub(super) fn already_reported(&self) -> Reported {
         debug_assert!(!self.problems.borrow().is_empty(), "nothing has been reported");

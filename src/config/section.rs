@@ -1,6 +1,6 @@
 //! Reads a table key by key.
 //!
-//! A [`Section`] notes which keys were read. All other keys are unknown, and are reported when the section is finished.
+//! A [`Section`] knows the keys of its [`Table`]. All other keys are unknown, and are reported when the section is finished.
 
 use std::cell::RefCell;
 
@@ -8,6 +8,7 @@ use super::document::{Entry, Node, Value};
 use super::item::Item;
 use super::problem::{Checked, Fault, Reported, Sink, Span};
 use super::suggest;
+use super::table::Table;
 
 /// A table whose keys are known beforehand.
 #[derive(Debug)]
@@ -18,15 +19,24 @@ pub(super) struct Section<'a> {
     /// Its name in messages: `[server]`.
     pub(super) title: String,
     pub(super) sink: &'a Sink<'a>,
+    table: &'static Table,
+    /// The keys that were read.
     asked: RefCell<Vec<&'static str>>,
     missing: RefCell<Vec<(&'static str, &'static str)>>,
 }
 
 impl<'a> Item<'a> {
-    /// A table whose keys are known; `title` is its name in messages, `example` how it is written.
-    pub(super) fn section(&self, title: String, example: &str) -> Checked<Section<'a>> {
+    /// A `table` of known keys; `title` is its name in messages, `example` how it is written.
+    pub(super) fn section(
+        &self,
+        table: &'static Table,
+        title: String,
+        example: &str,
+    ) -> Checked<Section<'a>> {
         match &self.node.value {
-            Value::Table(entries) => Ok(Section::new(entries, self.node.span.clone(), title, self.sink)),
+            Value::Table(entries) => {
+                Ok(Section::new(table, entries, self.node.span.clone(), title, self.sink))
+            }
             _ => Err(self.mismatch("a table", Some(format!("write {example}").into()))),
         }
     }
@@ -34,21 +44,24 @@ impl<'a> Item<'a> {
 
 impl<'a> Section<'a> {
     /// The whole file.
-    pub(super) fn root(root: &'a Node, sink: &'a Sink<'a>) -> Self {
-        let entries = match &root.value {
-            Value::Table(entries) => entries.as_slice(),
-            _ => &[],
-        };
-        Self::new(entries, root.span.clone(), "this file".into(), sink)
+    pub(super) fn root(table: &'static Table, root: &'a Node, sink: &'a Sink<'a>) -> Self {
+        Self::new(table, root.entries(), root.span.clone(), "this file".into(), sink)
     }
 
     /// A table, whose header is at `span` and whose name in messages is `title`.
-    pub(super) fn new(entries: &'a [Entry], span: Span, title: String, sink: &'a Sink<'a>) -> Self {
-        Self { entries, span, title, sink, asked: RefCell::default(), missing: RefCell::default() }
+    fn new(
+        table: &'static Table,
+        entries: &'a [Entry],
+        span: Span,
+        title: String,
+        sink: &'a Sink<'a>,
+    ) -> Self {
+        Self { entries, span, title, sink, table, asked: RefCell::default(), missing: RefCell::default() }
     }
 
-    /// The value of a key, if it is there.
+    /// The value of a key, if it is there. The table has this key.
     pub(super) fn get(&self, key: &'static str) -> Option<Item<'a>> {
+        debug_assert!(self.table.names().any(|name| name == key), "{} does not declare `{key}`", self.title);
         let mut asked = self.asked.borrow_mut();
         if !asked.contains(&key) {
             asked.push(key);
@@ -97,15 +110,6 @@ impl<'a> Section<'a> {
         self.entries.iter().any(|entry| suggest::nearest(&entry.name, keys.iter().copied()).is_some())
     }
 
-    /// Notes that these keys are known, for a caller that does not read them because of a problem that is reported when the section is
-    /// finished.
-    pub(super) fn ask(&self, keys: &[&'static str]) -> Reported {
-        for key in keys {
-            self.get(key);
-        }
-        self.sink.reported_later()
-    }
-
     /// Reports those of `keys` that are there, although they would do nothing: `why` ends the sentence that begins with the
     /// key.
     pub(super) fn useless(&self, keys: &[&'static str], why: &str, hint: &'static str) -> Checked<()> {
@@ -127,16 +131,23 @@ impl<'a> Section<'a> {
     /// Reports the unknown keys, and those that are missing. A key that is misspelt is reported once.
     pub(super) fn finish(self) {
         let (asked, missing) = (self.asked.take(), self.missing.take());
+        let known: Vec<&str> = self.table.names().collect();
+        // After a problem some keys may be left alone.
+        debug_assert!(
+            self.sink.has_problems() || !missing.is_empty() || known.iter().all(|key| asked.contains(key)),
+            "{} declares keys that nobody reads: {known:?}, but only {asked:?}",
+            self.title
+        );
         let unknown: Vec<&Entry> =
-            self.entries.iter().filter(|entry| !asked.contains(&entry.name.as_str())).collect();
+            self.entries.iter().filter(|entry| !known.contains(&entry.name.as_str())).collect();
         for entry in &unknown {
             let name = entry.name.escape_debug();
             let fault = Fault::new(format!("unknown key `{name}` in {}", self.title));
-            let hint = suggest::hint(&entry.name, &asked, "the keys here are");
+            let hint = suggest::hint(&entry.name, &known, "the keys here are");
             self.sink.report(&entry.span, fault.hint(hint));
         }
         for (key, example) in missing {
-            let is_key = |entry: &&Entry| suggest::nearest(&entry.name, asked.iter().copied()) == Some(key);
+            let is_key = |entry: &&Entry| suggest::nearest(&entry.name, known.iter().copied()) == Some(key);
             if !unknown.iter().any(is_key) {
                 let fault = Fault::new(format!("`{key}` is missing in {}", self.title));
                 self.report(fault.hint(format!("such as {example}")));

@@ -23,13 +23,50 @@ use super::Config;
 use super::document::Node;
 use super::problem::{Checked, Sink};
 use super::section::Section;
+use super::table::{Kind, Setting, Table};
 use names::Names;
 
 pub(super) use self::server::DEFAULT_ADMIN;
 
+/// The keys of the whole file.
+pub(super) static FILE: Table = Table::new(
+    "The configuration of the gateway.",
+    &[
+        Setting::new(
+            "server",
+            Kind::Table(&server::SERVER),
+            "Where clients connect, and what holds for their connections.",
+        ),
+        Setting::new("admin", Kind::Table(&server::ADMIN), "The side port: metrics, health, the live page."),
+        Setting::new("access_log", Kind::Table(&server::ACCESS_LOG), "A line for each request."),
+        Setting::new("limiter", Kind::Table(&limits::LIMITER), "Settings of the buckets of all limits."),
+        Setting::new(
+            "tracing",
+            Kind::Table(&tracing::TRACING),
+            "Traces; left out, what requests say of theirs passes as it is.",
+        ),
+        Setting::new(
+            "limits",
+            Kind::Named("[A-Za-z0-9_.-]{1,64}", &Kind::Table(&limits::LIMIT)),
+            "Who may have how much: limits by name.",
+        ),
+        Setting::new(
+            "upstreams",
+            Kind::Named(".{1,128}", &Kind::Table(&upstreams::UPSTREAM)),
+            "Who does the work: upstreams by name.",
+        ),
+        Setting::new(
+            "routes",
+            Kind::List(&Kind::Table(&routes::ROUTE), 1),
+            "What goes where; the most specific route wins.",
+        )
+        .required(),
+    ],
+);
+
 /// Reads the whole file.
 pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
-    let file = Section::root(root, sink);
+    let file = Section::root(&FILE, root, sink);
     let (server, admin) = (file.get("server"), file.get("admin"));
     let access_log = file.optional("access_log", server::access_log);
     let limiter =

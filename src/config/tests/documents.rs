@@ -4,7 +4,7 @@ use super::shipped::every_key;
 use super::*;
 
 /// Whole config files in a document: the TOML blocks that begin with the name of the file.
-fn files(document: &str) -> Vec<String> {
+pub(super) fn files(document: &str) -> Vec<String> {
     let blocks = document.split("```toml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0));
     blocks.filter(|block| block.starts_with("# gateway.toml\n")).map(str::to_owned).collect()
 }

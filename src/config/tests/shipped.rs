@@ -32,6 +32,11 @@ fn uncommented(line: &str) -> &str {
     }
 }
 
+/// The shipped file with every key that it shows in a comment.
+pub(super) fn everything(shipped: &str) -> String {
+    shipped.lines().map(|line| format!("{}\n", uncommented(line))).collect()
+}
+
 /// A key that nobody means in each table there can be, so that each says which keys it has.
 const UNKNOWN_EVERYWHERE: &str = r#"
 zzzzzz = 1
@@ -96,7 +101,7 @@ pub(super) fn every_key() -> Vec<String> {
 #[test]
 fn the_shipped_config_names_every_key_with_its_default() {
     let text = fs::read_to_string(file("config/gateway.toml")).unwrap();
-    let everything = text.lines().map(|line| format!("{}\n", uncommented(line))).collect::<String>();
+    let everything = everything(&text);
     let shipped = Config::parse("config/gateway.toml", &text, &|_| None).unwrap_or_else(|e| panic!("{e}"));
     let spelled_out =
         Config::parse("config/gateway.toml", &everything, &|_| None).unwrap_or_else(|e| panic!("{e}"));

@@ -6,11 +6,35 @@ use super::super::Action;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, quoted};
 use super::super::section::Section;
+use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_value;
 use super::names::Names;
-use super::shared::{pattern_fault, status};
+use super::shared::{FIELD_VALUE, pattern_fault, status};
 use crate::route::Rewrite;
 use crate::route::pattern::{PathPattern, Segment, Template};
+
+pub(super) static REDIRECT: Table = Table::new(
+    "Where the client is sent; the query is carried over.",
+    &[
+        Setting::new(
+            "to",
+            Kind::Pattern(&["/.*", "[Hh][Tt][Tt][Pp][Ss]?://.+"]),
+            "A path or a URL, such as \"/new/*\".",
+        )
+        .required(),
+        Setting::new("status", Kind::Integer(301, 308), "301, 302, 303, 307 or 308.").or("308"),
+    ],
+);
+
+pub(super) static RESPOND: Table = Table::new(
+    "The answer of the gateway itself.",
+    &[
+        Setting::new("status", Kind::Integer(200, 599), "The status.").or("200"),
+        Setting::new("body", Kind::Text, "The body.").or("\"\""),
+        Setting::new("content_type", FIELD_VALUE, "The Content-Type of the body.")
+            .or("\"text/plain; charset=utf-8\""),
+    ],
+);
 
 /// Reads the action of a route.
 pub(super) fn action(
@@ -123,7 +147,8 @@ fn strip_prefix(item: &Item<'_>, path: &PathPattern) -> Checked<String> {
 }
 
 fn redirect(item: &Item<'_>, path: &Checked<PathPattern>) -> Checked<Action> {
-    let section = item.section("`redirect`".into(), "redirect = { to = \"/new\", status = 308 }")?;
+    let section =
+        item.section(&REDIRECT, "`redirect`".into(), "redirect = { to = \"/new\", status = 308 }")?;
     let to = section.required("to", "to = \"/new\"", |item| {
         let path = path.as_ref().map_err(|reported| *reported)?;
         item.parse("a path or URL such as \"/new/*\"", |text| {
@@ -142,7 +167,7 @@ fn redirect(item: &Item<'_>, path: &Checked<PathPattern>) -> Checked<Action> {
 }
 
 fn respond(item: &Item<'_>) -> Checked<Action> {
-    let section = item.section("`respond`".into(), "respond = { status = 200, body = \"ok\" }")?;
+    let section = item.section(&RESPOND, "`respond`".into(), "respond = { status = 200, body = \"ok\" }")?;
     let status = section.or("status", StatusCode::OK, |item| status(&item, 200, 599));
     let body = section.or("body", String::new(), |item| {
         let body = item.text("a string")?;

@@ -6,8 +6,10 @@ use http::{HeaderValue, Method};
 
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Reported, quoted};
+use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::{header_name, header_value, method};
 use super::super::values::Values;
+use super::shared::{DURATION_OR_ZERO, FIELD, METHOD};
 use crate::cors::{Cors, Origins};
 
 const EXAMPLE: &str = "cors = { origins = [\"https://app.example\"] }";
@@ -23,9 +25,34 @@ const ALWAYS_EXPOSED: [&str; 3] = ["RateLimit", "RateLimit-Policy", "Retry-After
 /// The methods that are allowed by default on a route that takes any method: those that need no preflight.
 const DEFAULT_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
 
+const ORIGIN_KIND: Kind = Kind::Pattern(&[r"\*", "[a-z][a-z0-9+.-]*://[^/?#A-Z]+"]);
+const NAMES: Kind = Kind::List(&FIELD, 0);
+
+pub(super) static CORS: Table = Table::new(
+    "Which scripts of other origins may use this route; left out, the upstream says.",
+    &[
+        Setting::new(
+            "origins",
+            Kind::Either(&[ORIGIN_KIND, Kind::List(&ORIGIN_KIND, 1)]),
+            "Origins such as \"https://app.example\" or \"https://*.example.com\", or \"*\" for all.",
+        )
+        .required(),
+        Setting::new("credentials", Kind::Boolean, "Whether requests may carry cookies and the like.")
+            .or("false"),
+        Setting::new(
+            "methods",
+            Kind::List(&METHOD, 1),
+            "What scripts may use; left out, the methods of the route, or GET, HEAD and POST.",
+        ),
+        Setting::new("headers", NAMES, "Request fields that they may send.").or("[]"),
+        Setting::new("expose", NAMES, "Answer fields that they may read.").or("[]"),
+        Setting::new("max_age", DURATION_OR_ZERO, "How long a browser may go by a preflight.").or("\"10m\""),
+    ],
+);
+
 /// Reads `cors` of a route that takes these methods.
 pub(super) fn cors(item: &Item<'_>, taken: &[Method]) -> Checked<Cors> {
-    let section = item.section("`cors`".into(), EXAMPLE)?;
+    let section = item.section(&CORS, "`cors`".into(), EXAMPLE)?;
     let credentials = section.or("credentials", false, |item| item.boolean());
     let literal = credentials.unwrap_or(false);
     let origins =

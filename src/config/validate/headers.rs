@@ -7,8 +7,10 @@ use http::{HeaderName, HeaderValue, header};
 use super::super::HeaderChanges;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Sink};
-use super::super::value::http::{header_name, header_value};
+use super::super::table::{Kind, Setting, Table};
+use super::super::value::http::{HEADER_NAME, header_name, header_value};
 use super::super::values::Values;
+use super::shared::{FIELD, FIELD_VALUE};
 
 /// Fields that delimit a message or concern a connection. The gateway sets them itself on each side.
 const UNTOUCHABLE: [&str; 8] = [
@@ -22,9 +24,22 @@ const UNTOUCHABLE: [&str; 8] = [
     "upgrade",
 ];
 
+pub(super) static CHANGES: Table = Table::new(
+    "Changes to header fields: first `remove`, then `set`.",
+    &[
+        Setting::new(
+            "set",
+            Kind::Named(HEADER_NAME, &FIELD_VALUE),
+            "Fields that are set, in place of what was there.",
+        ),
+        Setting::new("remove", Kind::List(&FIELD, 0), "Fields that are removed."),
+    ],
+);
+
 /// Reads a table of changes.
 pub(super) fn changes(item: Item<'_>, key: &'static str, sink: &Sink<'_>) -> Checked<HeaderChanges> {
     let section = item.section(
+        &CHANGES,
         format!("`{key}`"),
         &format!("{key} = {{ set = {{ X-Env = \"prod\" }}, remove = [\"X-Debug\"] }}"),
     )?;

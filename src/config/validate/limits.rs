@@ -9,12 +9,13 @@ use super::super::Limiter;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, together};
 use super::super::section::Section;
+use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_name;
 use super::super::value::key;
 use super::names::Names;
 use super::overrides;
-use super::quota::{in_flight, quota};
-use super::shared::{methods, networks, status};
+use super::quota::{IN_FLIGHT, in_flight, quota};
+use super::shared::{DURATION, FIELD, FILE, METHOD, NETWORKS, RATE, TOKENS, methods, networks, status};
 use crate::limit::key::{Key, KeyPart, MissingKey};
 use crate::limit::quota::{MAX_TOKENS, Quota};
 use crate::limit::{Charge, Measure, Mode, Rate, Rule};
@@ -26,6 +27,63 @@ const DEFAULT_MAX_CLIENTS: usize = 1_000_000;
 const DEFAULT_FAILURES: [StatusCode; 3] =
     [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
 
+pub(super) static LIMITER: Table = Table::new(
+    "Settings of the buckets of all limits.",
+    &[
+        Setting::new(
+            "max_clients",
+            MAX_CLIENTS,
+            "The buckets of each limit that does not set its own number.",
+        )
+        .or("1_000_000"),
+        Setting::new("snapshot", FILE, "A file in which buckets outlive a restart."),
+        Setting::new("snapshot_interval", DURATION, "How often it is written.").or("\"60s\""),
+    ],
+);
+
+const MAX_CLIENTS: Kind = Kind::Integer(1, 1_000_000_000);
+
+const PART: Kind = Kind::Pattern(&[key::PART]);
+
+pub(super) static LIMIT: Table = Table::new(
+    "A limit: one set of buckets, however many routes use it.",
+    &[
+        Setting::new("rate", RATE, "How fast a bucket is refilled: \"10/s\", \"600/min\", \"3/10s\"."),
+        Setting::new("max_in_flight", IN_FLIGHT, "Instead of a rate: so many requests at a time."),
+        Setting::new("burst", TOKENS, "How many tokens a bucket holds; left out, the count in the rate."),
+        Setting::new("cost", TOKENS, "The tokens that a request takes, at most the burst.").or("1"),
+        Setting::new("charge", Kind::Word(&["always", "on_failure"]), "Whether all requests take tokens, or those whose answer has one of the `failures`.").or("\"always\""),
+        Setting::new("failures", Kind::List(&Kind::Integer(100, 599), 1), "The statuses that count with charge = \"on_failure\".").or("[401, 403, 404]"),
+        Setting::new("cost_header", FIELD, "A field of the upstream's answer that names the true cost."),
+        Setting::new("max_cost", TOKENS, "The most that `cost_header` can name; left out, ten times the burst."),
+        Setting::new("max_clients", MAX_CLIENTS, "The buckets of this limit; left out, limiter.max_clients."),
+        Setting::new(
+            "key",
+            Kind::Either(&[PART, Kind::List(&PART, 1)]),
+            "Whose bucket: client_ip, header:NAME, cookie:NAME, query:NAME, route, host, path, global, or a list of them.",
+        )
+        .or("\"client_ip\""),
+        Setting::new("missing_key", Kind::Word(&["client_ip", "reject", "shared"]), "What happens to a request that lacks its key.").or("\"client_ip\""),
+        Setting::new("ipv6_prefix", Kind::Integer(1, 128), "How many bits of an IPv6 address are the client.").or("64"),
+        Setting::new(
+            "overrides",
+            Kind::Named(".+", &Kind::Either(&[
+                Kind::Word(&["unlimited"]),
+                Kind::Table(&overrides::OVERRIDE),
+            ])),
+            "By the value of the key: \"unlimited\", or terms of its own.",
+        ),
+        Setting::new("methods", Kind::List(&METHOD, 0), "Only these count; empty is all.").or("[]"),
+        Setting::new("exempt", NETWORKS, "Networks that are never limited.").or("[]"),
+        Setting::new("mode", Kind::Word(&["enforce", "dry_run"]), "dry_run: decide, count, log, and let pass.").or("\"enforce\""),
+        Setting::new("status", Kind::Integer(400, 599), "The status of a refusal.").or("429"),
+        Setting::new("fields", Kind::Boolean, "Whether answers carry the RateLimit fields of this limit.").or("true"),
+        Setting::new("legacy_headers", Kind::Boolean, "Whether answers carry X-RateLimit fields as well.").or("false"),
+        Setting::new("show_keys", Kind::Boolean, "Whether the side port shows the values of headers, cookies and parameters.").or("false"),
+    ],
+)
+.with_one_of(&["rate", "max_in_flight"]);
+
 /// The defaults of `[limiter]`.
 pub(super) fn default_limiter() -> Limiter {
     Limiter { max_clients: DEFAULT_MAX_CLIENTS, snapshot: None, snapshot_interval: Duration::from_secs(60) }
@@ -35,7 +93,7 @@ pub(super) fn default_limiter() -> Limiter {
 pub(super) fn limiter(item: Item<'_>) -> Checked<Limiter> {
     let default = default_limiter();
     let section =
-        item.section("[limiter]".into(), "[limiter] once, in single brackets, and its keys below")?;
+        item.section(&LIMITER, "[limiter]".into(), "[limiter] once, in single brackets, and its keys below")?;
     let max_clients = section.or("max_clients", default.max_clients, max_clients);
     let snapshot = section.optional("snapshot", |item| {
         item.parse("the path of a file", |text| match text {
@@ -82,7 +140,7 @@ fn limit(
 ) -> Checked<Rule> {
     let title = format!("[limits.{}]", name.escape_debug());
     let example = "[limits.NAME] with a name of its own for each limit, and its keys below";
-    let section = item.section(title, example)?;
+    let section = item.section(&LIMIT, title, example)?;
     let measure = measure(&section, default_max_clients);
     let key = key(&section, underscores);
     let overrides = section.optional("overrides", |item| overrides::all(&item, &measure, &key, routes));
@@ -124,7 +182,7 @@ fn measure(section: &Section<'_>, default_max_clients: usize) -> Checked<Measure
     let Some(max_in_flight) = max_in_flight else {
         return match rate.is_none() && section.misspells(&["max_in_flight"]) {
             // The misspelling is reported, and the keys of a rate are not checked then.
-            true => Err(section.ask(&WITH_RATE)),
+            true => Err(section.sink.reported_later()),
             false => self::rate(section, default_max_clients).map(Measure::Rate),
         };
     };

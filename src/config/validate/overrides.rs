@@ -7,10 +7,27 @@ use ipnet::IpNet;
 
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, quoted, together};
+use super::super::table::{Setting, Table};
 use super::names::Names;
-use super::quota::{in_flight, quota};
+use super::quota::{IN_FLIGHT, in_flight, quota};
+use super::shared::{RATE, TOKENS};
 use crate::limit::key::{Key, KeyPart};
 use crate::limit::{Measure, Override, Terms};
+
+/// What an override may have, whatever the limit counts.
+pub(super) static OVERRIDE: Table =
+    Table::new("The terms of one client.", &[OF_RATE[0], OF_RATE[1], OF_IN_FLIGHT[0]])
+        .with_one_of(&["rate", "max_in_flight"]);
+
+const OF_RATE: [Setting; 2] = [
+    Setting::new("rate", RATE, "How fast its bucket is refilled."),
+    Setting::new("burst", TOKENS, "How many tokens it holds; left out, the count in the rate."),
+];
+
+const OF_IN_FLIGHT: [Setting; 1] = [Setting::new("max_in_flight", IN_FLIGHT, "So many requests at a time.")];
+
+static OVERRIDE_OF_RATE: Table = Table::new("The rate of one client.", &OF_RATE);
+static OVERRIDE_OF_IN_FLIGHT: Table = Table::new("The requests of one client.", &OF_IN_FLIGHT);
 
 /// Reads the overrides of a limit that counts `measure` by `key`; `routes` are the names of the routes.
 pub(super) fn all(
@@ -98,7 +115,11 @@ fn terms(item: &Item<'_>, measure: &Measure) -> Checked<Terms> {
             _ => Err(item.expected(&format!("\"unlimited\" or a table such as {example}"))),
         };
     }
-    let section = item.section("this override".into(), example)?;
+    let table = match measure {
+        Measure::Rate(_) => &OVERRIDE_OF_RATE,
+        Measure::InFlight(_) => &OVERRIDE_OF_IN_FLIGHT,
+    };
+    let section = item.section(table, "this override".into(), example)?;
     let terms = match measure {
         Measure::Rate(rate) => quota(&section).and_then(|quota| match rate.cost > quota.burst() {
             true => Err(section.report(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault};
 use super::super::section::Section;
+use super::super::table::Kind;
 use super::super::value::quantity;
 use crate::limit::quota::{MAX_TOKENS, Quota, QuotaError};
 
@@ -35,6 +36,9 @@ pub(super) fn quota(section: &Section<'_>) -> Checked<Quota> {
 fn absurd(error: QuotaError, hint: impl Into<Cow<'static, str>>) -> Fault {
     Fault::new(error.to_string()).hint(hint)
 }
+
+/// So many requests at a time.
+pub(super) const IN_FLIGHT: Kind = Kind::Integer(1, 1_000_000);
 
 /// Reads `max_in_flight`.
 pub(super) fn in_flight(item: &Item<'_>) -> Checked<u32> {

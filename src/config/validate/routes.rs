@@ -6,12 +6,83 @@ use super::super::Route;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Sink, Span, quoted, together};
 use super::super::section::Section;
+use super::super::table::{Kind, Setting, Table};
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
-use super::shared::{self, limits, pattern_fault};
+use super::shared::{self, DURATION_OR_ZERO, HOST, METHOD, SIZE, limits, pattern_fault};
 use super::{action, cors, headers};
 use crate::compression::Coding;
 use crate::route::pattern::{HostPattern, PathPattern};
+
+pub(super) static ROUTE: Table = Table::new(
+    "What is done with requests of some hosts, paths and methods.",
+    &[
+        Setting::new("name", Kind::Pattern(&[".{1,128}"]), "Its name in metrics and logs, unique.")
+            .required(),
+        Setting::new(
+            "hosts",
+            Kind::List(&HOST, 1),
+            "Hosts such as \"api.example.com\" and \"*.example.org\"; left out, any.",
+        ),
+        Setting::new(
+            "path",
+            Kind::Pattern(&["/.*"]),
+            "\"/users\" exact, \"/users/*\" that and all below, \"/users/{id}/orders\" one segment.",
+        )
+        .required(),
+        Setting::new("methods", Kind::List(&METHOD, 1), "Methods; left out, any."),
+        Setting::new(
+            "encoded_slashes",
+            Kind::Word(&["refuse", "keep"]),
+            "Whether %2F in a path is 400, or a character of its segment.",
+        )
+        .or("\"refuse\""),
+        Setting::new("upstream", Kind::Text, "The name of the upstream that requests are sent to."),
+        Setting::new(
+            "redirect",
+            Kind::Table(&action::REDIRECT),
+            "Instead of `upstream`: where the client is sent.",
+        ),
+        Setting::new(
+            "respond",
+            Kind::Table(&action::RESPOND),
+            "Instead of `upstream`: an answer of the gateway itself.",
+        ),
+        Setting::new(
+            "strip_prefix",
+            Kind::Pattern(&["/.+"]),
+            "Whole segments to take away at the front of the path.",
+        ),
+        Setting::new(
+            "rewrite",
+            Kind::Pattern(&["/.*"]),
+            "The path that the upstream gets, such as \"/v2/{id}\".",
+        ),
+        Setting::new("limits", Kind::List(&Kind::Text, 0), "The names of limits; every one must admit.")
+            .or("[]"),
+        Setting::new("timeout", DURATION_OR_ZERO, "How long the whole exchange may take; 0 is no bound.")
+            .or("0"),
+        Setting::new("max_body_size", SIZE, "The largest request body; left out, server.max_body_size."),
+        Setting::new(
+            "request_headers",
+            Kind::Table(&headers::CHANGES),
+            "Changes to the fields that the upstream gets.",
+        ),
+        Setting::new(
+            "response_headers",
+            Kind::Table(&headers::CHANGES),
+            "Changes to the fields that the client gets.",
+        ),
+        Setting::new(
+            "compression",
+            Kind::Either(&[Kind::Boolean, Kind::List(&Kind::Word(&["zstd", "br", "gzip"]), 1)]),
+            "true, or a list of \"zstd\", \"br\" and \"gzip\", the preferred first.",
+        )
+        .or("false"),
+        Setting::new("cors", Kind::Table(&cors::CORS), "Which scripts of other origins may use this route."),
+    ],
+)
+.with_one_of(&["upstream", "redirect", "respond"]);
 
 /// The settings of `[server]` for every route.
 pub(super) struct Everywhere {
@@ -50,7 +121,7 @@ pub(super) fn all(
     let mut lines = HashMap::new();
     let mut matchers: Vec<Matcher> = Vec::new();
     let routes = together(items.iter().map(|item| {
-        let section = item.section("this route".into(), "[[routes]] and its keys below")?;
+        let section = item.section(&ROUTE, "this route".into(), "[[routes]] and its keys below")?;
         let (route, matcher) = route(section, everywhere, limits, upstreams, sink, &mut lines);
         matchers.extend(matcher);
         route

@@ -10,12 +10,15 @@ use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Reported, Span, quoted};
 use super::super::section::Section;
 use super::super::suggest;
-use super::super::value::{address, http::header_value};
+use super::super::table::{Kind, Setting, Table};
+use super::super::value::{address, http::header_value, quantity};
 use super::super::values::Values;
 use super::super::{AccessLog, Address, Admin, Listener, LogFormat, LogTarget, MaxMemory, Server};
 use super::listen::Place;
 use super::names::Names;
-use super::shared::{limits, networks, pattern_fault};
+use super::shared::{
+    DURATION, DURATION_OR_ZERO, FIELD_VALUE, FILE, HOST, NETWORKS, SIZE, limits, networks, pattern_fault,
+};
 use super::tls;
 use crate::route::pattern::HostPattern;
 
@@ -27,6 +30,84 @@ pub(in super::super) const DEFAULT_ADMIN: SocketAddr =
 const DEFAULT_MAX_BODY_SIZE: u64 = 10 << 20;
 /// The least value of `max_memory`: with less the gateway would refuse all requests.
 const LEAST_MEMORY: u64 = 32 << 20;
+
+const HOSTS: Kind = Kind::List(&HOST, 0);
+const LISTENER: Kind =
+    Kind::Either(&[Kind::Pattern(&[address::LISTEN, address::PLACE]), Kind::Table(&LISTENER_TABLE)]);
+
+pub(super) static SERVER: Table = Table::new(
+    "Where clients connect, and what holds for their connections.",
+    &[
+        Setting::new(
+            "listen",
+            Kind::Either(&[
+                Kind::Pattern(&[address::LISTEN, address::PLACE]),
+                Kind::Table(&LISTENER_TABLE),
+                Kind::List(&LISTENER, 1),
+            ]),
+            "One address or a list: \"0.0.0.0:8000\", \"[::]:8000\", \"unix:/run/gateway/http.sock\", \"systemd\", or a table.",
+        )
+        .or("\"0.0.0.0:8000\""),
+        Setting::new("tls", Kind::Table(&tls::SERVER_TLS), "Certificates, for the listeners that speak TLS."),
+        Setting::new("threads", Kind::Integer(0, 1024), "Worker threads; 0 is one for each CPU.").or("0"),
+        Setting::new("trusted_proxies", NETWORKS, "Networks whose X-Forwarded-For, Forwarded and PROXY headers are believed.").or("[]"),
+        Setting::new("underscores_in_headers", Kind::Boolean, "Whether request fields pass whose names have _, . or other marks.").or("false"),
+        Setting::new("drain_timeout", DURATION_OR_ZERO, "How long running requests may take to finish at a stop.").or("\"30s\""),
+        Setting::new("header_timeout", DURATION, "A whole request head must have arrived by then: 408.").or("\"10s\""),
+        Setting::new("body_timeout", DURATION, "How long a client may send nothing of a body that it has begun: 408.").or("\"60s\""),
+        Setting::new("idle_timeout", DURATION, "How long a connection may stay open between requests.").or("\"60s\""),
+        Setting::new("tunnel_timeout", DURATION, "How long a tunnel, such as a WebSocket, may be idle.").or("\"1h\""),
+        Setting::new(
+            "max_memory",
+            Kind::Quantity(&["auto", quantity::SIZE], 0, i64::MAX as u64),
+            "Above so much memory requests get 503; \"auto\" is nine tenths of what there is, 0 no bound.",
+        )
+        .or("\"auto\""),
+        Setting::new("max_header_size", SIZE, "The largest request head, \"1KiB\" to \"1MiB\": 431 above.").or("\"64KiB\""),
+        Setting::new("max_body_size", SIZE, "The largest request body: 413 above; 0 is no body at all.").or("\"10MiB\""),
+        Setting::new("max_connections", Kind::Integer(0, 100_000_000), "Connections of all clients together; 0 is what the descriptors allow for.").or("0"),
+        Setting::new("max_connections_per_client", Kind::Integer(0, 1_000_000), "Connections of an address (of IPv6 a /64); 0 is no bound.").or("0"),
+        Setting::new("max_requests_per_connection", Kind::Integer(0, 1_000_000_000), "Requests that a connection carries; 0 is no bound.").or("0"),
+        Setting::new("server_header", FIELD_VALUE, "The Server field of every answer; \"\" sends none.").or("\"gateway\""),
+        Setting::new("watch", Kind::Boolean, "Whether the file is loaded again whenever it or a certificate changes.").or("false"),
+        Setting::new("limits", Kind::List(&Kind::Text, 0), "The names of limits on every route, before the route's own.").or("[]"),
+    ],
+);
+
+static LISTENER_TABLE: Table = Table::new(
+    "A listener.",
+    &[
+        Setting::new("address", Kind::Pattern(&[address::LISTEN, address::PLACE]), "Where it listens.")
+            .required(),
+        Setting::new("tls", Kind::Boolean, "Whether clients speak TLS there.").or("false"),
+        Setting::new("proxy_protocol", Kind::Boolean, "Whether connections begin with a PROXY header.")
+            .or("false"),
+        Setting::new(
+            "mode",
+            Kind::Pattern(&["0*[0-7]{1,3}"]),
+            "The permissions of a Unix socket, such as \"0660\".",
+        ),
+    ],
+);
+
+pub(super) static ADMIN: Table = Table::new(
+    "The side port: metrics, health, the live page.",
+    &[
+        Setting::new("listen", Kind::Pattern(&["off", address::LISTEN]), "An address, or \"off\".")
+            .or("\"127.0.0.1:8001\""),
+        Setting::new("token", Kind::Text, "For calls that change something; empty refuses them all.")
+            .or("\"\""),
+        Setting::new("hosts", HOSTS, "Names under which a browser may open it.").or("[]"),
+    ],
+);
+
+pub(super) static ACCESS_LOG: Table = Table::new(
+    "A line for each request.",
+    &[
+        Setting::new("path", FILE, "\"-\" is standard output, or \"off\", or a file.").or("\"-\""),
+        Setting::new("format", Kind::Word(&["json", "combined"]), "The format of a line.").or("\"json\""),
+    ],
+);
 
 /// The values of `[server]`.
 pub(super) struct ServerRead {
@@ -42,11 +123,14 @@ pub(super) struct ServerRead {
 /// Reads `[server]`.
 pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     let Some(item) = item else { return ServerRead::default() };
-    let section =
-        match item.section("[server]".into(), "[server] once, in single brackets, and its keys below") {
-            Ok(section) => section,
-            Err(reported) => return ServerRead::broken(reported),
-        };
+    let section = match item.section(
+        &SERVER,
+        "[server]".into(),
+        "[server] once, in single brackets, and its keys below",
+    ) {
+        Ok(section) => section,
+        Err(reported) => return ServerRead::broken(reported),
+    };
     let default = default_server();
     let mut on = Switches::default();
     let (listen, listen_complete) = listeners(&section, &mut on);
@@ -177,7 +261,7 @@ fn listener<'a>(item: Item<'a>, on: &mut Switches<'a>) -> Checked<Listener> {
         let address = item.parse(LISTEN, address::place)?;
         return Ok(Listener { address, tls: false, proxy_protocol: false, mode: None });
     }
-    let section = item.section("a listener".into(), "{ address = \"0.0.0.0:8000\" }")?;
+    let section = item.section(&LISTENER_TABLE, "a listener".into(), "{ address = \"0.0.0.0:8000\" }")?;
     let address =
         section.required("address", "address = \"0.0.0.0:8000\"", |item| item.parse(LISTEN, address::place));
     let switch = |key: &'static str, on: &mut Vec<Item<'a>>| {
@@ -267,8 +351,11 @@ pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
             listen: Some((DEFAULT_ADMIN.into(), None)),
         };
     };
-    let section = match item.section("[admin]".into(), "[admin] once, in single brackets, and its keys below")
-    {
+    let section = match item.section(
+        &ADMIN,
+        "[admin]".into(),
+        "[admin] once, in single brackets, and its keys below",
+    ) {
         Ok(section) => section,
         Err(reported) => return AdminRead { admin: Err(reported), listen: None },
     };
@@ -323,8 +410,11 @@ pub(super) fn default_access_log() -> AccessLog {
 
 /// Reads `[access_log]`.
 pub(super) fn access_log(item: Item<'_>) -> Checked<Option<AccessLog>> {
-    let section =
-        item.section("[access_log]".into(), "[access_log] once, in single brackets, and its keys below")?;
+    let section = item.section(
+        &ACCESS_LOG,
+        "[access_log]".into(),
+        "[access_log] once, in single brackets, and its keys below",
+    )?;
     let target = section.or("path", Some(LogTarget::Stdout), |item| {
         item.parse("\"-\", \"off\" or the path of a file", |text| match text {
             "-" => Ok(Some(LogTarget::Stdout)),

@@ -5,10 +5,29 @@ use ipnet::IpNet;
 
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault};
-use super::super::value::address;
-use super::super::value::http::method;
+use super::super::table::Kind;
+use super::super::value::http::{HEADER_NAME, METHOD as METHOD_PATTERN, method};
+use super::super::value::{address, quantity};
 use super::names::Names;
+use crate::limit::quota::MAX_TOKENS;
 use crate::route::pattern::PatternError;
+
+/// A duration, which may be zero.
+pub(super) const DURATION_OR_ZERO: Kind = Kind::Quantity(&["0", quantity::DURATION], 0, 0);
+/// A duration longer than zero.
+pub(super) const DURATION: Kind = Kind::Pattern(&[quantity::DURATION]);
+pub(super) const SIZE: Kind = Kind::Quantity(&[quantity::SIZE], 0, i64::MAX as u64);
+pub(super) const NETWORKS: Kind = Kind::List(&Kind::Pattern(&[address::NETWORK]), 0);
+pub(super) const METHOD: Kind = Kind::Pattern(&[METHOD_PATTERN]);
+pub(super) const FIELD: Kind = Kind::Pattern(&[HEADER_NAME]);
+pub(super) const HOST: Kind =
+    Kind::Pattern(&[r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", r"\[[0-9A-Fa-f:.]+\]"]);
+pub(super) const FIELD_VALUE: Kind = Kind::Pattern(&["[\t -~]*"]);
+/// The path of another file.
+pub(super) const FILE: Kind = Kind::Pattern(&[".+"]);
+pub(super) const RATE: Kind = Kind::Pattern(&[quantity::RATE]);
+/// So many tokens a bucket may hold.
+pub(super) const TOKENS: Kind = Kind::Integer(1, MAX_TOKENS as u64);
 
 /// A list of methods, each once.
 pub(super) fn methods(item: Item<'_>) -> Checked<Vec<Method>> {

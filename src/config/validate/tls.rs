@@ -7,9 +7,45 @@ use rustls::pki_types::ServerName;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, quoted};
 use super::super::section::Section;
+use super::super::table::{Kind, Setting, Table};
+use super::shared::FILE;
 use crate::tls::{self, ClientTls, Flaw, Identity, ServerTls};
 
 const CERTIFICATE: &str = "{ cert = \"api.pem\", key = \"api.key\" }";
+
+const CERT: Setting =
+    Setting::new("cert", FILE, "A PEM file: the certificate, and then those that vouch for it.");
+const KEY: Setting = Setting::new("key", FILE, "A PEM file: the private key.");
+
+pub(super) static SERVER_TLS: Table = Table::new(
+    "TLS, for the listeners that speak it.",
+    &[
+        Setting::new(
+            "certificates",
+            Kind::List(&Kind::Table(&IDENTITY), 1),
+            "Chosen by the name of the host; the first is for all others.",
+        )
+        .required(),
+        Setting::new(
+            "client_ca",
+            FILE,
+            "A PEM file of authorities: clients must show a certificate of one of them.",
+        ),
+    ],
+);
+
+static IDENTITY: Table = Table::new("A certificate and its key.", &[CERT.required(), KEY.required()]);
+
+pub(super) static CLIENT_TLS: Table = Table::new(
+    "How TLS is spoken with the servers.",
+    &[
+        Setting::new("ca", FILE, "A PEM file of the authorities to trust; left out, those of the system."),
+        Setting::new("server_name", Kind::Pattern(&[".+"]), "The name in the certificate of a server."),
+        Setting::new("insecure", Kind::Boolean, "Verify nothing.").or("false"),
+        CERT,
+        KEY,
+    ],
+);
 
 impl From<Flaw> for Fault {
     fn from(flaw: Flaw) -> Self {
@@ -42,7 +78,7 @@ pub(super) fn server(
             fault.hint("write listen = [{ address = \"0.0.0.0:8443\", tls = true }]"),
         );
     }
-    let section = item.section("[server.tls]".into(), "[server.tls] and its keys below")?;
+    let section = item.section(&SERVER_TLS, "[server.tls]".into(), "[server.tls] and its keys below")?;
     let identities = section.required(
         "certificates",
         "certificates = [{ cert = \"api.pem\", key = \"api.key\" }]",
@@ -78,7 +114,8 @@ pub(super) fn client(name: &str, item: &Item<'_>) -> Checked<Option<ClientTls>> 
             })),
         };
     }
-    let section = item.section(format!("[upstreams.{}.tls]", name.escape_debug()), "{ ca = \"ca.pem\" }")?;
+    let section =
+        item.section(&CLIENT_TLS, format!("[upstreams.{}.tls]", name.escape_debug()), "{ ca = \"ca.pem\" }")?;
     let authorities = section
         .optional("ca", |item| tls::read_authorities(path(&item)?).map_err(|flaw| item.report(flaw.into())));
     let server_name = section.optional("server_name", |item| {
@@ -107,7 +144,7 @@ pub(super) fn client(name: &str, item: &Item<'_>) -> Checked<Option<ClientTls>> 
 }
 
 fn certificate(item: Item<'_>) -> Checked<Identity> {
-    let section = item.section("a certificate".into(), CERTIFICATE)?;
+    let section = item.section(&IDENTITY, "a certificate".into(), CERTIFICATE)?;
     let identity = identity(&section);
     section.finish();
     identity

@@ -5,14 +5,34 @@ use http::Uri;
 use super::super::Tracing;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, quoted};
+use super::super::table::{Kind, Setting, Table};
 
 /// Where collectors take traces, below the endpoint (OTLP/HTTP).
 const PATH: &str = "/v1/traces";
 
+pub(super) static TRACING: Table = Table::new(
+    "The traces that requests belong to.",
+    &[
+        Setting::new(
+            "endpoint",
+            Kind::Pattern(&["off", "http://[^?#@]+"]),
+            "A collector's OTLP/HTTP port, such as \"http://127.0.0.1:4318\", or \"off\".",
+        )
+        .or("\"off\""),
+        Setting::new("sample_ratio", Kind::Fraction, "The share of requests whose spans are sent.").or("1.0"),
+        Setting::new(
+            "service_name",
+            Kind::Pattern(&[r"(.|\n)*\S(.|\n)*"]),
+            "What the gateway is called in traces.",
+        )
+        .or("\"gateway\""),
+    ],
+);
+
 /// Reads `[tracing]`.
 pub(super) fn tracing(item: Item<'_>) -> Checked<Tracing> {
     let section =
-        item.section("[tracing]".into(), "[tracing] once, in single brackets, and its keys below")?;
+        item.section(&TRACING, "[tracing]".into(), "[tracing] once, in single brackets, and its keys below")?;
     let endpoint = section.or("endpoint", None, |item| {
         item.parse("a URL such as \"http://127.0.0.1:4318\", or \"off\"", |text| match text {
             "off" => Ok(None),

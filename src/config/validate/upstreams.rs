@@ -9,11 +9,12 @@ use super::super::item::Item;
 use super::super::problem::{Checked, Fault, any_of, quoted, together};
 use super::super::section::Section;
 use super::super::suggest;
+use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::method;
 use super::super::value::{address, key};
 use super::super::values::Values;
 use super::super::{Balance, Health, Outlier, Upstream, UpstreamServer};
-use super::shared::status;
+use super::shared::{DURATION, DURATION_OR_ZERO, METHOD, status};
 use super::tls;
 use crate::limit::key::Key;
 
@@ -29,6 +30,114 @@ const BODY: &str = "a text such as \"ok\"";
 const BALANCE: &str = "a way to balance such as \"round_robin\"";
 const SERVER: &str = "a server such as \"127.0.0.1:9000\"";
 
+pub(super) static UPSTREAM: Table = Table::new(
+    "Servers that requests are sent to.",
+    &[
+        Setting::new(
+            "servers",
+            Kind::List(&Kind::Either(&[Kind::Pattern(&[address::SERVER]), Kind::Table(&SERVER_TABLE)]), 1),
+            "A list: \"127.0.0.1:9000\", \"unix:/run/app.sock\", or a table with an address and a weight.",
+        )
+        .required(),
+        Setting::new(
+            "balance",
+            Kind::Pattern(&["round_robin|least_requests|random", key::HASH]),
+            "How requests are balanced: round_robin, least_requests, random or hash:KEY.",
+        )
+        .or("\"round_robin\""),
+        Setting::new(
+            "tls",
+            Kind::Either(&[Kind::Boolean, Kind::Table(&tls::CLIENT_TLS)]),
+            "true: verified by the system's authorities; or a table.",
+        )
+        .or("false"),
+        Setting::new("http2", Kind::Boolean, "Whether HTTP/2 is spoken; gRPC needs it.").or("false"),
+        Setting::new("connect_timeout", DURATION, "How long connecting may take: 504 after.").or("\"2s\""),
+        Setting::new("response_timeout", DURATION, "How long the response head may take: 504 after.")
+            .or("\"30s\""),
+        Setting::new(
+            "read_timeout",
+            DURATION_OR_ZERO,
+            "How long it may send nothing in the middle of its answer; 0 is no bound.",
+        )
+        .or("\"5m\""),
+        Setting::new(
+            "retries",
+            Kind::Integer(0, MAX_RETRIES),
+            "How often a request that failed is sent again, where that is safe.",
+        )
+        .or("1"),
+        Setting::new(
+            "max_connections",
+            Kind::Integer(0, 1_000_000),
+            "Requests that each server may have at once; 0 is no bound.",
+        )
+        .or("0"),
+        Setting::new(
+            "max_pending_connects",
+            Kind::Integer(0, 1_000_000),
+            "Requests that may be connected to a server at a time; 0 is no bound.",
+        )
+        .or("1024"),
+        Setting::new(
+            "health",
+            Kind::Table(&HEALTH),
+            "Asks every server now and then; left out, nobody is asked.",
+        ),
+        Setting::new(
+            "outlier",
+            Kind::Table(&OUTLIER),
+            "Goes by how requests fare; left out, nobody is ejected.",
+        ),
+    ],
+);
+
+static SERVER_TABLE: Table = Table::new(
+    "A server.",
+    &[
+        Setting::new("address", Kind::Pattern(&[address::SERVER]), "Where it is.").required(),
+        Setting::new("weight", Kind::Integer(1, 1000), "Its weight against the other servers.").or("1"),
+    ],
+);
+
+static HEALTH: Table = Table::new(
+    "How servers are checked.",
+    &[
+        Setting::new("path", Kind::Pattern(&["/[!\"$-~]*"]), "The path that is asked for.").required(),
+        Setting::new("method", METHOD, "The method of a check.").or("\"GET\""),
+        Setting::new("host", Kind::Text, "What is in Host; \"\" is the server as it is in `servers`.")
+            .or("\"\""),
+        Setting::new(
+            "statuses",
+            Kind::List(&Kind::Integer(200, 599), 0),
+            "The statuses with which a check passes; [] is 200 to 399.",
+        )
+        .or("[]"),
+        Setting::new("body", Kind::Text, "A text that must be in the answer.").or("\"\""),
+        Setting::new("interval", DURATION, "How often a server is checked.").or("\"5s\""),
+        Setting::new("timeout", DURATION, "How long an answer may take.").or("\"2s\""),
+        Setting::new(
+            "unhealthy_after",
+            TIMES,
+            "Checks in a row that fail before a server gets no more requests.",
+        )
+        .or("3"),
+        Setting::new("healthy_after", TIMES, "Checks in a row that pass before it gets requests again.")
+            .or("2"),
+    ],
+);
+
+static OUTLIER: Table = Table::new(
+    "When a server that fails on requests is ejected.",
+    &[
+        Setting::new("consecutive_failures", TIMES, "Failures in a row before a server is ejected.").or("5"),
+        Setting::new("eject_for", DURATION, "How long it gets no requests then.").or("\"10s\""),
+    ],
+);
+
+/// So many times in a row.
+const TIMES: Kind = Kind::Integer(1, 1000);
+
 /// Reads `[upstreams.*]`.
 pub(super) fn all(items: &Checked<Vec<(&str, Item<'_>)>>, underscores: bool) -> Checked<Vec<Upstream>> {
     let items = items.as_ref().map_err(|reported| *reported)?;
@@ -38,7 +147,7 @@ pub(super) fn all(items: &Checked<Vec<(&str, Item<'_>)>>, underscores: bool) -> 
 fn upstream(name: &str, item: &Item<'_>, underscores: bool) -> Checked<Upstream> {
     let title = format!("[upstreams.{}]", name.escape_debug());
     let example = "[upstreams.NAME] with a name of its own for each upstream, and its keys below";
-    let section = item.section(title, example)?;
+    let section = item.section(&UPSTREAM, title, example)?;
     let servers = section.required("servers", "servers = [\"127.0.0.1:9000\"]", servers);
     let balance = section
         .or("balance", Balance::RoundRobin, |item| item.parse(BALANCE, |text| balance(text, underscores)));
@@ -78,7 +187,7 @@ fn bound(most: u64) -> Option<usize> {
 
 /// `[upstreams.NAME.health]`
 fn health(name: &str, item: &Item<'_>) -> Checked<Health> {
-    let section = subsection(name, "health", item)?;
+    let section = subsection(&HEALTH, name, "health", item)?;
     let path = section.required("path", "path = \"/health\"", |item| item.parse(PATH, path));
     let method = section.or("method", Method::GET, |item| item.parse("a method such as \"GET\"", method));
     let host = section.or("host", None, |item| item.parse(HOST, host));
@@ -112,7 +221,7 @@ fn health(name: &str, item: &Item<'_>) -> Checked<Health> {
 
 /// `[upstreams.NAME.outlier]`
 fn outlier(name: &str, item: &Item<'_>) -> Checked<Outlier> {
-    let section = subsection(name, "outlier", item)?;
+    let section = subsection(&OUTLIER, name, "outlier", item)?;
     let consecutive_failures = section.or("consecutive_failures", 5, times);
     let eject_for = section.or("eject_for", Duration::from_secs(10), |item| item.duration());
     section.finish();
@@ -120,9 +229,9 @@ fn outlier(name: &str, item: &Item<'_>) -> Checked<Outlier> {
 }
 
 /// `[upstreams.NAME.KEY]`
-fn subsection<'a>(name: &str, key: &str, item: &Item<'a>) -> Checked<Section<'a>> {
+fn subsection<'a>(table: &'static Table, name: &str, key: &str, item: &Item<'a>) -> Checked<Section<'a>> {
     let title = format!("[upstreams.{}.{key}]", name.escape_debug());
-    item.section(title.clone(), &format!("{title}, and its keys below"))
+    item.section(table, title.clone(), &format!("{title}, and its keys below"))
 }
 
 /// A number of times in a row.
@@ -189,7 +298,7 @@ fn servers(item: Item<'_>) -> Checked<Vec<UpstreamServer>> {
 /// An entry of `servers`: an address, or a table with one.
 fn server(item: Item<'_>) -> Checked<UpstreamServer> {
     let (address, weight) = if item.is_table() {
-        let section = item.section("a server".into(), "{ address = \"127.0.0.1:9000\" }")?;
+        let section = item.section(&SERVER_TABLE, "a server".into(), "{ address = \"127.0.0.1:9000\" }")?;
         let address = section
             .required("address", "address = \"127.0.0.1:9000\"", |item| item.parse(SERVER, address::server));
         let weight = section.or("weight", 1, |item| item.integer(1..=1000));

@@ -9,6 +9,13 @@ use super::super::ServerAddress;
 use super::super::listener::Address;
 use super::super::problem::{Fault, quoted};
 
+/// What matches an address to listen on, another place where clients connect, the address of a server, and a network.
+pub(in super::super) const LISTEN: &str = "([0-9.]+|\\[[0-9A-Fa-f:.]+(%[0-9]+)?\\]):[0-9]{1,5}";
+pub(in super::super) const PLACE: &str = "unix:/([^/].*)?|systemd(:[^:]+)?";
+pub(in super::super) const SERVER: &str =
+    "unix:/([^/].*)?|([A-Za-z0-9_.-]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]*[1-9][0-9]*";
+pub(in super::super) const NETWORK: &str = "[0-9A-Fa-f:.]+(/[0-9]{1,3})?";
+
 /// Parses an address to listen on: `0.0.0.0:8000`, `[::]:8000`.
 pub(in super::super) fn listen(text: &str) -> Result<SocketAddr, Fault> {
     text.parse().map_err(|_| {

@@ -4,6 +4,10 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::super::problem::{Fault, quoted};
 
+/// What matches a method, and the name of a header field.
+pub(in super::super) const METHOD: &str = "[0-9A-Z!#$%&'*+.^_`|~-]+";
+pub(in super::super) const HEADER_NAME: &str = "[0-9A-Za-z!#$%&'*+.^_`|~-]+";
+
 /// Parses a method, which is in capital letters: methods are compared as they are written.
 pub(in super::super) fn method(text: &str) -> Result<Method, Fault> {
     let upper = text.to_ascii_uppercase();

@@ -11,6 +11,14 @@ use crate::limit::key::KeyPart;
 const KINDS: [&str; 8] =
     ["client_ip", "header:NAME", "cookie:NAME", "query:NAME", "route", "host", "path", "global"];
 
+/// What matches a part of a key.
+pub(in super::super) const PART: &str =
+    "client_ip|route|host|path|global|(header|cookie):[0-9A-Za-z!#$%&'*+.^_`|~-]+|query:.+";
+
+/// What matches a way to balance by a part of a key.
+pub(in super::super) const HASH: &str =
+    "hash:(client_ip|route|host|path|global|(header|cookie):[0-9A-Za-z!#$%&'*+.^_`|~-]+|query:.+)";
+
 /// Parses a part of a key. `underscores` says whether fields are passed on whose names have other characters than letters, digits and `-`.
 pub(in super::super) fn part(text: &str, underscores: bool) -> Result<KeyPart, Fault> {
     let (kind, name) = match text.split_once(':') {
@@ -81,6 +89,11 @@ fn is_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_balances_by_what_one_limits_by() {
+        assert_eq!(HASH, format!("hash:({PART})"));
+    }
 
     #[test]
     fn parts() {

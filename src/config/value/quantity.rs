@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use super::super::problem::{Fault, quoted};
 
+/// What matches a duration that is longer than zero, a size, and a rate.
+pub(in super::super) const DURATION: &str = "[0-9]*[1-9][0-9]*(ms|s|m|h|d)";
+pub(in super::super) const SIZE: &str = "0|[0-9]+(B|kB|KB|MB|GB|KiB|MiB|GiB)";
+pub(in super::super) const RATE: &str = "[0-9]*[1-9][0-9]*/((ms|s|m|h|d|w|sec|second|min|minute|hour|day|week)|\
+                                         [0-9]*[1-9][0-9]*(ms|s|m|h|d|w|(sec|second|min|minute|hour|day|week)s?))";
+
 /// A rate: tokens in each period. It may still be no valid quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct Rate {
