@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions docker clean cmake
+.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions bench-replay docker clean cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,10 @@ bench-instructions: build ## Count the instructions of a request, and compare th
 	@scripts/install h2load nghttp2-client
 	@scripts/install valgrind
 	scripts/bench-instructions
+
+bench-replay: build ## Time `gateway replay`, and measure its memory
+	@scripts/install taskset util-linux
+	scripts/bench-replay
 
 docker: ## Build the container images that docker compose runs
 	docker compose build

@@ -129,6 +129,7 @@ fn exchange(engine: &Engine) -> Exchange {
         status: forwarded.as_ref().map_or(StatusCode::TOO_MANY_REQUESTS, |_| StatusCode::OK),
         bytes_in: 0,
         bytes_out: 1234,
+        settled: None,
         keys: decision.keys,
         reports: decision.reservation.into_reports(),
         forwarded,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, explain};
+use crate::{check, explain, replay};
 
 /// A config-file-driven, rate-limiting API gateway.
 #[derive(Debug, Parser)]
@@ -46,6 +46,8 @@ pub enum Command {
     Check(check::Args),
     /// Print a JSON Schema of the configuration file, for editors.
     Schema,
+    /// Replay access logs through the limits, and report whom they would have refused.
+    Replay(replay::Args),
     /// Ask the running gateway whether it lives: exit status 0 if it does.
     Healthcheck {
         /// Ask whether it is ready: whether each upstream has a usable server, and it does not drain.

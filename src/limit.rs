@@ -8,6 +8,7 @@ mod atomic_bucket;
 pub mod bucket;
 mod client_state;
 mod consult;
+mod demand;
 pub mod fields;
 pub mod key;
 mod offenders;
@@ -32,6 +33,7 @@ use smallvec::SmallVec;
 use self::bucket::Wait;
 use self::client_state::{Asked, ClientState, Held};
 pub use self::consult::Standing;
+pub use self::demand::Demand;
 use self::key::{Fingerprint, Inputs, NoValue, Secret};
 pub use self::offenders::Offender;
 use self::report::Reserved;
@@ -78,6 +80,19 @@ pub struct Claims<'a> {
     claims: SmallVec<[Claim<'a>; USUAL]>,
     /// The limits that never count this client.
     exempt: SmallVec<[usize; USUAL]>,
+}
+
+/// The client that a limit charges for a request.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimedBucket {
+    /// The index of the limit.
+    pub limit: usize,
+    /// The client.
+    pub client: Fingerprint,
+    /// The tokens that the request takes, or that are reserved until its answer is known.
+    pub cost: u32,
+    /// The client has terms of its own, by an override.
+    pub has_own_terms: bool,
 }
 
 /// What a limit takes for a request.
@@ -352,6 +367,18 @@ fn refund(
         if report.outcome == Outcome::Allowed {
             report.remaining = Some(claim.look(inputs, now).remaining);
         }
+    }
+}
+
+impl Claims<'_> {
+    /// The buckets that are charged.
+    pub fn buckets(&self) -> impl Iterator<Item = ClaimedBucket> {
+        self.claims.iter().map(|claim| ClaimedBucket {
+            limit: claim.index,
+            client: claim.client,
+            cost: claim.limit.cost(),
+            has_own_terms: claim.state.has_own_terms(),
+        })
     }
 }
 

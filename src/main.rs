@@ -8,8 +8,9 @@ use clap::{CommandFactory as _, Parser as _};
 use gateway::cli::{Args, Command};
 use gateway::config::{Config, LoadError};
 use gateway::explain::command::Unexplained;
+use gateway::replay::ReplayError;
 use gateway::server::StartError;
-use gateway::{check, explain, healthcheck, logging, manual, server};
+use gateway::{check, explain, healthcheck, logging, manual, replay, server};
 use log::error;
 
 #[global_allocator]
@@ -28,6 +29,18 @@ fn main() -> ExitCode {
         None => check(&args.config, &check::Args::default()),
         Some(Command::Check(with)) => check(&args.config, with),
         Some(Command::Schema) => print(|out| out.write_all(Config::schema().as_bytes())),
+        Some(Command::Replay(with)) => match replay::run(&args.config, with) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(ReplayError::Config(problems)) => bad(&problems),
+            Err(reason @ ReplayError::Setting(_)) => {
+                eprintln!("gateway: {reason}");
+                ExitCode::from(BAD_COMMAND_LINE)
+            }
+            Err(reason) => {
+                eprintln!("gateway: {reason}");
+                ExitCode::FAILURE
+            }
+        },
         Some(Command::Healthcheck { ready }) => match healthcheck::ask(&args.config, *ready) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {

@@ -1,4 +1,26 @@
 //! `gateway replay`: what the limits of a configuration would have done to the requests of a log.
+//!
+//! `log` reads requests out of files. A `scenario` is a configuration whose engine decides about them, on the clock of the log, and that
+//! counts what became of them: `tally` for each limit, with the `timeline`, the `hardest` hit clients and the `frontier` of rate against
+//! burst. The `report` is what was found, as one value; `text` and `html` show it.
 
+mod agreement;
+mod args;
+mod command;
+mod decisions;
+mod frontier;
+mod hardest;
+mod html;
 pub mod log;
+mod notes;
 pub mod record;
+pub mod report;
+mod scenario;
+mod settings;
+mod tally;
+mod text;
+mod timeline;
+mod trial;
+
+pub use self::args::Args;
+pub use self::command::{ReplayError, run};

@@ -73,7 +73,13 @@ fn a_line_tells_what_a_replay_needs() {
     assert_eq!(log[0]["keys"]["cookie:sid"], "a\"b");
     assert_eq!(log[1]["keys"], serde_json::json!({"header:x-api-key": key, "cookie:sid": null}));
     assert_eq!(log[0]["costs"], serde_json::json!({"priced": 7}));
-    assert!(log[2].get("costs").is_none(), "nothing was charged: {}", log[2]);
+    let (settled, took) = (log[0]["settled_ms"].as_f64().unwrap(), log[0]["duration_ms"].as_f64().unwrap());
+    assert!(settled > 0.0 && settled <= took, "{}", log[0]);
+    assert!(
+        log[2].get("costs").is_none() && log[2].get("settled_ms").is_none(),
+        "nothing was charged: {}",
+        log[2]
+    );
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod metrics;
 mod pools;
 mod proxy_protocol;
 mod reload;
+mod replay;
 mod retries;
 mod routing;
 mod secrets;

@@ -19,7 +19,7 @@ pub(super) struct Parts {
     texts: [String; 6],
     error: Option<String>,
     upstream: Option<Address>,
-    durations: (Duration, Option<Duration>),
+    durations: (Duration, Option<Duration>, Option<Duration>),
     numbers: (u16, u64, u64),
     limits: Vec<(String, Option<u32>)>,
     keys: Vec<(String, Option<String>)>,
@@ -32,7 +32,7 @@ pub(super) struct Parts {
 impl Parts {
     pub(super) fn entry(&self) -> Entry<'_> {
         let [method, host, path, route, referer, user_agent] = &self.texts;
-        let (duration, upstream_duration) = self.durations;
+        let (duration, upstream_duration, settled) = self.durations;
         let (status, bytes_in, bytes_out) = self.numbers;
         Entry {
             time: self.time,
@@ -53,6 +53,7 @@ impl Parts {
             limits: self.limits.iter().map(|(name, left)| (&**name, *left)).collect(),
             keys: self.keys.iter().map(|(part, value)| (&**part, value.as_deref())).collect(),
             costs: self.costs.iter().map(|(limit, cost)| (&**limit, *cost)).collect(),
+            settled,
             refused_by: self.refused_by.iter().map(|name| &**name).collect(),
             would_refuse: self.would_refuse.iter().map(|name| &**name).collect(),
             error: self.error.as_deref(),
@@ -76,8 +77,11 @@ pub(super) fn parts() -> impl Strategy<Value = Parts> {
         prop::option::of(text_of_any_length()),
         prop::option::of(upstream()),
     );
-    let measured =
-        ((duration(), prop::option::of(duration())), any::<(u16, u64, u64)>(), any::<Option<u128>>());
+    let measured = (
+        (duration(), prop::option::of(duration()), prop::option::of(duration())),
+        any::<(u16, u64, u64)>(),
+        any::<Option<u128>>(),
+    );
     (time(), client(text_of_any_length()), said, measured, by_limits, names(), names()).prop_map(
         |(
             time,

@@ -58,6 +58,8 @@ pub struct Entry<'a> {
     pub keys: Keys<'a>,
     /// What it cost in the end, by the limits that charge by the answer.
     pub costs: Costs<'a>,
+    /// How long after the head those costs were settled.
+    pub settled: Option<Duration>,
     /// The limits that refused it.
     pub refused_by: Names<'a>,
     /// The limits on trial that would have refused it.
@@ -94,6 +96,7 @@ impl<'a> Entry<'a> {
             limits: Tokens::new(),
             keys: Keys::new(),
             costs: Costs::new(),
+            settled: None,
             refused_by: Names::new(),
             would_refuse: Names::new(),
             error: None,

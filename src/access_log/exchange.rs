@@ -47,6 +47,7 @@ impl<'a> Entry<'a> {
             limits,
             keys,
             costs,
+            settled: exchange.settled,
             refused_by,
             would_refuse,
             error: exchange.error.as_deref(),

@@ -60,6 +60,9 @@ pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u
     if !entry.costs.is_empty() {
         costs(&entry.costs, object.begin_value(key!("costs")));
     }
+    if let Some(after) = entry.settled {
+        number::milliseconds(after, object.begin_value(key!("settled_ms")));
+    }
     if !entry.refused_by.is_empty() {
         names(&entry.refused_by, object.begin_value(key!("refused_by")));
     }

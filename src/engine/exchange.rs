@@ -44,6 +44,8 @@ pub struct Exchange {
     pub bytes_out: u64,
     /// What each limit made of it.
     pub reports: Vec<Report>,
+    /// How long after its head its costs were settled, if some depended on the answer.
+    pub settled: Option<Duration>,
     /// The values by which the limits counted it.
     pub keys: KeyValues,
     /// The last attempt to have it answered by an upstream.
@@ -130,6 +132,7 @@ impl Exchange {
             bytes_in: 0,
             bytes_out: 0,
             reports: Vec::new(),
+            settled: None,
             keys: KeyValues::new(),
             forwarded: None,
             error: Some(error),

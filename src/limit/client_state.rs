@@ -70,6 +70,11 @@ impl ClientState<'_> {
         }
     }
 
+    /// Whether the client has a bucket of its own, by an override.
+    pub(super) fn has_own_terms(self) -> bool {
+        matches!(self, Self::Bucket(BucketRef::Own(..)) | Self::Held(Held::Reserved(BucketRef::Own(..), _)))
+    }
+
     /// Prefetches the memory that the decision will read.
     #[inline]
     pub(super) fn touch(self, client: Fingerprint) {

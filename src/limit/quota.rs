@@ -172,6 +172,52 @@ impl Quota {
         u32::try_from(tokens).unwrap_or(u32::MAX).min(self.burst.get())
     }
 
+    /// The tokens that are refilled in `ticks`, rounded up.
+    pub(super) fn tokens_rounded_up(&self, ticks: u128) -> u32 {
+        let per_token = self.ticks_per_token.get();
+        u32::try_from(divide(ticks + u128::from(per_token - 1), per_token)).unwrap_or(u32::MAX)
+    }
+
+    /// This rate times `factor`, in a bucket that holds one token.
+    ///
+    /// # Errors
+    /// When the rate becomes absurd: see [`QuotaError`].
+    pub fn rate_times(&self, (times, parts): (u64, u64)) -> Result<Self, QuotaError> {
+        let count = u64::from(self.ticks_per_nano.get()).checked_mul(times).ok_or(QuotaError::TooMany)?;
+        let nanos = self.ticks_per_token.get().checked_mul(parts).ok_or(QuotaError::PeriodTooLong)?;
+        let common = gcd(count, nanos).max(1);
+        Self::new(count / common, Duration::from_nanos(nanos / common), 1)
+    }
+
+    /// This rate, in a bucket that holds `burst` tokens.
+    ///
+    /// # Errors
+    /// When there is no such bucket: see [`QuotaError`].
+    pub fn with_burst(&self, burst: u32) -> Result<Self, QuotaError> {
+        Self::new(
+            self.ticks_per_nano.get().into(),
+            Duration::from_nanos(self.ticks_per_token.get()),
+            burst.into(),
+        )
+    }
+
+    /// The rate as the configuration spells it: in tokens a second, minute, hour or day, whichever is the shortest that gives a whole number;
+    /// otherwise rounded, in the shortest that gives at least one.
+    pub fn rate_in_words(&self) -> String {
+        const UNITS: [(&str, u64); 4] = [("s", 1), ("min", 60), ("h", 3600), ("d", 86400)];
+        let (per_nano, per_token) =
+            (u128::from(self.ticks_per_nano.get()), u128::from(self.ticks_per_token.get()));
+        let ticks = |seconds: u64| per_nano * u128::from(seconds) * 1_000_000_000;
+        if let Some((unit, seconds)) = UNITS.iter().find(|(_, seconds)| ticks(*seconds) % per_token == 0) {
+            return format!("{}/{unit}", ticks(*seconds) / per_token);
+        }
+        let (unit, seconds) =
+            UNITS.iter().find(|(_, seconds)| ticks(*seconds) > per_token).unwrap_or(&UNITS[3]);
+        #[expect(clippy::cast_precision_loss, reason = "for people")]
+        let tokens = self.tokens_per_second() * *seconds as f64;
+        format!("{tokens:.2}/{unit}")
+    }
+
     /// How long `ticks` last, rounded up to a nanosecond.
     #[inline(never)]
     pub(super) fn duration(&self, ticks: u128) -> Duration {
@@ -236,6 +282,32 @@ mod tests {
         }
         let exact = Quota::new(262_144, SECOND, 1).unwrap();
         assert_eq!(exact.ticks_at(Timestamp::from_nanos(1_000_000_000)), exact.ticks_for(262_144));
+    }
+
+    #[test]
+    fn a_rate_is_spelled_in_the_shortest_unit_that_is_whole() {
+        for (count, seconds, text) in [
+            (10, 1, "10/s"),
+            (90, 60, "90/min"),
+            (600, 60, "10/s"),
+            (1, 3600, "1/h"),
+            (1, 86400, "1/d"),
+            (1, 2, "30/min"),
+            (1, 7 * 86400, "0.14/d"),
+            (1, 3601, "23.99/d"),
+        ] {
+            let quota = Quota::new(count, Duration::from_secs(seconds), 1).unwrap();
+            assert_eq!(quota.rate_in_words(), text);
+        }
+    }
+
+    #[test]
+    fn a_multiple_of_a_rate_is_exact() {
+        let quota = Quota::new(10, SECOND, 20).unwrap();
+        assert_eq!(quota.rate_times((3, 4)), Quota::new(15, 2 * SECOND, 1));
+        assert_eq!(quota.rate_times((2, 1)), Quota::new(20, SECOND, 1));
+        assert_eq!(quota.rate_times((u64::MAX, 1)), Err(QuotaError::TooMany));
+        assert!(Quota::new(1, MAX_PERIOD, 1).unwrap().rate_times((1, 2)).is_err());
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl Reservation {
         self.reports
     }
 
+    /// Whether the request holds a permit, or a cost is reserved for it: then it matters when it ends.
+    pub fn holds(&self) -> bool {
+        !self.permits.is_empty() || !self.reserved.is_empty()
+    }
+
     /// Drops the permits.
     #[inline(always)]
     pub(super) fn release(&mut self) {

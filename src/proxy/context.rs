@@ -95,7 +95,8 @@ impl Context {
     /// Writes the record of the exchange, and gives back what the request held. It is over.
     pub(crate) fn finish(&mut self, error: Option<String>) {
         let Some(request) = self.request.take() else { return };
-        let Request { started, mut reservation, keys, running, connection, trace, asked, .. } = request;
+        let Request { started, mut reservation, settled, keys, running, connection, trace, asked, .. } =
+            request;
         let clock = &self.gateway.clock;
         // Together, so that a log tells when the request began.
         let (now, ended) = clock.now_and_wall();
@@ -114,6 +115,7 @@ impl Context {
             bytes_in: request.bytes_in,
             bytes_out: request.bytes_out,
             reports: reservation.into_reports(),
+            settled,
             keys,
             forwarded: self.forwarding.take().and_then(|forwarding| forwarding.record(started)),
             error,

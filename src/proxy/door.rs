@@ -2,6 +2,7 @@
 //!
 //! The server asks the door about every request. Only an admitted one goes through Pingora, which has an upstream answer it.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,8 +123,16 @@ impl Door {
 
     /// Settles what a request costs, now that its answer is known.
     pub(super) fn settle(&self, answer: &ResponseHeader, active: &Active, request: &mut Request) {
-        let now = || self.gateway.clock.now();
+        let settled = Cell::new(None);
+        let now = || {
+            let now = self.gateway.clock.now();
+            settled.set(Some(now));
+            now
+        };
         let faults = active.engine.settle(&mut request.reservation, answer.status, &answer.headers, now);
+        if let Some(settled) = settled.get() {
+            request.settled = Some(settled.since(request.started));
+        }
         for (limit, fault) in faults {
             active.traffic.count_cost_error(limit, fault);
             if self.mispriced.may_log(&self.gateway) {

@@ -1,6 +1,7 @@
 //! A request that has arrived: what is known of it, and how far it has come.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
 use pingora::http::RequestHeader;
@@ -35,6 +36,8 @@ pub(super) struct Request {
     pub(super) running: Option<Running>,
     /// What the limits made of it, and what it holds of them.
     pub(super) reservation: Reservation,
+    /// How long after its head its costs were settled, if some depended on the answer.
+    pub(super) settled: Option<Duration>,
     /// The values by which the limits counted it.
     pub(super) keys: KeyValues,
     /// The status of its answer, once the answer has begun.
@@ -64,6 +67,7 @@ impl Request {
             route: None,
             running: None,
             reservation: Reservation::default(),
+            settled: None,
             keys: KeyValues::new(),
             status: None,
             bytes_in: 0,

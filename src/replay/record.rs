@@ -42,6 +42,8 @@ pub struct Own {
     pub refused_by: Vec<String>,
     /// What it cost in the end, by the limits that charge by the answer.
     pub costs: Vec<(String, u32)>,
+    /// How long after its head those costs were settled.
+    pub settled: Option<Duration>,
     /// The request was answered without asking any limit, although its route may have some: its head could not be used, or it was
     /// a preflight.
     pub was_not_asked: bool,

@@ -58,6 +58,9 @@ impl Serialize for Whole<'_, '_> {
         if !entry.costs.is_empty() {
             map.serialize_entry("costs", &Map(&entry.costs))?;
         }
+        if let Some(after) = entry.settled {
+            map.serialize_entry("settled_ms", &milliseconds(after))?;
+        }
         for (name, names) in [("refused_by", &entry.refused_by), ("would_refuse", &entry.would_refuse)] {
             if !names.is_empty() {
                 map.serialize_entry(name, names.as_slice())?;

@@ -39,6 +39,11 @@ impl Format {
         }
     }
 
+    /// Whether its stamps are whole seconds.
+    pub fn has_whole_seconds(self) -> bool {
+        matches!(self, Self::Combined | Self::VhostCombined | Self::Common)
+    }
+
     /// Whether its lines name the host that was asked for.
     pub(super) fn names_hosts(self) -> bool {
         !matches!(self, Self::Combined | Self::Common)

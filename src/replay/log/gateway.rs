@@ -16,6 +16,8 @@ use super::stamp::rfc_3339;
 use super::unreadable::Unreadable;
 use crate::replay::record::{Own, Record};
 
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 /// What is in the place of a method, a path and a protocol that could not be read.
 const UNREAD: &str = "-";
 
@@ -41,6 +43,7 @@ struct Line<'a> {
     refused_by: Option<Vec<String>>,
     #[serde(borrow)]
     costs: Option<Entries<'a, u32>>,
+    settled_ms: Option<f64>,
     #[serde(borrow)]
     keys: Option<Entries<'a, Option<Text<'a>>>>,
     #[serde(borrow)]
@@ -108,6 +111,7 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Record, Unreadable> {
         costs: parsed.costs.map_or_else(Vec::new, |costs| {
             costs.0.into_iter().map(|(name, cost)| (name.0.into_owned(), cost)).collect()
         }),
+        settled: parsed.settled_ms.map(|after| request::duration(after, MILLISECOND)).transpose()?,
         was_not_asked,
     };
     let mut headers = HeaderMap::new();
@@ -133,7 +137,7 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Record, Unreadable> {
     }
     Ok(Record {
         ended,
-        took: Some(request::duration(milliseconds, Duration::from_millis(1))?),
+        took: Some(request::duration(milliseconds, MILLISECOND)?),
         client,
         method,
         version,

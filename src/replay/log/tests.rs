@@ -251,6 +251,7 @@ fn what_the_access_log_writes_is_read_back() {
             .into_iter()
             .collect(),
             costs: [("l", 7)].into_iter().collect(),
+            settled: Some(Duration::from_micros(1_234_000)),
             refused_by: ["m \""].into_iter().collect(),
             would_refuse: ["l"].into_iter().collect(),
             error: Some("e"),
@@ -280,6 +281,7 @@ fn what_the_access_log_writes_is_read_back() {
                     (&["l".into(), "m \"".into()][..], &["m \"".into()][..])
                 );
                 assert_eq!((&*own.costs, own.was_not_asked), (&[("l".to_owned(), 7)][..], false));
+                assert_eq!(own.settled, Some(Duration::from_micros(1_234_000)));
                 assert_eq!(record.headers.len(), 3);
                 assert_eq!(record.headers["x-api-key"], "#5f3a9c01");
                 assert_eq!(record.headers["cookie"], "sid=a%20b");

@@ -12,7 +12,7 @@ use crate::limit::key::KeyPart;
 
 #[test]
 fn a_line_with_everything() {
-    let line = br##"{"time":"2026-11-26T08:41:35.000123Z","request_id":"24cacd763f770518","client":"192.0.2.1","method":"GET","host":"a.example:8080","path":"/a?b","protocol":"HTTP/2","route":"r","status":429,"bytes_in":1,"bytes_out":2,"duration_ms":1.5,"upstream":"10.0.0.1:80","upstream_ms":1.2,"limits":{"z":0,"a":null},"refused_by":["z"],"would_refuse":["a"],"keys":{"header:x-api-key":"#1a2b3c4d","cookie:sid":"a;b%","cookie:none":null,"query:q":"#1"},"costs":{"z":7,"a":4294967295},"error":"e","referer":"http://r/","user_agent":"curl","cut":["path"]}"##;
+    let line = br##"{"time":"2026-11-26T08:41:35.000123Z","request_id":"24cacd763f770518","client":"192.0.2.1","method":"GET","host":"a.example:8080","path":"/a?b","protocol":"HTTP/2","route":"r","status":429,"bytes_in":1,"bytes_out":2,"duration_ms":1.5,"upstream":"10.0.0.1:80","upstream_ms":1.2,"limits":{"z":0,"a":null},"refused_by":["z"],"would_refuse":["a"],"keys":{"header:x-api-key":"#1a2b3c4d","cookie:sid":"a;b%","cookie:none":null,"query:q":"#1"},"costs":{"z":7,"a":4294967295},"settled_ms":1.25,"error":"e","referer":"http://r/","user_agent":"curl","cut":["path"]}"##;
     let parts = [
         KeyPart::Header(HeaderName::from_static("referer")),
         KeyPart::Header(HeaderName::from_static("accept")),
@@ -30,6 +30,7 @@ fn a_line_with_everything() {
         limits: vec!["z".into(), "a".into()],
         refused_by: vec!["z".into()],
         costs: vec![("z".into(), 7), ("a".into(), u32::MAX)],
+        settled: Some(Duration::from_micros(1250)),
         was_not_asked: false,
     };
     assert_eq!(record.own, Some(Box::new(own)));

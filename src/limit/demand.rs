@@ -1,0 +1,90 @@
+//! How large a burst the requests of a client need.
+
+use super::bucket::Bucket;
+use super::quota::Quota;
+use crate::clock::Timestamp;
+
+/// What a client has asked of a bucket that refuses nothing: the "virtual queue" of its requests at one rate.
+///
+/// A bucket admits a request if what is missing in it, together with what the request takes, is at most the burst. So the smallest burst
+/// at which none of the client's requests is refused is the most that has ever been missing (see Le Boudec and Thiran, "Network
+/// Calculus", section 1.2.2, on the backlog of a flow at a constant rate).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Demand {
+    bucket: Bucket,
+    peak: u32,
+}
+
+impl Demand {
+    /// A request takes `cost` tokens. Requests come in the order of their times. Only the rate of `quota` matters, which is the same
+    /// for every request.
+    #[inline]
+    pub fn add(&mut self, quota: &Quota, now: Timestamp, cost: u32) {
+        self.bucket = self.bucket.owe(quota, now, cost);
+        let missing = self.bucket.missing(quota, now);
+        if missing > quota.ticks_for(self.peak) {
+            self.peak = quota.tokens_rounded_up(missing);
+        }
+    }
+
+    /// The smallest burst at which none of the requests is refused.
+    pub fn burst(&self) -> u32 {
+        self.peak
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    /// Whether a bucket of this burst refuses any of these requests: the time after the one before, and the cost.
+    fn refuses(requests: &[(u64, u32)], (count, period): (u64, Duration), burst: u32) -> bool {
+        let quota = Quota::new(count, period, burst.into()).unwrap();
+        let (mut bucket, mut now) = (Bucket::FULL, 0);
+        requests.iter().any(|(after, cost)| {
+            now += after;
+            match bucket.take(&quota, Timestamp::from_nanos(now), *cost) {
+                Ok(left) => {
+                    bucket = left;
+                    false
+                }
+                Err(_) => true,
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_smallest_burst_that_refuses_nothing(
+            requests in prop::collection::vec(
+                (prop_oneof![Just(0), 0..1_000_000_000_u64, 0..100_000_000_000_u64], 1..5_u32),
+                1..60,
+            ),
+            count in 1..1000_u64,
+            period in prop_oneof![Just(1), Just(60), Just(3600), 1..100_000_u64],
+        ) {
+            let rate = (count, Duration::from_secs(period));
+            let quota = Quota::new(rate.0, rate.1, 1).unwrap();
+            let (mut demand, mut now) = (Demand::default(), 0);
+            for (after, cost) in &requests {
+                now += after;
+                demand.add(&quota, Timestamp::from_nanos(now), *cost);
+            }
+            let burst = demand.burst();
+            prop_assert!(!refuses(&requests, rate, burst));
+            prop_assert!(burst == 1 || refuses(&requests, rate, burst - 1));
+        }
+    }
+
+    #[test]
+    fn a_burst_that_no_bucket_can_hold_is_the_largest_number() {
+        let quota = Quota::new(1, Duration::from_secs(1), 1).unwrap();
+        let mut demand = Demand::default();
+        for _ in 0..10 {
+            demand.add(&quota, Timestamp::default(), u32::MAX);
+        }
+        assert!(demand.burst() > 1_000_000_000);
+    }
+}

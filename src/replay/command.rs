@@ -1,0 +1,227 @@
+//! `gateway replay`: reads the logs, tries the configurations, writes the report.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use http::StatusCode;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::args::Args;
+use super::decisions::{self, Decisions};
+use super::frontier::BYTES_A_CLIENT;
+use super::html;
+use super::log::{Failure, Format, Log, Options, WINDOW, Wanted};
+use super::notes::{self, notes};
+use super::record::Stamp;
+use super::report::{ConfigPart, LogPart, Report, RunPart};
+use super::scenario::Scenario;
+use super::settings::{Setting, SettingError};
+use super::trial::{Spread, Trial};
+use crate::clock::Timestamp;
+use crate::config::{self, Config, LoadError};
+
+/// What the demands of clients may take of memory, in bytes.
+const DEMANDS: usize = 45 << 20;
+
+/// The progress is told again after so many requests.
+const STEP: u64 = 1 << 14;
+
+/// Why nothing was reported.
+#[derive(Debug)]
+pub enum ReplayError {
+    /// A configuration is wrong.
+    Config(LoadError),
+    /// A value cannot be set.
+    Setting(SettingError),
+    /// A log cannot be read.
+    Log(Failure),
+    /// What was found cannot be written.
+    Output(PathBuf, io::Error),
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Setting(error) => error.fmt(f),
+            Self::Log(error) => error.fmt(f),
+            Self::Output(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// Replays logs under the configuration at `path`.
+///
+/// # Errors
+/// When a configuration is wrong, a log cannot be read, or the report cannot be written.
+pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
+    let paths: Vec<&Path> = std::iter::once(path).chain(args.compare.as_deref()).collect();
+    let mut configs = Vec::with_capacity(paths.len());
+    for (index, path) in paths.iter().enumerate() {
+        // What is set is set in the first: the second is there to be compared with.
+        configs.push(load(path, if index == 0 { &args.set } else { &[] })?);
+    }
+    let mut log = open(args, &configs)?;
+    let formats: Vec<Format> = log.formats().into_iter().collect();
+    let mut trials = trials(configs, &formats, log.wanted());
+    let mut decisions = match &args.decisions {
+        Some(path) => Some(Decisions::to(path).map_err(|error| ReplayError::Output(path.clone(), error))?),
+        None => None,
+    };
+    let unwritten = |error| ReplayError::Output(args.decisions.clone().unwrap_or_default(), error);
+    let mut facts = notes::Facts::default();
+    let (mut requests, mut last) = (0, Timestamp::default());
+    let progress = progress(log.size());
+    let mut failure = None;
+    while let Some((now, record)) = log.next().unwrap_or_else(|error| {
+        failure = Some(error);
+        None
+    }) {
+        requests += 1;
+        last = now;
+        facts.without_host += u64::from(!record.headers.contains_key(http::header::HOST));
+        facts.without_duration += u64::from(record.took.is_none());
+        facts.refused_in_log += u64::from(record.status == Some(StatusCode::TOO_MANY_REQUESTS));
+        for (index, trial) in trials.iter_mut().enumerate() {
+            let fate = trial.request(&record, now);
+            if let (0, Some(decisions)) = (index, &mut decisions) {
+                decisions.write(trial.told.engine(), &record, &fate).map_err(unwritten)?;
+            }
+        }
+        if requests % STEP == 0 {
+            progress.set_position(log.bytes_read());
+        }
+    }
+    progress.finish_and_clear();
+    trials.iter_mut().for_each(Trial::finish);
+    let report = report(&log, args, &mut trials, requests, last, facts);
+    if let Some(decisions) = decisions {
+        decisions.finish().map_err(unwritten)?;
+    }
+    // What was read before a failure is worth telling.
+    if failure.is_none() || requests > 0 {
+        write(&report, args)?;
+    }
+    failure.map_or(Ok(()), |failure| Err(ReplayError::Log(failure)))
+}
+
+/// The configuration at a path, with what is set.
+fn load(path: &Path, set: &[Setting]) -> Result<(String, Config), ReplayError> {
+    let text = config::read(path).map_err(ReplayError::Config)?;
+    let text = Setting::apply(set, &text).map_err(ReplayError::Setting)?;
+    let file = path.display().to_string();
+    let config = Config::parse(&file, &text, &config::variable)
+        .map_err(|p| ReplayError::Config(LoadError::Invalid(p)))?;
+    let name = set.iter().fold(file, |name, setting| format!("{name} --set {setting}"));
+    Ok((name, config))
+}
+
+fn open(args: &Args, configs: &[(String, Config)]) -> Result<Log, ReplayError> {
+    let limits = configs.iter().flat_map(|(_, config)| &config.limits);
+    let parts = limits.flat_map(|rule| &rule.key.parts);
+    let wanted = Wanted::new(parts, args.map.clone(), args.host.clone());
+    let options = Options { format: args.format, wanted, window: WINDOW };
+    Log::open(&args.logs, options).map_err(ReplayError::Log)
+}
+
+fn trials(configs: Vec<(String, Config)>, formats: &[Format], wanted: &Wanted) -> Vec<Trial> {
+    let has_whole_seconds = formats.iter().any(|format| format.has_whole_seconds());
+    let scenarios = configs.len() * if has_whole_seconds { 2 } else { 1 };
+    let most = DEMANDS / BYTES_A_CLIENT / scenarios;
+    let knows = |part: &_| formats.iter().all(|format| wanted.knows(*format, part));
+    let trial = |(name, config): (String, Config)| {
+        let spread = has_whole_seconds.then(|| Spread::new(Scenario::new(config.clone(), knows, most)));
+        Trial { name, told: Scenario::new(config, knows, most), spread }
+    };
+    configs.into_iter().map(trial).collect()
+}
+
+/// A bar on a terminal that shows how much of the files has been read; nothing elsewhere.
+fn progress(size: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(size, ProgressDrawTarget::stderr());
+    let template = match size {
+        Some(_) => "{wide_bar} {bytes} of {total_bytes}, {eta} left",
+        None => "{spinner} {bytes}",
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn report(
+    log: &Log,
+    args: &Args,
+    trials: &mut [Trial],
+    requests: u64,
+    last: Timestamp,
+    facts: notes::Facts,
+) -> Report {
+    let summary = log.summary();
+    let after = |start: Stamp| Stamp(start.0.saturating_add(i64::try_from(last.nanos()).unwrap_or(i64::MAX)));
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let seconds = |nanos: i64| nanos as f64 / 1e9;
+    let part = LogPart {
+        files: args.logs.iter().map(|path| path.display().to_string()).collect(),
+        formats: summary.records.keys().map(|format| format.name().to_owned()).collect(),
+        first: summary.start.map(decisions::time),
+        last: summary.start.map(|start| decisions::time(after(start))),
+        seconds: seconds(i64::try_from(last.nanos()).unwrap_or(i64::MAX)),
+        began: summary.start.map_or(0.0, |start| seconds(start.0)),
+        lines: summary.lines,
+        requests,
+        unreadable: summary.unreadable,
+        unreadable_lines: summary
+            .first_unreadable
+            .iter()
+            .map(|bad| format!("{}:{}: {}: {}", bad.file, bad.number, bad.reason, bad.beginning))
+            .collect(),
+        late: summary.late,
+        clock_changes: summary.clock_changes,
+    };
+    let has_own_log = summary.records.contains_key(&Format::Gateway);
+    let configs: Vec<_> = trials
+        .iter_mut()
+        .map(|trial| ConfigPart {
+            name: trial.name.clone(),
+            run: RunPart::of(&mut trial.told, has_own_log),
+            spread: trial.spread.as_mut().map(|spread| RunPart::of(spread.scenario(), false)),
+        })
+        .collect();
+    let scenarios: Vec<_> = trials.iter().map(|trial| &trial.told).collect();
+    let notes = notes(&part, facts, &configs, &scenarios);
+    Report { log: part, configs, notes }
+}
+
+fn write(report: &Report, args: &Args) -> Result<(), ReplayError> {
+    if let Some(path) = &args.html {
+        let page = File::create(path).and_then(|file| {
+            let mut file = BufWriter::new(file);
+            html::write(report, &mut file)?;
+            file.flush()
+        });
+        page.map_err(|error| ReplayError::Output(path.clone(), error))?;
+    }
+    if args.decisions.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+        return Ok(());
+    }
+    let mut out = io::stdout().lock();
+    let written = match args.json {
+        true => serde_json::to_writer_pretty(&mut out, report)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
+        false => write!(out, "{report}"),
+    };
+    match written {
+        // Whoever reads the report has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| ReplayError::Output("standard output".into(), error)),
+    }
+}

@@ -1,0 +1,119 @@
+//! What a log does not know, and what that means for the numbers: said in the report, so that nobody takes them for more than they are.
+
+use super::report::{ConfigPart, LogPart, RunPart};
+use super::scenario::Scenario;
+use crate::limit::Rule;
+use crate::limit::key::KeyPart;
+
+/// What is to be told beside what the report's own parts say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    /// Requests of which the log names no host.
+    pub without_host: u64,
+    /// Requests of which the log does not tell how long they took.
+    pub without_duration: u64,
+    /// Requests that the log itself says were refused.
+    pub refused_in_log: u64,
+}
+
+/// The notes of a report.
+pub(super) fn notes(
+    log: &LogPart,
+    facts: Facts,
+    configs: &[ConfigPart],
+    scenarios: &[&Scenario],
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if log.requests == 0 {
+        return notes;
+    }
+    notes.push("Buckets are full when the replay begins. What clients had used up before the log began is not known.".to_owned());
+    if configs.iter().any(|config| config.spread.is_some()) {
+        notes.push(
+            "The log tells whole seconds. Where two numbers stand, one is with all requests of a second at its beginning, the other with \
+             them spread evenly over it; what really happened lies between them, or close to them. Pictures and lists are of the first."
+                .to_owned(),
+        );
+    }
+    if facts.without_duration == log.requests {
+        notes.push("The log does not tell how long requests took. Each is taken to begin, and to end, when its line was written.".to_owned());
+    } else {
+        notes.push("A line is written when a request ends. Its beginning, at which limits decide, is that time less its duration.".to_owned());
+    }
+    if configs.iter().any(|config| config.run.totals.refused > 0) {
+        notes.push(
+            "A client that is refused comes back, or does not. The replay lets it do what it did when the log was written.".to_owned(),
+        );
+    }
+    if facts.refused_in_log > 0 {
+        notes.push(format!(
+            "{} of the requests were refused when the log was written. Where the replay admits one, what its answer would have cost is not \
+             known: it counts as an answer with the logged status.",
+            facts.refused_in_log
+        ));
+    }
+    if facts.without_host > 0 && scenarios.iter().any(|scenario| has_hosts(scenario)) {
+        notes.push(format!(
+            "{} requests name no host, so they take no route that has `hosts`. --host NAME says which host was asked for.",
+            facts.without_host
+        ));
+    }
+    for unjudged in scenarios.iter().flat_map(|scenario| scenario.unjudged()) {
+        let note = format!(
+            "The limit {} cannot be judged, since the log does not tell {}. --map {}=FIELD says which of its fields stands for it.",
+            unjudged.limit, unjudged.part, unjudged.part
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    if configs.iter().any(|config| config.run.agreement.is_some()) {
+        for rule in scenarios.iter().flat_map(|scenario| &scenario.engine().config().limits) {
+            let note = format!(
+                "The limit {} has overrides. The log tells its keys as hashes, in which their values cannot be recognised: with show_keys = true \
+                 it tells them plainly.",
+                rule.name
+            );
+            if is_hashed(rule) && !rule.overrides.is_empty() && !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    for (name, one_of) in configs.iter().flat_map(|config| sampled(&config.run)) {
+        notes.push(format!(
+            "There were more clients of the limit {name} than are kept: its numbers about clients, and its bursts, are of a sample of one \
+             client in {one_of}. Requests are counted exactly."
+        ));
+    }
+    if log.late > 0 {
+        notes.push(format!(
+            "{} requests began before one that had come already, further back than lines are sorted. They were taken at the time of the \
+             latter.",
+            log.late
+        ));
+    }
+    if log.clock_changes > 0 {
+        notes.push(format!(
+            "The clock of the log was set back {} times. From there on the replay's own time goes on from where it was.",
+            log.clock_changes
+        ));
+    }
+    notes
+}
+
+/// Whether the gateway's own log tells the key of a limit as a hash.
+fn is_hashed(rule: &Rule) -> bool {
+    !rule.show_keys
+        && rule.key.parts.iter().any(|part| matches!(part, KeyPart::Header(_) | KeyPart::Cookie(_)))
+}
+
+fn has_hosts(scenario: &Scenario) -> bool {
+    scenario.engine().config().routes.iter().any(|route| !route.hosts.is_empty())
+}
+
+fn sampled(run: &RunPart) -> impl Iterator<Item = (&str, u64)> {
+    run.limits
+        .iter()
+        .filter(|limit| limit.one_client_of > 1)
+        .map(|limit| (limit.name.as_str(), limit.one_client_of))
+}

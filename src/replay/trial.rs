@@ -1,0 +1,88 @@
+//! A configuration on trial with the requests of a log, once or twice.
+//!
+//! A log that tells whole seconds leaves open when in a second its requests came. The two bounds of what a limit can have made of them are
+//! tried: all at the beginning of the second, and spread evenly over it.
+
+use super::record::Record;
+use super::scenario::{Fate, Scenario};
+use crate::clock::Timestamp;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// The most requests of one second that are held to be spread over it. Those beyond come at its end.
+const MOST_HELD: usize = 65_536;
+
+/// A configuration on trial.
+pub(super) struct Trial {
+    /// Its file, and what was changed of it.
+    pub name: String,
+    /// With every request at the time that the log tells.
+    pub told: Scenario,
+    /// With the requests of a whole second spread over it.
+    pub spread: Option<Spread>,
+}
+
+/// A scenario in which the requests of a second are spread over it.
+pub(super) struct Spread {
+    scenario: Scenario,
+    second: u64,
+    held: Vec<Record>,
+}
+
+impl Trial {
+    /// A request comes in at a time that never goes back.
+    pub(super) fn request(&mut self, record: &Record, now: Timestamp) -> Fate {
+        if let Some(spread) = &mut self.spread {
+            spread.request(record, now);
+        }
+        self.told.request(record, now)
+    }
+
+    /// The log is over.
+    pub(super) fn finish(&mut self) {
+        self.told.finish();
+        if let Some(spread) = &mut self.spread {
+            spread.release();
+            spread.scenario.finish();
+        }
+    }
+}
+
+impl Spread {
+    /// Spreads the requests that this scenario gets.
+    pub(super) fn new(scenario: Scenario) -> Self {
+        Self { scenario, second: 0, held: Vec::new() }
+    }
+
+    /// The scenario.
+    pub(super) fn scenario(&mut self) -> &mut Scenario {
+        &mut self.scenario
+    }
+
+    fn request(&mut self, record: &Record, now: Timestamp) {
+        let second = now.nanos() / SECOND;
+        if second != self.second {
+            self.release();
+            self.second = second;
+        }
+        if record.took.is_some() || self.held.len() >= MOST_HELD {
+            // Its time is known better, or there are too many.
+            let end = self.second.saturating_mul(SECOND).saturating_add(SECOND - 1);
+            let at = if record.took.is_some() { now } else { Timestamp::from_nanos(end) };
+            self.release();
+            self.scenario.request(record, at);
+        } else {
+            self.held.push(record.clone());
+        }
+    }
+
+    fn release(&mut self) {
+        let count = self.held.len() as u64;
+        let start = self.second.saturating_mul(SECOND);
+        for (index, record) in (0..).zip(&self.held) {
+            let within = SECOND.saturating_mul(index) / count.max(1);
+            self.scenario.request(record, Timestamp::from_nanos(start.saturating_add(within)));
+        }
+        self.held.clear();
+    }
+}
