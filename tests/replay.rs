@@ -119,7 +119,8 @@ fn the_report_for_people_answers_the_question() {
 fn a_change_is_tried_without_editing() {
     let logs = log();
     let other = CONFIG.replace("burst = 2", "burst = 1");
-    let folder = folder(CONFIG, &[("access.log", &logs), ("other.toml", other.as_bytes())]);
+    let folder =
+        folder(CONFIG, &[("access.log", &logs), ("other.toml", other.as_bytes()), ("broken.toml", b"= 1")]);
     let refused = |arguments: &[&str]| {
         let report = replayed(folder.path(), arguments);
         let configs = report["configs"].as_array().unwrap();
@@ -134,6 +135,7 @@ fn a_change_is_tried_without_editing() {
     // What is wrong is told by its place, and as what it is.
     for (arguments, code, message) in [
         (&["--set", "limits.per_client.rate=fast"][..], 64, "gateway.toml:3:8: "),
+        (&["--compare", "broken.toml", "--set", "limits.per_client.burst=3"], 64, "broken.toml:1:"),
         (&["--set", "limits.per_client.rate.x=1"], 2, "rate is no table"),
         (&["--set", "rate"], 2, "a setting is a path and a value"),
         (&["--map", "nothing"], 2, "is no mapping"),

@@ -89,7 +89,11 @@ pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
         for (index, trial) in trials.iter_mut().enumerate() {
             let fate = trial.request(&record, now);
             if let (0, Some(decisions)) = (index, &mut decisions) {
-                decisions.write(trial.told.engine(), &record, &fate).map_err(unwritten)?;
+                match decisions.write(trial.told.engine(), &record, &fate) {
+                    // Whoever reads them has read enough.
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                    written => written.map_err(unwritten)?,
+                }
             }
         }
         if requests % STEP == 0 {
@@ -100,7 +104,10 @@ pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
     trials.iter_mut().for_each(Trial::finish);
     let report = report(&log, args, &mut trials, requests, last, facts);
     if let Some(decisions) = decisions {
-        decisions.finish().map_err(unwritten)?;
+        match decisions.finish() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(unwritten)?,
+        }
     }
     // What was read before a failure is worth telling.
     if failure.is_none() || requests > 0 {
@@ -112,7 +119,11 @@ pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
 /// The configuration at a path, with what is set.
 fn load(path: &Path, set: &[Setting]) -> Result<(String, Config), ReplayError> {
     let text = config::read(path).map_err(ReplayError::Config)?;
-    let text = Setting::apply(set, &text).map_err(ReplayError::Setting)?;
+    let text = match Setting::apply(set, &text) {
+        // The place of what is wrong with the file is told when it is read as it is.
+        Err(SettingError::BadFile) => text,
+        changed => changed.map_err(ReplayError::Setting)?,
+    };
     let file = path.display().to_string();
     let config = Config::parse(&file, &text, &config::variable)
         .map_err(|p| ReplayError::Config(LoadError::Invalid(p)))?;

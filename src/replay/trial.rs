@@ -27,6 +27,7 @@ pub(super) struct Spread {
     scenario: Scenario,
     second: u64,
     held: Vec<Record>,
+    latest: Timestamp,
 }
 
 impl Trial {
@@ -51,7 +52,7 @@ impl Trial {
 impl Spread {
     /// Spreads the requests that this scenario gets.
     pub(super) fn new(scenario: Scenario) -> Self {
-        Self { scenario, second: 0, held: Vec::new() }
+        Self { scenario, second: 0, held: Vec::new(), latest: Timestamp::default() }
     }
 
     /// The scenario.
@@ -70,7 +71,7 @@ impl Spread {
             let end = self.second.saturating_mul(SECOND).saturating_add(SECOND - 1);
             let at = if record.took.is_some() { now } else { Timestamp::from_nanos(end) };
             self.release();
-            self.scenario.request(record, at);
+            self.send(record, at);
         } else {
             self.held.push(record.clone());
         }
@@ -79,10 +80,19 @@ impl Spread {
     fn release(&mut self) {
         let count = self.held.len() as u64;
         let start = self.second.saturating_mul(SECOND);
-        for (index, record) in (0..).zip(&self.held) {
+        let mut held = std::mem::take(&mut self.held);
+        for (index, record) in (0..).zip(&held) {
             let within = SECOND.saturating_mul(index) / count.max(1);
-            self.scenario.request(record, Timestamp::from_nanos(start.saturating_add(within)));
+            self.send(record, Timestamp::from_nanos(start.saturating_add(within)));
         }
-        self.held.clear();
+        // The room is used again.
+        held.clear();
+        self.held = held;
+    }
+
+    /// Time never goes back, also where a log that tells durations is read beside one that does not.
+    fn send(&mut self, record: &Record, at: Timestamp) {
+        self.latest = self.latest.max(at);
+        self.scenario.request(record, self.latest);
     }
 }
