@@ -191,22 +191,19 @@ impl Serving {
             }
             http2_may_begin = false;
             let exchange = match head {
-                Ok(Beginning::Head(head)) => {
+                Ok(Beginning::Request(request)) => {
                     count_request(&mut left, connection);
-                    http1::begin(&shared, connection, head).map_err(NoRequest::Refused)
+                    http1::begin(&shared, connection, request)
                 }
                 Ok(Beginning::Http2) => {
                     let Some(stream) = alone(shared) else { return };
                     return self.serve_http2(stream, connection, registration).await;
                 }
-                Err(no_request) => Err(no_request),
-            };
-            let exchange = match exchange {
-                Ok(exchange) => self.exchange(exchange, connection),
                 Err(no_request) => {
                     return answer_and_close(shared, self.refuse(connection, no_request)).await;
                 }
             };
+            let exchange = self.exchange(exchange, connection);
             let ending = watch(exchange, connection, |cx| lock(&shared).poll_end(cx)).await;
             match self.after_exchange(&mut shared, ending, connection).await {
                 After::NextRequest => {}

@@ -1,6 +1,8 @@
 //! The private parsers of the server, for the fuzz targets (`src/fuzzing.rs`).
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version, header};
+use pingora::http::RequestHeader;
 
 use super::framing::{Framing, Malformed};
 use super::{head, http2, proxy_protocol};
@@ -16,11 +18,23 @@ pub fn request_head(input: &[u8]) {
         found => assert_eq!(found, whole, "cut at {cut}"),
     }
     let Ok(Some(end)) = whole else { return };
-    let Ok(first) = head::check(&read[..end]) else { return };
-    if let Some(rewritten) = first.rewritten {
-        let again = head::check(&rewritten).expect("what goes on is a head");
-        assert_eq!((again.framing, again.rewritten), (first.framing, None));
-    }
+    let Ok(first) = head::read(Bytes::copy_from_slice(&read[..end])) else { return };
+    let passed_on = text_of(&first.request);
+    let again = head::read(passed_on.clone().into()).expect("what goes on is a head");
+    assert_eq!((again.framing, text_of(&again.request)), (first.framing, passed_on));
+}
+
+/// A request as HTTP/1 has it.
+pub(super) fn text_of(request: &RequestHeader) -> Vec<u8> {
+    let mut text = [request.method.as_str().as_bytes(), b" ", request.raw_path(), b" "].concat();
+    text.extend_from_slice(if request.version == Version::HTTP_10 {
+        b"HTTP/1.0\r\n"
+    } else {
+        b"HTTP/1.1\r\n"
+    });
+    request.header_to_h1_wire(&mut text);
+    text.extend_from_slice(b"\r\n");
+    text
 }
 
 /// A chunked body, whole and a byte at a time: it has the same data, and the same end.
@@ -58,17 +72,8 @@ pub fn http2_request(input: &[u8]) {
         return;
     }
     assert_eq!(request.headers.get_all(header::HOST).iter().count(), 1);
-    let mut text = Vec::new();
-    for piece in [request.method.as_str().as_bytes(), b" ", request.raw_path(), b" HTTP/1.1\r\n"] {
-        text.extend_from_slice(piece);
-    }
-    for (name, value) in &request.headers {
-        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            text.extend_from_slice(piece);
-        }
-    }
-    text.extend_from_slice(b"\r\n");
-    if let Err(refusal) = head::check(&text) {
+    let text = text_of(&request);
+    if let Err(refusal) = head::read(text.clone().into()) {
         panic!("{refusal:?} of {}", text.escape_ascii());
     }
 }

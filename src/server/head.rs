@@ -1,12 +1,16 @@
 //! The head of an HTTP/1 request: finds its end, and refuses a head that two parsers could read differently.
 //!
-//! Pingora's proxy parses the head again, leniently. A head that is accepted here can be read in one way only: lines end in CRLF, no line is
-//! folded, the body has one length, and there is one host (RFC 9112, sections 2.2, 3.2, 5.2 and 6.3).
+//! A head that is accepted here can be read in one way only: lines end in CRLF, no line is folded, the body has one length, and there is
+//! one host (RFC 9112, sections 2.2, 3.2, 5.2 and 6.3).
+
+mod request;
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::StatusCode;
+use pingora::http::RequestHeader;
 
 use super::framing::Framing;
 
@@ -15,14 +19,16 @@ use crate::route::{encode, host_of, is_same_authority};
 /// The most header fields in a request. Pingora's proxy takes no more either.
 pub(super) const MAX_FIELDS: usize = 256;
 
-/// What the connection needs to know of a head.
-#[derive(Debug, PartialEq, Eq)]
+/// A head that is passed on.
+#[derive(Debug)]
 pub(super) struct Head {
     /// How the body is delimited.
     pub(super) framing: Framing,
-    /// The head as it is passed on, if it differs: its target is a path, with characters encoded that no URL may have.
-    pub(super) rewritten: Option<BytesMut>,
+    /// The head as it is passed on: its target is a path, with characters encoded that no URL may have.
+    pub(super) request: RequestHeader,
 }
+
+const MALFORMED: Refusal = Refusal::bad("the request head is malformed");
 
 /// Why a head is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,48 +100,49 @@ fn with_target_encoded(head: &[u8]) -> Option<BytesMut> {
     }
 }
 
-/// Checks a whole head.
+/// Reads a whole head.
 ///
 /// # Errors
 /// When it is malformed, ambiguous, or has too many fields.
-pub(super) fn check(head: &[u8]) -> Result<Head, Refusal> {
+pub(super) fn read(head: Bytes) -> Result<Head, Refusal> {
     if matches!(head.first(), Some(b'\r' | b'\n')) {
         // The connection has skipped empty lines before the head. The parser would skip them too, so offsets in the head would be wrong.
         return Err(Refusal::bad("the request head begins with an empty line"));
     }
-    let encoded = with_target_encoded(head);
-    let head = encoded.as_deref().unwrap_or(head);
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(head) {
+    let head = with_target_encoded(&head).map_or(head, BytesMut::freeze);
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(&head, &mut fields) {
         Ok(httparse::Status::Complete(len)) if len == head.len() => {}
-        Ok(_) => return Err(Refusal::bad("the request head is malformed")),
+        Ok(_) => return Err(MALFORMED),
         Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TOO_LARGE),
         Err(httparse::Error::Version) => return Err(Refusal::bad("the HTTP version is not 1.0 or 1.1")),
-        Err(_) => return Err(Refusal::bad("the request head is malformed")),
+        Err(_) => return Err(MALFORMED),
     }
-    if has_bare_carriage_return(head) {
+    if has_bare_carriage_return(&head) {
         return Err(Refusal::bad("a carriage return stands in the middle of a line"));
     }
-    let method = request.method.unwrap_or_default();
+    let method = parsed.method.unwrap_or_default();
     if method == "CONNECT" {
         return Err(Refusal {
             status: StatusCode::METHOD_NOT_ALLOWED,
             detail: "this server opens no tunnels",
         });
     }
-    let target = request.path.unwrap_or_default();
+    let target = parsed.path.unwrap_or_default();
     let authority = check_target(method, target)?;
-    let http11 = request.version == Some(1);
-    let host = check_host(request.headers, http11)?;
+    let http11 = parsed.version == Some(1);
+    let host = check_host(parsed.headers, http11)?;
     // A `Host` field that is added counts as well.
-    if authority.is_some() && host.is_none() && request.headers.len() == MAX_FIELDS {
+    if authority.is_some() && host.is_none() && parsed.headers.len() == MAX_FIELDS {
         return Err(Refusal::TOO_LARGE);
     }
-    let in_origin_form =
-        authority.map(|authority| origin_form(head, method, target, authority, host)).transpose()?;
-    let framing = framing(request.headers, http11)?;
-    Ok(Head { framing, rewritten: in_origin_form.or(encoded) })
+    let framing = framing(parsed.headers, http11)?;
+    let request = match authority {
+        None => request::of(&head, &parsed)?,
+        Some(authority) => request::read(&origin_form(&head, method, target, authority, host)?.freeze())?,
+    };
+    Ok(Head { framing, request })
 }
 
 fn has_bare_carriage_return(head: &[u8]) -> bool {
@@ -161,7 +168,7 @@ fn check_target<'a>(method: &str, target: &'a str) -> Result<Option<&'a str>, Re
     }
 }
 
-/// Changes the head of a request for a URL to one for its path, since Pingora's proxy does not parse such a URL.
+/// Changes the head of a request for a URL to one for its path.
 ///
 /// # Errors
 /// When the URL and the `Host` field name different hosts, of which a server would have to ignore one (RFC 9112,
@@ -260,11 +267,12 @@ pub(super) fn parse_length(text: &[u8]) -> Result<u64, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fuzzing::text_of;
     use super::*;
     use proptest::prelude::*;
 
     fn read(text: &[u8]) -> Result<Option<Head>, Refusal> {
-        find_end(text, 0)?.map(|end| check(&text[..end])).transpose()
+        find_end(text, 0)?.map(|end| super::read(Bytes::copy_from_slice(&text[..end]))).transpose()
     }
 
     fn framing_of(text: &str) -> Framing {
@@ -298,8 +306,8 @@ mod tests {
     }
 
     fn origin_form_of(text: &str) -> Result<String, Refusal> {
-        let head = read(text.as_bytes())?.unwrap().rewritten;
-        Ok(head.map_or_else(|| text.to_owned(), |head| String::from_utf8(head.to_vec()).unwrap()))
+        let head = text_of(&read(text.as_bytes())?.unwrap().request);
+        Ok(String::from_utf8(head).unwrap())
     }
 
     #[test]
@@ -328,7 +336,7 @@ mod tests {
     fn an_empty_line_is_no_part_of_a_head() {
         for text in ["\r\nGET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", "\r\n\r\n", "\nGET / HTTP/1.0\r\n\r\n"]
         {
-            assert!(check(text.as_bytes()).is_err(), "{text:?}");
+            assert!(super::read(text.into()).is_err(), "{text:?}");
         }
     }
 
@@ -403,9 +411,9 @@ mod tests {
     #[test]
     fn too_many_fields_and_tunnels_have_their_own_status() {
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(MAX_FIELDS));
-        assert_eq!(read(many.as_bytes()), Err(Refusal::TOO_LARGE));
+        assert_eq!(read(many.as_bytes()).unwrap_err(), Refusal::TOO_LARGE);
         let room_for_no_host = format!("GET http://a/ HTTP/1.0\r\n{}\r\n", "X: 1\r\n".repeat(MAX_FIELDS));
-        assert_eq!(read(room_for_no_host.as_bytes()), Err(Refusal::TOO_LARGE));
+        assert_eq!(read(room_for_no_host.as_bytes()).unwrap_err(), Refusal::TOO_LARGE);
         let tunnel = read(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err();
         assert_eq!(tunnel.status, StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -414,7 +422,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), seen in 0..300_usize) {
             let _ = find_end(&bytes, seen.min(bytes.len()));
-            let _ = check(&bytes);
+            let _ = super::read(bytes.into());
         }
     }
 }

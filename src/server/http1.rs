@@ -3,7 +3,6 @@
 //! The connection (`server/stream.rs`) is shared with the task that watches the client meanwhile.
 
 pub(super) mod answer;
-mod request;
 
 use std::future::poll_fn;
 use std::io;
@@ -16,7 +15,6 @@ use pingora::{Error, ErrorType, OrErr as _, Result};
 
 use self::answer::Delimiting;
 use super::exchange::{Exchange, Wire, own_fields};
-use super::head::Refusal;
 use super::stream::{Shared, lock};
 use crate::proxy::connection::Connection;
 use crate::proxy::is_interim;
@@ -36,19 +34,15 @@ pub(super) struct Http1 {
     delimiting: Option<Delimiting>,
 }
 
-/// The exchange that begins with this head, which has been checked.
-///
-/// # Errors
-/// When the request cannot be passed on.
+/// The exchange that begins with this request.
 pub(super) fn begin(
     stream: &Shared,
     connection: &Arc<Connection>,
-    head: BytesMut,
-) -> std::result::Result<Exchange<Http1>, Refusal> {
-    let request = request::read(&head.freeze())?;
+    request: RequestHeader,
+) -> Exchange<Http1> {
     connection.begin_exchange(wants_keep_alive(&request));
     let wire = Http1 { stream: stream.clone(), connection: connection.clone(), delimiting: None };
-    Ok(Exchange::new(wire, request))
+    Exchange::new(wire, request)
 }
 
 /// Whether the client wants the connection to stay open (RFC 9112, section 9.3).

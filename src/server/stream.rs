@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use pingora::http::RequestHeader;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::deadline::Timer;
@@ -95,10 +96,10 @@ pub(super) struct HeadLimits {
 }
 
 /// What a client begins with.
-#[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "almost every beginning is a request")]
 pub(super) enum Beginning {
-    /// The head of an HTTP/1 request.
-    Head(BytesMut),
+    /// A request of HTTP/1, with its head checked.
+    Request(RequestHeader),
     /// The preface of HTTP/2, which is still to be read.
     Http2,
 }
@@ -178,8 +179,8 @@ impl ClientStream {
         self.framing == Framing::Malformed
     }
 
-    /// Waits for the next request's head, checks it, and returns its bytes. What follows is its body. HTTP/2 may
-    /// begin instead if `http2_may_begin`.
+    /// Waits for the next request's head, and checks it. What follows is its body. HTTP/2 may begin instead if
+    /// `http2_may_begin`.
     ///
     /// # Errors
     /// When there is none that could be proxied: see [`NoRequest`].
@@ -230,13 +231,12 @@ impl ClientStream {
         if http2_may_begin && empty_lines == 0 && self.surplus[..end] == *PREFACE_HEAD {
             return Ok(Beginning::Http2);
         }
-        let bytes = self.surplus.split_to(end);
-        let head = head::check(&bytes).map_err(NoRequest::Refused)?;
+        let head = head::read(self.surplus.split_to(end).freeze()).map_err(NoRequest::Refused)?;
         self.framing = head.framing;
         self.connection.set_deadline(None);
         // A head that came in one piece is dated by the clock that was read for it.
         self.connection.set_head_at(if seen == 0 { started } else { clock.now() });
-        Ok(Beginning::Head(head.rewritten.unwrap_or(bytes)))
+        Ok(Beginning::Request(head.request))
     }
 
     /// Waits for the preface of HTTP/2, which is still to be read then.

@@ -1,27 +1,39 @@
 //! An HTTP/1 request as the proxy takes it, made of a head that has been checked.
 
+use std::mem::MaybeUninit;
+
 use bytes::Bytes;
 use http::{HeaderValue, Version};
 use pingora::http::RequestHeader;
 
-use super::super::head::{MAX_FIELDS, Refusal};
+use super::{MALFORMED, MAX_FIELDS, Refusal};
 
-const MALFORMED: Refusal = Refusal::bad("the request head is malformed");
+/// Room for the fields that are added on the way to an upstream: with it, the copy that is sent there does not have to grow.
+const ADDED_FIELDS: usize = 5;
 
 /// Makes a request of its head, and shares the memory of the head.
 ///
 /// # Errors
 /// When the target cannot be passed on.
 pub(super) fn read(head: &Bytes) -> Result<RequestHeader, Refusal> {
-    let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
-    let whole = parsed.parse_with_uninit_headers(head, &mut fields).is_ok_and(|status| status.is_complete());
-    let (true, Some(method), Some(target)) = (whole, parsed.method, parsed.path) else {
-        return Err(MALFORMED);
-    };
-    let mut request = RequestHeader::build(method, target.as_bytes(), Some(parsed.headers.len()))
-        // Its characters have been checked, so it can only be too long.
-        .map_err(|_| Refusal::TARGET_TOO_LONG)?;
+    match parsed.parse_with_uninit_headers(head, &mut fields) {
+        Ok(httparse::Status::Complete(_)) => of(head, &parsed),
+        Ok(httparse::Status::Partial) | Err(_) => Err(MALFORMED),
+    }
+}
+
+/// Makes a request of its head, which has been parsed, and shares the memory of the head.
+///
+/// # Errors
+/// When the target cannot be passed on.
+pub(super) fn of(head: &Bytes, parsed: &httparse::Request<'_, '_>) -> Result<RequestHeader, Refusal> {
+    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(MALFORMED) };
+    let mut request =
+        RequestHeader::build(method, target.as_bytes(), Some(parsed.headers.len() + ADDED_FIELDS))
+            // Its characters have been checked, so it can only be too long.
+            .map_err(|_| Refusal::TARGET_TOO_LONG)?;
     request.set_version(if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 });
     for field in parsed.headers.iter() {
         let name = head.slice_ref(field.name.as_bytes());
