@@ -34,7 +34,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
-use self::context::{Context, Handover};
+use self::context::Context;
 use self::door::Door;
 use self::relay::Relay;
 use crate::engine::Reply;
@@ -45,7 +45,7 @@ pub struct Proxy {
     door: Arc<Door>,
 }
 
-/// What Pingora carries from callback to callback: the context of the request, once the first callback has taken it out of the request.
+/// What Pingora carries from callback to callback: the context of the request, if it came through the door. Without one it goes no further.
 pub struct Carried(Option<Box<Context>>);
 
 impl Carried {
@@ -84,18 +84,11 @@ impl ProxyHttp for Proxy {
     type CTX = Carried;
 
     fn new_ctx(&self) -> Carried {
-        Carried(None)
+        Carried(context::admitted())
     }
 
     /// Compression is in the chain unless it is left out.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
-
-    /// The door has decided already. A request that did not come through it goes no further.
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Carried) -> Result<bool> {
-        let handover = session.req_header_mut().extensions_mut().remove::<Handover>();
-        ctx.0 = handover.and_then(|handover| handover.take());
-        ctx.relay().map(|_| false)
-    }
 
     async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Carried) -> Result<Box<HttpPeer>> {
         ctx.relay()?.begin_attempt().await

@@ -4,7 +4,8 @@
 //! [`Relay`] for it: only that can reach an upstream. However the exchange ends, its record is written exactly once, at the latest
 //! when the context is dropped.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::Cell;
+use std::sync::Arc;
 
 use http::StatusCode;
 use pingora::http::RequestHeader;
@@ -28,19 +29,19 @@ pub struct Context {
     forwarding: Option<Forwarding>,
 }
 
-/// The context of an admitted request on its way through Pingora, which makes a context of its own for each request: this one lies
-/// in the extensions of the request until Pingora's first callback takes it out.
-#[derive(Clone)]
-pub(super) struct Handover(Arc<Mutex<Option<Box<Context>>>>);
+tokio::task_local! {
+    /// The context of the admitted request that this task is about to have Pingora forward.
+    static ADMITTED: Cell<Option<Box<Context>>>;
+}
 
-impl Handover {
-    pub(super) fn new(context: Box<Context>) -> Self {
-        Self(Arc::new(Mutex::new(Some(context))))
-    }
+/// Forwards an admitted request. Pingora asks for a context when it begins, and [`admitted`] finds this one.
+pub(crate) fn hand_over<F: Future>(context: Context, forwarding: F) -> impl Future<Output = F::Output> {
+    ADMITTED.scope(Cell::new(Some(Box::new(context))), forwarding)
+}
 
-    pub(super) fn take(&self) -> Option<Box<Context>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+/// The context of the request that this task forwards, once.
+pub(super) fn admitted() -> Option<Box<Context>> {
+    ADMITTED.try_with(Cell::take).ok().flatten()
 }
 
 impl Context {

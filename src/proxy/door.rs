@@ -13,7 +13,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::connection::Connection;
-use super::context::{Context, Handover};
+use super::context::Context;
 use super::request::Request;
 use super::{cors, forward, grpc, reply};
 use crate::engine::{Course, Decision, Facts, Reply};
@@ -83,11 +83,6 @@ impl Door {
             Course::Forward(forward) => context.forward(forward).map_err(|_| Reply::internal()),
             Course::Answer(reply) => Err(reply),
         }
-    }
-
-    /// Gives an admitted request its context to take along through Pingora.
-    pub(crate) fn hand_over(&self, head: &mut RequestHeader, context: Context) {
-        head.extensions_mut().insert(Handover::new(Box::new(context)));
     }
 
     /// A reply to the request with this head, as it is sent. Its head settles what the request costs.

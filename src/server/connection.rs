@@ -33,6 +33,7 @@ use crate::gateway::Gateway;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::{ListenerMetrics, ProxyProtocolError, Running};
 use crate::proxy::Proxy;
+use crate::proxy::context::hand_over;
 use crate::proxy::door::Door;
 use crate::proxy::own_fields::{OwnField, OwnFields};
 use crate::proxy::request_id::new_request_id;
@@ -247,9 +248,9 @@ impl Serving {
         let mut context = self.door.context(exchange.request(), connection);
         match self.door.admit(exchange.request_mut(), &mut context).await {
             Ok(()) => {
-                self.door.hand_over(exchange.request_mut(), context);
                 let session = ServerSession::new_custom(Box::new(exchange));
-                self.proxy.process_new_http(session, &self.draining).await;
+                let forwarding = self.proxy.process_new_http(session, &self.draining);
+                hand_over(context, forwarding).await;
             }
             Err(reply) => {
                 let answered = match self.door.finished(&reply, exchange.request(), &mut context) {
