@@ -132,11 +132,11 @@ pub fn prepare<H: Head>(
 
 /// The name that a trusted proxy has given a request with these fields.
 pub fn given_request_id(headers: &HeaderMap, peer_is_trusted: bool) -> Option<&HeaderValue> {
+    if !peer_is_trusted {
+        return None;
+    }
     headers.get(X_REQUEST_ID).filter(|id| {
-        peer_is_trusted
-            && id.len() <= MAX_REQUEST_ID
-            && !id.is_empty()
-            && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        id.len() <= MAX_REQUEST_ID && !id.is_empty() && id.as_bytes().iter().all(u8::is_ascii_graphic)
     })
 }
 

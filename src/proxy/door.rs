@@ -14,6 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::connection::Connection;
 use super::context::Context;
+use super::own_fields::OwnFields;
 use super::request::Request;
 use super::{cors, forward, grpc, reply};
 use crate::engine::{Course, Decision, Facts, Reply};
@@ -96,7 +97,8 @@ impl Door {
         context: &mut Context,
     ) -> Result<(ResponseHeader, Bytes)> {
         let (active, request) = context.request()?;
-        let (mut answer, body) = reply::build(reply, Some(&request.id))?;
+        let mut own = OwnFields::default();
+        let (mut answer, body) = reply::build(reply, Some(&request.id), &mut own)?;
         self.settle(&answer, active, request);
         if let Some(route) = request.route.map(|route| active.engine.route(route)) {
             if reply.is_configured() {
@@ -108,11 +110,11 @@ impl Door {
                 tell(cors, origin, &mut answer)?;
             }
         }
-        forward::set_own_fields(&mut answer, active, request);
         let body = if head.method == Method::HEAD { Bytes::new() } else { body };
         request.status = Some(answer.status);
-        let body = if grpc::is_call(head) { grpc::answer(reply, &mut answer, body)? } else { body };
+        let body = if grpc::is_call(head) { grpc::answer(reply, &mut answer, &mut own, body)? } else { body };
         request.bytes_out = body.len() as u64;
+        forward::set_own_fields(own, &mut answer, active, request);
         Ok((answer, body))
     }
 

@@ -144,7 +144,7 @@ pub(super) fn response(
     if let Some(cors) = &route.cors {
         cors::disclose(cors, request.headers.get(header::ORIGIN), response)?;
     }
-    set_own_fields(response, relay.active, relay.request);
+    set_own_fields(OwnFields::default(), response, relay.active, relay.request);
     Ok(())
 }
 
@@ -182,9 +182,13 @@ pub(super) fn change(changes: &HeaderChanges, response: &mut ResponseHeader) -> 
     Ok(())
 }
 
-/// Gives a response the fields that every response carries, in place of those that it has of the same names.
-pub(super) fn set_own_fields(response: &mut ResponseHeader, active: &Active, request: &Request) {
-    let mut own = OwnFields::default();
+/// Gives a response its `own` fields, and those that every response carries, in place of those that it has of the same names.
+pub(super) fn set_own_fields(
+    mut own: OwnFields,
+    response: &mut ResponseHeader,
+    active: &Active,
+    request: &Request,
+) {
     match &active.engine.config().server.server_header {
         Some(name) => own.push(OwnField::Server, name.clone()),
         None => drop(response.remove_header(&header::SERVER)),

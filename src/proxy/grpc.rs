@@ -9,6 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use super::own_fields::{OwnField, OwnFields};
 use crate::engine::Reply;
 
 const CONTENT_TYPE: &str = "application/grpc";
@@ -43,15 +44,22 @@ pub(crate) fn is_call(request: &RequestHeader) -> bool {
         && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
-/// Gives a reply whose head is `head` the form that a caller of gRPC understands. What the configuration says itself stays.
-pub(crate) fn answer(reply: &Reply, head: &mut ResponseHeader, body: Bytes) -> Result<Bytes> {
+/// Gives a reply with this head and these fields of its own the form that a caller of gRPC understands. What the configuration says
+/// itself stays.
+pub(crate) fn answer(
+    reply: &Reply,
+    head: &mut ResponseHeader,
+    own: &mut OwnFields,
+    body: Bytes,
+) -> Result<Bytes> {
     if !reply.is_problem() {
         return Ok(body);
     }
     let message = utf8_percent_encode(reply.detail(), ESCAPED).to_string();
     head.set_status(StatusCode::OK)?;
-    head.remove_header(&header::CONTENT_LENGTH);
-    head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))?;
+    own.remove(OwnField::ContentLength);
+    own.remove(OwnField::ContentType);
+    own.push(OwnField::ContentType, HeaderValue::from_static(CONTENT_TYPE));
     head.insert_header(GRPC_STATUS, HeaderValue::from(code(reply) as u16))?;
     head.insert_header(GRPC_MESSAGE, message)?;
     Ok(Bytes::new())
@@ -105,10 +113,11 @@ mod tests {
         }
     }
 
-    fn answered(reply: &Reply) -> (ResponseHeader, Bytes) {
-        let (mut head, body) = crate::proxy::reply::build(reply, None).unwrap();
-        let body = answer(reply, &mut head, body).unwrap();
-        (head, body)
+    fn answered(reply: &Reply) -> (ResponseHeader, OwnFields, Bytes) {
+        let mut own = OwnFields::default();
+        let (mut head, body) = crate::proxy::reply::build(reply, None, &mut own).unwrap();
+        let body = answer(reply, &mut head, &mut own, body).unwrap();
+        (head, own, body)
     }
 
     #[test]
@@ -130,12 +139,13 @@ mod tests {
             (418, "2"),
         ] {
             let reply = Reply::problem(StatusCode::from_u16(status).unwrap(), "100 % of \u{e4}\n");
-            let (head, body) = answered(&reply);
+            let (head, own, body) = answered(&reply);
             assert_eq!(head.status, StatusCode::OK);
             assert_eq!(head.headers[GRPC_STATUS], code, "{status}");
             assert_eq!(head.headers[GRPC_MESSAGE], "100 %25 of %C3%A4%0A");
-            assert_eq!(head.headers[header::CONTENT_TYPE], CONTENT_TYPE);
-            assert!(body.is_empty() && !head.headers.contains_key(header::CONTENT_LENGTH));
+            assert_eq!(own.get(OwnField::ContentType).unwrap(), CONTENT_TYPE);
+            assert!(body.is_empty() && own.get(OwnField::ContentLength).is_none());
+            assert!(head.headers.get(header::CONTENT_LENGTH).is_none());
         }
     }
 
@@ -143,15 +153,15 @@ mod tests {
     fn a_limit_is_a_limit_whatever_its_status() {
         let reply =
             Reply::refused(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(3), vec!["a".to_owned()]);
-        let (head, _) = answered(&reply);
+        let (head, own, _) = answered(&reply);
         assert_eq!(head.headers[GRPC_STATUS], "8");
-        assert_eq!(head.headers[header::RETRY_AFTER], "3");
+        assert_eq!(own.get(OwnField::RetryAfter).unwrap(), "3");
     }
 
     #[test]
     fn what_the_configuration_says_stays() {
         let reply = Reply::plain(StatusCode::NOT_FOUND, HeaderValue::from_static("text/plain"), "no".into());
-        let (head, body) = answered(&reply);
+        let (head, _, body) = answered(&reply);
         assert_eq!((head.status, &*body), (StatusCode::NOT_FOUND, &b"no"[..]));
     }
 }

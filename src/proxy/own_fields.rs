@@ -10,6 +10,11 @@ use smallvec::SmallVec;
 /// Which field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnField {
+    Allow,
+    Location,
+    RetryAfter,
+    ContentType,
+    ContentLength,
     Server,
     RequestId,
     RateLimitPolicy,
@@ -23,9 +28,19 @@ pub(crate) enum OwnField {
 }
 
 impl OwnField {
+    /// The field of a reply with this name.
+    pub(super) fn of_reply(name: &str) -> Option<Self> {
+        [Self::RetryAfter, Self::Allow, Self::Location].into_iter().find(|field| field.title() == name)
+    }
+
     /// Its name in HTTP/1.
     pub(crate) fn title(self) -> &'static str {
         match self {
+            Self::Allow => "Allow",
+            Self::Location => "Location",
+            Self::RetryAfter => "Retry-After",
+            Self::ContentType => "Content-Type",
+            Self::ContentLength => "Content-Length",
             Self::Server => "Server",
             Self::RequestId => "X-Request-Id",
             Self::RateLimitPolicy => "RateLimit-Policy",
@@ -42,6 +57,11 @@ impl OwnField {
     /// Its name in HTTP/2, and as names are compared.
     pub(crate) fn name(self) -> HeaderName {
         match self {
+            Self::Allow => header::ALLOW,
+            Self::Location => header::LOCATION,
+            Self::RetryAfter => header::RETRY_AFTER,
+            Self::ContentType => header::CONTENT_TYPE,
+            Self::ContentLength => header::CONTENT_LENGTH,
             Self::Server => header::SERVER,
             Self::RequestId => const { HeaderName::from_static("x-request-id") },
             Self::RateLimitPolicy => const { HeaderName::from_static("ratelimit-policy") },
@@ -58,7 +78,7 @@ impl OwnField {
 
 /// The fields that the gateway itself gives an answer, each once.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct OwnFields(SmallVec<[(OwnField, HeaderValue); 8]>);
+pub(crate) struct OwnFields(SmallVec<[(OwnField, HeaderValue); 10]>);
 
 impl OwnFields {
     /// Adds a field, which is not there yet.
@@ -66,9 +86,14 @@ impl OwnFields {
         self.0.push((field, value));
     }
 
-    /// Whether this field is there.
-    pub(crate) fn contains(&self, field: OwnField) -> bool {
-        self.0.iter().any(|(own, _)| *own == field)
+    /// The value of this field, if it is there.
+    pub(crate) fn get(&self, field: OwnField) -> Option<&HeaderValue> {
+        self.0.iter().find(|(own, _)| *own == field).map(|(_, value)| value)
+    }
+
+    /// Takes this field away, if it is there.
+    pub(crate) fn remove(&mut self, field: OwnField) {
+        self.0.retain(|(own, _)| *own != field);
     }
 
     /// The fields.
@@ -94,6 +119,11 @@ mod tests {
     #[test]
     fn names_are_the_same_in_both_protocols() {
         for field in [
+            OwnField::Allow,
+            OwnField::Location,
+            OwnField::RetryAfter,
+            OwnField::ContentType,
+            OwnField::ContentLength,
             OwnField::Server,
             OwnField::RequestId,
             OwnField::RateLimitPolicy,

@@ -5,20 +5,31 @@ use http::{HeaderValue, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 
+use super::own_fields::{OwnField, OwnFields};
 use crate::engine::Reply;
 
-/// Room for the fields that every answer gets.
-const OWN_FIELDS: usize = 8;
-
-/// The head of a reply, and its body.
-pub(crate) fn build(reply: &Reply, request_id: Option<&HeaderValue>) -> Result<(ResponseHeader, Bytes)> {
-    let mut head = ResponseHeader::build(reply.status(), Some(reply.fields().len() + OWN_FIELDS))?;
+/// The head of a reply, and its body. What the configuration may change is in the head; all else is in `own`, where it costs less.
+pub(crate) fn build(
+    reply: &Reply,
+    request_id: Option<&HeaderValue>,
+    own: &mut OwnFields,
+) -> Result<(ResponseHeader, Bytes)> {
+    let mut head = ResponseHeader::build(reply.status(), Some(0))?;
     for (name, value) in reply.fields() {
-        head.append_header(*name, value.clone())?;
+        match OwnField::of_reply(name).filter(|_| !reply.is_configured()) {
+            Some(field) => own.push(field, value.clone()),
+            None => drop(head.append_header(*name, value.clone())?),
+        }
     }
     let Some((content_type, body)) = reply.body(request_id) else { return Ok((head, Bytes::new())) };
-    head.insert_header(header::CONTENT_TYPE, content_type)?;
-    head.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    let length = HeaderValue::from(body.len());
+    if reply.is_configured() {
+        head.insert_header(header::CONTENT_TYPE, content_type)?;
+        head.insert_header(header::CONTENT_LENGTH, length)?;
+    } else {
+        own.push(OwnField::ContentType, content_type);
+        own.push(OwnField::ContentLength, length);
+    }
     Ok((head, body))
 }
 
@@ -30,12 +41,16 @@ mod tests {
 
     #[test]
     fn a_reply_says_how_long_it_is() {
-        let (head, body) = build(&Reply::problem(StatusCode::NOT_FOUND, "x"), None).unwrap();
+        let mut own = OwnFields::default();
+        let (head, body) = build(&Reply::problem(StatusCode::NOT_FOUND, "x"), None, &mut own).unwrap();
         assert_eq!(head.status, StatusCode::NOT_FOUND);
-        assert_eq!(head.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(own.get(OwnField::ContentType).unwrap(), "application/problem+json");
+        assert_eq!(*own.get(OwnField::ContentLength).unwrap(), body.len().to_string());
+        let plain = |status| Reply::plain(status, HeaderValue::from_static("text/plain"), "x".into());
+        let (head, body) = build(&plain(StatusCode::OK), None, &mut OwnFields::default()).unwrap();
+        assert_eq!(head.headers[header::CONTENT_TYPE], "text/plain");
         assert_eq!(head.headers[header::CONTENT_LENGTH], body.len().to_string());
-        let empty = Reply::plain(StatusCode::NO_CONTENT, HeaderValue::from_static("text/plain"), "x".into());
-        let (head, body) = build(&empty, None).unwrap();
+        let (head, body) = build(&plain(StatusCode::NO_CONTENT), None, &mut OwnFields::default()).unwrap();
         assert!(body.is_empty() && !head.headers.contains_key(header::CONTENT_LENGTH));
     }
 }

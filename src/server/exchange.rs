@@ -150,7 +150,7 @@ impl<W: Wire> Exchange<W> {
 pub(super) fn own_fields(connection: &Connection, head: &ResponseHeader) -> OwnFields {
     let mut own = connection.take_own_fields();
     if head.status != StatusCode::SWITCHING_PROTOCOLS
-        && !own.contains(OwnField::Date)
+        && own.get(OwnField::Date).is_none()
         && !head.headers.contains_key(header::DATE)
     {
         own.push(OwnField::Date, date::now());

@@ -120,12 +120,12 @@ impl Wire for Http1 {
             // An HTTP/1.0 client does not know interim answers (RFC 9110, section 15.2).
             return Ok(false);
         }
-        let delimiting = answer::delimiting(request, head);
-        let keep_alive = delimiting != Delimiting::Close && self.keeps_alive();
         let mut own = match interim {
             true => OwnFields::default(),
             false => own_fields(&self.connection, head),
         };
+        let delimiting = answer::delimiting(request, head, &own);
+        let keep_alive = delimiting != Delimiting::Close && self.keeps_alive();
         answer::set_framing(request, head, delimiting, keep_alive, &mut own);
         let mut text = BytesMut::with_capacity(HEAD_SIZE);
         answer::write_head(head, &own, &mut text);

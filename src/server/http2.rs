@@ -257,7 +257,7 @@ impl Serving {
             let reply = Reply::problem(refusal.status, refusal.detail);
             let request_id = new_request_id();
             self.log(&connection, &reply, &request_id);
-            self.reply(&stream, &caller, &reply, request_id);
+            self.reply(&stream, &caller, &reply, &request_id);
             return Some(Misdeed::Malformed);
         }
         {
@@ -271,17 +271,18 @@ impl Serving {
             stream::see_off(&stream).await;
         }
         if ending == Some(Ending::Late) && !lock(&stream).has_answered() {
-            self.reply(&stream, &caller, &Reply::late(), new_request_id());
+            self.reply(&stream, &caller, &Reply::late(), &new_request_id());
         }
         lock(&stream).was_taken_back().then_some(Misdeed::TakenBack)
     }
 
     /// Writes an answer of the gateway's own to a request that never became one, or is one no more.
-    fn reply(&self, stream: &Shared, caller: &Caller, reply: &Reply, request_id: HeaderValue) {
+    fn reply(&self, stream: &Shared, caller: &Caller, reply: &Reply, request_id: &HeaderValue) {
         let write = || -> pingora::Result<()> {
-            let (mut head, body) = crate::proxy::reply::build(reply, Some(&request_id))?;
-            let body = if caller.grpc { grpc::answer(reply, &mut head, body)? } else { body };
-            lock(stream).write_reply(&caller.method, &mut head, self.own_fields(request_id), body)
+            let mut own = self.own_fields(request_id.clone());
+            let (mut head, body) = crate::proxy::reply::build(reply, Some(request_id), &mut own)?;
+            let body = if caller.grpc { grpc::answer(reply, &mut head, &mut own, body)? } else { body };
+            lock(stream).write_reply(&caller.method, &mut head, own, body)
         };
         // A client that is gone needs no answer.
         let _ = write();

@@ -21,7 +21,7 @@ pub(super) enum Delimiting {
 }
 
 /// How the body of an answer to this request is delimited.
-pub(super) fn delimiting(request: &RequestHeader, answer: &ResponseHeader) -> Delimiting {
+pub(super) fn delimiting(request: &RequestHeader, answer: &ResponseHeader, own: &OwnFields) -> Delimiting {
     let bodiless = request.method == Method::HEAD
         || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if bodiless {
@@ -30,9 +30,8 @@ pub(super) fn delimiting(request: &RequestHeader, answer: &ResponseHeader) -> De
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         return Delimiting::Close;
     }
-    let length =
-        answer.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    match length {
+    let length = own.get(OwnField::ContentLength).or_else(|| answer.headers.get(header::CONTENT_LENGTH));
+    match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
         Some(length) => Delimiting::Length(length),
         None if request.version == Version::HTTP_11 => Delimiting::Chunked,
         // An HTTP/1.0 client knows no chunks.
@@ -148,8 +147,8 @@ mod tests {
         for (name, value) in fields {
             answer.append_header(*name, *value).unwrap();
         }
-        let delimiting = delimiting(request, &answer);
         let mut own = OwnFields::default();
+        let delimiting = delimiting(request, &answer, &own);
         set_framing(request, &mut answer, delimiting, true, &mut own);
         let mut out = BytesMut::new();
         write_head(&answer, &own, &mut out);
