@@ -8,7 +8,7 @@ use crate::upstream_head::given_request_id;
 pub(crate) fn new_request_id() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut name = [0; 32];
-    for (pair, byte) in name.chunks_exact_mut(2).zip(rand::random::<[u8; 16]>()) {
+    for (pair, byte) in name.chunks_exact_mut(2).zip(rand::random::<u128>().to_ne_bytes()) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 15)];
     }
