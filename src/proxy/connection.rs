@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::own_fields::OwnFields;
 use crate::clock::Timestamp;
 use crate::engine::Peer;
-use crate::gateway::MemoryPressure;
+use crate::gateway::{Gateway, MemoryPressure};
 
 /// No deadline: the end of time.
 const NEVER: u64 = u64::MAX;
@@ -18,14 +18,13 @@ const NEVER: u64 = u64::MAX;
 ///
 /// One task at a time works on a connection, so its atomics order nothing: they are there because the two
 /// sides hold it together.
-#[derive(Debug)]
 pub struct Connection {
     /// Who is at the other end.
     pub peer: Peer,
     /// Whether it is encrypted.
     pub tls: bool,
-    /// How scarce memory is for what waits for its client.
-    pub pressure: Arc<MemoryPressure>,
+    /// What it belongs to. Requests go by this reference, so that threads do not contend for its count with every request.
+    pub gateway: Arc<Gateway>,
     /// Of its listener: connections close after the request that is running.
     closing: Arc<AtomicBool>,
     head_at: AtomicU64,
@@ -63,11 +62,11 @@ pub enum Ending {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(peer: Peer, tls: bool, closing: Arc<AtomicBool>, pressure: Arc<MemoryPressure>) -> Self {
+    pub fn new(peer: Peer, tls: bool, closing: Arc<AtomicBool>, gateway: Arc<Gateway>) -> Self {
         Self {
             peer,
             tls,
-            pressure,
+            gateway,
             closing,
             head_at: AtomicU64::new(0),
             deadline: AtomicU64::new(NEVER),
@@ -84,6 +83,11 @@ impl Connection {
             peer_text: OnceLock::new(),
             ending: AtomicU8::new(0),
         }
+    }
+
+    /// How scarce memory is for what waits for its client.
+    pub fn pressure(&self) -> &MemoryPressure {
+        &self.gateway.pressure
     }
 
     /// The address of the peer, without its port, as a field value.

@@ -20,7 +20,6 @@ use crate::gateway::{Active, Current, Gateway};
 
 /// What is kept of one request.
 pub struct Context {
-    gateway: Arc<Gateway>,
     /// The configuration that was in force when the request came: the request goes by it to its end.
     active: Current,
     /// `None` when its record has been written.
@@ -46,10 +45,10 @@ pub(super) fn admitted() -> Option<Box<Context>> {
 
 impl Context {
     /// The context of a request with this head, on this connection.
-    pub(super) fn new(gateway: &Arc<Gateway>, head: &RequestHeader, connection: &Arc<Connection>) -> Self {
-        let active = gateway.active();
+    pub(crate) fn new(head: &RequestHeader, connection: &Arc<Connection>) -> Self {
+        let active = connection.gateway.active();
         let request = Request::new(&active, head, connection);
-        Self { gateway: gateway.clone(), active, request: Some(request), forwarding: None }
+        Self { active, request: Some(request), forwarding: None }
     }
 
     /// The request, with the configuration by which it goes.
@@ -86,9 +85,7 @@ impl Context {
     /// When it has not been admitted.
     pub(super) fn relay(&mut self) -> Result<Relay<'_>> {
         match (&mut self.request, &mut self.forwarding) {
-            (Some(request), Some(forwarding)) => {
-                Ok(Relay { gateway: &self.gateway, active: &self.active, request, forwarding })
-            }
+            (Some(request), Some(forwarding)) => Ok(Relay { active: &self.active, request, forwarding }),
             _ => Err(Error::explain(ErrorType::InternalError, "the request has not been admitted")),
         }
     }
@@ -98,7 +95,7 @@ impl Context {
         let Some(request) = self.request.take() else { return };
         let Request { started, mut reservation, settled, keys, running, connection, trace, asked, .. } =
             request;
-        let clock = &self.gateway.clock;
+        let Gateway { clock, metrics, .. } = &*connection.gateway;
         // Together, so that a log tells when the request began.
         let (now, ended) = clock.now_and_wall();
         self.active.engine.close(&mut reservation, || clock.now());
@@ -121,7 +118,7 @@ impl Context {
             forwarded: self.forwarding.take().and_then(|forwarding| forwarding.record(started)),
             error,
         };
-        self.active.record(&self.gateway.metrics, trace, &exchange);
+        self.active.record(metrics, trace, &exchange);
     }
 
     /// An exchange that Pingora has not brought to its end was ended from outside, or by a panic.

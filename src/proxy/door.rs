@@ -12,7 +12,6 @@ use log::{info, warn};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-use super::connection::Connection;
 use super::context::Context;
 use super::own_fields::OwnFields;
 use super::request::Request;
@@ -40,11 +39,6 @@ impl Door {
     /// The door of this gateway.
     pub fn new(gateway: Arc<Gateway>) -> Self {
         Self { gateway, dropping: LogThrottle::default(), mispriced: LogThrottle::default() }
-    }
-
-    /// The context of a request with this head, on this connection.
-    pub(crate) fn context(&self, head: &RequestHeader, connection: &Arc<Connection>) -> Context {
-        Context::new(&self.gateway, head, connection)
     }
 
     /// Decides about a request by what is sent on of it. `Ok` means that it goes upstream.

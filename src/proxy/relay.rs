@@ -20,12 +20,11 @@ use crate::compression::Encoder;
 use crate::config::Route;
 use crate::engine::exchange::Forwarded;
 use crate::engine::{Forward, Reply, UpstreamError, body_too_large};
-use crate::gateway::{Active, Gateway};
+use crate::gateway::Active;
 use crate::upstream::{Assignment, NoServer, Upstream, story};
 
 /// A request that has been admitted, with all that forwarding it needs.
 pub(super) struct Relay<'a> {
-    pub(super) gateway: &'a Gateway,
     pub(super) active: &'a Active,
     pub(super) request: &'a mut Request,
     pub(super) forwarding: &'a mut Forwarding,
@@ -112,7 +111,7 @@ impl<'a> Relay<'a> {
         self.request.bytes_in = 0;
         // The time that an earlier attempt had for its response does not bound this one: connecting has a timeout of its own.
         self.request.connection.set_deadline(None);
-        let now = self.gateway.clock.now();
+        let now = self.request.connection.gateway.clock.now();
         let key = self.forwarding.plan.server_key;
         let next = self.forwarding.next.take();
         let mut server = match next.map_or_else(|| upstream.choose_first(key, now), Ok) {
@@ -124,7 +123,8 @@ impl<'a> Relay<'a> {
             return Err(self.no_server(NoServer::Full));
         }
         let deadline = self.forwarding.deadline;
-        let left = deadline.map_or(Duration::MAX, |deadline| deadline.since(self.gateway.clock.now()));
+        let left = deadline
+            .map_or(Duration::MAX, |deadline| deadline.since(self.request.connection.gateway.clock.now()));
         // A peer with a timeout of zero would wait for ever.
         let connect_timeout = upstream.connect_timeout().min(left).max(Duration::from_millis(1));
         let peer = upstream.peer(&server, connect_timeout)?;
@@ -168,7 +168,7 @@ impl<'a> Relay<'a> {
     pub(super) fn await_response(&self) {
         let connection = &self.request.connection;
         connection.set_silence(None);
-        let deadline = self.gateway.clock.now().after(self.upstream().response_timeout());
+        let deadline = self.request.connection.gateway.clock.now().after(self.upstream().response_timeout());
         let whole = self.forwarding.deadline;
         connection.set_deadline(Some(whole.map_or(deadline, |whole| whole.min(deadline))));
     }
@@ -193,7 +193,7 @@ impl<'a> Relay<'a> {
         let upstream = self.upstream();
         let connection = &self.request.connection;
         if let Some(attempt) = &mut self.forwarding.attempt {
-            let now = self.gateway.clock.now();
+            let now = self.request.connection.gateway.clock.now();
             let took = now.since(attempt.started);
             attempt.took = Some(took);
             attempt.server.note_answer();
@@ -221,7 +221,7 @@ impl<'a> Relay<'a> {
         self.count_error(kind);
         let upstream = self.upstream();
         let Some(attempt) = &mut self.forwarding.attempt else { return };
-        let now = self.gateway.clock.now();
+        let now = self.request.connection.gateway.clock.now();
         match kind {
             UpstreamError::Connect | UpstreamError::ConnectTimeout | UpstreamError::Tls => {
                 upstream.note_refusal(&mut attempt.server, now);
@@ -232,7 +232,7 @@ impl<'a> Relay<'a> {
             UpstreamError::Timeout if attempt.took.is_some() => {}
             _ => upstream.note_failure(&mut attempt.server, now),
         }
-        if upstream.may_warn(now.since(self.gateway.started).as_secs()) {
+        if upstream.may_warn(now.since(self.request.connection.gateway.started).as_secs()) {
             let (name, address, kind) = (upstream.name(), &attempt.server.address, kind.label());
             warn!("upstream {name:?}, server {address}: {kind}: {}", story(error));
         }
@@ -247,7 +247,9 @@ impl<'a> Relay<'a> {
                 kind => kind,
             },
             _ if !failure::is_upstream_late(error, request_done) => return,
-            _ if self.forwarding.is_over(self.gateway.clock.now()) => UpstreamError::Timeout,
+            _ if self.forwarding.is_over(self.request.connection.gateway.clock.now()) => {
+                UpstreamError::Timeout
+            }
             _ if attempt.took.is_none() => UpstreamError::ResponseTimeout,
             _ if self.request.connection.is_silent() => UpstreamError::ReadTimeout,
             // The client took nothing of its answer.
@@ -260,13 +262,13 @@ impl<'a> Relay<'a> {
     pub(super) fn give_up(&mut self) {
         let upstream = self.upstream();
         let (Some(attempt), None) = (&mut self.forwarding.attempt, self.forwarding.error) else { return };
-        upstream.note_failure(&mut attempt.server, self.gateway.clock.now());
+        upstream.note_failure(&mut attempt.server, self.request.connection.gateway.clock.now());
         self.count_error(UpstreamError::ResponseTimeout);
     }
 
     /// Handles a failed connect. Returns whether to try again.
     pub(super) fn after_refusal(&mut self, error: &Error) -> bool {
-        let now = self.gateway.clock.now();
+        let now = self.request.connection.gateway.clock.now();
         let over = self.forwarding.is_over(now);
         let Some(attempt) = &self.forwarding.attempt else { return false };
         let kind = match failure::upstream_error(error) {
@@ -301,7 +303,7 @@ impl<'a> Relay<'a> {
         error.retry.decide_reuse(false);
         let ErrorSource::Upstream = error.esource() else { return false };
         let upstream = self.upstream();
-        let now = self.gateway.clock.now();
+        let now = self.request.connection.gateway.clock.now();
         let over = self.forwarding.is_over(now);
         let Forwarding { plan, attempt, tries, next, .. } = &mut *self.forwarding;
         let Some(failed) = &*attempt else { return false };

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,7 +34,7 @@ use crate::gateway::Gateway;
 use crate::log_throttle::LogThrottle;
 use crate::metrics::{ListenerMetrics, ProxyProtocolError, Running};
 use crate::proxy::Proxy;
-use crate::proxy::context::hand_over;
+use crate::proxy::context::{Context, hand_over};
 use crate::proxy::door::Door;
 use crate::proxy::own_fields::{OwnField, OwnFields};
 use crate::proxy::request_id::new_request_id;
@@ -107,12 +108,8 @@ impl Serving {
             (Peer::at(peer), None)
         };
         let Some((socket, mistaken)) = self.transport(Tcp::new(socket), peer.address).await else { return };
-        let connection = Arc::new(Connection::new(
-            peer,
-            self.tls.is_some(),
-            self.closing.clone(),
-            self.gateway.pressure.clone(),
-        ));
+        let connection =
+            Arc::new(Connection::new(peer, self.tls.is_some(), self.closing.clone(), self.gateway.clone()));
         let (limits, max_requests) = self.limits();
         let clock = self.gateway.clock.clone();
         let negotiated_http2 = socket.negotiated_http2();
@@ -204,8 +201,10 @@ impl Serving {
                     return answer_and_close(shared, self.refuse(connection, no_request)).await;
                 }
             };
-            let exchange = self.exchange(exchange, connection);
-            let ending = watch(exchange, connection, |cx| lock(&shared).poll_end(cx)).await;
+            let ending = {
+                let exchange = pin!(self.exchange(exchange, connection));
+                watch(exchange, connection, |cx| lock(&shared).poll_end(cx)).await
+            };
             match self.after_exchange(&mut shared, ending, connection).await {
                 After::NextRequest => {}
                 After::Close => break,
@@ -245,7 +244,7 @@ impl Serving {
 
     /// Has a request answered: by the gateway itself, or through Pingora by an upstream.
     pub(super) async fn exchange<W: Wire>(&self, mut exchange: Exchange<W>, connection: &Arc<Connection>) {
-        let mut context = self.door.context(exchange.request(), connection);
+        let mut context = Context::new(exchange.request(), connection);
         match self.door.admit(exchange.request_mut(), &mut context).await {
             Ok(()) => {
                 let session = ServerSession::new_custom(Box::new(exchange));

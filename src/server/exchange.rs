@@ -6,7 +6,7 @@
 //! report that.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -158,13 +158,15 @@ pub(super) fn own_fields(connection: &Connection, head: &ResponseHeader) -> OwnF
     own
 }
 
-/// Runs an exchange to its end, or until `poll_end` is ready. Then the exchange is dropped, whatever it waits for, with all that it holds.
+/// Runs an exchange to its end, or until `poll_end` is ready. Then the exchange is to be dropped, whatever it waits for, with all that it
+/// holds.
+///
+/// It stays where it is, since it is large: moving it from future to future takes a thousand instructions.
 pub(super) async fn watch(
-    exchange: impl Future,
+    mut exchange: Pin<&mut impl Future>,
     connection: &Connection,
     mut poll_end: impl FnMut(&mut Context<'_>) -> Poll<Ending>,
 ) -> Option<Ending> {
-    let mut exchange = pin!(exchange);
     let ending = poll_fn(|cx| match exchange.as_mut().poll(cx) {
         Poll::Ready(_) => Poll::Ready(None),
         Poll::Pending => poll_end(cx).map(Some),

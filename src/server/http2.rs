@@ -226,7 +226,7 @@ impl Serving {
             connection.peer,
             connection.tls,
             self.closing.clone(),
-            connection.pressure.clone(),
+            self.gateway.clone(),
         ));
         connection.set_head_at(clock.now());
         let (head, body) = request.into_parts();
@@ -265,8 +265,11 @@ impl Serving {
             let announced = request::take_length(&mut request, stream.is_body_done());
             stream.announce(announced);
         }
-        let exchange = self.exchange(Exchange::new(Http2::new(stream.clone()), request), &connection);
-        let ending = watch(exchange, &connection, |cx| lock(&stream).poll_end(cx)).await;
+        let ending = {
+            let exchange = Exchange::new(Http2::new(stream.clone()), request);
+            let exchange = pin!(self.exchange(exchange, &connection));
+            watch(exchange, &connection, |cx| lock(&stream).poll_end(cx)).await
+        };
         if ending.is_none() {
             stream::see_off(&stream).await;
         }

@@ -423,11 +423,11 @@ impl ClientStream {
         if sent.is_ready() {
             self.stalled = self.stalled.filter(|_| !proves_taking);
             if self.stalled.is_none() {
-                self.connection.pressure.forget(&mut self.wait);
+                self.connection.pressure().forget(&mut self.wait);
             }
             return sent;
         }
-        self.connection.pressure.wake_when_it_shrinks(&mut self.wait, cx);
+        self.connection.pressure().wake_when_it_shrinks(&mut self.wait, cx);
         if self.stalled.is_none() {
             self.stalled = Some(self.timer.clock().now());
             if self.timer.poll_passed(self.send_deadline(), cx) {
@@ -440,7 +440,7 @@ impl ClientStream {
     /// Until when the client must have taken something.
     fn send_deadline(&self) -> Option<Timestamp> {
         let patience = self.stalled.map(|since| since.after(self.limits.idle_timeout));
-        let cut_off = self.stalled.and_then(|since| self.connection.pressure.cut_off(since));
+        let cut_off = self.stalled.and_then(|since| self.connection.pressure().cut_off(since));
         patience.into_iter().chain(cut_off).chain(self.connection.deadline()).min()
     }
 
@@ -540,7 +540,7 @@ impl ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        self.connection.pressure.forget(&mut self.wait);
+        self.connection.pressure().forget(&mut self.wait);
         self.socket.say_goodbye();
     }
 }

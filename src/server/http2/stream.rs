@@ -220,7 +220,7 @@ impl Stream {
             match answer.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(room))) => {
                     if stalled.take().is_some() {
-                        self.connection.pressure.forget(&mut self.wait);
+                        self.connection.pressure().forget(&mut self.wait);
                     }
                     let piece = data.split_to(room.min(data.len()));
                     let is_last = data.is_empty();
@@ -238,8 +238,8 @@ impl Stream {
                 }
                 Poll::Pending => {
                     let since = *stalled.get_or_insert_with(|| self.timer.clock().now());
-                    self.connection.pressure.wake_when_it_shrinks(&mut self.wait, cx);
-                    let cut_off = self.connection.pressure.cut_off(since);
+                    self.connection.pressure().wake_when_it_shrinks(&mut self.wait, cx);
+                    let cut_off = self.connection.pressure().cut_off(since);
                     let latest = cut_off.into_iter().chain([since.after(self.idle_timeout)]).min();
                     return match self.poll_passed(latest, cx) {
                         true => Poll::Ready(Err(late(ErrorType::WriteError))),
@@ -337,7 +337,7 @@ pub(super) async fn see_off(stream: &Shared) {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.connection.pressure.forget(&mut self.wait);
+        self.connection.pressure().forget(&mut self.wait);
     }
 }
 
