@@ -51,7 +51,7 @@ const HOP_BY_HOP: [&str; 9] = [
 const MAX_OPTIONS: usize = 9;
 
 /// CGI hands it on as `HTTP_PROXY`, which programs take for the proxy that they are to use (httpoxy, CVE-2016-5385).
-const PROXY: HeaderName = HeaderName::from_static("proxy");
+static PROXY: HeaderName = HeaderName::from_static("proxy");
 
 /// A few names of fields.
 pub type Names = SmallVec<[HeaderName; 4]>;
@@ -115,8 +115,8 @@ pub fn alike(headers: &HeaderMap, name: &HeaderName) -> Names {
 }
 
 /// What a peer claims that is not a trusted proxy: nobody believes it, so it goes no further.
-pub fn claims(headers: &HeaderMap) -> Names {
-    headers.keys().filter(|name| is_claim(name.as_str())).cloned().collect()
+pub fn claims(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    headers.keys().filter(|name| is_claim(name.as_str())).cloned()
 }
 
 /// Whether a key by this field would count by what never goes upstream.

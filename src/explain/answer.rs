@@ -8,7 +8,7 @@ use super::{head, limits, near, route};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::engine::{Course, Engine, Facts, Foreseen, Located, Peer, Reply, Sender};
-use crate::field_names;
+use crate::field_names::{self, Names};
 
 /// The longest target that is read, in bytes.
 const MAX_TARGET: usize = 65_534;
@@ -53,7 +53,7 @@ async fn explain_readable(
         Err(reply) => return explanation.answer = answered(&reply),
     };
     let mut headers = question.headers.clone();
-    let claims = field_names::claims(&question.headers);
+    let claims: Names = field_names::claims(&question.headers).collect();
     for name in stripped.not_forwarded.iter().chain(&stripped.dropped) {
         let why = match () {
             () if stripped.dropped.contains(name) => "servers may take its name for another field",

@@ -15,14 +15,14 @@ use crate::limit::fields::Fields;
 use crate::upstream_head::{self, Head, Known, TracePlace};
 
 /// Fields that concern one connection alone, in a response (RFC 9110, section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 3] = [
+static HOP_BY_HOP: [HeaderName; 3] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     HeaderName::from_static("proxy-authenticate"),
 ];
 
 /// Fields that an upstream cannot have removed by naming them in `Connection`.
-const STAYS: [HeaderName; 4] =
+static STAYS: [HeaderName; 4] =
     [header::CONNECTION, header::UPGRADE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 
 /// A length with more digits than this is none that a body has.

@@ -103,7 +103,9 @@ impl OwnFields {
 
     /// Takes away the fields of a head that have the same names.
     pub(crate) fn replace_in(&self, head: &mut ResponseHeader) {
-        let is_own = |name: &HeaderName| self.0.iter().any(|(field, _)| field.name() == *name);
+        let is_own = |name: &HeaderName| {
+            self.0.iter().any(|(field, _)| field.title().eq_ignore_ascii_case(name.as_str()))
+        };
         let same: SmallVec<[HeaderName; 4]> =
             head.headers.keys().filter(|name| is_own(name)).cloned().collect();
         for name in &same {

@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::proxy::own_fields::OwnFields;
 const PIECE: usize = 16 << 10;
 
 /// Fields that HTTP/2 does not have (RFC 9113, section 8.2.2).
-const OF_A_CONNECTION: [HeaderName; 5] = [
+static OF_A_CONNECTION: [HeaderName; 5] = [
     header::TRANSFER_ENCODING,
     header::CONNECTION,
     header::UPGRADE,
@@ -274,8 +275,11 @@ impl Stream {
             return self.respond.send_informational(interim).map(|()| true).map_err(left);
         }
         let end = end || bodiless;
-        let mut answer = Response::from_parts(head.as_owned_parts(), ());
-        for (field, value) in own_fields(&self.connection, head).iter() {
+        let own = own_fields(&self.connection, head);
+        // The fields go into the answer. Of a head that has been written nobody asks more than its status.
+        let written = ResponseHeader::build_no_case(head.status, Some(0))?;
+        let mut answer = Response::from_parts(mem::replace(head, written).into(), ());
+        for (field, value) in own.iter() {
             answer.headers_mut().insert(field.name(), value.clone());
         }
         self.answer = Some(self.respond.send_response(answer, end).map_err(left)?);
