@@ -3,13 +3,11 @@
 //! A head that is accepted here can be read in one way only: lines end in CRLF, no line is folded, the body has one length, and there is
 //! one host (RFC 9112, sections 2.2, 3.2, 5.2 and 6.3).
 
-mod request;
-
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, Version};
 use pingora::http::RequestHeader;
 
 use super::framing::Framing;
@@ -139,8 +137,8 @@ pub(super) fn read(head: Bytes) -> Result<Head, Refusal> {
     }
     let framing = framing(parsed.headers, http11)?;
     let request = match authority {
-        None => request::of(&head, &parsed)?,
-        Some(authority) => request::read(&origin_form(&head, method, target, authority, host)?.freeze())?,
+        None => request_of(&head, &parsed)?,
+        Some(authority) => parse_request(&origin_form(&head, method, target, authority, host)?.freeze())?,
     };
     Ok(Head { framing, request })
 }
@@ -263,6 +261,41 @@ pub(super) fn parse_length(text: &[u8]) -> Result<u64, Refusal> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let length = std::str::from_utf8(text).ok().filter(|_| digits).and_then(|digits| digits.parse().ok());
     length.ok_or(Refusal::bad("the Content-Length is no number that this server understands"))
+}
+
+/// Room for the fields that are added on the way to an upstream: with it, the copy that is sent there does not have to grow.
+const ADDED_FIELDS: usize = 5;
+
+/// Makes a request of its head, and shares the memory of the head.
+///
+/// # Errors
+/// When the target cannot be passed on.
+fn parse_request(head: &Bytes) -> Result<RequestHeader, Refusal> {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut fields) {
+        Ok(httparse::Status::Complete(_)) => request_of(head, &parsed),
+        Ok(httparse::Status::Partial) | Err(_) => Err(MALFORMED),
+    }
+}
+
+/// Makes a request of its head, which has been parsed, and shares the memory of the head.
+///
+/// # Errors
+/// When the target cannot be passed on.
+fn request_of(head: &Bytes, parsed: &httparse::Request<'_, '_>) -> Result<RequestHeader, Refusal> {
+    let (Some(method), Some(target)) = (parsed.method, parsed.path) else { return Err(MALFORMED) };
+    let mut request =
+        RequestHeader::build(method, target.as_bytes(), Some(parsed.headers.len() + ADDED_FIELDS))
+            // Its characters have been checked, so it can only be too long.
+            .map_err(|_| Refusal::TARGET_TOO_LONG)?;
+    request.set_version(if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 });
+    for field in parsed.headers.iter() {
+        let name = head.slice_ref(field.name.as_bytes());
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).map_err(|_| MALFORMED)?;
+        request.append_header(name, value).map_err(|_| MALFORMED)?;
+    }
+    Ok(request)
 }
 
 #[cfg(test)]
@@ -416,6 +449,19 @@ mod tests {
         assert_eq!(read(room_for_no_host.as_bytes()).unwrap_err(), Refusal::TOO_LARGE);
         let tunnel = read(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap_err();
         assert_eq!(tunnel.status, StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[test]
+    fn a_request_is_what_its_head_says() {
+        let head = Bytes::from_static(b"GET /a?b HTTP/1.0\r\nX-Case: 1\r\nx-case: \xff\r\n\r\n");
+        let request = parse_request(&head).unwrap();
+        assert_eq!((request.method.as_str(), request.raw_path()), ("GET", &b"/a?b"[..]));
+        assert_eq!(request.version, Version::HTTP_10);
+        let values: Vec<_> = request.headers.get_all("x-case").iter().map(HeaderValue::as_bytes).collect();
+        assert_eq!(values, [&b"1"[..], b"\xff"]);
+        let mut wire = Vec::new();
+        request.header_to_h1_wire(&mut wire);
+        assert_eq!(wire, b"X-Case: 1\r\nx-case: \xff\r\n", "names keep their case");
     }
 
     proptest! {
