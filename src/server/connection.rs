@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -123,7 +122,8 @@ impl Serving {
         }
         if negotiated_http2 == Some(true) {
             connection.set_deadline(Some(self.gateway.clock.now().after(limits.header_timeout)));
-            return self.serve_http2(stream, &connection, registration).await;
+            // Boxed, so that the task of a connection of HTTP/1 has no room for it.
+            return Box::pin(self.serve_http2(stream, &connection, registration)).await;
         }
         self.serve_http1(stream, &connection, max_requests, registration).await;
     }
@@ -195,15 +195,16 @@ impl Serving {
                 }
                 Ok(Beginning::Http2) => {
                     let Some(stream) = alone(shared) else { return };
-                    return self.serve_http2(stream, connection, registration).await;
+                    return Box::pin(self.serve_http2(stream, connection, registration)).await;
                 }
                 Err(no_request) => {
                     return answer_and_close(shared, self.refuse(connection, no_request)).await;
                 }
             };
             let ending = {
-                let exchange = pin!(self.exchange(exchange, connection));
-                watch(exchange, connection, |cx| lock(&shared).poll_end(cx)).await
+                // It is in memory of its own, which is freed with it: an idle connection would keep it in its task.
+                let mut exchange = Box::pin(self.exchange(exchange, connection));
+                watch(exchange.as_mut(), connection, |cx| lock(&shared).poll_end(cx)).await
             };
             match self.after_exchange(&mut shared, ending, connection).await {
                 After::NextRequest => {}
