@@ -240,7 +240,7 @@ fn every_refused_head_and_every_reset_has_one_line_and_one_count() {
     frames.send_headers(3, &get("*", "a"), true);
     // The client takes the last one back before anybody has answered it.
     frames.send_headers(5, &get("/users?delay=30s", "a"), true);
-    gateway.metric_becomes(IN_FLIGHT, 1.0);
+    eventually("the backend has it", || (backend.count() == 1).then_some(()));
     frames.send(RST_STREAM, 0, 5, &[0, 0, 0, 8]);
     gateway.metric_becomes(r#"gateway_requests_total{code="499",method="GET",route="all"}"#, 1.0);
     gateway.metric_becomes(r#"gateway_requests_total{code="400",method="OTHER",route=""}"#, 2.0);
