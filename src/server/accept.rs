@@ -18,6 +18,7 @@ use super::listening_socket::ListeningSocket;
 use super::workers::Dispatcher;
 use crate::config::Address;
 use crate::log_throttle::LogThrottle;
+use crate::metrics::Running;
 
 /// How long accepting pauses when the process has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -70,6 +71,7 @@ pub(super) async fn accept(
         };
         let (serving, alive) = (serving.clone(), alive.clone());
         workers.spawn(async move {
+            let running = Running::start(&serving.metrics.connections);
             if let Ok(socket) = TcpStream::from_std(socket) {
                 tokio::select! {
                     biased;
@@ -78,6 +80,8 @@ pub(super) async fn accept(
                 }
             }
             drop((admitted, registration));
+            // Whoever reads that there is a connection less finds room for another one.
+            drop(running);
             drop(alive);
         });
     };

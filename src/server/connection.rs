@@ -31,7 +31,7 @@ use crate::client::ClientId;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
 use crate::log_throttle::LogThrottle;
-use crate::metrics::{ListenerMetrics, ProxyProtocolError, Running};
+use crate::metrics::{ListenerMetrics, ProxyProtocolError};
 use crate::proxy::Proxy;
 use crate::proxy::context::{Context, hand_over};
 use crate::proxy::door::Door;
@@ -93,7 +93,6 @@ impl Serving {
         peer: SocketAddr,
         registration: &Registration,
     ) {
-        let _running = Running::start(&self.metrics.connections);
         // A socket that cannot be set up has been closed.
         if set_up(&socket).is_err() {
             return;

@@ -122,9 +122,19 @@ impl OpenConnections {
 impl Registered {
     /// Evicts the connection that has been idle longest. Returns false if none is idle.
     fn evict_longest_idle(&mut self, now: Timestamp) -> bool {
-        if self.idle.is_empty() && now >= self.next_search {
-            self.find_idle(now);
+        if self.evict_one_found() {
+            return true;
         }
+        // All that the last search found have had requests since, but others may be idle.
+        if now < self.next_search {
+            return false;
+        }
+        self.find_idle(now);
+        self.evict_one_found()
+    }
+
+    /// Evicts the first of the connections that a search found. Returns false if none of them has been idle ever since.
+    fn evict_one_found(&mut self) -> bool {
         while let Some((since, state)) = self.idle.pop_front() {
             // A connection that has had a request since the search is skipped: it is not the longest idle one any more.
             let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
@@ -250,6 +260,21 @@ mod tests {
         registered[1].end_request(at(100));
         assert_eq!(open.register(2, at(101)).map(drop), Err(Full), "the next search is later");
         let (_new, evicts) = open.register(2, at(200)).unwrap();
+        assert!(evicts);
+        assert_eq!(evicted(&registered), [1]);
+    }
+
+    #[test]
+    fn whoever_is_idle_is_found_though_all_that_were_found_before_have_had_requests() {
+        let (open, registered) = open(3);
+        let (new, _) = open.register(3, at(100)).unwrap();
+        assert_eq!(evicted(&registered), [0]);
+        for (registration, ends) in registered[1..].iter().zip([200, 201]) {
+            registration.begin_request();
+            registration.end_request(at(ends));
+        }
+        new.begin_request();
+        let (_another, evicts) = open.register(3, at(202)).unwrap();
         assert!(evicts);
         assert_eq!(evicted(&registered), [1]);
     }
