@@ -1,7 +1,7 @@
 //! How large a burst the requests of a client need.
 
 use super::bucket::Bucket;
-use super::quota::Quota;
+use super::quota::{MAX_TICKS, Quota};
 use crate::clock::Timestamp;
 
 /// What a client has asked of a bucket that refuses nothing: the "virtual queue" of its requests at one rate.
@@ -9,22 +9,35 @@ use crate::clock::Timestamp;
 /// A bucket admits a request if what is missing in it, together with what the request takes, is at most the burst. So the smallest burst
 /// at which none of the client's requests is refused is the most that has ever been missing (see Le Boudec and Thiran, "Network
 /// Calculus", section 1.2.2, on the backlog of a flow at a constant rate).
+///
+/// It takes 16 bytes, since a log may have many clients: when a bucket is full fits into 80 bits (see [`MAX_TICKS`] and
+/// [`MAX_TIME_TO_FILL`](super::quota::MAX_TIME_TO_FILL)).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Demand {
-    bucket: Bucket,
+    full_at_low: u64,
+    full_at_high: u16,
     peak: u32,
 }
+
+const _: () = assert!(size_of::<Demand>() == 16 && MAX_TICKS < 1 << 79);
 
 impl Demand {
     /// A request takes `cost` tokens. Requests come in the order of their times. Only the rate of `quota` matters, which is the same
     /// for every request.
     #[inline]
     pub fn add(&mut self, quota: &Quota, now: Timestamp, cost: u32) {
-        self.bucket = self.bucket.owe(quota, now, cost);
-        let missing = self.bucket.missing(quota, now);
+        let bucket = self.bucket().owe(quota, now, cost);
+        let ticks = bucket.ticks();
+        self.full_at_low = (ticks & u128::from(u64::MAX)) as u64;
+        self.full_at_high = u16::try_from(ticks >> 64).unwrap_or(u16::MAX);
+        let missing = bucket.missing(quota, now);
         if missing > quota.ticks_for(self.peak) {
             self.peak = quota.tokens_rounded_up(missing);
         }
+    }
+
+    fn bucket(self) -> Bucket {
+        Bucket::from_ticks(u128::from(self.full_at_high) << 64 | u128::from(self.full_at_low))
     }
 
     /// The smallest burst at which none of the requests is refused.

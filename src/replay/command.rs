@@ -10,7 +10,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Args;
 use super::decisions::{self, Decisions};
-use super::frontier::BYTES_A_CLIENT;
 use super::html;
 use super::log::{Failure, Format, Log, Options, WINDOW, Wanted};
 use super::notes::{self, notes};
@@ -23,7 +22,7 @@ use crate::clock::Timestamp;
 use crate::config::{self, Config, LoadError};
 
 /// What the demands of clients may take of memory, in bytes.
-const DEMANDS: usize = 45 << 20;
+const DEMANDS: usize = 24 << 20;
 
 /// The progress is told again after so many requests.
 const STEP: u64 = 1 << 14;
@@ -142,11 +141,11 @@ fn open(args: &Args, configs: &[(String, Config)]) -> Result<Log, ReplayError> {
 fn trials(configs: Vec<(String, Config)>, formats: &[Format], wanted: &Wanted) -> Vec<Trial> {
     let has_whole_seconds = formats.iter().any(|format| format.has_whole_seconds());
     let scenarios = configs.len() * if has_whole_seconds { 2 } else { 1 };
-    let most = DEMANDS / BYTES_A_CLIENT / scenarios;
+    let bytes = DEMANDS / scenarios;
     let knows = |part: &_| formats.iter().all(|format| wanted.knows(*format, part));
     let trial = |(name, config): (String, Config)| {
-        let spread = has_whole_seconds.then(|| Spread::new(Scenario::new(config.clone(), knows, most)));
-        Trial { name, told: Scenario::new(config, knows, most), spread }
+        let spread = has_whole_seconds.then(|| Spread::new(Scenario::new(config.clone(), knows, bytes)));
+        Trial { name, told: Scenario::new(config, knows, bytes), spread }
     };
     configs.into_iter().map(trial).collect()
 }

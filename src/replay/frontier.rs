@@ -18,8 +18,13 @@ const FACTORS: [(u64, u64); RATES] = [(1, 4), (1, 2), (3, 4), (1, 1), (3, 2), (2
 /// How many rates there are.
 const RATES: usize = 8;
 
-/// What a client takes of memory, with its place in the map, in bytes.
-pub(super) const BYTES_A_CLIENT: usize = 2 * (size_of::<Fingerprint>() + size_of::<Client>());
+/// How many clients can be kept in so many bytes: the map has a power of two of places, of which seven in eight are used, and a byte
+/// more for each.
+pub(super) fn clients_in(bytes: usize) -> usize {
+    let places = bytes / (size_of::<(Fingerprint, Client)>() + 1);
+    let places = if places < 8 { 8 } else { 1 << places.ilog2() };
+    places / 8 * 7
+}
 
 /// A frontier while it is computed.
 pub struct Frontier {
@@ -34,9 +39,9 @@ pub struct Frontier {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Client {
     /// Its requests.
-    pub asked: u64,
+    pub asked: u32,
     /// Those that were refused.
-    pub refused: u64,
+    pub refused: u32,
     demands: [Demand; RATES],
 }
 
@@ -53,7 +58,9 @@ impl Frontier {
     /// An empty frontier around this quota, of at most so many clients.
     pub fn new(quota: &Quota, most: usize) -> Self {
         let rates = FACTORS.iter().filter_map(|factor| quota.rate_times(*factor).ok()).collect();
-        Self { rates, clients: HashMap::default(), most: most.max(1), halved: 0 }
+        // Room for all of them is taken at once, since a map that grows is there twice for a while. It costs nothing until it is used.
+        let clients = HashMap::with_capacity_and_hasher(most, BuildHasherDefault::default());
+        Self { rates, clients, most: most.max(1), halved: 0 }
     }
 
     /// A client asked for `cost` tokens. Requests come in the order of their times.
@@ -61,14 +68,17 @@ impl Frontier {
         if !self.keeps(client) {
             return;
         }
+        if self.clients.len() >= self.most && !self.clients.contains_key(&client) {
+            self.halve();
+            if !self.keeps(client) {
+                return;
+            }
+        }
         let entry = self.clients.entry(client).or_default();
-        entry.asked += 1;
-        entry.refused += u64::from(refused);
+        entry.asked = entry.asked.saturating_add(1);
+        entry.refused = entry.refused.saturating_add(u32::from(refused));
         for (demand, rate) in entry.demands.iter_mut().zip(&self.rates) {
             demand.add(rate, now, cost);
-        }
-        if self.clients.len() > self.most {
-            self.halve();
         }
     }
 

@@ -189,7 +189,7 @@ impl RunPart {
 
 fn limit(rule: &Rule, tally: &Tally, unjudged: Option<String>) -> LimitPart {
     let frontier = tally.frontier.as_ref().filter(|_| tally.asked > 0);
-    let asked = |fingerprint| frontier.and_then(|f| f.client(fingerprint)).map(|client| client.asked);
+    let asked = |fingerprint| frontier.and_then(|f| f.client(fingerprint)).map(|client| client.asked.into());
     let hit = |(fingerprint, hit): (_, &super::hardest::Hit)| HitPart {
         client: hit.client.join(", "),
         refused: hit.refused,

@@ -14,6 +14,7 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::agreement::Agreement;
+use super::frontier::clients_in;
 use super::record::Record;
 use super::tally::Tally;
 use crate::clock::Timestamp;
@@ -103,8 +104,8 @@ struct Running {
 
 impl Scenario {
     /// A scenario of this configuration. `knows` says of a part of a key whether the log tells it; limits by other parts are not
-    /// asked. Of at most so many clients the demand is kept.
-    pub fn new(mut config: Config, knows: impl Fn(&KeyPart) -> bool, most_clients: usize) -> Self {
+    /// asked. What clients ask for may take so many bytes.
+    pub fn new(mut config: Config, knows: impl Fn(&KeyPart) -> bool, bytes: usize) -> Self {
         let unjudged: Vec<Option<KeyPart>> = config
             .limits
             .iter()
@@ -115,7 +116,7 @@ impl Scenario {
         }
         let names = config.limits.iter().map(|rule| rule.name.clone()).zip(unjudged);
         let unjudged = names.filter_map(|(limit, part)| part.map(|part| Unjudged { limit, part })).collect();
-        let most = most_clients / config.limits.len().max(1);
+        let most = clients_in(bytes / config.limits.len().max(1));
         let tallies = config.limits.iter().map(|rule| Tally::new(rule, most)).collect();
         let limiter = Limiter::new(config.limits.clone(), Secret::random());
         Self {
