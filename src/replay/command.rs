@@ -86,7 +86,7 @@ pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
         facts.without_duration += u64::from(record.took.is_none());
         facts.refused_in_log += u64::from(record.status == Some(StatusCode::TOO_MANY_REQUESTS));
         for (index, trial) in trials.iter_mut().enumerate() {
-            let fate = trial.request(&record, now);
+            let fate = trial.told.request(&record, now);
             if let (0, Some(decisions)) = (index, &mut decisions) {
                 match decisions.write(trial.told.engine(), &record, &fate) {
                     // Whoever reads them has read enough.
@@ -94,6 +94,13 @@ pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
                     written => written.map_err(unwritten)?,
                 }
             }
+        }
+        let mut spreads = trials.iter_mut().filter_map(|trial| trial.spread.as_mut());
+        if let Some(first) = spreads.next() {
+            for spread in spreads {
+                spread.request(record.clone(), now);
+            }
+            first.request(record, now);
         }
         if requests % STEP == 0 {
             progress.set_position(log.bytes_read());
@@ -140,11 +147,11 @@ fn open(args: &Args, configs: &[(String, Config)]) -> Result<Log, ReplayError> {
 
 fn trials(configs: Vec<(String, Config)>, formats: &[Format], wanted: &Wanted) -> Vec<Trial> {
     let has_whole_seconds = formats.iter().any(|format| format.has_whole_seconds());
-    let scenarios = configs.len() * if has_whole_seconds { 2 } else { 1 };
-    let bytes = DEMANDS / scenarios;
+    let bytes = DEMANDS / configs.len().max(1);
     let knows = |part: &_| formats.iter().all(|format| wanted.knows(*format, part));
     let trial = |(name, config): (String, Config)| {
-        let spread = has_whole_seconds.then(|| Spread::new(Scenario::new(config.clone(), knows, bytes)));
+        // The frontier is that of the requests at the beginning of their second, which is the higher of the two bounds.
+        let spread = has_whole_seconds.then(|| Spread::new(Scenario::new(config.clone(), knows, 0)));
         Trial { name, told: Scenario::new(config, knows, bytes), spread }
     };
     configs.into_iter().map(trial).collect()

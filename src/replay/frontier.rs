@@ -22,8 +22,7 @@ const RATES: usize = 8;
 /// more for each.
 pub(super) fn clients_in(bytes: usize) -> usize {
     let places = bytes / (size_of::<(Fingerprint, Client)>() + 1);
-    let places = if places < 8 { 8 } else { 1 << places.ilog2() };
-    places / 8 * 7
+    if places < 8 { 0 } else { (1 << places.ilog2()) / 8 * 7 }
 }
 
 /// A frontier while it is computed.

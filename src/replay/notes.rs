@@ -31,7 +31,8 @@ pub(super) fn notes(
     if configs.iter().any(|config| config.spread.is_some()) {
         notes.push(
             "The log tells whole seconds. Where two numbers stand, one is with all requests of a second at its beginning, the other with \
-             them spread evenly over it; what really happened lies between them, or close to them. Pictures and lists are of the first."
+             them spread evenly over it; what really happened lies between them, or close to them. Pictures, lists and bursts are of the first, so a burst may be larger than \
+             it must be."
                 .to_owned(),
         );
     }

@@ -35,6 +35,8 @@ pub struct Scenario {
     tallies: Vec<Tally>,
     totals: Totals,
     agreement: Agreement,
+    /// That of the last request, which held nothing.
+    reservation: Reservation,
 }
 
 /// A limit that cannot be judged by this log.
@@ -127,6 +129,7 @@ impl Scenario {
             tallies,
             totals: Totals::default(),
             agreement: Agreement::default(),
+            reservation: Reservation::default(),
         }
     }
 
@@ -196,7 +199,7 @@ impl Scenario {
             self.totals.not_asked += 1;
             return Fate::without_limits(Verdict::NotAsked, route);
         };
-        let mut reservation = Reservation::default();
+        let mut reservation = std::mem::take(&mut self.reservation);
         let refusal = match self.engine.reserve(&claims, now, &mut reservation).now_or_never() {
             Some(Ok(_)) => None,
             Some(Err(reply)) => Some(reply),
@@ -259,6 +262,9 @@ impl Scenario {
                 reservation,
                 answer: answer(record, limits),
             }));
+        } else {
+            // Its room is used again.
+            self.reservation = reservation;
         }
         fate
     }

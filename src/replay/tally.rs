@@ -30,9 +30,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing counted yet of this limit. Of at most so many clients the demand is kept.
+    /// Nothing counted yet of this limit. Of at most so many clients the demand is kept; of none, there is no frontier.
     pub(super) fn new(rule: &Rule, most_clients: usize) -> Self {
-        let rate = rule.rate().filter(|rate| rate.charge == Charge::Always);
+        let rate = rule.rate().filter(|rate| rate.charge == Charge::Always && most_clients > 0);
         Self {
             asked: 0,
             refused: 0,

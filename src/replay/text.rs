@@ -86,14 +86,14 @@ fn limit(limit: &LimitPart, spread: Option<&LimitPart>, log: &LogPart, f: &mut F
     writeln!(f, "    refused {refused} of {} requests{}", grouped(limit.asked), exempt(limit))?;
     if let (Some(clients), Some(refused)) = (limit.clients, limit.clients_refused) {
         let about = if limit.one_client_of > 1 { "about " } else { "" };
-        let refused = counted(refused, spread.and_then(|spread| spread.clients_refused), clients);
+        let refused = counted(refused, None, clients);
         writeln!(f, "    refused {about}{refused} of {about}{} clients at least once", grouped(clients))?;
     }
     if limit.refused > 0 {
         over_time(&limit.timeline, log, f)?;
         hardest(limit, f)?;
     }
-    frontier(limit, spread, f)
+    frontier(limit, f)
 }
 
 fn exempt(limit: &LimitPart) -> String {
@@ -155,23 +155,17 @@ fn hardest(limit: &LimitPart, f: &mut Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn frontier(limit: &LimitPart, spread: Option<&LimitPart>, f: &mut Formatter<'_>) -> fmt::Result {
+fn frontier(limit: &LimitPart, f: &mut Formatter<'_>) -> fmt::Result {
     if limit.frontier.is_empty() {
         return Ok(());
     }
     writeln!(f, "    the smallest burst at which this share of clients is ever refused:")?;
     writeln!(f, "    {:>12}  {:>16}  {:>16}  {:>16}", "rate", "none", "0.1 %", "1 %")?;
-    for (index, row) in limit.frontier.iter().enumerate() {
+    for row in &limit.frontier {
         let mark = if row.configured { "*" } else { " " };
         write!(f, "    {mark}{:>11}", row.rate)?;
-        let lower = spread.and_then(|spread| spread.frontier.get(index));
-        for (share, burst) in row.bursts.iter().enumerate() {
-            let lower = lower.and_then(|row| row.bursts.get(share)).filter(|lower| *lower != burst);
-            let text = lower.map_or_else(
-                || burst.to_string(),
-                |lower| format!("{} to {}", lower.min(burst), lower.max(burst)),
-            );
-            write!(f, "  {text:>16}")?;
+        for burst in &row.bursts {
+            write!(f, "  {burst:>16}")?;
         }
         writeln!(f)?;
     }

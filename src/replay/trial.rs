@@ -4,7 +4,7 @@
 //! tried: all at the beginning of the second, and spread evenly over it.
 
 use super::record::Record;
-use super::scenario::{Fate, Scenario};
+use super::scenario::Scenario;
 use crate::clock::Timestamp;
 
 const SECOND: u64 = 1_000_000_000;
@@ -31,14 +31,6 @@ pub(super) struct Spread {
 }
 
 impl Trial {
-    /// A request comes in at a time that never goes back.
-    pub(super) fn request(&mut self, record: &Record, now: Timestamp) -> Fate {
-        if let Some(spread) = &mut self.spread {
-            spread.request(record, now);
-        }
-        self.told.request(record, now)
-    }
-
     /// The log is over.
     pub(super) fn finish(&mut self) {
         self.told.finish();
@@ -60,7 +52,8 @@ impl Spread {
         &mut self.scenario
     }
 
-    fn request(&mut self, record: &Record, now: Timestamp) {
+    /// A request comes in at a time that never goes back.
+    pub(super) fn request(&mut self, record: Record, now: Timestamp) {
         let second = now.nanos() / SECOND;
         if second != self.second {
             self.release();
@@ -71,9 +64,9 @@ impl Spread {
             let end = self.second.saturating_mul(SECOND).saturating_add(SECOND - 1);
             let at = if record.took.is_some() { now } else { Timestamp::from_nanos(end) };
             self.release();
-            self.send(record, at);
+            self.send(&record, at);
         } else {
-            self.held.push(record.clone());
+            self.held.push(record);
         }
     }
 

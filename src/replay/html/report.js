@@ -133,10 +133,10 @@ function table(head, rows) {
     element("tbody", {}, ...rows)));
 }
 
-function frontierTable(limit, spread) {
-  const rows = limit.frontier.map((row, index) => element("tr", row.configured ? { class: "configured" } : {},
+function frontierTable(limit) {
+  const rows = limit.frontier.map((row) => element("tr", row.configured ? { class: "configured" } : {},
     element("td", {}, row.rate),
-    ...row.bursts.map((burst, share) => element("td", {}, bounds(burst, spread?.frontier[index]?.bursts[share], grouped)))));
+    ...row.bursts.map((burst) => element("td", {}, grouped(burst)))));
   return element("div", {},
     element("h4", {}, "The smallest burst at which this share of clients is ever refused"),
     table(["rate", "nobody", "0.1 %", "1 %"], rows));
@@ -178,7 +178,7 @@ function limitCard(limit, spread) {
   const refused = bounds(limit.refused, spread?.refused, (count) => `${grouped(count)} (${percent(count, limit.asked)})`);
   const verb = limit.dry_run ? "It would have refused" : "It refused";
   const told = [`${verb} ${refused} of ${grouped(limit.asked)} requests`];
-  if (limit.clients !== null) told.push(`at ${about}${bounds(limit.clients_refused, spread?.clients_refused, grouped)} of ${about}${grouped(limit.clients)} clients`);
+  if (limit.clients !== null) told.push(`at ${about}${grouped(limit.clients_refused)} of ${about}${grouped(limit.clients)} clients`);
   let rest = "";
   if (limit.exempt) rest += ` ${grouped(limit.exempt)} requests were of clients that are never limited.`;
   if (limit.spared) rest += ` ${grouped(limit.spared)} more were refused by another limit.`;
@@ -186,7 +186,7 @@ function limitCard(limit, spread) {
     element("p", {}, `${told.join(", ")}.${rest}`),
     advice(limit),
     overTime(limit),
-    limit.frontier.length ? element("div", { class: "two" }, frontierPlot(limit), frontierTable(limit, spread)) : null,
+    limit.frontier.length ? element("div", { class: "two" }, frontierPlot(limit), frontierTable(limit)) : null,
     hardest(limit));
 }
 
