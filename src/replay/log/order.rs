@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::replay::record::{Record, Stamp};
 
 /// The most records that are held.
-const MOST: usize = 100_000;
+const MOST: usize = 65_000;
 
 /// Records that wait for those that began before them.
 pub(super) struct Order {
@@ -45,7 +45,8 @@ impl Order {
         Self {
             window: nanoseconds(window),
             most: MOST,
-            run: VecDeque::new(),
+            // At once, since a queue that grows is there twice for a while. Room that is not used takes no memory.
+            run: VecDeque::with_capacity(MOST + 1),
             strays: BinaryHeap::new(),
             count: 0,
             newest: Stamp(i64::MIN),
