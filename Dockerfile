@@ -16,6 +16,17 @@ COPY mock-backend/src mock-backend/src
 # The placeholders are newer than the real sources: say which to build again.
 RUN touch src/lib.rs src/main.rs mock-backend/src/lib.rs mock-backend/src/main.rs \
     && cargo build --release --locked --workspace
+# The images have the programs without their symbols. Each names the file that has them (.gnu_debuglink).
+RUN mkdir /out \
+    && for program in gateway mock-backend; do \
+        objcopy --only-keep-debug "target/release/$program" "/out/$program.debug" \
+        && objcopy --strip-all --add-gnu-debuglink="/out/$program.debug" "target/release/$program" "/out/$program" \
+        || exit 1; \
+    done
+
+# Symbols, for files and not for an image: docker build --target symbols --output symbols .
+FROM scratch AS symbols
+COPY --from=build /out/*.debug /
 
 # Run: the programs and nothing else, as nobody in particular.
 FROM debian:bookworm-slim AS runtime
@@ -27,13 +38,13 @@ RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin gate
 USER 10001
 
 FROM runtime AS mock-backend
-COPY --from=build /src/target/release/mock-backend /usr/local/bin/mock-backend
+COPY --from=build /out/mock-backend /usr/local/bin/mock-backend
 EXPOSE 9000
 ENTRYPOINT ["mock-backend"]
 CMD ["--listen", "0.0.0.0:9000"]
 
 FROM runtime AS gateway
-COPY --from=build /src/target/release/gateway /usr/local/bin/gateway
+COPY --from=build /out/gateway /usr/local/bin/gateway
 COPY config/gateway.toml /etc/gateway/gateway.toml
 ENV GATEWAY_CONFIG=/etc/gateway/gateway.toml
 EXPOSE 8000 8001

@@ -1,12 +1,15 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions bench-replay docker clean cmake
+.PHONY: help run quick test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions bench-replay docker clean cmake
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## Build, start the mock backend and the gateway on config/gateway.toml, stop both on Ctrl-C
+run: quick ## Build, start the mock backend and the gateway on config/gateway.toml, stop both on Ctrl-C
 	@scripts/run
+
+quick: cmake ## Build the gateway and the mock backend fast, for a first look
+	cargo build --profile quick --locked --workspace
 
 build: cmake ## Build the gateway and the mock backend, optimised
 	cargo build --release --locked --workspace
