@@ -3,7 +3,7 @@
 //! It is written here and not by serde_json, which takes several times as long: see "A line of the access log is formatted in place" in
 //! docs/design.md. The tests compare it with what serde_json writes.
 
-use super::entry::{Costs, Entry, Keys, Names, Tokens};
+use super::entry::{Entry, Names};
 use super::plain::is_plain;
 use super::second::{SecondText, Time};
 use super::{number, truncate};
@@ -52,13 +52,15 @@ pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u
         number::milliseconds(duration, object.begin_value(key!("upstream_ms")));
     }
     if !entry.limits.is_empty() {
-        tokens(&entry.limits, object.begin_value(key!("limits")));
+        self::object(&entry.limits, object.begin_value(key!("limits")), number_or_null);
     }
     if !entry.keys.is_empty() {
-        keys(&entry.keys, object.begin_value(key!("keys")));
+        self::object(&entry.keys, object.begin_value(key!("keys")), text_or_null);
     }
     if !entry.costs.is_empty() {
-        costs(&entry.costs, object.begin_value(key!("costs")));
+        self::object(&entry.costs, object.begin_value(key!("costs")), |cost, line| {
+            number::integer(cost, line);
+        });
     }
     if let Some(after) = entry.settled {
         number::milliseconds(after, object.begin_value(key!("settled_ms")));
@@ -165,53 +167,35 @@ fn names(names: &[&str], line: &mut Vec<u8>) {
     line.push(b']');
 }
 
-/// An object of at least one limit.
-fn tokens(limits: &Tokens<'_>, line: &mut Vec<u8>) {
+/// An object of at least one member, of which `value` appends the value.
+fn object<T: Copy>(members: &[(&str, T)], line: &mut Vec<u8>, value: impl Fn(T, &mut Vec<u8>)) {
     let mut before = b'{';
-    for (name, left) in limits {
+    for (name, of) in members {
         line.extend_from_slice(&[before, b'"']);
         escape(name, line);
         line.extend_from_slice(b"\":");
-        match left {
-            Some(left) => number::integer(*left, line),
-            None => line.extend_from_slice(b"null"),
-        }
+        value(*of, line);
         before = b',';
     }
     line.push(b'}');
 }
 
-/// An object of at least one part of a key.
-fn keys(keys: &Keys<'_>, line: &mut Vec<u8>) {
-    let mut before = b'{';
-    for (part, value) in keys {
-        line.extend_from_slice(&[before, b'"']);
-        escape(part, line);
-        line.extend_from_slice(b"\":");
-        match value {
-            Some(value) => {
-                line.push(b'"');
-                escape(value, line);
-                line.push(b'"');
-            }
-            None => line.extend_from_slice(b"null"),
-        }
-        before = b',';
+fn number_or_null(number: Option<u32>, line: &mut Vec<u8>) {
+    match number {
+        Some(number) => number::integer(number, line),
+        None => line.extend_from_slice(b"null"),
     }
-    line.push(b'}');
 }
 
-/// An object of at least one limit.
-fn costs(costs: &Costs<'_>, line: &mut Vec<u8>) {
-    let mut before = b'{';
-    for (limit, cost) in costs {
-        line.extend_from_slice(&[before, b'"']);
-        escape(limit, line);
-        line.extend_from_slice(b"\":");
-        number::integer(*cost, line);
-        before = b',';
+fn text_or_null(text: Option<&str>, line: &mut Vec<u8>) {
+    match text {
+        Some(text) => {
+            line.push(b'"');
+            escape(text, line);
+            line.push(b'"');
+        }
+        None => line.extend_from_slice(b"null"),
     }
-    line.push(b'}');
 }
 
 /// What stands for a text between quotes, in ASCII.

@@ -54,7 +54,7 @@ impl RecordedParts {
     }
 
     fn add(&mut self, part: &KeyPart, plainly: bool) {
-        if !matches!(part, KeyPart::Header(_) | KeyPart::Cookie(_)) {
+        if !part.is_in_fields() {
             return;
         }
         match self.parts.iter_mut().find(|recorded| recorded.part == *part) {

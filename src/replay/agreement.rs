@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::record::Own;
@@ -29,10 +30,10 @@ const SWAP: Duration = Duration::from_millis(250);
 /// The most differences that wait for their counterpart.
 const MOST: usize = 10_000;
 
-/// How many decisions are the same.
-#[derive(Debug, Default)]
-pub struct Agreement {
-    /// Decisions that are the same.
+/// How many decisions are those of the log.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Counts {
+    /// The same.
     pub same: u64,
     /// Differences within what the log knows of the time.
     pub close: u64,
@@ -40,6 +41,12 @@ pub struct Agreement {
     pub swapped: u64,
     /// Other differences.
     pub different: u64,
+}
+
+/// The comparison of decisions with those of the log.
+#[derive(Debug, Default)]
+pub(super) struct Agreement {
+    counts: Counts,
     open: VecDeque<Difference>,
 }
 
@@ -72,7 +79,7 @@ impl Agreement {
         self.close_until(now);
         let is_refused = !refused_by.is_empty();
         if is_refused != own.refused_by.is_empty() {
-            self.same += 1;
+            self.counts.same += 1;
             return;
         }
         let refuses = |name: &str| refused_by.iter().any(|limit| rules[*limit].name == name);
@@ -86,10 +93,15 @@ impl Agreement {
         match self.open.iter().position(|other| other.is_counterpart(&difference)) {
             Some(index) => {
                 self.open.remove(index);
-                self.swapped += 2;
+                self.counts.swapped += 2;
             }
             None => self.open.push_back(difference),
         }
+    }
+
+    /// What has been counted.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Gives up waiting for counterparts.
@@ -110,8 +122,8 @@ impl Agreement {
     /// Counts a difference that has no counterpart.
     fn count(&mut self, difference: &Difference) {
         match difference.is_close {
-            true => self.close += 1,
-            false => self.different += 1,
+            true => self.counts.close += 1,
+            false => self.counts.different += 1,
         }
     }
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Args;
-use super::decisions::{self, Decisions};
+use super::decisions::Decisions;
 use super::html;
 use super::log::{Failure, Format, Log, Options, WINDOW, Wanted};
 use super::notes::{self, notes};
@@ -108,7 +108,7 @@ pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
     }
     progress.finish_and_clear();
     trials.iter_mut().for_each(Trial::finish);
-    let report = report(&log, args, &mut trials, requests, last, facts);
+    let report = report(&log, args, &trials, requests, last, facts);
     if let Some(decisions) = decisions {
         match decisions.finish() {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -176,7 +176,7 @@ fn progress(size: Option<u64>) -> ProgressBar {
 fn report(
     log: &Log,
     args: &Args,
-    trials: &mut [Trial],
+    trials: &[Trial],
     requests: u64,
     last: Timestamp,
     facts: notes::Facts,
@@ -188,8 +188,8 @@ fn report(
     let part = LogPart {
         files: args.logs.iter().map(|path| path.display().to_string()).collect(),
         formats: summary.records.keys().map(|format| format.name().to_owned()).collect(),
-        first: summary.start.map(decisions::time),
-        last: summary.start.map(|start| decisions::time(after(start))),
+        first: summary.start.map(Stamp::rfc_3339),
+        last: summary.start.map(|start| after(start).rfc_3339()),
         seconds: seconds(i64::try_from(last.nanos()).unwrap_or(i64::MAX)),
         began: summary.start.map_or(0.0, |start| seconds(start.0)),
         lines: summary.lines,
@@ -205,11 +205,11 @@ fn report(
     };
     let has_own_log = summary.records.contains_key(&Format::Gateway);
     let configs: Vec<_> = trials
-        .iter_mut()
+        .iter()
         .map(|trial| ConfigPart {
             name: trial.name.clone(),
-            run: RunPart::of(&mut trial.told, has_own_log),
-            spread: trial.spread.as_mut().map(|spread| RunPart::of(spread.scenario(), false)),
+            run: RunPart::of(&trial.told, has_own_log),
+            spread: trial.spread.as_ref().map(|spread| RunPart::of(spread.scenario(), false)),
         })
         .collect();
     let scenarios: Vec<_> = trials.iter().map(|trial| &trial.told).collect();

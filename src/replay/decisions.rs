@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::record::{Record, Stamp};
+use super::record::Record;
 use super::scenario::{Fate, Verdict};
 use crate::engine::Engine;
 
@@ -64,7 +64,7 @@ impl Decisions {
             Verdict::NotAsked => ("not_asked", None),
         };
         let line = Line {
-            time: time(record.began()),
+            time: record.began().rfc_3339(),
             client: record.client.to_string(),
             method: record.method.as_str(),
             host: record
@@ -90,10 +90,4 @@ impl Decisions {
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.0.flush()
     }
-}
-
-/// A time of a log in RFC 3339.
-pub(super) fn time(stamp: Stamp) -> String {
-    let time = jiff::Timestamp::from_nanosecond(stamp.0.into()).unwrap_or_default();
-    format!("{time:.6}")
 }

@@ -104,8 +104,7 @@ pub(super) fn notes(
 
 /// Whether the gateway's own log tells the key of a limit as a hash.
 fn is_hashed(rule: &Rule) -> bool {
-    !rule.show_keys
-        && rule.key.parts.iter().any(|part| matches!(part, KeyPart::Header(_) | KeyPart::Cookie(_)))
+    !rule.show_keys && rule.key.parts.iter().any(KeyPart::is_in_fields)
 }
 
 fn has_hosts(scenario: &Scenario) -> bool {

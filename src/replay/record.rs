@@ -10,6 +10,14 @@ use crate::client::ClientId;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub i64);
 
+impl Stamp {
+    /// In RFC 3339, to the microsecond.
+    pub fn rfc_3339(self) -> String {
+        let time = jiff::Timestamp::from_nanosecond(self.0.into()).unwrap_or_default();
+        format!("{time:.6}")
+    }
+}
+
 /// A request that a log tells of.
 #[derive(Clone, Debug)]
 pub struct Record {

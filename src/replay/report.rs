@@ -1,9 +1,8 @@
 //! What a replay found, as one value: the texts, the page and the JSON are made from it.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
+use super::agreement::Counts;
 use super::frontier::Frontier;
 use super::scenario::{Scenario, Totals};
 use super::tally::Tally;
@@ -75,22 +74,9 @@ pub struct RunPart {
     /// All requests.
     pub totals: Totals,
     /// How many decisions are those of the log; only for the gateway's own log.
-    pub agreement: Option<AgreementPart>,
+    pub agreement: Option<Counts>,
     /// Each limit.
     pub limits: Vec<LimitPart>,
-}
-
-/// How many decisions are those of the log.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct AgreementPart {
-    /// The same.
-    pub same: u64,
-    /// Differences within what the log knows of the time.
-    pub close: u64,
-    /// Requests that were decided in the other order.
-    pub swapped: u64,
-    /// Other differences.
-    pub different: u64,
 }
 
 /// What a limit would have done.
@@ -159,18 +145,9 @@ pub struct FrontierRow {
 }
 
 impl RunPart {
-    /// What a scenario found. `has_own_log`: the log tells decisions to compare with.
-    pub fn of(scenario: &mut Scenario, has_own_log: bool) -> Self {
-        scenario.finish();
-        let agreement = has_own_log.then(|| {
-            let agreement = scenario.agreement();
-            AgreementPart {
-                same: agreement.same,
-                close: agreement.close,
-                swapped: agreement.swapped,
-                different: agreement.different,
-            }
-        });
+    /// What a scenario found, when its log is over. `has_own_log`: the log tells decisions to compare with.
+    pub fn of(scenario: &Scenario, has_own_log: bool) -> Self {
+        let agreement = has_own_log.then(|| scenario.agreement());
         let rules = &scenario.engine().config().limits;
         let unjudged = |name: &str| {
             let found = scenario.unjudged().iter().find(|unjudged| unjudged.limit == name);
@@ -272,12 +249,5 @@ impl LimitPart {
                 row.rate
             ),
         })
-    }
-}
-
-impl Report {
-    /// The time from the first request to the last.
-    pub fn duration(&self) -> Duration {
-        Duration::try_from_secs_f64(self.log.seconds).unwrap_or_default()
     }
 }

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use super::agreement::Agreement;
+use super::agreement::{Agreement, Counts};
 use super::frontier::clients_in;
 use super::record::Record;
 use super::tally::Tally;
@@ -154,17 +154,20 @@ impl Scenario {
     }
 
     /// How far the decisions are those that the log tells.
-    pub fn agreement(&mut self) -> &Agreement {
-        self.agreement.finish();
-        &self.agreement
+    pub fn agreement(&self) -> Counts {
+        self.agreement.counts()
     }
 
     /// A request comes in. `now` never goes back.
     pub fn request(&mut self, record: &Record, now: Timestamp) -> Fate {
         self.end_requests_until(now);
-        self.totals.requests += 1;
+        let fate = self.decide(record, now);
+        self.totals.count(&fate);
+        fate
+    }
+
+    fn decide(&mut self, record: &Record, now: Timestamp) -> Fate {
         if record.own.as_ref().is_some_and(|own| own.was_not_asked) {
-            self.totals.not_asked += 1;
             return Fate::without_limits(Verdict::NotAsked, None);
         }
         let facts = Facts {
@@ -176,27 +179,17 @@ impl Scenario {
         };
         let located = match self.engine.locate(&facts) {
             Ok(located) => located,
-            Err(reply) => {
-                let verdict = without_limits(&reply);
-                match verdict {
-                    Verdict::WithoutRoute => self.totals.without_route += 1,
-                    _ => self.totals.not_asked += 1,
-                }
-                return Fate::without_limits(verdict, None);
-            }
+            Err(reply) => return Fate::without_limits(verdict_of(&reply), None),
         };
         let route = Some(located.route_index());
         if located.is_preflight() {
-            self.totals.not_asked += 1;
             return Fate::without_limits(Verdict::NotAsked, route);
         }
         let Some(Ok(principal)) = self.engine.identify(&located, &facts).now_or_never() else {
-            self.totals.not_asked += 1;
             return Fate::without_limits(Verdict::NotAsked, route);
         };
         let inputs = located.inputs(&facts, &principal);
         let Ok(claims) = self.engine.claims(&located, &inputs) else {
-            self.totals.not_asked += 1;
             return Fate::without_limits(Verdict::NotAsked, route);
         };
         let mut reservation = std::mem::take(&mut self.reservation);
@@ -243,10 +236,6 @@ impl Scenario {
         }
         if refusal.is_some() {
             fate.verdict = Verdict::Refused(wait);
-            self.totals.refused += 1;
-        } else {
-            self.totals.admitted += 1;
-            self.totals.would_refuse += u64::from(!fate.would_refuse.is_empty());
         }
         if let Some(own) = &record.own {
             self.agreement.compare(own, limits, &fate.refused_by, &claims, reservation.reports(), now);
@@ -269,9 +258,10 @@ impl Scenario {
         fate
     }
 
-    /// The requests that are still running end.
+    /// The log is over: the requests that are still running end.
     pub fn finish(&mut self) {
         self.end_requests_until(Timestamp::from_nanos(u64::MAX));
+        self.agreement.finish();
     }
 
     fn end_requests_until(&mut self, now: Timestamp) {
@@ -286,6 +276,21 @@ impl Scenario {
             } else {
                 self.engine.close(&mut running.reservation, || next);
             }
+        }
+    }
+}
+
+impl Totals {
+    fn count(&mut self, fate: &Fate) {
+        self.requests += 1;
+        match fate.verdict {
+            Verdict::Admitted => {
+                self.admitted += 1;
+                self.would_refuse += u64::from(!fate.would_refuse.is_empty());
+            }
+            Verdict::Refused(_) => self.refused += 1,
+            Verdict::WithoutRoute => self.without_route += 1,
+            Verdict::NotAsked => self.not_asked += 1,
         }
     }
 }
@@ -317,7 +322,7 @@ impl Ord for Running {
 }
 
 /// What the reply to a request without a route says of it.
-fn without_limits(reply: &Reply) -> Verdict {
+fn verdict_of(reply: &Reply) -> Verdict {
     match reply.status() {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Verdict::WithoutRoute,
         _ => Verdict::NotAsked,

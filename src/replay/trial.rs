@@ -48,8 +48,8 @@ impl Spread {
     }
 
     /// The scenario.
-    pub(super) fn scenario(&mut self) -> &mut Scenario {
-        &mut self.scenario
+    pub(super) fn scenario(&self) -> &Scenario {
+        &self.scenario
     }
 
     /// A request comes in at a time that never goes back.

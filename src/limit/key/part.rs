@@ -50,6 +50,11 @@ impl KeyPart {
         }
     }
 
+    /// Whether its value stands in the header fields of a request, and so in no log that tells only the request line.
+    pub fn is_in_fields(&self) -> bool {
+        matches!(self, Self::Header(_) | Self::Cookie(_))
+    }
+
     /// Whether its value may be what a client proves who it is with.
     pub fn is_secret(&self) -> bool {
         match self {
