@@ -11,6 +11,7 @@ mod consult;
 mod demand;
 pub mod fields;
 pub mod key;
+pub mod lease;
 mod offenders;
 mod override_bucket;
 pub mod quota;

@@ -1,0 +1,16 @@
+//! Limits that several gateways keep together: tokens that a gateway takes ahead from a bucket in a store, and spends by itself.
+//!
+//! A gateway that asked the store about every request would wait for it every time, and a store that is away would stop it. So a gateway
+//! takes some tokens of a client ahead, a *lease*: the store deducts them from the client's bucket beforehand, and the gateway spends
+//! them without asking (see Gray and Cheriton, "Leases: An Efficient Fault-Tolerant Mechanism for Distributed File Cache Consistency",
+//! 1989, for the name and for the use of time).
+//!
+//! The store remembers how many tokens each gateway holds of a bucket, and until when. A bucket is not refilled above its burst without
+//! the tokens that are held of it. So in any span of time, all gateways together admit at most the burst and what the rate brings in that
+//! span, as one gateway would.
+//!
+//! Nothing here waits or knows what the store is: the files say what to ask, and what follows from an answer.
+
+mod ask;
+
+pub use self::ask::{Answer, Ask, SharedLevel};
