@@ -5,6 +5,7 @@
 //! one bucket holds too few after all, the tokens that were taken from the others are put back.
 
 mod atomic_bucket;
+mod attempt;
 pub mod bucket;
 mod client_state;
 mod consult;
@@ -18,6 +19,7 @@ pub mod quota;
 mod report;
 mod rule;
 mod saved;
+mod share;
 pub mod snapshot;
 mod state;
 pub mod table;
@@ -26,18 +28,21 @@ mod tests;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
 use self::bucket::Wait;
 use self::client_state::{Asked, ClientState, Held};
+pub use self::attempt::{Attempt, Next};
 pub use self::consult::Standing;
 pub use self::demand::Demand;
 use self::key::{Fingerprint, Inputs, NoValue, Secret};
 pub use self::offenders::Offender;
-use self::report::Reserved;
+use self::report::{Hold, Reserved};
 pub use self::report::{Outcome, Reading, Remaining, Report, Reservation};
 pub use self::rule::{Charge, CostFault, Measure, Mode, Override, Rate, Rule, Terms};
 use self::saved::SavedLimit;
@@ -53,6 +58,8 @@ const USUAL: usize = 4;
 pub struct Limiter {
     limits: Vec<Limit>,
     secret: Secret,
+    /// Notified when a lease of a shared limit needs a call without a request.
+    lease_work: Arc<Notify>,
     /// The overflows that were counted of limits that no longer exist.
     overflowed_before: u64,
 }
@@ -81,6 +88,8 @@ pub struct Claims<'a> {
     claims: SmallVec<[Claim<'a>; USUAL]>,
     /// The limits that never count this client.
     exempt: SmallVec<[usize; USUAL]>,
+    /// One of the limits is shared with other gateways.
+    shared: bool,
 }
 
 /// The client that a limit charges for a request.
@@ -117,8 +126,9 @@ struct Claim<'a> {
 impl Limiter {
     /// The limits that follow `rules`, in their order, all buckets full.
     pub fn new(rules: Vec<Rule>, secret: Secret) -> Self {
-        let limits = rules.into_iter().map(|rule| Limit::new(rule, &secret)).collect();
-        Self { limits, secret, overflowed_before: 0 }
+        let lease_work = Arc::default();
+        let limits = rules.into_iter().map(|rule| Limit::new(rule, &secret, &lease_work)).collect();
+        Self { limits, secret, lease_work, overflowed_before: 0 }
     }
 
     /// The limits that follow `rules`, in their order, with the buckets that were saved.
@@ -126,12 +136,13 @@ impl Limiter {
         let Snapshot { secret, limits } = saved;
         let mut saved: HashMap<String, SavedLimit> =
             limits.into_iter().map(|limit| (limit.name.clone(), limit)).collect();
+        let lease_work = Arc::default();
         let limit = |rule: Rule| match saved.remove(&rule.name) {
-            Some(saved) => Limit::restored(rule, &secret, &saved, now),
-            None => Limit::new(rule, &secret),
+            Some(saved) => Limit::restored(rule, &secret, &lease_work, &saved, now),
+            None => Limit::new(rule, &secret, &lease_work),
         };
         let limits = rules.into_iter().map(limit).collect();
-        Self { limits, secret, overflowed_before: 0 }
+        Self { limits, secret, lease_work, overflowed_before: 0 }
     }
 
     /// Writes all buckets that are in debt, for [`restored`](Self::restored). Requests may go on meanwhile.
@@ -147,8 +158,8 @@ impl Limiter {
     pub fn succeeded_by(&self, rules: Vec<Rule>, now: Timestamp) -> Self {
         let before: HashMap<&str, &Limit> = self.limits.iter().map(|l| (l.rule().name.as_str(), l)).collect();
         let limit = |rule: Rule| match before.get(rule.name.as_str()) {
-            Some(before) => before.succeeded_by(rule, &self.secret, now),
-            None => Limit::new(rule, &self.secret),
+            Some(before) => before.succeeded_by(rule, &self.secret, &self.lease_work, now),
+            None => Limit::new(rule, &self.secret, &self.lease_work),
         };
         let limits: Vec<_> = rules.into_iter().map(limit).collect();
         // The overflows of limits that no longer exist, or have begun anew, stay counted.
@@ -156,6 +167,7 @@ impl Limiter {
             overflowed_before: self.overflowed().saturating_sub(overflowed(&limits)),
             limits,
             secret: self.secret.clone(),
+            lease_work: self.lease_work.clone(),
         }
     }
 
@@ -169,7 +181,12 @@ impl Limiter {
         self.overflowed_before + overflowed(&self.limits)
     }
 
-    /// The secret under which keys are hashed.
+    /// Notified when a lease of a shared limit needs a call without a request: see [`lease::Leases::urgent`].
+    pub fn lease_work(&self) -> &Arc<Notify> {
+        &self.lease_work
+    }
+
+    /// The secret under which keys are hashed, but those of shared limits.
     pub fn secret(&self) -> &Secret {
         &self.secret
     }
@@ -180,10 +197,13 @@ impl Limiter {
     /// When the request has no value of a limit's key, and the limit rejects such requests.
     #[inline]
     pub fn claims<'a>(&'a self, limits: &[usize], inputs: &'a Inputs<'a>) -> Result<Claims<'a>, Unkeyed> {
-        let mut claims = Claims { inputs, claims: SmallVec::new(), exempt: SmallVec::new() };
+        let mut claims = Claims { inputs, claims: SmallVec::new(), exempt: SmallVec::new(), shared: false };
         for &index in limits {
             match self.claim(index, inputs).map_err(|why| Unkeyed { limit: index, why })? {
-                Claimed::Client(claim) => claims.claims.push(claim),
+                Claimed::Client(claim) => {
+                    claims.shared |= matches!(claim.state, ClientState::Shared(_));
+                    claims.claims.push(claim);
+                }
                 Claimed::Uncounted => {}
                 Claimed::Exempt => claims.exempt.push(index),
             }
@@ -191,7 +211,7 @@ impl Limiter {
         Ok(claims)
     }
 
-    /// Takes all of the claims, or none. The decision of each limit replaces the contents of `reservation`, also when the request
+    /// Takes all of the claims, or none, from the buckets of this process. The decision of each limit replaces the contents of `reservation`, also when the request
     /// is refused.
     ///
     /// # Errors
@@ -205,7 +225,7 @@ impl Limiter {
     ) -> Result<(), Refusal> {
         reservation.reports.clear();
         reservation.release();
-        let Claims { inputs, claims, exempt } = claims;
+        let Claims { inputs, claims, exempt, .. } = claims;
         for &limit in exempt {
             reservation.reports.push(Report {
                 limit,
@@ -258,7 +278,7 @@ impl Limiter {
         if limit.exempts(inputs.client) {
             return Ok(Claimed::Exempt);
         }
-        let client = limit.rule().key.fingerprint(inputs, &self.secret)?;
+        let client = limit.rule().key.fingerprint(inputs, limit.secret())?;
         Ok(match limit.client_state(client) {
             Some(state) => Claimed::Client(Claim { index, limit, client, state }),
             None => Claimed::Exempt,
@@ -311,23 +331,37 @@ impl Limiter {
         now: impl Fn() -> Timestamp,
     ) -> Vec<(usize, CostFault)> {
         let mut faults = Vec::new();
-        for Reserved { limit: index, client, origin, permit } in reservation.reserved.drain(..) {
+        for Reserved { limit: index, client, hold } in reservation.reserved.drain(..) {
             let limit = &self.limits[index];
-            let (Some(rate), Some(state @ ClientState::Held(Held::Reserved(bucket_ref, _)))) =
-                (limit.rule().rate(), limit.client_state(client))
-            else {
+            let (Some(rate), Some(state)) = (limit.rule().rate(), limit.client_state(client)) else {
                 continue;
             };
             let now = now();
-            // The cost is charged before its reservation ends, so that it counts at every moment.
             let (cost, fault) = rate.charge.settled(rate.cost, answer);
             faults.extend(fault.map(|fault| (index, fault)));
-            if cost > 0 {
-                bucket_ref.owe(client, cost, now, origin);
-            }
-            drop(permit);
+            let remaining = match hold {
+                Hold::Lease(kept) => {
+                    kept.settle(cost, now);
+                    Some(state.look(client, 0, now, || None).remaining)
+                }
+                Hold::Bucket { origin, permit, times } => {
+                    // A bucket of this process: also that of a shared limit was reserved, while the store did not answer.
+                    let alone = match state {
+                        ClientState::Shared(shared) => shared.alone(),
+                        state => state,
+                    };
+                    let ClientState::Held(Held::Reserved(bucket_ref, _)) = alone else { continue };
+                    // The cost is charged before its reservation ends, so that it counts at every moment.
+                    if cost > 0 {
+                        bucket_ref.owe(client, cost.saturating_mul(times), now, origin);
+                    }
+                    drop(permit);
+                    // What a divided bucket has left is not what the limit has left.
+                    (times == 1).then(|| alone.look(client, 0, now, || origin).remaining)
+                }
+            };
             if let Some(report) = reservation.reports.iter_mut().find(|report| report.limit == index) {
-                report.remaining = Some(state.look(client, 0, now, || origin).remaining);
+                report.remaining = remaining.or(report.remaining);
                 report.settled = Some(cost);
             }
         }
@@ -362,7 +396,11 @@ fn refund(
     now: Timestamp,
 ) {
     for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
-        if let (ClientState::Bucket(bucket_ref), Some(place)) = (claim.state, place) {
+        let state = match claim.state {
+            ClientState::Shared(shared) => shared.alone(),
+            state => state,
+        };
+        if let (ClientState::Bucket(bucket_ref), Some(place)) = (state, place) {
             bucket_ref.refund(claim.client, claim.limit.cost(), now, *place);
         }
         if report.outcome == Outcome::Allowed {
@@ -372,6 +410,11 @@ fn refund(
 }
 
 impl Claims<'_> {
+    /// Whether one of the limits is shared with other gateways: then an [`Attempt`] takes them.
+    pub fn are_shared(&self) -> bool {
+        self.shared
+    }
+
     /// The buckets that are charged.
     pub fn buckets(&self) -> impl Iterator<Item = ClaimedBucket> {
         self.claims.iter().map(|claim| ClaimedBucket {
@@ -405,7 +448,17 @@ impl Claim<'_> {
                 self.hold(held, inputs, now, reservation);
                 None
             }
+            ClientState::Shared(shared) => {
+                Claim { state: shared.alone(), ..*self }.take_alone(inputs, now, reservation)
+            }
         }
+    }
+
+    /// Takes the claim on a shared limit as if there were no other gateway.
+    #[cold]
+    #[inline(never)]
+    fn take_alone(&self, inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) -> Option<Place> {
+        self.take(inputs, now, reservation)
     }
 
     /// Takes the permit that the request holds as long as it runs, and reports the decision.
@@ -422,12 +475,8 @@ impl Claim<'_> {
             (_, None) => {}
             (Held::InFlight(..), Some(permit)) => reservation.permits.push(permit),
             (Held::Reserved(..), Some(permit)) => {
-                reservation.reserved.push(Reserved {
-                    limit: self.index,
-                    client: self.client,
-                    origin,
-                    permit,
-                });
+                let hold = Hold::Bucket { origin, permit, times: 1 };
+                reservation.reserved.push(Reserved { limit: self.index, client: self.client, hold });
             }
         }
     }

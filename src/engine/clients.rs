@@ -38,7 +38,7 @@ impl Engine {
     pub fn client_of<'a>(&self, limit: &'a Limit, values: &[String]) -> Result<NamedClient<'a>, TextError> {
         let (rule, secret) = (limit.rule(), self.limiter.secret());
         let shown = rule.key.shown_texts(values, secret, rule.show_keys);
-        Ok(NamedClient { limit, client: rule.key.fingerprint_of(values, secret)?, shown })
+        Ok(NamedClient { limit, client: rule.key.fingerprint_of(values, limit.secret())?, shown })
     }
 
     /// The client at this address whose requests lack the header, cookie or parameter that the limit goes by.
@@ -50,7 +50,7 @@ impl Engine {
         limit: &'a Limit,
         address: &str,
     ) -> Result<NamedClient<'a>, TextError> {
-        let client = limit.rule().key.fingerprint_of_stand_in(address, self.limiter.secret())?;
+        let client = limit.rule().key.fingerprint_of_stand_in(address, limit.secret())?;
         Ok(NamedClient { limit, client, shown: vec![address.to_owned()] })
     }
 

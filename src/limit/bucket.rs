@@ -41,6 +41,16 @@ impl Bucket {
         Self { full_at }
     }
 
+    /// A bucket in which so many ticks are missing.
+    pub(super) fn missing_at(ticks: u128, quota: &Quota, now: Timestamp) -> Self {
+        Self { full_at: quota.ticks_at(now) + ticks }
+    }
+
+    /// A bucket that holds exactly `cost` tokens at that time, and fewer before.
+    pub(super) fn that_holds(cost: u32, quota: &Quota, at: Timestamp) -> Self {
+        Self::missing_at(quota.capacity().saturating_sub(quota.ticks_for(cost)), quota, at)
+    }
+
     /// When it will be full, in the quota's ticks.
     pub(super) const fn ticks(self) -> u128 {
         self.full_at

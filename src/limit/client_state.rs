@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bucket::{Bucket, Wait};
 use super::key::{Fingerprint, Origin};
+use super::lease::{LeaseTerms, Leases};
 use super::override_bucket::OverrideBucket;
 use super::quota::Quota;
 use super::report::{Reading, Remaining};
@@ -19,6 +20,29 @@ pub(super) enum ClientState<'a> {
     Bucket(BucketRef<'a>),
     /// A count of running requests: each holds a permit as long as it runs.
     Held(Held<'a>),
+    /// A bucket in the store that several gateways share.
+    Shared(SharedRef<'a>),
+}
+
+/// A bucket in a store, of which this gateway may hold tokens.
+#[derive(Clone, Copy)]
+pub(super) struct SharedRef<'a> {
+    pub(super) leases: &'a Arc<Leases>,
+    pub(super) terms: &'a LeaseTerms,
+    /// The bucket that takes its place while the store does not answer.
+    pub(super) home: BucketRef<'a>,
+    /// The requests whose costs are reserved in that bucket, if the limit reserves costs.
+    pub(super) running: Option<&'a Arc<Concurrency>>,
+}
+
+impl<'a> SharedRef<'a> {
+    /// What takes its place while the store does not answer.
+    pub(super) fn alone(self) -> ClientState<'a> {
+        match self.running {
+            Some(running) => ClientState::Held(Held::Reserved(self.home, running)),
+            None => ClientState::Bucket(self.home),
+        }
+    }
 }
 
 /// What a request holds a permit of as long as it runs.
@@ -67,12 +91,21 @@ impl ClientState<'_> {
                 Asked::bucket(bucket.take(&quota, now, cost).map(drop), quota, bucket, now)
             }
             Self::Held(held) => held.look(client, cost, now, origin),
+            Self::Shared(shared) => {
+                let (wait, reading) = shared.leases.look(client, shared.home.quota(), cost, now);
+                Asked { verdict: wait.map_or(Ok(()), Err), remaining: Remaining::Bucket(reading) }
+            }
         }
     }
 
     /// Whether the client has a bucket of its own, by an override.
     pub(super) fn has_own_terms(self) -> bool {
-        matches!(self, Self::Bucket(BucketRef::Own(..)) | Self::Held(Held::Reserved(BucketRef::Own(..), _)))
+        matches!(
+            self,
+            Self::Bucket(BucketRef::Own(..))
+                | Self::Held(Held::Reserved(BucketRef::Own(..), _))
+                | Self::Shared(SharedRef { home: BucketRef::Own(..), .. })
+        )
     }
 
     /// Prefetches the memory that the decision will read.
@@ -87,9 +120,15 @@ impl ClientState<'_> {
 
     /// Fills the bucket; false if there is none.
     pub(super) fn reset(self, client: Fingerprint, now: Timestamp) -> bool {
-        let (Self::Bucket(bucket_ref) | Self::Held(Held::Reserved(bucket_ref, _))) = self else {
+        let (Self::Bucket(bucket_ref)
+        | Self::Held(Held::Reserved(bucket_ref, _))
+        | Self::Shared(SharedRef { home: bucket_ref, .. })) = self
+        else {
             return false;
         };
+        if let Self::Shared(shared) = self {
+            shared.leases.forget(client);
+        }
         match bucket_ref {
             BucketRef::Table(table) => table.reset(client, now),
             BucketRef::Own(quota, bucket) => bucket.reset(quota, now),
@@ -173,6 +212,14 @@ fn reserve(
 }
 
 impl<'a> BucketRef<'a> {
+    /// The quota of the bucket.
+    pub(super) fn quota(self) -> &'a Quota {
+        match self {
+            Self::Table(table) => table.quota(),
+            Self::Own(quota, _) => quota,
+        }
+    }
+
     fn look(
         self,
         client: Fingerprint,

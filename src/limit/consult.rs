@@ -42,9 +42,9 @@ impl Limiter {
             Ok(claimed) => claimed,
             Err(why) => return Standing::NoKey(why),
         };
-        let fingerprint = rule.key.fingerprint(inputs, &self.secret).ok();
+        let fingerprint = rule.key.fingerprint(inputs, self.limits[index].secret()).ok();
         let is_ours = |own: &&Override| {
-            fingerprint.is_some() && rule.key.fingerprint_of(&[&own.value], &self.secret).ok() == fingerprint
+            fingerprint.is_some() && rule.key.fingerprint_of(&[&own.value], self.limits[index].secret()).ok() == fingerprint
         };
         let own = rule.overrides.iter().find(is_ours);
         match claimed {

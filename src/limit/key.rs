@@ -61,7 +61,7 @@ impl Fingerprint {
 }
 
 /// The secret under which keys are hashed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 16]);
 
 impl Secret {
@@ -74,6 +74,16 @@ impl Secret {
     /// gains nothing if it can predict them.
     pub const fn shared() -> Self {
         Self([0; 16])
+    }
+
+    /// The secret that follows from a text of the configuration. It is the same in every gateway that has the text.
+    pub fn of_text(text: &str) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        let mut bytes = [0; 16];
+        for (byte, of_digest) in bytes.iter_mut().zip(digest.as_ref()) {
+            *byte = *of_digest;
+        }
+        Self(bytes)
     }
 
     /// The secret that has these bytes.

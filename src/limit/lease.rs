@@ -12,5 +12,15 @@
 //! Nothing here waits or knows what the store is: the files say what to ask, and what follows from an answer.
 
 mod ask;
+mod kept;
+mod lease;
+mod leases;
+mod terms;
+#[cfg(test)]
+mod tests;
 
 pub use self::ask::{Answer, Ask, SharedLevel};
+pub use self::kept::KeptTokens;
+pub use self::lease::Taken;
+pub use self::leases::{Leases, Sharing, TokenCounts};
+pub use self::terms::{LeaseTerms, OnError};

@@ -189,6 +189,13 @@ impl Quota {
         Self::new(count / common, Duration::from_nanos(nanos / common), 1)
     }
 
+    /// The share of one of `parts` equal parts: the rate and the burst divided, the burst rounded down to a whole token, and at
+    /// least one; `None` if there is no such quota.
+    pub(super) fn divided(&self, parts: u32) -> Option<Self> {
+        let burst = (self.burst.get() / parts.max(1)).max(1);
+        self.rate_times((1, parts.max(1).into())).ok()?.with_burst(burst).ok()
+    }
+
     /// This rate, in a bucket that holds `burst` tokens.
     ///
     /// # Errors

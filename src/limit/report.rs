@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::bucket::{Bucket, Level, Wait};
 use super::key::{Fingerprint, Origin};
+use super::lease::KeptTokens;
 use super::quota::Quota;
 use crate::clock::Timestamp;
 use crate::concurrency::Permit;
@@ -22,10 +23,21 @@ pub(super) struct Reserved {
     /// The limit's index.
     pub(super) limit: usize,
     pub(super) client: Fingerprint,
-    /// Where the request came from.
-    pub(super) origin: Option<Origin>,
-    /// The cost is reserved until this is dropped.
-    pub(super) permit: Permit,
+    pub(super) hold: Hold,
+}
+
+/// How a cost is reserved.
+pub(super) enum Hold {
+    /// In a bucket of this process, until the permit is dropped.
+    Bucket {
+        /// Where the request came from.
+        origin: Option<Origin>,
+        permit: Permit,
+        /// So many times the cost is charged: see [`share`](super::share).
+        times: u32,
+    },
+    /// By tokens of a lease.
+    Lease(KeptTokens),
 }
 
 impl Reservation {
@@ -112,6 +124,11 @@ impl Reading {
     /// The state of a bucket under this quota at an instant.
     pub(super) fn new(quota: Quota, bucket: Bucket, at: Timestamp) -> Self {
         Self { quota, bucket, at }
+    }
+
+    /// The bucket.
+    pub(super) fn bucket(&self) -> Bucket {
+        self.bucket
     }
 
     /// What the bucket holds. It takes two divisions, so it is computed only when asked for.

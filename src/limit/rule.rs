@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 
 use super::key::Key;
+use super::lease::LeaseTerms;
 use super::quota::Quota;
 
 /// The rule of a limit.
@@ -15,6 +16,8 @@ pub struct Rule {
     pub key: Key,
     /// What is limited, and to how much.
     pub measure: Measure,
+    /// How it is kept together with other gateways; `None` keeps it in this process. Only a limit on requests over time is shared.
+    pub shared: Option<LeaseTerms>,
     /// The overrides for single key values, each value once. Only a key of one part that is not `global` has any.
     pub overrides: Vec<Override>,
     /// The methods that count; empty is all.
@@ -130,6 +133,7 @@ impl Rule {
             name,
             key,
             measure,
+            shared: None,
             overrides: Vec::new(),
             methods: Vec::new(),
             exempt: Vec::new(),

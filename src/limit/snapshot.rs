@@ -59,7 +59,7 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
     out.write_all(secret.bytes())?;
     out.number(at.wall)?;
     out.number(at.clock.nanos())?;
-    let saved: Vec<_> = limits.iter().filter_map(|limit| Some((limit, limit.table()?))).collect();
+    let saved: Vec<_> = limits.iter().filter(|limit| limit.leases().is_none()).filter_map(|limit| Some((limit, limit.table()?))).collect();
     out.length(saved.len())?;
     for (limit, table) in saved {
         out.text(&limit.rule().name)?;

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use http::Method;
+use tokio::sync::Notify;
 
 use super::bucket::Bucket;
-use super::client_state::{BucketRef, ClientState, Held};
+use super::client_state::{BucketRef, ClientState, Held, SharedRef};
 use super::key::{Fingerprint, Origin, Secret};
+use super::lease::{LeaseTerms, Leases};
 use super::offenders::{Offender, Offenders};
 use super::override_bucket::OverrideBucket;
 use super::quota::Quota;
@@ -23,9 +25,11 @@ use crate::networks::Networks;
 /// A limit: its rule, and the state of its clients.
 pub struct Limit {
     rule: Rule,
-    /// The secret under which origins are hashed. Each limit has a copy, so that an origin needs no reference to the limiter.
+    /// The secret under which its keys are hashed: that of the limiter, or of all gateways that share the limit.
     secret: Secret,
     count: Count,
+    /// The tokens that this gateway holds, if the limit is shared. `count` is then used while the store does not answer.
+    leases: Option<Arc<Leases>>,
     /// The networks of the rule's `exempt`.
     exempt: Networks,
     /// The clients with an override, in the order of their fingerprints.
@@ -50,7 +54,8 @@ enum OverrideState {
 
 impl Limit {
     /// A limit without any clients yet.
-    pub(super) fn new(rule: Rule, secret: &Secret) -> Self {
+    pub(super) fn new(rule: Rule, secret: &Secret, work: &Arc<Notify>) -> Self {
+        let secret = &secret_of(&rule, secret);
         let count = match &rule.measure {
             Measure::Rate(rate) => {
                 Count::Rate(Arc::new(Table::new(rate.quota, rate.max_clients)), reserved(rate, None))
@@ -59,14 +64,21 @@ impl Limit {
         };
         let state = |terms, _| OverrideState::new(terms, None, Timestamp::default());
         let overrides = overrides(&rule, secret, state);
-        Self::made(rule, secret, count, overrides, Arc::new(Offenders::new()))
+        let leases = leases(&rule, work);
+        Self::made(rule, secret, count, leases, overrides, Arc::new(Offenders::new()))
     }
 
     /// A limit with the clients that were saved of the limit with its name.
-    pub(super) fn restored(rule: Rule, secret: &Secret, saved: &SavedLimit, now: Timestamp) -> Self {
-        let Measure::Rate(rate) = &rule.measure else { return Self::new(rule, secret) };
-        if saved.key != describe(&rule.key) {
-            return Self::new(rule, secret);
+    pub(super) fn restored(
+        rule: Rule,
+        secret: &Secret,
+        work: &Arc<Notify>,
+        saved: &SavedLimit,
+        now: Timestamp,
+    ) -> Self {
+        let Measure::Rate(rate) = &rule.measure else { return Self::new(rule, secret, work) };
+        if saved.key != describe(&rule.key) || rule.shared.is_some() {
+            return Self::new(rule, secret, work);
         }
         let table = Table::restored(rate.quota, rate.max_clients, &saved.table, now);
         let count = Count::Rate(Arc::new(table), reserved(rate, None));
@@ -80,14 +92,22 @@ impl Limit {
             OverrideState::new(terms, before.as_ref(), now)
         };
         let overrides = overrides(&rule, secret, state);
-        Self::made(rule, secret, count, overrides, Arc::new(Offenders::new()))
+        Self::made(rule, secret, count, None, overrides, Arc::new(Offenders::new()))
     }
 
     /// The limit that takes the place of this one. It has the same clients if its key is the same.
-    pub(super) fn succeeded_by(&self, rule: Rule, secret: &Secret, now: Timestamp) -> Self {
-        if rule.key != self.rule.key {
-            return Self::new(rule, secret);
+    pub(super) fn succeeded_by(
+        &self,
+        rule: Rule,
+        secret: &Secret,
+        work: &Arc<Notify>,
+        now: Timestamp,
+    ) -> Self {
+        let own = secret_of(&rule, secret);
+        if rule.key != self.rule.key || own != self.secret {
+            return Self::new(rule, secret, work);
         }
+        let secret = &own;
         let count = match (&rule.measure, &self.count) {
             (Measure::Rate(rate), Count::Rate(table, in_flight)) => {
                 Count::Rate(succeed(rate, table, now), reserved(rate, in_flight.as_ref()))
@@ -95,17 +115,23 @@ impl Limit {
             (Measure::InFlight(max), Count::InFlight(in_flight, _)) => {
                 Count::InFlight(in_flight.clone(), *max)
             }
-            _ => return Self::new(rule, secret),
+            _ => return Self::new(rule, secret, work),
         };
         let state = |terms, client| OverrideState::new(terms, self.override_of(client), now);
         let overrides = overrides(&rule, secret, state);
-        Self::made(rule, secret, count, overrides, self.offenders.clone())
+        let is_same = |rate: &Rate| self.rule.rate().is_some_and(|own| own.max_clients == rate.max_clients);
+        let leases = match &self.leases {
+            Some(before) if rule.shared.is_some() && rule.rate().is_some_and(is_same) => Some(before.clone()),
+            _ => leases(&rule, work),
+        };
+        Self::made(rule, secret, count, leases, overrides, self.offenders.clone())
     }
 
     fn made(
         rule: Rule,
         secret: &Secret,
         count: Count,
+        leases: Option<Arc<Leases>>,
         overrides: Vec<(Fingerprint, OverrideState)>,
         offenders: Arc<Offenders>,
     ) -> Self {
@@ -114,6 +140,7 @@ impl Limit {
             secret: secret.clone(),
             rule,
             count,
+            leases,
             overrides,
             offenders,
         }
@@ -124,7 +151,17 @@ impl Limit {
         &self.rule
     }
 
-    /// Its buckets, if it has any.
+    /// The secret under which its keys are hashed.
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// The tokens that this gateway holds of its buckets, and its terms, if it is shared.
+    pub fn leases(&self) -> Option<(&Arc<Leases>, &LeaseTerms)> {
+        self.leases.as_ref().zip(self.rule.shared.as_ref())
+    }
+
+    /// Its buckets in this process, if it has any. Those of a shared limit are used while the store does not answer.
     pub fn table(&self) -> Option<&Table> {
         match &self.count {
             Count::Rate(table, _) => Some(table),
@@ -134,6 +171,9 @@ impl Limit {
 
     /// How many clients are in debt, or have running requests. It visits every slot of the table.
     pub fn clients(&self, now: Timestamp) -> usize {
+        if let Some(leases) = &self.leases {
+            return leases.clients();
+        }
         let state = self.overrides.iter().filter(|(_, state)| state.is_in_debt(now)).count();
         state
             + match &self.count {
@@ -185,6 +225,14 @@ impl Limit {
                     Some(OverrideState::Rate(quota, bucket)) => BucketRef::Own(quota, bucket),
                     Some(OverrideState::Unlimited | OverrideState::InFlight(_)) => return None,
                 };
+                if let Some((leases, terms)) = self.leases() {
+                    return Some(ClientState::Shared(SharedRef {
+                        leases,
+                        terms,
+                        home,
+                        running: reserved.as_ref(),
+                    }));
+                }
                 Some(
                     reserved
                         .as_ref()
@@ -235,6 +283,17 @@ impl Limit {
     pub(super) fn exempts(&self, client: &ClientId) -> bool {
         !self.exempt.is_empty() && client.address().is_some_and(|client| self.exempt.contains(client))
     }
+}
+
+/// The secret under which the keys of a limit are hashed.
+fn secret_of(rule: &Rule, of_limiter: &Secret) -> Secret {
+    rule.shared.as_ref().map_or(of_limiter, |terms| &terms.secret).clone()
+}
+
+/// The leases of a shared limit, none of them taken yet.
+fn leases(rule: &Rule, work: &Arc<Notify>) -> Option<Arc<Leases>> {
+    let (_, rate) = rule.shared.as_ref().zip(rule.rate())?;
+    Some(Arc::new(Leases::new(rule.name.as_str().into(), rate.max_clients, work.clone())))
 }
 
 /// The table for this rate, which takes the place of another: the same one, if neither quota nor capacity changes.

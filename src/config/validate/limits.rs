@@ -158,6 +158,7 @@ fn limit(
         name: name.to_owned(),
         key: key?,
         measure: measure?,
+        shared: None,
         overrides: overrides?.unwrap_or_default(),
         methods: methods?,
         exempt: exempt?,

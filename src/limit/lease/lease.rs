@@ -1,0 +1,384 @@
+//! The lease of one client: the tokens that this gateway holds of the client's bucket in the store.
+
+use std::time::Duration;
+
+use super::ask::{Answer, Ask, SharedLevel};
+use super::terms::LeaseTerms;
+use crate::clock::Timestamp;
+use crate::limit::bucket::{Bucket, Wait};
+use crate::limit::key::Fingerprint;
+use crate::limit::quota::Quota;
+use crate::limit::report::Reading;
+
+/// While a bucket holds too little for what its client demands, the store is asked about it once in this many requests. One call for 25
+/// requests is 0.04 calls a request.
+const REQUESTS_FOR_A_CALL: u32 = 25;
+
+/// The longest time for which a request may be refused because the store was asked a moment before.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bucket that is asked about less often than this share of the time in which it fills would be full for a while, and lose tokens.
+const SHARE_OF_FILLING: u32 = 4;
+
+/// More tokens are asked for when this share of those taken ahead is left.
+const LOW: u32 = 4;
+
+/// What this gateway holds and knows of one client's bucket.
+#[derive(Debug)]
+pub(super) struct Lease {
+    quota: Quota,
+    /// What is known of the client's tokens: those in the store together with those that are free here. `None` before the first answer.
+    known: Option<Bucket>,
+    /// Tokens that are held here and may be spent by any request.
+    free: u32,
+    /// Tokens that are held here for running requests whose cost is not settled.
+    kept: u32,
+    /// Held tokens must not be spent from here on.
+    valid_until: Timestamp,
+    /// Tokens that were let pass beyond those that were held, and of which the store does not know yet.
+    debt: u32,
+    /// A call about this bucket is under way. There is never another one at the same time, since the store would take the older
+    /// of two for the newer.
+    asking: bool,
+    /// The tokens that requests have waited for while a call was under way.
+    queued: u32,
+    /// How many tokens were taken ahead at last.
+    ahead: u32,
+    /// The tokens that requests wanted since the last call, also those that were refused.
+    wanted: u32,
+    /// When the store was asked at last.
+    asked_at: Timestamp,
+    /// The store is not asked again before this, since it had too little.
+    not_before: Timestamp,
+    /// When a request came at last.
+    used_at: Timestamp,
+}
+
+/// What a lease makes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Held tokens have been spent, or are kept for the request.
+    Spent {
+        /// What is known of the client's tokens after that.
+        left: Reading,
+        /// Few are left: more should be asked for now.
+        is_low: bool,
+    },
+    /// It is known that the bucket has too little.
+    Refused(Wait, Reading),
+    /// The store has to be asked.
+    Lacking,
+    /// A call about this bucket is under way: its answer has to be waited for.
+    Busy,
+}
+
+impl Lease {
+    /// Nothing is held or known.
+    pub(super) fn new(quota: Quota, now: Timestamp) -> Self {
+        Self {
+            quota,
+            known: None,
+            free: 0,
+            kept: 0,
+            valid_until: Timestamp::default(),
+            debt: 0,
+            asking: false,
+            queued: 0,
+            ahead: 0,
+            wanted: 0,
+            asked_at: now,
+            not_before: Timestamp::default(),
+            used_at: now,
+        }
+    }
+
+    /// Takes over another quota of the client: the shares of tokens stay the same.
+    pub(super) fn adapt(&mut self, quota: &Quota, now: Timestamp) {
+        if self.quota == *quota {
+            return;
+        }
+        let (before, after) = (u64::from(self.quota.burst()), u64::from(quota.burst()));
+        let share = |tokens: u32| u32::try_from(u64::from(tokens) * after / before).unwrap_or(u32::MAX);
+        self.known = self.known.map(|known| known.under(&self.quota, quota, now));
+        (self.free, self.kept, self.ahead) = (share(self.free), share(self.kept), 0);
+        self.quota = *quota;
+    }
+
+    /// Spends held tokens for a request, or says what has to be done first. `first` is false if the request was told
+    /// [`Taken::Busy`] before.
+    pub(super) fn take(&mut self, cost: u32, keep: bool, now: Timestamp, first: bool) -> Taken {
+        self.lapse(now);
+        self.used_at = now;
+        if first {
+            self.wanted = self.wanted.saturating_add(cost);
+        }
+        if self.free >= cost {
+            self.free -= cost;
+            if keep {
+                self.kept = self.kept.saturating_add(cost);
+            }
+            self.known = self.known.map(|known| known.owe(&self.quota, now, cost));
+            let is_low = !self.asking && self.free < self.ahead / LOW;
+            return Taken::Spent { left: self.reading(now), is_low };
+        }
+        if let Some(wait) = self.refuses(cost, now) {
+            return Taken::Refused(wait, self.reading(now));
+        }
+        if self.asking {
+            if first {
+                self.queued = self.queued.saturating_add(cost);
+            }
+            return Taken::Busy;
+        }
+        Taken::Lacking
+    }
+
+    /// How long a request of this cost has to wait, if it is known that the bucket has too little for it.
+    pub(super) fn refuses(&self, cost: u32, now: Timestamp) -> Option<Wait> {
+        if self.free >= cost && now < self.valid_until {
+            return None;
+        }
+        let known = self.known?.take(&self.quota, now, cost).err();
+        let pause = self.not_before.since(now);
+        known.or_else(|| (!pause.is_zero()).then_some(Wait(pause)))
+    }
+
+    /// What is known of the client's tokens.
+    pub(super) fn reading(&self, now: Timestamp) -> Reading {
+        Reading::new(self.quota, self.known.unwrap_or(Bucket::FULL), now)
+    }
+
+    /// Puts back the tokens of a request that does not take them after all.
+    pub(super) fn put_back(&mut self, cost: u32, kept: bool) {
+        if kept {
+            self.kept = self.kept.saturating_sub(cost);
+        }
+        self.free = self.free.saturating_add(cost);
+        self.known = self.known.map(|known| known.refund(&self.quota, cost));
+    }
+
+    /// Settles what a request costs that kept tokens. Returns whether the store has to be told.
+    pub(super) fn settle(&mut self, kept: u32, cost: u32, now: Timestamp) -> bool {
+        self.put_back(kept, true);
+        self.lapse(now);
+        let held = cost.min(self.free);
+        self.free -= held;
+        self.debt = self.debt.saturating_add(cost - held);
+        self.known = self.known.map(|known| known.owe(&self.quota, now, cost));
+        self.debt > 0
+    }
+
+    /// What the store is asked for a request that lacks tokens. The answer goes to [`answered`](Self::answered).
+    pub(super) fn ask(&mut self, of: &Asker<'_>, need: u32, keep: bool, now: Timestamp) -> Ask {
+        let ahead = self.next_ahead(of, now).max(self.queued.saturating_sub(need));
+        // Free tokens that are too few for the request go back, so that the store can grant them together with its own.
+        let back = std::mem::take(&mut self.free);
+        self.call(of, Ask { need, kept: keep, ahead, back, ..of.blank(self.quota) }, now)
+    }
+
+    /// What the store is asked for so that later requests need not wait.
+    pub(super) fn ask_ahead(&mut self, of: &Asker<'_>, now: Timestamp) -> Option<Ask> {
+        self.lapse(now);
+        let ahead = self.next_ahead(of, now);
+        if self.asking || self.free >= self.ahead.max(ahead) || now < self.not_before {
+            return None;
+        }
+        let ahead = ahead.saturating_sub(self.free);
+        Some(self.call(of, Ask { ahead, ..of.blank(self.quota) }, now))
+    }
+
+    /// What the store has to be told of this lease now, without a request: that it is used no more, or goes on, or owes tokens.
+    pub(super) fn due(&mut self, of: &Asker<'_>, now: Timestamp) -> Option<Ask> {
+        self.lapse(now);
+        if self.asking {
+            return None;
+        }
+        let (lease_time, idle) = (of.terms.lease_time, now.since(self.used_at));
+        let left = self.valid_until.since(now);
+        let blank = of.blank(self.quota);
+        if self.kept > 0 && left < lease_time * 2 / 3 || self.debt > 0 {
+            return Some(self.call(of, blank, now));
+        }
+        if self.free == 0 || self.kept > 0 || (idle < lease_time / 2 && left > lease_time / 4) {
+            return None;
+        }
+        if idle < lease_time / 4 {
+            let ahead = self.next_ahead(of, now).saturating_sub(self.free);
+            return Some(self.call(of, Ask { ahead, ..blank }, now));
+        }
+        self.give_back(of, now)
+    }
+
+    /// Gives back all tokens that no request keeps.
+    pub(super) fn give_back(&mut self, of: &Asker<'_>, now: Timestamp) -> Option<Ask> {
+        self.lapse(now);
+        if self.asking || self.free == 0 {
+            return None;
+        }
+        // Next time as many as were used.
+        self.ahead = self.ahead.saturating_sub(self.free);
+        let back = std::mem::take(&mut self.free);
+        Some(self.call(of, Ask { back, ..of.blank(self.quota) }, now))
+    }
+
+    /// Takes in what the store answered to `ask`, which was sent at `sent`.
+    pub(super) fn answered(
+        &mut self,
+        ask: &Ask,
+        answer: &Answer,
+        lease_time: Duration,
+        sent: Timestamp,
+        now: Timestamp,
+    ) {
+        self.asking = false;
+        if ask.quota != self.quota {
+            // The limit has changed meanwhile: the tokens that were granted stay unspent.
+            return;
+        }
+        let unbacked = ask.held.saturating_sub(answer.confirmed);
+        let from_free = unbacked.min(self.free);
+        self.free -= from_free;
+        self.kept = self.kept.saturating_sub(unbacked - from_free);
+        self.free = self.free.saturating_add(answer.ahead);
+        self.debt = self.debt.saturating_sub(ask.debt);
+        if ask.kept && answer.verdict.is_ok() {
+            self.kept = self.kept.saturating_add(ask.need);
+        }
+        self.valid_until = sent.after(lease_time);
+        if answer.ahead > 0 {
+            self.ahead = answer.ahead;
+        }
+        self.known = Some(self.known_from(ask, answer, now));
+        let is_dry = answer.verdict.is_err() || answer.ahead < ask.ahead;
+        self.not_before = if is_dry { now.after(self.pause(sent)) } else { Timestamp::default() };
+        self.wanted = 0;
+        self.asked_at = sent;
+    }
+
+    /// `ask` was not sent.
+    pub(super) fn withdrawn(&mut self, ask: &Ask) {
+        self.asking = false;
+        self.free = self.free.saturating_add(ask.back);
+    }
+
+    /// The call about `ask` has failed, or it is not known what became of it. Tokens that were to go back are lost.
+    pub(super) fn unanswered(&mut self) {
+        self.asking = false;
+    }
+
+    /// Fills what is known of the bucket, since somebody has reset it.
+    pub(super) fn forget(&mut self) {
+        (self.known, self.not_before) = (None, Timestamp::default());
+    }
+
+    /// How many tokens are held.
+    pub(super) fn held(&self) -> u32 {
+        self.free + self.kept
+    }
+
+    /// Whether nothing would be lost without it.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.asking && self.held() == 0 && self.debt == 0
+    }
+
+    /// Whether a call about it is under way.
+    pub(super) fn is_asking(&self) -> bool {
+        self.asking
+    }
+
+    /// When a request came at last.
+    pub(super) fn used_at(&self) -> Timestamp {
+        self.used_at
+    }
+
+    /// Whether the bucket is full, as far as is known.
+    pub(super) fn is_full(&self, now: Timestamp) -> bool {
+        self.known.is_none_or(|known| known.is_full(&self.quota, now))
+    }
+
+    /// Forgets free tokens whose time is over: the store has them down as held no more.
+    fn lapse(&mut self, now: Timestamp) {
+        if self.free > 0 && now >= self.valid_until {
+            self.known = self.known.map(|known| known.owe(&self.quota, now, self.free));
+            self.free = 0;
+        }
+    }
+
+    fn call(&mut self, of: &Asker<'_>, ask: Ask, now: Timestamp) -> Ask {
+        (self.asking, self.queued) = (true, 0);
+        if self.known.is_none() {
+            self.asked_at = now;
+        }
+        debug_assert_eq!(of.client, ask.client);
+        Ask { held: self.held(), debt: self.debt, ..ask }
+    }
+
+    /// How many tokens to take ahead: as many as the client wants while a lease lasts, at most twice as many as at last, and not so many
+    /// that the other gateways have too few.
+    fn next_ahead(&self, of: &Asker<'_>, now: Timestamp) -> u32 {
+        let Some(_) = self.known else { return 0 };
+        if of.terms.most_ahead == Some(0) {
+            return 0;
+        }
+        let since = now.since(self.asked_at).as_nanos().max(1);
+        let wanted = u128::from(self.wanted) * of.terms.lease_time.as_nanos() / since;
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let fair = self.quota.burst() / (2 * of.gateways.max(1));
+        let most = fair.min(of.terms.most_ahead.unwrap_or(u32::MAX));
+        wanted.min(self.ahead.saturating_mul(2).saturating_add(1)).min(most)
+    }
+
+    /// How long the store is not asked after it had too little.
+    fn pause(&self, sent: Timestamp) -> Duration {
+        if self.wanted == 0 {
+            return Duration::ZERO;
+        }
+        let gap = sent.since(self.asked_at) / self.wanted;
+        let filling = self.quota.time_to_fill() / SHARE_OF_FILLING;
+        (gap * REQUESTS_FOR_A_CALL).min(LONGEST_PAUSE).min(filling)
+    }
+
+    fn known_from(&self, ask: &Ask, answer: &Answer, now: Timestamp) -> Bucket {
+        let in_store = at_level(answer.level, &self.quota, now);
+        let known = in_store.refund(&self.quota, self.free);
+        match answer.verdict {
+            Ok(()) => known,
+            // Tokens that other gateways hold may be in the way of a refill, so the answer may be later than the level says.
+            Err(Wait(wait)) => known.or_emptier(Bucket::that_holds(ask.need, &self.quota, now.after(wait))),
+        }
+    }
+}
+
+/// A bucket at the level that the store says.
+pub(in crate::limit) fn at_level(level: SharedLevel, quota: &Quota, now: Timestamp) -> Bucket {
+    let missing = i64::from(quota.burst()) - level.tokens;
+    let mut missing = quota.ticks_for(1) * u128::try_from(missing).unwrap_or(0);
+    let parts = u128::from(level.parts) * quota.ticks_for(1) / u128::from(level.parts_per_token.max(1));
+    missing = missing.saturating_sub(parts);
+    Bucket::missing_at(missing.min(quota.most_owed()), quota, now)
+}
+
+/// What the questions about one client have in common.
+pub(super) struct Asker<'a> {
+    pub(super) limit: &'a std::sync::Arc<str>,
+    pub(super) client: Fingerprint,
+    pub(super) terms: &'a LeaseTerms,
+    pub(super) gateways: u32,
+}
+
+impl Asker<'_> {
+    /// A question that only tells how things stand.
+    pub(super) fn blank(&self, quota: Quota) -> Ask {
+        Ask {
+            limit: self.limit.clone(),
+            client: self.client,
+            quota,
+            need: 0,
+            kept: false,
+            ahead: 0,
+            held: 0,
+            back: 0,
+            debt: 0,
+        }
+    }
+}
