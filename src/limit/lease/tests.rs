@@ -70,6 +70,8 @@ enum Event {
     Pass(u64),
     /// A request comes to a gateway; with `keep` its cost is known later.
     Request { at: usize, cost: u32, keep: bool },
+    /// So many requests come to a gateway at once, and the store answers each call before the next request.
+    Rush { at: usize, requests: u32 },
     /// The store gets the oldest call of a gateway.
     Arrive(usize),
     /// The oldest answer reaches a gateway.
@@ -131,6 +133,12 @@ impl World {
                 self.give_up_late_calls();
             }
             Event::Request { at, cost, keep } => self.request(at % count, cost, keep),
+            Event::Rush { at, requests } => {
+                for _ in 0..requests {
+                    self.request(at % count, 1, false);
+                    self.answer_all(at % count);
+                }
+            }
             Event::Arrive(at) => self.arrive(at % count),
             Event::Return(at) => {
                 if let Some((call, answer)) = self.gateways[at % count].answers.pop_front() {
@@ -213,6 +221,16 @@ impl World {
         }
     }
 
+    /// The store answers all calls of a gateway.
+    fn answer_all(&mut self, at: usize) {
+        while !self.gateways[at].calls.is_empty() {
+            self.arrive(at);
+        }
+        while let Some((call, answer)) = self.gateways[at].answers.pop_front() {
+            self.take_in(at, &call, &answer);
+        }
+    }
+
     fn take_in(&mut self, at: usize, call: &Call, answer: &Answer) {
         if call.given_up {
             return;
@@ -279,6 +297,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0_u64..3000).prop_map(Event::Pass),
         12 => (at.clone(), 1_u32..4, prop::bool::weighted(0.2))
             .prop_map(|(at, cost, keep)| Event::Request { at, cost, keep }),
+        8 => (at.clone(), 1_u32..8).prop_map(|(at, requests)| Event::Rush { at, requests }),
+        2 => (at.clone(), Just(50)).prop_map(|(at, requests)| Event::Rush { at, requests }),
         12 => at.clone().prop_map(Event::Arrive),
         12 => at.clone().prop_map(Event::Return),
         1 => at.clone().prop_map(Event::Lose),
@@ -323,11 +343,8 @@ fn run(gateways: usize, quota: Quota, most_ahead: Option<u32>, requests: usize, 
             asks.into_iter().for_each(|ask| world.send(at, ask, false));
         }
         for at in 0..gateways {
-            while !world.gateways[at].calls.is_empty() {
-                calls += 1;
-                world.happen(Event::Arrive(at));
-                world.happen(Event::Return(at));
-            }
+            calls += u32::try_from(world.gateways[at].calls.len()).unwrap();
+            world.answer_all(at);
         }
     }
     world.check();
