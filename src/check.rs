@@ -125,8 +125,11 @@ pub fn run(path: &Path, args: &Args) -> bool {
             None => eprintln!("{}", LoadError::Invalid(problems)),
             Some(snippets) => {
                 for (place, problem) in problems.iter() {
-                    eprintln!("{file}:{}: {problem}", place.start);
-                    snippets.show(&problem.span, place, Level::ERROR);
+                    let of = problem.file.as_ref().unwrap_or(&file);
+                    eprintln!("{of}:{}: {problem}", place.start);
+                    if problem.file.is_none() {
+                        snippets.show(&problem.span, place, Level::ERROR);
+                    }
                 }
             }
         },
@@ -160,7 +163,11 @@ fn report(file: &str, ok: bool, problems: &[Json], warnings: &[Json]) -> Json {
 }
 
 fn of_problem(place: Place, problem: &Problem) -> Json {
-    placed(json!({ "message": problem.to_string() }), place)
+    let mut told = json!({ "message": problem.to_string() });
+    if let Some(file) = &problem.file {
+        told["file"] = file.as_str().into();
+    }
+    placed(told, place)
 }
 
 fn of_warning(warning: &Warning) -> Json {

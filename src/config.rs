@@ -23,6 +23,7 @@ mod syntax;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod validate;
 mod value;
 mod values;
@@ -46,6 +47,7 @@ pub use problem::{Place, Position, Problem, Problems, Span};
 pub use warning::{Lint, Warning};
 
 use crate::compression::Coding;
+use crate::consumer::Consumers;
 use crate::cors::Cors;
 use crate::limit::Rule;
 use crate::limit::key::Key;
@@ -66,6 +68,10 @@ pub struct Config {
     pub limiter: Limiter,
     /// `[tracing]`; `None` passes the trace fields of requests on unchanged.
     pub tracing: Option<Tracing>,
+    /// The names of `[plans.*]`, in the order of the file.
+    pub plans: Vec<String>,
+    /// `[consumers.*]`, those of other files included.
+    pub consumers: Arc<Consumers>,
     /// `[limits.*]`, in the order of the file.
     pub limits: Vec<Rule>,
     /// `[upstreams.*]`, in the order of the file.

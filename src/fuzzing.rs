@@ -43,6 +43,7 @@ pub fn keys(input: &[u8]) {
     let Ok(client) = trusted.client(PROXY, &headers) else { return };
     let inputs = Inputs {
         client: &client,
+        caller: None,
         method: &Method::GET,
         host: "a.example",
         path: "/",

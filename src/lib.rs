@@ -11,7 +11,7 @@
 //! | tell of requests, and forward them | `metrics`, `access_log`, `explain`, `upstream_head`, `trace`, `upstream` |
 //! | the life of a request | `engine` |
 //! | what the user wrote, as plain values | `config` |
-//! | policy, without input or output | `route`, `limit`, `client`, `cors`, `compression`, `tls` |
+//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `cors`, `compression`, `tls` |
 //! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `logging` |
 //!
 //! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
@@ -30,6 +30,7 @@ pub mod clock;
 pub mod compression;
 mod concurrency;
 pub mod config;
+pub mod consumer;
 pub mod cors;
 pub mod engine;
 pub mod explain;

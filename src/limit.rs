@@ -15,6 +15,7 @@ pub mod key;
 pub mod lease;
 mod offenders;
 mod override_bucket;
+mod plans;
 pub mod quota;
 mod report;
 mod rule;
@@ -35,17 +36,17 @@ use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+pub use self::attempt::{Attempt, Next};
 use self::bucket::Wait;
 use self::client_state::{Asked, ClientState, Held};
-pub use self::attempt::{Attempt, Next};
-pub use self::consult::Standing;
+pub use self::consult::{OwnTerms, Standing};
 pub use self::demand::Demand;
 use self::key::{Fingerprint, Inputs, NoValue, Secret};
 pub use self::offenders::Offender;
 use self::report::{Hold, Reserved};
 pub use self::report::{Outcome, Reading, Remaining, Report, Reservation};
-pub use self::rule::{Charge, CostFault, Measure, Mode, Override, Rate, Rule, Terms};
-use self::saved::SavedLimit;
+pub use self::rule::{Charge, CostFault, Measure, Mode, Override, PlanTerms, Rate, Rule, Terms};
+use self::saved::{SavedPlan, split_name};
 use self::snapshot::{Moment, Snapshot};
 pub use self::state::Limit;
 use self::table::{Answer, Place, Table};
@@ -101,7 +102,7 @@ pub struct ClaimedBucket {
     pub client: Fingerprint,
     /// The tokens that the request takes, or that are reserved until its answer is known.
     pub cost: u32,
-    /// The client has terms of its own, by an override.
+    /// The client has terms of its own, by an override or its plan.
     pub has_own_terms: bool,
 }
 
@@ -134,11 +135,22 @@ impl Limiter {
     /// The limits that follow `rules`, in their order, with the buckets that were saved.
     pub fn restored(rules: Vec<Rule>, saved: Snapshot, now: Timestamp) -> Self {
         let Snapshot { secret, limits } = saved;
-        let mut saved: HashMap<String, SavedLimit> =
-            limits.into_iter().map(|limit| (limit.name.clone(), limit)).collect();
+        let (mut saved, mut plans) = (HashMap::new(), HashMap::<String, Vec<SavedPlan>>::new());
+        for limit in limits {
+            match split_name(&limit.name) {
+                Some((name, plan)) => plans
+                    .entry(name.to_owned())
+                    .or_default()
+                    .push(SavedPlan { plan: plan.to_owned(), table: limit.table }),
+                None => drop(saved.insert(limit.name.clone(), limit)),
+            }
+        }
         let lease_work = Arc::default();
         let limit = |rule: Rule| match saved.remove(&rule.name) {
-            Some(saved) => Limit::restored(rule, &secret, &lease_work, &saved, now),
+            Some(saved) => {
+                let plans = plans.remove(&rule.name).unwrap_or_default();
+                Limit::restored(rule, &secret, &lease_work, (&saved, &plans), now)
+            }
             None => Limit::new(rule, &secret, &lease_work),
         };
         let limits = rules.into_iter().map(limit).collect();
@@ -225,6 +237,7 @@ impl Limiter {
     ) -> Result<(), Refusal> {
         reservation.reports.clear();
         reservation.release();
+        claims.settle_plans(now);
         let Claims { inputs, claims, exempt, .. } = claims;
         for &limit in exempt {
             reservation.reports.push(Report {
@@ -279,7 +292,7 @@ impl Limiter {
             return Ok(Claimed::Exempt);
         }
         let client = limit.rule().key.fingerprint(inputs, limit.secret())?;
-        Ok(match limit.client_state(client) {
+        Ok(match limit.client_state(client, inputs.plan()) {
             Some(state) => Claimed::Client(Claim { index, limit, client, state }),
             None => Claimed::Exempt,
         })
@@ -331,9 +344,9 @@ impl Limiter {
         now: impl Fn() -> Timestamp,
     ) -> Vec<(usize, CostFault)> {
         let mut faults = Vec::new();
-        for Reserved { limit: index, client, hold } in reservation.reserved.drain(..) {
+        for Reserved { limit: index, client, plan, hold } in reservation.reserved.drain(..) {
             let limit = &self.limits[index];
-            let (Some(rate), Some(state)) = (limit.rule().rate(), limit.client_state(client)) else {
+            let (Some(rate), Some(state)) = (limit.rule().rate(), limit.client_state(client, plan)) else {
                 continue;
             };
             let now = now();
@@ -371,7 +384,7 @@ impl Limiter {
 
 /// How many times a request had to share an overflow bucket of these limits.
 fn overflowed(limits: &[Limit]) -> u64 {
-    limits.iter().filter_map(Limit::table).map(Table::overflowed).sum()
+    limits.iter().flat_map(Limit::tables).map(Table::overflowed).sum()
 }
 
 /// Takes all of the claims, or none.
@@ -410,6 +423,16 @@ fn refund(
 }
 
 impl Claims<'_> {
+    /// Brings what each consumer lacks in the buckets of other plans into its own, before that is asked.
+    #[inline]
+    fn settle_plans(&self, now: Timestamp) {
+        if self.inputs.caller.is_some() {
+            for claim in &self.claims {
+                claim.limit.settle_plans(claim.client, self.inputs, now);
+            }
+        }
+    }
+
     /// Whether one of the limits is shared with other gateways: then an [`Attempt`] takes them.
     pub fn are_shared(&self) -> bool {
         self.shared
@@ -421,12 +444,17 @@ impl Claims<'_> {
             limit: claim.index,
             client: claim.client,
             cost: claim.limit.cost(),
-            has_own_terms: claim.state.has_own_terms(),
+            has_own_terms: claim.state.has_own_terms() || claim.limit.has_terms_of(self.inputs.plan()),
         })
     }
 }
 
 impl Claim<'_> {
+    /// The cost of the claim, which is reserved like this.
+    fn reserved(&self, inputs: &Inputs<'_>, hold: Hold) -> Reserved {
+        Reserved { limit: self.index, client: self.client, plan: inputs.plan(), hold }
+    }
+
     fn look(&self, inputs: &Inputs<'_>, now: Timestamp) -> Asked {
         let limit = self.limit;
         self.state.look(self.client, limit.cost(), now, move || limit.origin(inputs.client))
@@ -457,7 +485,12 @@ impl Claim<'_> {
     /// Takes the claim on a shared limit as if there were no other gateway.
     #[cold]
     #[inline(never)]
-    fn take_alone(&self, inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) -> Option<Place> {
+    fn take_alone(
+        &self,
+        inputs: &Inputs<'_>,
+        now: Timestamp,
+        reservation: &mut Reservation,
+    ) -> Option<Place> {
         self.take(inputs, now, reservation)
     }
 
@@ -476,7 +509,7 @@ impl Claim<'_> {
             (Held::InFlight(..), Some(permit)) => reservation.permits.push(permit),
             (Held::Reserved(..), Some(permit)) => {
                 let hold = Hold::Bucket { origin, permit, times: 1 };
-                reservation.reserved.push(Reserved { limit: self.index, client: self.client, hold });
+                reservation.reserved.push(self.reserved(inputs, hold));
             }
         }
     }

@@ -203,7 +203,7 @@ impl Metrics {
     /// # Errors
     /// When a metric cannot be encoded, which is a defect of this module.
     pub fn render(&self, limiter: &Limiter, now: Timestamp) -> prometheus::Result<Vec<u8>> {
-        let tables = || limiter.limits().iter().filter_map(Limit::table);
+        let tables = || limiter.limits().iter().flat_map(Limit::tables);
         let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.limiter_clients.set(whole(tables().map(|table| table.clients(now)).sum()));
         self.limiter_capacity.set(whole(tables().map(Table::capacity).sum()));

@@ -58,6 +58,7 @@ fn fingerprint(client: &str) -> Fingerprint {
     let key = Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::Shared, ipv6_prefix: 64 };
     let inputs = Inputs {
         client: &ClientId::Opaque(client.to_owned()),
+        caller: None,
         method: &Method::GET,
         host: "",
         path: "/",

@@ -66,6 +66,7 @@ impl Ours {
         let client = ClientId::Address(address(client));
         let inputs = Inputs {
             client: &client,
+            caller: None,
             method: &Method::GET,
             host: "localhost",
             path: "/",

@@ -89,7 +89,7 @@ pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Descrip
                         Charge::Header { .. } => "cost_header",
                     },
                     max_clients: rate.max_clients,
-                    overflowed: limit.table().map_or(0, crate::limit::table::Table::overflowed),
+                    overflowed: limit.tables().map(crate::limit::table::Table::overflowed).sum(),
                 },
                 Measure::InFlight(max_in_flight) => {
                     MeasureDescription::InFlight { max_in_flight: *max_in_flight }

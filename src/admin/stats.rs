@@ -107,7 +107,7 @@ pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) 
             exempt,
             clients: clients(limit),
             capacity: limit.table().map(Table::capacity),
-            overflowed: limit.table().map_or(0, Table::overflowed),
+            overflowed: limit.tables().map(Table::overflowed).sum(),
             offenders: limit.offenders().into_iter().map(Offender::from).collect(),
         };
         (limit.rule().name.clone(), stats)

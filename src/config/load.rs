@@ -1,12 +1,13 @@
 //! Loads a [`Config`] from a file, or reports all problems of the file.
 
 use std::path::{Path, PathBuf};
-use std::{env, fmt, fs, io};
+use std::{env, fmt, io};
 
 use super::document::Node;
 use super::env::Env;
 use super::excerpt::Excerpts;
 use super::problem::{Checked, Problems, Sink};
+use super::text::{self, without_mark};
 use super::{Config, advice, document, shown, validate};
 
 /// Why a config file cannot be used.
@@ -64,22 +65,11 @@ pub fn variable(name: &str) -> Option<String> {
 /// # Errors
 /// When it cannot be read, or is no text.
 pub fn read(path: &Path) -> Result<String, LoadError> {
-    let unreadable = |source| LoadError::Io { path: path.to_owned(), source };
-    let bytes = fs::read(path).map_err(unreadable)?;
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-        let line = valid.filter(|&&byte| byte == b'\n').count() + 1;
-        unreadable(io::Error::other(format!("it is not UTF-8 text (line {line})")))
-    })
+    text::read(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })
 }
 
-/// A text without the invisible byte order mark with which some editors begin a file, and which columns do not count.
-fn without_mark(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
-}
-
-fn config(root: &Node, name: &str, sink: &Sink<'_>) -> Checked<Config> {
-    let config = validate::config(root, sink)?;
+fn config(root: &Node, name: &str, sink: &Sink<'_>, env: Env<'_>) -> Checked<Config> {
+    let config = validate::config(root, sink, env)?;
     let advice = advice::of(&config, root, name, sink);
     Ok(Config { files: sink.files(), keys: sink.keys(), shown: shown::file(root), advice, ..config })
 }
@@ -101,7 +91,7 @@ impl Config {
     pub fn parse(name: &str, text: &str, env: Env<'_>) -> Result<Self, Problems> {
         let text = without_mark(text);
         let sink = Sink::new(text);
-        let config = document::read(text, env, &sink).and_then(|root| config(&root, name, &sink));
+        let config = document::read(text, env, &sink).and_then(|root| config(&root, name, &sink, env));
         sink.finish(name, config)
     }
 
@@ -111,7 +101,7 @@ impl Config {
         let sink = Sink::new(text);
         let root = document::read(text, env, &sink);
         let excerpts = Excerpts::new(text, root.as_ref().ok());
-        let config = root.and_then(|root| config(&root, name, &sink));
+        let config = root.and_then(|root| config(&root, name, &sink, env));
         (sink.finish(name, config), excerpts)
     }
 

@@ -18,6 +18,8 @@ pub type Span = Range<usize>;
 /// Something that is wrong with a config file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// The file, if it is another one than the config file: one that the config file names.
+    pub file: Option<String>,
     /// Its place, in bytes.
     pub span: Span,
     /// What is wrong.
@@ -89,7 +91,8 @@ impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (place, problem)) in self.list.iter().enumerate() {
             let end_of_previous = if index == 0 { "" } else { "\n" };
-            write!(f, "{end_of_previous}{}:{}: {problem}", self.file, place.start)?;
+            let file = problem.file.as_ref().unwrap_or(&self.file);
+            write!(f, "{end_of_previous}{file}:{}: {problem}", place.start)?;
         }
         Ok(())
     }
@@ -151,6 +154,8 @@ pub(super) struct Sink<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
     problems: RefCell<Vec<Problem>>,
+    /// The problems of files that the file names.
+    elsewhere: RefCell<Vec<(Place, Problem)>>,
     files: RefCell<Vec<PathBuf>>,
     keys: RefCell<Vec<PathBuf>>,
 }
@@ -163,6 +168,7 @@ impl<'a> Sink<'a> {
             text,
             line_starts: std::iter::once(0).chain(breaks).collect(),
             problems: RefCell::new(Vec::new()),
+            elsewhere: RefCell::new(Vec::new()),
             files: RefCell::new(Vec::new()),
             keys: RefCell::new(Vec::new()),
         }
@@ -192,18 +198,33 @@ impl<'a> Sink<'a> {
     pub(super) fn report(&self, span: &Span, fault: Fault) -> Reported {
         let Fault { message, hint } = fault;
         let (message, hint) = (message.into_owned(), hint.map(Cow::into_owned));
-        self.problems.borrow_mut().push(Problem { span: span.clone(), message, hint });
+        self.problems.borrow_mut().push(Problem { file: None, span: span.clone(), message, hint });
         Reported(())
     }
 
     /// Whether a problem has been recorded.
     pub(super) fn has_problems(&self) -> bool {
-        !self.problems.borrow().is_empty()
+        !self.problems.borrow().is_empty() || !self.elsewhere.borrow().is_empty()
+    }
+
+    /// Takes over the problems of another file, which is called `file`, and the files that it names.
+    pub(super) fn adopt(&self, file: &str, other: &Sink<'_>) {
+        let problems = other.problems.take();
+        let placed = problems
+            .into_iter()
+            .map(|problem| (other.place(&problem.span), Problem { file: Some(file.to_owned()), ..problem }));
+        let mut placed: Vec<_> = placed.collect();
+        placed.sort_by_key(|(place, _)| place.start);
+        let mut elsewhere = self.elsewhere.borrow_mut();
+        elsewhere.append(&mut placed);
+        elsewhere.append(&mut other.elsewhere.take());
+        self.files.borrow_mut().append(&mut other.files.take());
+        self.keys.borrow_mut().append(&mut other.keys.take());
     }
 
     /// The proof of a problem that has been reported before.
     pub(super) fn already_reported(&self) -> Reported {
-        debug_assert!(!self.problems.borrow().is_empty(), "nothing has been reported");
+        debug_assert!(self.has_problems(), "nothing has been reported");
         Reported(())
     }
 
@@ -239,14 +260,16 @@ impl<'a> Sink<'a> {
 
     /// The value if no problem was recorded; else the problems, sorted.
     pub(super) fn finish<T>(self, file: &str, value: Checked<T>) -> Result<T, Problems> {
-        let mut problems = self.problems.take();
+        let (mut problems, elsewhere) = (self.problems.take(), self.elsewhere.take());
+        let has_none = problems.is_empty() && elsewhere.is_empty();
         match value {
-            Ok(value) if problems.is_empty() => return Ok(value),
+            Ok(value) if has_none => return Ok(value),
             // Each `Reported` was made for a problem.
-            Err(_) if problems.is_empty() => debug_assert!(false, "nothing has been reported"),
+            Err(_) if has_none => debug_assert!(false, "nothing has been reported"),
             _ => problems.sort_by_key(|problem| problem.span.start),
         }
-        let list = problems.into_iter().map(|problem| (self.place(&problem.span), problem)).collect();
+        let own = problems.into_iter().map(|problem| (self.place(&problem.span), problem));
+        let list = own.chain(elsewhere).collect();
         Err(Problems { file: file.to_owned(), list, files: self.files.into_inner() })
     }
 }

@@ -153,6 +153,38 @@ fn sections_keep_the_order_of_the_file_and_references_are_indices() {
 }
 
 #[test]
+fn consumers_have_plans_and_limits_have_terms_for_them() {
+    let key = |digit: &str| format!("sha256:{}", digit.repeat(64));
+    let limit = "[limits.l]\nrate = \"10/s\"\nkey = \"consumer\"\nplans = { pro = { rate = \"100/s\" }, free = \"unlimited\" }\n";
+    let plans = "[plans.free]\n[plans.pro]\ndescription = \"For those who pay\"\n";
+    let named = format!(
+        "[consumers.alice]\nplan = \"pro\"\nkeys = [{:?}, {:?}]\n[consumers.bob]\n",
+        key("1"),
+        key("2")
+    );
+    let check = |config: &Config| {
+        assert_eq!(config.plans, ["free", "pro"]);
+        let alice = config.consumers.with_key(&key("2").parse().unwrap()).unwrap();
+        assert_eq!((alice.name(), alice.plan()), ("alice", Some(1)));
+        assert_eq!(config.consumers.named("bob").unwrap().plan(), None);
+        let terms: Vec<_> = config.limits[0].plans.iter().map(|plan| (plan.plan, &*plan.name)).collect();
+        assert_eq!(terms, [(1, "pro"), (0, "free")]);
+        assert_eq!(config.limits[0].key.parts, [KeyPart::Consumer]);
+        assert_eq!(config.limits[0].plans[0].max_clients, 1024);
+    };
+    let config = valid(&format!("{plans}{limit}{named}{ONE_ROUTE}"));
+    check(&config);
+    let shown = config.shown.to_string();
+    assert!(!shown.contains("sha256") && shown.contains("alice"), "{shown}");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("consumers.toml");
+    fs::write(&path, format!("\u{feff}{named}")).unwrap();
+    let config = valid(&format!("consumers = {path:?}\n{plans}{limit}{ONE_ROUTE}"));
+    check(&config);
+    assert_eq!(config.files, [path]);
+}
+
+#[test]
 fn traces_are_told_of_where_the_file_says() {
     let tracing = |keys: &str| valid(&format!("[tracing]\n{keys}\n{ONE_ROUTE}")).tracing.unwrap();
     let default = Tracing { endpoint: None, sample_ratio: 1.0, service_name: "gateway".to_owned() };

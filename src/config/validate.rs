@@ -5,12 +5,14 @@
 
 mod action;
 mod ambiguity;
+mod consumers;
 mod cors;
 mod headers;
 mod limits;
 mod listen;
 mod names;
 mod overrides;
+mod plans;
 mod quota;
 mod routes;
 mod server;
@@ -19,9 +21,12 @@ mod tls;
 mod tracing;
 mod upstreams;
 
+use std::sync::Arc;
+
 use super::Config;
 use super::document::Node;
-use super::problem::{Checked, Sink};
+use super::env::Env;
+use super::problem::{Checked, Sink, together};
 use super::section::Section;
 use super::table::{Kind, Setting, Table};
 use names::Names;
@@ -46,6 +51,16 @@ pub(super) static FILE: Table = Table::new(
             "Traces; left out, what requests say of theirs passes as it is.",
         ),
         Setting::new(
+            "consumers",
+            consumers::CONSUMERS,
+            "Who is known: consumers by name, or the files that have them.",
+        ),
+        Setting::new(
+            "plans",
+            Kind::Named("[A-Za-z0-9_.-]{1,64}", &Kind::Table(&consumers::PLAN)),
+            "What consumers may have: plans by name, to which limits give terms.",
+        ),
+        Setting::new(
             "limits",
             Kind::Named("[A-Za-z0-9_.-]{1,64}", &Kind::Table(&limits::LIMIT)),
             "Who may have how much: limits by name.",
@@ -65,7 +80,7 @@ pub(super) static FILE: Table = Table::new(
 );
 
 /// Reads the whole file.
-pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
+pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Config> {
     let file = Section::root(&FILE, root, sink);
     let (server, admin) = (file.get("server"), file.get("admin"));
     let access_log = file.optional("access_log", server::access_log);
@@ -75,6 +90,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
     let (limit_items, limit_names) = names::named(file.get("limits"), "limit", "[limits.NAME]", sink);
     let (upstream_items, upstream_names) =
         names::named(file.get("upstreams"), "upstream", "[upstreams.NAME]", sink);
+    let (plan_items, plan_names) = names::named(file.get("plans"), "plan", "[plans.NAME]", sink);
     let route_items = file.get("routes");
 
     let route_names = route_items.as_ref().map(routes::names).unwrap_or_default();
@@ -82,10 +98,17 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
     let server = server::server(server, &limit_names);
     // If `[server]` cannot be read, no key is refused for the characters of a name.
     let underscores = server.server.as_ref().map_or(true, |server| server.underscores_in_headers);
+    let plans = consumers::plans(&plan_items);
+    let consumers = file.optional("consumers", |item| consumers::all(&item, &plan_names, env));
+    let consumers_of_plans = match &consumers {
+        Ok(Some(consumers)) => consumers.of_plans(plan_names.len()),
+        _ => Vec::new(),
+    };
     let limits = limits::all(
         &limit_items,
         limiter.as_ref().map_or_else(|_| limits::default_limiter(), Clone::clone).max_clients,
         &route_names,
+        &plans::Plans { names: &plan_names, consumers: consumers_of_plans },
         underscores,
     );
     let upstreams = upstreams::all(&upstream_items, underscores);
@@ -104,6 +127,8 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>) -> Checked<Config> {
         access_log: access_log?.unwrap_or_else(|| Some(server::default_access_log())),
         limiter: limiter?,
         tracing: tracing?,
+        plans: plans?,
+        consumers: Arc::new(consumers?.unwrap_or_default()),
         limits: limits?,
         upstreams: upstreams?,
         routes: routes?,

@@ -6,9 +6,10 @@ use crate::limit::{Claims, Unkeyed};
 
 impl Located<'_> {
     /// What keys of limits and upstreams are made of.
-    pub fn inputs<'b>(&'b self, facts: &Facts<'b>, principal: &Principal<'b>) -> Inputs<'b> {
+    pub fn inputs<'b>(&'b self, facts: &Facts<'b>, principal: &'b Principal<'b>) -> Inputs<'b> {
         Inputs {
             client: principal.client,
+            caller: principal.caller(),
             method: facts.method,
             host: self.host(),
             path: self.path(),

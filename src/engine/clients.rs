@@ -2,14 +2,16 @@
 
 use super::Engine;
 use crate::clock::Timestamp;
-use crate::limit::key::Fingerprint;
 use crate::limit::key::text::TextError;
+use crate::limit::key::{Fingerprint, KeyPart};
 use crate::limit::{Limit, Remaining};
 
 /// A client of a limit.
 pub struct NamedClient<'a> {
     limit: &'a Limit,
     client: Fingerprint,
+    /// The plan of its consumer.
+    plan: Option<usize>,
     shown: Vec<String>,
 }
 
@@ -38,7 +40,11 @@ impl Engine {
     pub fn client_of<'a>(&self, limit: &'a Limit, values: &[String]) -> Result<NamedClient<'a>, TextError> {
         let (rule, secret) = (limit.rule(), self.limiter.secret());
         let shown = rule.key.shown_texts(values, secret, rule.show_keys);
-        Ok(NamedClient { limit, client: rule.key.fingerprint_of(values, limit.secret())?, shown })
+        let client = rule.key.fingerprint_of(values, limit.secret())?;
+        let mut parts = rule.key.parts.iter().zip(values);
+        let consumer = parts.find(|(part, _)| **part == KeyPart::Consumer).map(|(_, name)| name);
+        let plan = consumer.and_then(|name| self.config.consumers.named(name)?.plan());
+        Ok(NamedClient { limit, client, plan, shown })
     }
 
     /// The client at this address whose requests lack the header, cookie or parameter that the limit goes by.
@@ -51,16 +57,16 @@ impl Engine {
         address: &str,
     ) -> Result<NamedClient<'a>, TextError> {
         let client = limit.rule().key.fingerprint_of_stand_in(address, limit.secret())?;
-        Ok(NamedClient { limit, client, shown: vec![address.to_owned()] })
+        Ok(NamedClient { limit, client, plan: None, shown: vec![address.to_owned()] })
     }
 
     /// What a client has left; `None` if it is never limited.
     pub fn peek(&self, client: &NamedClient<'_>, now: Timestamp) -> Option<Remaining> {
-        client.limit.remaining(client.client, now)
+        client.limit.remaining(client.client, client.plan, now)
     }
 
     /// Fills the bucket of a client; `false` if it has none.
     pub fn reset(&self, client: &NamedClient<'_>, now: Timestamp) -> bool {
-        client.limit.reset(client.client, now)
+        client.limit.reset(client.client, client.plan, now)
     }
 }

@@ -1,13 +1,26 @@
 //! The step that says who is asking. It may wait, for a service that knows callers.
 
+use std::sync::Arc;
+
 use super::{Engine, Facts, Located, Reply};
 use crate::client::ClientId;
+use crate::consumer::Consumer;
+use crate::limit::key::Caller;
 
 /// The caller, for limits and upstreams.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Principal<'a> {
     /// The client that the request is attributed to.
     pub client: &'a ClientId,
+    /// The consumer, if one has proved to be calling.
+    pub consumer: Option<Arc<Consumer>>,
+}
+
+impl Principal<'_> {
+    /// The consumer, as keys of limits and upstreams know it.
+    pub fn caller(&self) -> Option<Caller<'_>> {
+        self.consumer.as_ref().map(|consumer| Caller { consumer: consumer.name(), plan: consumer.plan() })
+    }
 }
 
 impl Engine {
@@ -21,6 +34,6 @@ impl Engine {
         _located: &Located<'_>,
         facts: &Facts<'a>,
     ) -> Result<Principal<'a>, Reply> {
-        Ok(Principal { client: facts.client })
+        Ok(Principal { client: facts.client, consumer: None })
     }
 }

@@ -5,7 +5,7 @@ use super::near::listed;
 use super::words::{duration, quota};
 use crate::engine::ForeseenLimit;
 use crate::limit::key::{MissingKey, NoValue};
-use crate::limit::{Charge, Measure, Mode, Override, Remaining, Rule, Standing, Terms};
+use crate::limit::{Charge, Measure, Mode, OwnTerms, Remaining, Rule, Standing, Terms};
 
 /// What a limit makes of a request. Values of keys that may be credentials are shown if `plainly`.
 pub(super) fn explained(rule: &Rule, foreseen: &ForeseenLimit<'_>, plainly: bool) -> Limit {
@@ -44,14 +44,14 @@ pub(super) fn explained(rule: &Rule, foreseen: &ForeseenLimit<'_>, plainly: bool
     }
 }
 
-/// What it allows a client with this override.
-fn terms(rule: &Rule, own: Option<&Override>) -> String {
+/// What it allows a client with these terms of its own.
+fn terms(rule: &Rule, own: Option<OwnTerms<'_>>) -> String {
     let cost = rule.rate().map_or(1, |rate| rate.cost);
     let at_a_time = |max: u32| match max {
         1 => "one request at a time".to_owned(),
         _ => format!("{max} requests at a time"),
     };
-    match (own.map(|own| own.terms), &rule.measure) {
+    match (own.map(OwnTerms::terms), &rule.measure) {
         (Some(Terms::Unlimited), _) => "unlimited".to_owned(),
         (Some(Terms::Rate(own)), _) => quota(&own, cost),
         (Some(Terms::InFlight(max)), _) => at_a_time(max),
@@ -60,7 +60,7 @@ fn terms(rule: &Rule, own: Option<&Override>) -> String {
     }
 }
 
-fn notes(rule: &Rule, foreseen: &ForeseenLimit<'_>, own: Option<&Override>, plainly: bool) -> Vec<String> {
+fn notes(rule: &Rule, foreseen: &ForeseenLimit<'_>, own: Option<OwnTerms<'_>>, plainly: bool) -> Vec<String> {
     let mut notes = Vec::new();
     match foreseen.standing {
         Standing::Uncounted => {
@@ -86,13 +86,12 @@ fn notes(rule: &Rule, foreseen: &ForeseenLimit<'_>, own: Option<&Override>, plai
         }
         Standing::Unlimited(_) | Standing::Counted { .. } => {}
     }
-    if own.is_some() {
-        let hidden = rule.key.parts.iter().any(|part| part.is_secret()) && !plainly && !rule.show_keys;
-        notes.push(match own {
-            Some(own) if !hidden => format!("by the override for {:?}", own.value),
-            _ => "by an override for this value".to_owned(),
-        });
-    }
+    let hidden = rule.key.parts.iter().any(|part| part.is_secret()) && !plainly && !rule.show_keys;
+    notes.extend(own.map(|own| match own {
+        OwnTerms::Override(own) if !hidden => format!("by the override for {:?}", own.value),
+        OwnTerms::Override(_) => "by an override for this value".to_owned(),
+        OwnTerms::Plan(plan) => format!("by the plan {:?}", plan.name),
+    }));
     let missing = foreseen.key.iter().any(|value| value.ends_with(')') && value.contains("(no "));
     if missing {
         notes.push(match rule.key.missing {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::bucket::Wait;
 use super::client_state::{Asked, ClientState, SharedRef};
 use super::lease::{Answer, Ask, KeptTokens, Leases, OnError, Sharing, Taken};
-use super::report::{Hold, Reserved};
+use super::report::Hold;
 use super::rule::Mode;
 use super::share;
 use super::table::Place;
@@ -86,6 +86,7 @@ impl<'a> Attempt<'a> {
             self.begun = true;
             reservation.reports.clear();
             reservation.release();
+            self.claims.settle_plans(now);
             if self.is_refused_already(now) {
                 return self.refuse(now, reservation);
             }
@@ -140,7 +141,7 @@ impl<'a> Attempt<'a> {
                 if ask.kept {
                     let kept = KeptTokens::new(shared.leases, claim.client, ask.need);
                     let hold = Hold::Lease(kept);
-                    reservation.reserved.push(Reserved { limit: claim.index, client: claim.client, hold });
+                    reservation.reserved.push(claim.reserved(self.claims.inputs, hold));
                 }
                 let (_, left) = shared.leases.look(claim.client, &ask.quota, 0, now);
                 self.marks[*index] = Mark::Decided;
@@ -206,7 +207,7 @@ impl<'a> Attempt<'a> {
             Taken::Spent { left, .. } => {
                 if keep {
                     let hold = Hold::Lease(KeptTokens::new(shared.leases, claim.client, cost));
-                    reservation.reserved.push(Reserved { limit: claim.index, client: claim.client, hold });
+                    reservation.reserved.push(claim.reserved(self.claims.inputs, hold));
                     self.marks[index] = Mark::Decided;
                 } else {
                     self.marks[index] = Mark::Lease;
@@ -237,7 +238,8 @@ impl<'a> Attempt<'a> {
     ) -> Alone {
         let claim = self.claim(index);
         shared.leases.note_alone();
-        let undivided = Report { limit: claim.index, outcome: Outcome::Allowed, remaining: None, settled: None };
+        let undivided =
+            Report { limit: claim.index, outcome: Outcome::Allowed, remaining: None, settled: None };
         match (shared.terms.on_error, claim.limit.rule().mode) {
             (OnError::Allow, _) | (OnError::Refuse, Mode::DryRun) => {
                 (self.marks[index], self.reports[index]) = (Mark::Decided, Some(undivided));
@@ -255,9 +257,11 @@ impl<'a> Attempt<'a> {
                         let report = claim.report(asked);
                         self.reports[index] = Some(report);
                         self.marks[index] = match place {
-                            Some(place) => {
-                                Mark::Bucket { place, taken: share.needed, owed: share.charged - share.needed }
-                            }
+                            Some(place) => Mark::Bucket {
+                                place,
+                                taken: share.needed,
+                                owed: share.charged - share.needed,
+                            },
                             None => Mark::Decided,
                         };
                         report.refuses()
@@ -290,7 +294,8 @@ impl<'a> Attempt<'a> {
     /// All limits have admitted the request.
     fn admit(&mut self, now: Timestamp, reservation: &mut Reservation) -> Next<'a> {
         for (mark, claim) in self.marks.iter().zip(&self.claims.claims) {
-            if let (Mark::Bucket { owed: owed @ 1.., .. }, ClientState::Shared(shared)) = (mark, claim.state) {
+            if let (Mark::Bucket { owed: owed @ 1.., .. }, ClientState::Shared(shared)) = (mark, claim.state)
+            {
                 let origin = claim.limit.origin(self.claims.inputs.client);
                 shared.home.owe(claim.client, *owed, now, origin);
             }
@@ -304,8 +309,10 @@ impl<'a> Attempt<'a> {
         for (index, mark) in self.marks.iter().enumerate() {
             let claim = &self.claims.claims[index];
             match (mark, claim.state) {
-                (Mark::Bucket { place, taken, .. }, ClientState::Shared(SharedRef { home: bucket_ref, .. })
-                | ClientState::Bucket(bucket_ref)) => {
+                (
+                    Mark::Bucket { place, taken, .. },
+                    ClientState::Shared(SharedRef { home: bucket_ref, .. }) | ClientState::Bucket(bucket_ref),
+                ) => {
                     bucket_ref.refund(claim.client, *taken, now, *place);
                 }
                 (Mark::Lease, ClientState::Shared(shared)) => {
@@ -345,7 +352,9 @@ impl<'a> Attempt<'a> {
     fn leases_of(&self, ask: &Ask) -> Option<&'a Leases> {
         let mut claims = self.claims.claims.iter();
         claims.find_map(|claim| match claim.state {
-            ClientState::Shared(shared) if claim.client == ask.client && **shared.leases.limit() == *ask.limit => {
+            ClientState::Shared(shared)
+                if claim.client == ask.client && **shared.leases.limit() == *ask.limit =>
+            {
                 Some(&**shared.leases)
             }
             _ => None,

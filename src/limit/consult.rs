@@ -8,7 +8,7 @@ use super::bucket::Wait;
 use super::client_state::Asked;
 use super::key::{Inputs, NoValue};
 use super::report::{Remaining, Report};
-use super::rule::Override;
+use super::rule::{Override, PlanTerms, Terms};
 use super::{Claimed, Claims, Limiter, Refusal, settle_refusal};
 use crate::clock::Timestamp;
 
@@ -21,17 +21,36 @@ pub enum Standing<'a> {
     Exempt(&'a IpNet),
     /// The request has no value of its key, and is refused.
     NoKey(NoValue),
-    /// It never counts this value of its key.
-    Unlimited(&'a Override),
+    /// It never counts whom these terms are for.
+    Unlimited(OwnTerms<'a>),
     /// It counts the request.
     Counted {
-        /// The override that holds for this value of its key, if there is one.
-        own: Option<&'a Override>,
+        /// The terms that hold for this client instead of its own, if there are any.
+        own: Option<OwnTerms<'a>>,
         /// What is left now.
         remaining: Remaining,
         /// How long until there is enough, if there is not; zero where that is not known.
         lacks: Option<Duration>,
     },
+}
+
+/// The terms that hold for a client instead of the limit's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnTerms<'a> {
+    /// Those of an override, which comes before a plan.
+    Override(&'a Override),
+    /// Those of the plan of its consumer.
+    Plan(&'a PlanTerms),
+}
+
+impl OwnTerms<'_> {
+    /// The terms.
+    pub fn terms(self) -> Terms {
+        match self {
+            Self::Override(own) => own.terms,
+            Self::Plan(plan) => plan.terms,
+        }
+    }
 }
 
 impl Limiter {
@@ -44,9 +63,12 @@ impl Limiter {
         };
         let fingerprint = rule.key.fingerprint(inputs, self.limits[index].secret()).ok();
         let is_ours = |own: &&Override| {
-            fingerprint.is_some() && rule.key.fingerprint_of(&[&own.value], self.limits[index].secret()).ok() == fingerprint
+            fingerprint.is_some()
+                && rule.key.fingerprint_of(&[&own.value], self.limits[index].secret()).ok() == fingerprint
         };
-        let own = rule.overrides.iter().find(is_ours);
+        let is_its_plan = |plan: &&PlanTerms| Some(plan.plan) == inputs.plan();
+        let of_plan = || rule.plans.iter().find(is_its_plan).map(OwnTerms::Plan);
+        let own = rule.overrides.iter().find(is_ours).map(OwnTerms::Override).or_else(of_plan);
         match claimed {
             Claimed::Uncounted => Standing::Uncounted,
             Claimed::Exempt => {
@@ -59,6 +81,9 @@ impl Limiter {
                 }
             }
             Claimed::Client(claim) => {
+                if inputs.caller.is_some() {
+                    claim.limit.settle_plans(claim.client, inputs, now);
+                }
                 let Asked { verdict, remaining } = claim.look(inputs, now);
                 Standing::Counted { own, remaining, lacks: verdict.err().map(|Wait(wait)| wait) }
             }
@@ -67,6 +92,7 @@ impl Limiter {
 
     /// What the limits would decide about the claims of a request together, and what each would report.
     pub fn foresee(&self, claims: &Claims<'_>, now: Timestamp) -> (Vec<Report>, Result<(), Refusal>) {
+        claims.settle_plans(now);
         let Claims { inputs, claims, .. } = claims;
         let mut reports: Vec<_> = claims.iter().map(|claim| claim.report(claim.look(inputs, now))).collect();
         let verdict = settle_refusal(&mut reports);

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use siphasher::sip128::SipHasher13;
 use smallvec::SmallVec;
 
-pub use self::inputs::{Inputs, NoValue};
+pub use self::inputs::{Caller, Inputs, NoValue};
 pub use self::origin::Origin;
 pub use self::part::KeyPart;
 use crate::client::ClientId;
@@ -241,6 +241,7 @@ mod tests {
         fn inputs(&self) -> Inputs<'_> {
             Inputs {
                 client: &self.client,
+                caller: None,
                 method: &Method::GET,
                 host: self.host,
                 path: self.path,

@@ -23,6 +23,8 @@ pub(super) struct Reserved {
     /// The limit's index.
     pub(super) limit: usize,
     pub(super) client: Fingerprint,
+    /// The plan of its consumer.
+    pub(super) plan: Option<usize>,
     pub(super) hold: Hold,
 }
 

@@ -20,6 +20,8 @@ pub struct Rule {
     pub shared: Option<LeaseTerms>,
     /// The overrides for single key values, each value once. Only a key of one part that is not `global` has any.
     pub overrides: Vec<Override>,
+    /// The terms of consumers by their plans, each plan once. Only a key with [`KeyPart::Consumer`](super::key::KeyPart::Consumer) has any.
+    pub plans: Vec<PlanTerms>,
     /// The methods that count; empty is all.
     pub methods: Vec<Method>,
     /// The clients that are never limited.
@@ -105,7 +107,20 @@ pub struct Override {
     pub terms: Terms,
 }
 
-/// The terms of a client with an override.
+/// What holds for the consumers of a plan instead of the limit's own terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanTerms {
+    /// The index by which requests name the plan.
+    pub plan: usize,
+    /// The name of the plan, which stays the same when the configuration changes.
+    pub name: String,
+    /// The terms of each of its consumers.
+    pub terms: Terms,
+    /// The most buckets that are kept for its consumers.
+    pub max_clients: usize,
+}
+
+/// The terms of a client with an override, or of the consumers of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terms {
     /// The client is never limited.
@@ -135,6 +150,7 @@ impl Rule {
             measure,
             shared: None,
             overrides: Vec::new(),
+            plans: Vec::new(),
             methods: Vec::new(),
             exempt: Vec::new(),
             mode: Mode::Enforce,

@@ -15,6 +15,25 @@ pub(super) struct SavedLimit {
     pub(super) overrides: Vec<SavedOverride>,
 }
 
+/// The buckets of the consumers of a plan. In a file they are a limit of their own, which [`name_of_plan`] names.
+pub(super) struct SavedPlan {
+    pub(super) plan: String,
+    pub(super) table: Arc<CompactTable>,
+}
+
+/// Between the name of a limit and that of a plan: no name has it.
+const OF_PLAN: char = '\n';
+
+/// The name of the buckets that the consumers of a plan have under a limit.
+pub(super) fn name_of_plan(limit: &str, plan: &str) -> String {
+    format!("{limit}{OF_PLAN}{plan}")
+}
+
+/// The names of limit and plan, if these are the buckets of a plan.
+pub(super) fn split_name(name: &str) -> Option<(&str, &str)> {
+    name.split_once(OF_PLAN)
+}
+
 /// The bucket of a client with an override.
 pub(super) struct SavedOverride {
     pub(super) client: Fingerprint,

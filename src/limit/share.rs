@@ -8,7 +8,7 @@ use super::Claim;
 use super::client_state::{Asked, BucketRef, ClientState, Held, SharedRef};
 use super::key::Inputs;
 use super::quota::Quota;
-use super::report::{Hold, Reading, Remaining, Reservation, Reserved};
+use super::report::{Hold, Reading, Remaining, Reservation};
 use super::table::{Answer, Place};
 use crate::clock::Timestamp;
 
@@ -45,7 +45,7 @@ pub(super) fn take(
             let (asked, permit) = held.acquire(claim.client, share.needed, now, origin);
             if let Some(permit) = permit {
                 let hold = Hold::Bucket { origin, permit, times: share.gateways };
-                reservation.reserved.push(Reserved { limit: claim.index, client: claim.client, hold });
+                reservation.reserved.push(claim.reserved(inputs, hold));
             }
             (share.asked(asked, now), None)
         }
@@ -65,7 +65,11 @@ impl Share {
         let Remaining::Bucket(reading) = asked.remaining else { return asked };
         let divided = reading.quota.divided(self.gateways);
         let remaining = divided.map_or(asked.remaining, |divided| {
-            Remaining::Bucket(Reading::new(divided, reading.bucket().under(&reading.quota, &divided, now), now))
+            Remaining::Bucket(Reading::new(
+                divided,
+                reading.bucket().under(&reading.quota, &divided, now),
+                now,
+            ))
         });
         Asked { remaining, ..asked }
     }

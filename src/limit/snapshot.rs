@@ -9,6 +9,8 @@
 //! table:  quota | max_clients (8) | overflow buckets | slots: (index + 1 (8), word (16))…, 0 (8)
 //! ```
 //!
+//! The buckets that the consumers of a plan have under a limit are a limit of their own in the file.
+//!
 //! Numbers are little-endian; texts and lists begin with their length.
 
 use std::io::{self, Read, Write};
@@ -17,9 +19,10 @@ use std::time::Duration;
 
 use super::key::{Fingerprint, Secret};
 use super::quota::{MAX_TICKS, Quota};
-use super::saved::{SavedLimit, SavedOverride, describe};
+use super::saved::{SavedLimit, SavedOverride, describe, name_of_plan};
 use super::state::Limit;
 use super::table::MAX_PREDECESSORS;
+use super::table::Table;
 use super::table::compact_table::CompactTable;
 use super::table::predecessor::Predecessor;
 use super::table::word::Word;
@@ -59,12 +62,13 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
     out.write_all(secret.bytes())?;
     out.number(at.wall)?;
     out.number(at.clock.nanos())?;
-    let saved: Vec<_> = limits.iter().filter(|limit| limit.leases().is_none()).filter_map(|limit| Some((limit, limit.table()?))).collect();
+    let in_process = limits.iter().filter(|limit| limit.leases().is_none());
+    let saved: Vec<_> = in_process.flat_map(tables).collect();
     out.length(saved.len())?;
-    for (limit, table) in saved {
-        out.text(&limit.rule().name)?;
+    for (limit, name, table) in saved {
+        let overrides = if name == limit.rule().name { limit.saved_overrides(at.clock) } else { Vec::new() };
+        out.text(&name)?;
         out.text(&describe(&limit.rule().key))?;
-        let overrides = limit.saved_overrides(at.clock);
         out.length(overrides.len())?;
         for saved in overrides {
             out.word(saved.client.bits())?;
@@ -84,6 +88,14 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
     let Checked { inner: mut out, sum } = out;
     out.write_all(&sum.finalize().to_le_bytes())?;
     out.flush()
+}
+
+/// The tables of a limit, each with its name in a file.
+fn tables(limit: &Limit) -> impl Iterator<Item = (&Limit, String, &Table)> {
+    let own = limit.table().map(|table| (limit, limit.rule().name.clone(), table));
+    let of_plans = limit.tables_of_plans();
+    own.into_iter()
+        .chain(of_plans.map(move |(plan, table)| (limit, name_of_plan(&limit.rule().name, plan), &**table)))
 }
 
 /// Checks that a file is whole.
@@ -326,11 +338,11 @@ mod tests {
     fn left(limiter: &Limiter, address: &str, at: Moment, cost: u32) -> u32 {
         let limit = &limiter.limits()[0];
         let client = limit.rule().key.fingerprint_of(&[address], limiter.secret()).unwrap();
-        let Some(ClientState::Bucket(home)) = limit.client_state(client) else {
+        let Some(ClientState::Bucket(home)) = limit.client_state(client, None) else {
             panic!("the limit has buckets")
         };
         home.owe(client, cost, at.clock, None);
-        limit.remaining(client, at.clock).unwrap().left()
+        limit.remaining(client, None, at.clock).unwrap().left()
     }
 
     fn saved(limiter: &Limiter, at: Moment) -> Vec<u8> {

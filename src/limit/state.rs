@@ -8,14 +8,15 @@ use tokio::sync::Notify;
 
 use super::bucket::Bucket;
 use super::client_state::{BucketRef, ClientState, Held, SharedRef};
-use super::key::{Fingerprint, Origin, Secret};
+use super::key::{Fingerprint, Inputs, Origin, Secret};
 use super::lease::{LeaseTerms, Leases};
 use super::offenders::{Offender, Offenders};
 use super::override_bucket::OverrideBucket;
+use super::plans::{PlanState, Plans};
 use super::quota::Quota;
 use super::report::Remaining;
 use super::rule::{Charge, Measure, Rate, Rule, Terms};
-use super::saved::{SavedLimit, SavedOverride, describe};
+use super::saved::{SavedLimit, SavedOverride, SavedPlan, describe};
 use super::table::Table;
 use crate::client::ClientId;
 use crate::clock::Timestamp;
@@ -34,6 +35,7 @@ pub struct Limit {
     exempt: Networks,
     /// The clients with an override, in the order of their fingerprints.
     overrides: Vec<(Fingerprint, OverrideState)>,
+    plans: Plans,
     offenders: Arc<Offenders>,
 }
 
@@ -64,24 +66,25 @@ impl Limit {
         };
         let state = |terms, _| OverrideState::new(terms, None, Timestamp::default());
         let overrides = overrides(&rule, secret, state);
-        let leases = leases(&rule, work);
-        Self::made(rule, secret, count, leases, overrides, Arc::new(Offenders::new()))
+        let (leases, plans) = (leases(&rule, work), Plans::new(&rule));
+        Self::made(rule, secret, count, leases, (overrides, plans), Arc::new(Offenders::new()))
     }
 
-    /// A limit with the clients that were saved of the limit with its name.
+    /// A limit with the clients that were saved of the limit with its name, and of its plans.
     pub(super) fn restored(
         rule: Rule,
         secret: &Secret,
         work: &Arc<Notify>,
-        saved: &SavedLimit,
+        (saved, saved_plans): (&SavedLimit, &[SavedPlan]),
         now: Timestamp,
     ) -> Self {
         let Measure::Rate(rate) = &rule.measure else { return Self::new(rule, secret, work) };
         if saved.key != describe(&rule.key) || rule.shared.is_some() {
             return Self::new(rule, secret, work);
         }
-        let table = Table::restored(rate.quota, rate.max_clients, &saved.table, now);
-        let count = Count::Rate(Arc::new(table), reserved(rate, None));
+        let table = Arc::new(Table::restored(rate.quota, rate.max_clients, &saved.table, now));
+        let plans = Plans::restored(&rule, saved_plans, &table, now);
+        let count = Count::Rate(table, reserved(rate, None));
         let saved_overrides: HashMap<Fingerprint, &SavedOverride> =
             saved.overrides.iter().map(|saved| (saved.client, saved)).collect();
         let state = |terms, client| {
@@ -92,7 +95,7 @@ impl Limit {
             OverrideState::new(terms, before.as_ref(), now)
         };
         let overrides = overrides(&rule, secret, state);
-        Self::made(rule, secret, count, None, overrides, Arc::new(Offenders::new()))
+        Self::made(rule, secret, count, None, (overrides, plans), Arc::new(Offenders::new()))
     }
 
     /// The limit that takes the place of this one. It has the same clients if its key is the same.
@@ -124,7 +127,11 @@ impl Limit {
             Some(before) if rule.shared.is_some() && rule.rate().is_some_and(is_same) => Some(before.clone()),
             _ => leases(&rule, work),
         };
-        Self::made(rule, secret, count, leases, overrides, self.offenders.clone())
+        let plans = match &count {
+            Count::Rate(table, _) => self.plans.succeeded_by(&self.rule, &rule, table, now),
+            Count::InFlight(..) => Plans::new(&rule),
+        };
+        Self::made(rule, secret, count, leases, (overrides, plans), self.offenders.clone())
     }
 
     fn made(
@@ -132,7 +139,7 @@ impl Limit {
         secret: &Secret,
         count: Count,
         leases: Option<Arc<Leases>>,
-        overrides: Vec<(Fingerprint, OverrideState)>,
+        (overrides, plans): (Vec<(Fingerprint, OverrideState)>, Plans),
         offenders: Arc<Offenders>,
     ) -> Self {
         Self {
@@ -142,6 +149,7 @@ impl Limit {
             count,
             leases,
             overrides,
+            plans,
             offenders,
         }
     }
@@ -161,12 +169,23 @@ impl Limit {
         self.leases.as_ref().zip(self.rule.shared.as_ref())
     }
 
-    /// Its buckets in this process, if it has any. Those of a shared limit are used while the store does not answer.
+    /// The buckets in this process of the clients whose plan has no terms of its own, if it has any. Those of a shared limit are used while
+    /// the store does not answer.
     pub fn table(&self) -> Option<&Table> {
         match &self.count {
             Count::Rate(table, _) => Some(table),
             Count::InFlight(..) => None,
         }
+    }
+
+    /// The tables of plans, each with the name of the plan.
+    pub(super) fn tables_of_plans(&self) -> impl Iterator<Item = (&str, &Arc<Table>)> {
+        self.plans.named_tables(&self.rule)
+    }
+
+    /// All of its tables: its own, and those of plans.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.table().into_iter().chain(self.plans.tables().map(|table| &**table))
     }
 
     /// How many clients are in debt, or have running requests. It visits every slot of the table.
@@ -177,7 +196,7 @@ impl Limit {
         let state = self.overrides.iter().filter(|(_, state)| state.is_in_debt(now)).count();
         state
             + match &self.count {
-                Count::Rate(table, _) => table.clients(now),
+                Count::Rate(..) => self.tables().map(|table| table.clients(now)).sum(),
                 Count::InFlight(in_flight, _) => in_flight.clients(),
             }
     }
@@ -197,14 +216,42 @@ impl Limit {
         self.offenders.worst()
     }
 
-    /// What a client has left; `None` if it is never limited.
-    pub fn remaining(&self, client: Fingerprint, now: Timestamp) -> Option<Remaining> {
-        Some(self.client_state(client)?.look(client, 0, now, || None).remaining)
+    /// What a client, whose consumer has this plan, has left; `None` if it is never limited.
+    pub fn remaining(&self, client: Fingerprint, plan: Option<usize>, now: Timestamp) -> Option<Remaining> {
+        self.collect(client, plan, now, || None);
+        Some(self.client_state(client, plan)?.look(client, 0, now, || None).remaining)
     }
 
-    /// Fills a client's bucket; false if it has none.
-    pub fn reset(&self, client: Fingerprint, now: Timestamp) -> bool {
-        self.client_state(client).is_some_and(|state| state.reset(client, now))
+    /// Fills the bucket of a client, whose consumer has this plan; false if it has none.
+    pub fn reset(&self, client: Fingerprint, plan: Option<usize>, now: Timestamp) -> bool {
+        self.collect(client, plan, now, || None);
+        self.client_state(client, plan).is_some_and(|state| state.reset(client, now))
+    }
+
+    /// Brings what a consumer lacks in the tables of other plans into that of its own, before its bucket is asked.
+    #[inline]
+    pub(super) fn settle_plans(&self, client: Fingerprint, inputs: &Inputs<'_>, now: Timestamp) {
+        self.collect(client, inputs.plan(), now, || self.origin(inputs.client));
+    }
+
+    #[inline]
+    fn collect(
+        &self,
+        client: Fingerprint,
+        plan: Option<usize>,
+        now: Timestamp,
+        origin: impl Fn() -> Option<Origin>,
+    ) {
+        if let Count::Rate(table, _) = &self.count
+            && self.plans.are_unsettled(now)
+        {
+            self.plans.collect(plan, table, client, now, origin);
+        }
+    }
+
+    /// Whether the consumers of a plan have terms of their own.
+    pub(super) fn has_terms_of(&self, plan: Option<usize>) -> bool {
+        self.plans.of(plan).is_some()
     }
 
     /// Where requests of this client come from, if others under this limit could come from there too.
@@ -214,16 +261,20 @@ impl Limit {
         self.rule.key.origin(sender, &self.secret)
     }
 
-    /// Where the state of a client is; `None` if the client is never limited.
+    /// Where the state of a client is, whose consumer has this plan; `None` if the client is never limited. An override comes before the
+    /// plan.
     #[inline]
-    pub(super) fn client_state(&self, client: Fingerprint) -> Option<ClientState<'_>> {
+    pub(super) fn client_state(&self, client: Fingerprint, plan: Option<usize>) -> Option<ClientState<'_>> {
         let state = self.override_of(client);
+        let of_plan = if state.is_none() { self.plans.of(plan) } else { None };
         match &self.count {
             Count::Rate(table, reserved) => {
-                let home = match state {
-                    None => BucketRef::Table(table),
-                    Some(OverrideState::Rate(quota, bucket)) => BucketRef::Own(quota, bucket),
-                    Some(OverrideState::Unlimited | OverrideState::InFlight(_)) => return None,
+                let home = match (state, of_plan) {
+                    (None, None) => BucketRef::Table(table),
+                    (None, Some(PlanState::Rate(table))) => BucketRef::Table(table),
+                    (Some(OverrideState::Rate(quota, bucket)), _) => BucketRef::Own(quota, bucket),
+                    (None, Some(PlanState::Unlimited | PlanState::InFlight(_)))
+                    | (Some(OverrideState::Unlimited | OverrideState::InFlight(_)), _) => return None,
                 };
                 if let Some((leases, terms)) = self.leases() {
                     return Some(ClientState::Shared(SharedRef {
@@ -239,12 +290,13 @@ impl Limit {
                         .map_or(ClientState::Bucket(home), |r| ClientState::Held(Held::Reserved(home, r))),
                 )
             }
-            Count::InFlight(in_flight, max) => match state {
-                None => Some(ClientState::Held(Held::InFlight(in_flight, *max))),
-                Some(OverrideState::InFlight(max)) => {
+            Count::InFlight(in_flight, max) => match (state, of_plan) {
+                (None, None) => Some(ClientState::Held(Held::InFlight(in_flight, *max))),
+                (Some(OverrideState::InFlight(max)), _) | (None, Some(PlanState::InFlight(max))) => {
                     Some(ClientState::Held(Held::InFlight(in_flight, *max)))
                 }
-                Some(OverrideState::Unlimited | OverrideState::Rate(..)) => None,
+                (Some(OverrideState::Unlimited | OverrideState::Rate(..)), _)
+                | (None, Some(PlanState::Unlimited | PlanState::Rate(_))) => None,
             },
         }
     }

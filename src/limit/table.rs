@@ -207,7 +207,55 @@ impl Table {
 
     /// Takes `cost` tokens from a bucket, whether it holds as many or not.
     pub fn owe(&self, client: Fingerprint, cost: u32, now: Timestamp, origin: impl Fn() -> Option<Origin>) {
-        let owe = |bucket: Bucket| bucket.owe(&self.quota, now, cost);
+        self.charge(client, now, origin, |bucket| bucket.owe(&self.quota, now, cost));
+    }
+
+    /// Takes over the bucket that a client has of its own in another table for the same clients, or in one that came before that: the
+    /// share of tokens that is missing there is taken here, whether the bucket holds as many or not, and is filled there.
+    pub(super) fn collect(
+        &self,
+        other: &Arc<Self>,
+        client: Fingerprint,
+        now: Timestamp,
+        origin: impl Fn() -> Option<Origin>,
+    ) {
+        let collect = |found: Option<Bucket>, under: &Quota| {
+            if let Some(found) = found.filter(|bucket| !bucket.is_full(under, now)) {
+                let missing = found.under(under, &self.quota, now);
+                self.charge(client, now, &origin, |bucket| bucket.without(missing, &self.quota, now));
+            }
+        };
+        collect(other.fill(client, now), &other.quota);
+        let mut former = if other.predecessor.is_there() { other.predecessor.former() } else { None };
+        while let Some(table) = former {
+            collect(table.fill(client, now), table.quota());
+            former = table.predecessor().former();
+        }
+    }
+
+    /// When the last debt will be paid, if no other is made. It visits every slot.
+    pub(super) fn paid_at(&self, now: Timestamp) -> Timestamp {
+        let longest = |quota: &Quota, words: &mut dyn Iterator<Item = (usize, u128)>| {
+            let full_at = words.map(|(_, word)| Word::from_bits(word).full_at()).max().unwrap_or(0);
+            quota.duration(full_at.saturating_sub(quota.ticks_at(now)))
+        };
+        let mut wait = longest(&self.quota, &mut self.words_in_debt(now));
+        let mut former = self.predecessor.former();
+        while let Some(table) = former {
+            wait = wait.max(longest(table.quota(), &mut table.words_in_debt(now)));
+            former = table.predecessor().former();
+        }
+        now.after(wait)
+    }
+
+    /// Changes a client's bucket, or the overflow bucket that it would share, into one that holds less.
+    fn charge(
+        &self,
+        client: Fingerprint,
+        now: Timestamp,
+        origin: impl Fn() -> Option<Origin>,
+        owe: impl Fn(Bucket) -> Bucket,
+    ) {
         let taken_over = Cell::new(Bucket::FULL);
         let bucket = |full_at| self.bucket_and_former(client, full_at, now, &taken_over);
         let pay = |full_at| Ok::<_, Infallible>(owe(bucket(full_at)).ticks());

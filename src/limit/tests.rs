@@ -1,6 +1,7 @@
 //! All limits of a request, decided together.
 
 mod floods;
+mod plans;
 
 use super::bucket::Bucket;
 use super::key::{Key, KeyPart, MissingKey};
@@ -122,7 +123,16 @@ fn decide(
     reservation: &mut Reservation,
 ) -> Decision {
     let headers = HeaderMap::new();
-    let inputs = Inputs { client, method, host: "h", path: "/", query: None, route: "r", headers: &headers };
+    let inputs = Inputs {
+        client,
+        caller: None,
+        method,
+        host: "h",
+        path: "/",
+        query: None,
+        route: "r",
+        headers: &headers,
+    };
     decide_by(limiter, limits, &inputs, now, reservation)
 }
 
@@ -379,7 +389,7 @@ fn who_leaves_before_the_cost_is_known_pays_that_of_the_limit() {
         bench.close();
         let limit = &bench.limiter.limits()[0];
         let client = limit.rule().key.fingerprint_of(&["global"], bench.limiter.secret()).unwrap();
-        assert_eq!(limit.remaining(client, bench.clock.now()).unwrap().left(), left);
+        assert_eq!(limit.remaining(client, None, bench.clock.now()).unwrap().left(), left);
     }
 }
 
@@ -428,7 +438,7 @@ fn a_limit_remembers_its_clients_when_the_rules_change() {
     let left = |limiter: &Limiter, address: &str| {
         let (limit, secret) = (&limiter.limits()[1], limiter.secret());
         let client = limit.rule().key.fingerprint_of(&[address], secret).unwrap();
-        limit.remaining(client, Timestamp::default()).unwrap().left()
+        limit.remaining(client, None, Timestamp::default()).unwrap().left()
     };
     assert_eq!((left(&bench.limiter, "192.0.2.1"), left(&bench.limiter, "192.0.2.9")), (2, 0));
     // The same rules, a larger burst and another rate, and the same in another order.
@@ -451,11 +461,11 @@ fn a_client_can_be_looked_up_and_reset() {
     let limit = &bench.limiter.limits()[0];
     let (secret, now) = (bench.limiter.secret(), bench.clock.now());
     let client = |address: &str| limit.rule().key.fingerprint_of(&[address], secret).unwrap();
-    assert_eq!(limit.remaining(client("192.0.2.1"), now).unwrap().left(), 0);
-    assert_eq!(limit.remaining(client("192.0.2.2"), now).unwrap().left(), 1);
-    assert_eq!(limit.remaining(client("192.0.2.7"), now), None);
-    assert!(limit.reset(client("192.0.2.1"), now));
-    assert!(!limit.reset(client("192.0.2.7"), now));
+    assert_eq!(limit.remaining(client("192.0.2.1"), None, now).unwrap().left(), 0);
+    assert_eq!(limit.remaining(client("192.0.2.2"), None, now).unwrap().left(), 1);
+    assert_eq!(limit.remaining(client("192.0.2.7"), None, now), None);
+    assert!(limit.reset(client("192.0.2.1"), None, now));
+    assert!(!limit.reset(client("192.0.2.7"), None, now));
     assert_eq!(bench.from("192.0.2.1"), Decision::Admitted);
 }
 

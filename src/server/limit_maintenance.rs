@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::gateway::Gateway;
+use crate::limit::table::Table;
 
 /// How often the tables are checked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -49,10 +50,10 @@ fn check(gateway: &Gateway, seen: &mut HashMap<String, Seen>, drop_former: bool)
     for limit in gateway.active().engine.limiter().limits() {
         let Some(table) = limit.table() else { continue };
         if drop_former {
-            table.tidy_predecessors(gateway.clock.now());
+            limit.tables().for_each(|table| table.tidy_predecessors(gateway.clock.now()));
         }
         let seen = seen.entry(limit.rule().name.clone()).or_default();
-        if let Some(more) = seen.note(table.overflowed()) {
+        if let Some(more) = seen.note(limit.tables().map(Table::overflowed).sum()) {
             let (name, most) = (&limit.rule().name, table.capacity());
             warn!(
                 "limit {name:?}: {more} requests shared an overflow bucket, since it keeps {most} buckets and more \

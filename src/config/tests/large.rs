@@ -45,6 +45,13 @@ fn no_list_is_compared_with_itself() {
         ("fields", in_a_route(&format!("request_headers = {{ remove = [{names}] }}"))),
         ("servers", format!("{ONE_ROUTE}[upstreams.a]\nservers = [{addresses}]")),
         ("networks", in_a_route("") + limit + &format!("exempt = [{}]", addresses.replace(":80", ""))),
+        (
+            "consumers",
+            format!(
+                "{}[plans.p]\n{limit}key = \"consumer\"\nplans = {{ p = \"unlimited\" }}\n",
+                in_a_route("")
+            ) + &each(|n| format!("[consumers.c{n}]\nplan = \"p\"\nkeys = [\"sha256:{n:064x}\"]\n")),
+        ),
         ("routes", each(|n| route(n, &format!("path = \"/*\"\nhosts = [\"h{n}.example\"]"))) + REST),
         (
             "overrides of routes",

@@ -54,6 +54,10 @@ zzzzzz = 1
 zzzzzz = 1
 [limiter]
 zzzzzz = 1
+[plans.a]
+zzzzzz = 1
+[consumers.a]
+zzzzzz = 1
 [limits.a]
 rate = "1/s"
 zzzzzz = 1

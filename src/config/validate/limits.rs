@@ -13,9 +13,10 @@ use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_name;
 use super::super::value::key;
 use super::names::Names;
-use super::overrides;
+use super::plans::Plans;
 use super::quota::{IN_FLIGHT, in_flight, quota};
 use super::shared::{DURATION, FIELD, FILE, METHOD, NETWORKS, RATE, TOKENS, methods, networks, status};
+use super::{overrides, plans};
 use crate::limit::key::{Key, KeyPart, MissingKey};
 use crate::limit::quota::{MAX_TOKENS, Quota};
 use crate::limit::{Charge, Measure, Mode, Rate, Rule};
@@ -60,7 +61,7 @@ pub(super) static LIMIT: Table = Table::new(
         Setting::new(
             "key",
             Kind::Either(&[PART, Kind::List(&PART, 1)]),
-            "Whose bucket: client_ip, header:NAME, cookie:NAME, query:NAME, route, host, path, global, or a list of them.",
+            "Whose bucket: client_ip, consumer, header:NAME, cookie:NAME, query:NAME, route, host, path, global, or a list of them.",
         )
         .or("\"client_ip\""),
         Setting::new("missing_key", Kind::Word(&["client_ip", "reject", "shared"]), "What happens to a request that lacks its key.").or("\"client_ip\""),
@@ -72,6 +73,14 @@ pub(super) static LIMIT: Table = Table::new(
                 Kind::Table(&overrides::OVERRIDE),
             ])),
             "By the value of the key: \"unlimited\", or terms of its own.",
+        ),
+        Setting::new(
+            "plans",
+            Kind::Named(".+", &Kind::Either(&[
+                Kind::Word(&["unlimited"]),
+                Kind::Table(&overrides::OVERRIDE),
+            ])),
+            "By the plan of the consumer: \"unlimited\", or terms of its own.",
         ),
         Setting::new("methods", Kind::List(&METHOD, 0), "Only these count; empty is all.").or("[]"),
         Setting::new("exempt", NETWORKS, "Networks that are never limited.").or("[]"),
@@ -125,10 +134,11 @@ pub(super) fn all(
     items: &Checked<Vec<(&str, Item<'_>)>>,
     max_clients: usize,
     routes: &Names<'_>,
+    plans: &Plans<'_>,
     underscores: bool,
 ) -> Checked<Vec<Rule>> {
     let items = items.as_ref().map_err(|reported| *reported)?;
-    together(items.iter().map(|(name, item)| limit(name, item, max_clients, routes, underscores)))
+    together(items.iter().map(|(name, item)| limit(name, item, max_clients, routes, plans, underscores)))
 }
 
 fn limit(
@@ -136,6 +146,7 @@ fn limit(
     item: &Item<'_>,
     default_max_clients: usize,
     routes: &Names<'_>,
+    plans: &Plans<'_>,
     underscores: bool,
 ) -> Checked<Rule> {
     let title = format!("[limits.{}]", name.escape_debug());
@@ -144,6 +155,7 @@ fn limit(
     let measure = measure(&section, default_max_clients);
     let key = key(&section, underscores);
     let overrides = section.optional("overrides", |item| overrides::all(&item, &measure, &key, routes));
+    let plans = section.optional("plans", |item| plans::all(&item, &measure, &key, plans));
     let methods = section.or("methods", Vec::new(), methods);
     let exempt = section.or("exempt", Vec::new(), networks);
     let mode = section.or("mode", Mode::Enforce, |item| {
@@ -160,6 +172,7 @@ fn limit(
         measure: measure?,
         shared: None,
         overrides: overrides?.unwrap_or_default(),
+        plans: plans?.unwrap_or_default(),
         methods: methods?,
         exempt: exempt?,
         mode: mode?,

@@ -33,7 +33,8 @@ pub(super) fn named<'a>(
         item.map_or_else(|| Ok(Vec::new()), |item| item.named(&format!("{header} and its keys below")));
     if let Ok(items) = &items {
         for (name, item) in items {
-            let fault = if kind == "limit" { limit_name(name) } else { label(kind, name) };
+            let fault =
+                if matches!(kind, "limit" | "plan") { plain_name(kind, name) } else { label(kind, name) };
             if let Err(fault) = fault {
                 sink.report(item.key_span(), fault);
             }
@@ -54,6 +55,11 @@ impl<'a> Names<'a> {
             (names, indices)
         });
         Self { kind, header, known, comparisons: Cell::new(COMPARISONS) }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.as_ref().map_or(0, |(names, _)| names.len())
     }
 
     /// The index of the section that `item` names.
@@ -86,13 +92,13 @@ impl<'a> Names<'a> {
     }
 }
 
-/// Checks the name of a limit, which goes into header fields as it is.
-fn limit_name(name: &str) -> Result<(), Fault> {
+/// Checks the name of a limit or a plan, which goes into header fields as it is.
+fn plain_name(kind: &str, name: &str) -> Result<(), Fault> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     if (1..=64).contains(&name.len()) && name.bytes().all(fits) {
         return Ok(());
     }
-    Err(Fault::new(format!("{} cannot be the name of a limit", quoted(name)))
+    Err(Fault::new(format!("{} cannot be the name of a {kind}", quoted(name)))
         .hint("a name is 1 to 64 letters, digits, and _ . - without spaces: it goes into header fields"))
 }
 

@@ -57,7 +57,7 @@ pub(super) fn all(
     together(items.iter().map(|(value, item)| {
         let value = client(value, part, key.ipv6_prefix, routes)
             .and_then(|value| value.map_err(|fault| item.report_key(fault)));
-        let terms = terms(item, measure);
+        let terms = terms(item, measure, "this override");
         let value = value?;
         if !known.insert(value.clone()) {
             let fault = match part.is_secret() {
@@ -104,7 +104,8 @@ fn address(text: &str, ipv6_prefix: u8) -> Result<String, Fault> {
     Ok(IpNet::new(address, prefix).map_or(address, |network| network.trunc().addr()).to_string())
 }
 
-fn terms(item: &Item<'_>, measure: &Measure) -> Checked<Terms> {
+/// Reads the terms of one client, or of the consumers of a plan.
+pub(super) fn terms(item: &Item<'_>, measure: &Measure, title: &str) -> Checked<Terms> {
     let example = match measure {
         Measure::Rate(_) => "{ rate = \"100/s\", burst = 200 }",
         Measure::InFlight(_) => "{ max_in_flight = 100 }",
@@ -119,7 +120,7 @@ fn terms(item: &Item<'_>, measure: &Measure) -> Checked<Terms> {
         Measure::Rate(_) => &OVERRIDE_OF_RATE,
         Measure::InFlight(_) => &OVERRIDE_OF_IN_FLIGHT,
     };
-    let section = item.section(table, "this override".into(), example)?;
+    let section = item.section(table, title.into(), example)?;
     let terms = match measure {
         Measure::Rate(rate) => quota(&section).and_then(|quota| match rate.cost > quota.burst() {
             true => Err(section.report(

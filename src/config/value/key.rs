@@ -8,16 +8,16 @@ use super::http::header_name;
 use crate::field_names::{is_plain, never_goes_upstream};
 use crate::limit::key::KeyPart;
 
-const KINDS: [&str; 8] =
-    ["client_ip", "header:NAME", "cookie:NAME", "query:NAME", "route", "host", "path", "global"];
+const KINDS: [&str; 9] =
+    ["client_ip", "consumer", "header:NAME", "cookie:NAME", "query:NAME", "route", "host", "path", "global"];
 
 /// What matches a part of a key.
 pub(in super::super) const PART: &str =
-    "client_ip|route|host|path|global|(header|cookie):[0-9A-Za-z!#$%&'*+.^_`|~-]+|query:.+";
+    "client_ip|consumer|route|host|path|global|(header|cookie):[0-9A-Za-z!#$%&'*+.^_`|~-]+|query:.+";
 
 /// What matches a way to balance by a part of a key.
 pub(in super::super) const HASH: &str =
-    "hash:(client_ip|route|host|path|global|(header|cookie):[0-9A-Za-z!#$%&'*+.^_`|~-]+|query:.+)";
+    "hash:(client_ip|consumer|route|host|path|global|(header|cookie):[0-9A-Za-z!#$%&'*+.^_`|~-]+|query:.+)";
 
 /// Parses a part of a key. `underscores` says whether fields are passed on whose names have other characters than letters, digits and `-`.
 pub(in super::super) fn part(text: &str, underscores: bool) -> Result<KeyPart, Fault> {
@@ -27,6 +27,7 @@ pub(in super::super) fn part(text: &str, underscores: bool) -> Result<KeyPart, F
     };
     match (kind, name) {
         ("client_ip", None) => Ok(KeyPart::ClientIp),
+        ("consumer", None) => Ok(KeyPart::Consumer),
         ("route", None) => Ok(KeyPart::Route),
         ("host", None) => Ok(KeyPart::Host),
         ("path", None) => Ok(KeyPart::Path),
@@ -40,7 +41,7 @@ pub(in super::super) fn part(text: &str, underscores: bool) -> Result<KeyPart, F
             Err(Fault::new(format!("{} does not say which {kind}", quoted(text)))
                 .hint(format!("write \"{kind}:NAME\"")))
         }
-        ("client_ip" | "route" | "host" | "path" | "global", Some(_)) => {
+        ("client_ip" | "consumer" | "route" | "host" | "path" | "global", Some(_)) => {
             Err(Fault::new(format!("{} has a name, and `{kind}` takes none", quoted(text)))
                 .hint(format!("write \"{kind}\"")))
         }
@@ -99,6 +100,7 @@ mod tests {
     fn parts() {
         for (text, expected) in [
             ("client_ip", KeyPart::ClientIp),
+            ("consumer", KeyPart::Consumer),
             ("header:X-Api-Key", KeyPart::Header("x-api-key".parse().unwrap())),
             ("cookie:sid", KeyPart::Cookie("sid".into())),
             ("query:user", KeyPart::Query("user".into())),

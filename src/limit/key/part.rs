@@ -11,6 +11,8 @@ use http::HeaderName;
 pub enum KeyPart {
     /// The client's address.
     ClientIp,
+    /// The consumer that has proved to be calling.
+    Consumer,
     /// The value of a request header field.
     Header(HeaderName),
     /// The value of a cookie.
@@ -32,6 +34,7 @@ impl KeyPart {
     pub(super) fn in_words(&self) -> Cow<'static, str> {
         match self {
             Self::ClientIp => "a client address".into(),
+            Self::Consumer => "the credentials of a consumer".into(),
             Self::Header(name) => format!("one header field {name}").into(),
             Self::Cookie(name) => format!("one cookie {name}").into(),
             Self::Query(name) => format!("one query parameter {name}").into(),
@@ -59,7 +62,7 @@ impl KeyPart {
     pub fn is_secret(&self) -> bool {
         match self {
             Self::Header(_) | Self::Cookie(_) | Self::Query(_) => true,
-            Self::ClientIp | Self::Route | Self::Host | Self::Path | Self::Global => false,
+            Self::ClientIp | Self::Consumer | Self::Route | Self::Host | Self::Path | Self::Global => false,
         }
     }
 }
@@ -69,6 +72,7 @@ impl fmt::Display for KeyPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClientIp => f.write_str("client_ip"),
+            Self::Consumer => f.write_str("consumer"),
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),

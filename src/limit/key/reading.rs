@@ -17,6 +17,7 @@ type Value<'a> = Cow<'a, [u8]>;
 pub(super) fn value_of<'a>(part: &KeyPart, inputs: &Inputs<'a>) -> Result<Option<Value<'a>>, NoValue> {
     let value = match part {
         KeyPart::ClientIp | KeyPart::Global => None,
+        KeyPart::Consumer => inputs.caller.map(|caller| Cow::Borrowed(caller.consumer.as_bytes())),
         KeyPart::Route => Some(Cow::Borrowed(inputs.route.as_bytes())),
         KeyPart::Host => Some(Cow::Borrowed(inputs.host.as_bytes())),
         KeyPart::Path => Some(canonical(part, inputs.path.as_bytes())),

@@ -3,8 +3,8 @@
 //! The memory is bounded by the number of clients of the limit. When that many are remembered, a new client takes the place of one of whom
 //! nothing is held; if there is none, the store is asked about each request of the new client.
 
-use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -248,8 +248,8 @@ impl Leases {
             lock(&shard.leases).of.retain(|&client, lease| {
                 let asker = self.asker(sharing, Fingerprint::from_bits(client));
                 let due = lease.due(&asker, now);
-                let is_over = lease.is_idle()
-                    && (lease.is_full(now) || now.since(lease.used_at()) > REMEMBERED);
+                let is_over =
+                    lease.is_idle() && (lease.is_full(now) || now.since(lease.used_at()) > REMEMBERED);
                 asks.extend(due);
                 !is_over
             });
@@ -282,13 +282,14 @@ impl Leases {
 
     /// What has become of tokens since the start.
     pub fn tokens(&self) -> TokenCounts {
-        self.shards.iter().map(|shard| lock(&shard.leases).tokens).fold(TokenCounts::default(), |all, some| {
-            TokenCounts {
+        self.shards.iter().map(|shard| lock(&shard.leases).tokens).fold(
+            TokenCounts::default(),
+            |all, some| TokenCounts {
                 leased: all.leased + some.leased,
                 spent: all.spent + some.spent,
                 returned: all.returned + some.returned,
-            }
-        })
+            },
+        )
     }
 
     /// A request is decided about without the store.

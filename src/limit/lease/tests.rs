@@ -202,7 +202,14 @@ impl World {
             Taken::Spent { .. } => self.admitted.push((self.now, cost)),
             Taken::Refused(..) | Taken::Busy => {}
             Taken::Lacking => {
-                let ask = self.gateways[at].leases.ask(self.sharing(), self.client, &self.quota, cost, keep, self.now);
+                let ask = self.gateways[at].leases.ask(
+                    self.sharing(),
+                    self.client,
+                    &self.quota,
+                    cost,
+                    keep,
+                    self.now,
+                );
                 self.send(at, ask.unwrap(), true);
             }
         }

@@ -31,6 +31,7 @@ impl Flooded {
     fn request(&self, client: &str, path: &str) -> bool {
         let inputs = Inputs {
             client: &ClientId::Address(client.parse().unwrap()),
+            caller: None,
             method: &Method::GET,
             host: "a.example",
             path,

@@ -80,6 +80,7 @@ impl Wanted {
             // Only the gateway's log has cookies, and it has only those that were asked for.
             KeyPart::Cookie(_)
             | KeyPart::ClientIp
+            | KeyPart::Consumer
             | KeyPart::Query(_)
             | KeyPart::Route
             | KeyPart::Host
@@ -93,6 +94,8 @@ impl Wanted {
     pub fn knows(&self, format: Format, part: &KeyPart) -> bool {
         match part {
             KeyPart::ClientIp | KeyPart::Query(_) | KeyPart::Route | KeyPart::Path | KeyPart::Global => true,
+            // Only the gateway's log says who has proved to be calling.
+            KeyPart::Consumer => format == Format::Gateway,
             KeyPart::Host => format.names_hosts() || self.host.is_some(),
             KeyPart::Header(name) => self.reads_field(format, name) || self.maps_field(format, name),
             KeyPart::Cookie(name) => {

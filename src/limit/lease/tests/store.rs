@@ -37,15 +37,13 @@ impl Store {
         let (mut ahead, mut verdict) = (0, Ok(()));
         if tokens >= i128::from(ask.need) || ask.need == 0 {
             let all_held = i128::from(others) + i128::from(confirmed);
-            let most_ahead =
-                (tokens - i128::from(ask.need)).min(i128::from(quota.burst() / 2) - all_held);
+            let most_ahead = (tokens - i128::from(ask.need)).min(i128::from(quota.burst() / 2) - all_held);
             ahead = u32::try_from(most_ahead.clamp(0, ask.ahead.into())).unwrap();
             level -= ticks(quota, u64::from(ask.need) + u64::from(ahead));
         } else {
             let short = ticks(quota, ask.need.into()) - level;
-            let mut wait = Duration::from_nanos(
-                u64::try_from(short.div_euclid(per_nano(quota)) + 1).unwrap(),
-            );
+            let mut wait =
+                Duration::from_nanos(u64::try_from(short.div_euclid(per_nano(quota)) + 1).unwrap());
             if ticks(quota, ask.need.into()) > most {
                 let ends = self.held.values().map(|(_, until)| *until).max().unwrap_or(now);
                 let own_end = if confirmed > 0 { now.after(self.lease_time) } else { now };

@@ -1,0 +1,21 @@
+//! Reads the text of a file.
+
+use std::path::Path;
+use std::{fs, io};
+
+/// The text of the file at `path`.
+///
+/// # Errors
+/// When it cannot be read, or is no text.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    String::from_utf8(fs::read(path)?).map_err(|error| {
+        let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = valid.filter(|&&byte| byte == b'\n').count() + 1;
+        io::Error::other(format!("it is not UTF-8 text (line {line})"))
+    })
+}
+
+/// A text without the invisible byte order mark with which some editors begin a file, and which columns do not count.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
