@@ -252,22 +252,15 @@ impl<'a> Attempt<'a> {
             }
             (OnError::Local, _) => {
                 let share = share::of(claim.limit.cost(), shared.home.quota(), self.gateways);
-                let refused = match share::take(claim, shared, share, self.claims.inputs, now, reservation) {
-                    (asked, place) => {
-                        let report = claim.report(asked);
-                        self.reports[index] = Some(report);
-                        self.marks[index] = match place {
-                            Some(place) => Mark::Bucket {
-                                place,
-                                taken: share.needed,
-                                owed: share.charged - share.needed,
-                            },
-                            None => Mark::Decided,
-                        };
-                        report.refuses()
-                    }
-                };
-                if refused { Alone::Refused } else { Alone::Admitted }
+                let (asked, place) = share::take(claim, shared, share, self.claims.inputs, now, reservation);
+                let report = claim.report(asked);
+                self.reports[index] = Some(report);
+                self.marks[index] = place.map_or(Mark::Decided, |place| Mark::Bucket {
+                    place,
+                    taken: share.needed,
+                    owed: share.charged - share.needed,
+                });
+                if report.refuses() { Alone::Refused } else { Alone::Admitted }
             }
         }
     }

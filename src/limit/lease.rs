@@ -13,6 +13,7 @@
 
 mod ask;
 mod kept;
+#[expect(clippy::module_inception, reason = "a lease is what the module is about")]
 mod lease;
 mod leases;
 mod terms;

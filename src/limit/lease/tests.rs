@@ -124,6 +124,7 @@ impl World {
         Sharing { terms: &self.terms, gateways: u32::try_from(self.gateways.len()).unwrap() }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "an event happens once")]
     fn happen(&mut self, event: Event) {
         self.give_up_late_calls();
         let count = self.gateways.len();
