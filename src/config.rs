@@ -17,6 +17,7 @@ mod problem;
 mod schema;
 mod secrets;
 mod section;
+mod shared_store;
 mod shown;
 mod suggest;
 mod syntax;
@@ -44,6 +45,7 @@ pub use lenient::admin_listen;
 pub use listener::{Address, Listener};
 pub use load::{LoadError, read, variable};
 pub use problem::{Place, Position, Problem, Problems, Span};
+pub use shared_store::{SharedStore, StoreKind};
 pub use warning::{Lint, Warning};
 
 use crate::compression::Coding;
@@ -169,6 +171,8 @@ pub struct Limiter {
     pub snapshot: Option<PathBuf>,
     /// How often it is written.
     pub snapshot_interval: Duration,
+    /// `[limiter.shared]`: the store of the limits that several gateways keep together; `None` if there is none.
+    pub shared: Option<SharedStore>,
 }
 
 /// `[access_log]`

@@ -56,7 +56,8 @@ pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
 /// Whether a name says that its value is secret. `keys` are the hashes of a consumer's API keys.
 pub(super) fn is_telling(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    name == "keys" || TELLING.iter().any(|telling| name.contains(telling))
+    // The password in the URL of a store's socket is called `pass`.
+    ["keys", "pass"].contains(&&*name) || TELLING.iter().any(|telling| name.contains(telling))
 }
 
 #[cfg(test)]
@@ -71,6 +72,7 @@ mod tests {
             ("http://a/ http://user:pass@host", "http://a/ http://***@host"),
             ("/a?token=x&b=c", "/a?token=***&b=c"),
             ("/a?b=c", "/a?b=c"),
+            ("redis+unix:///run/redis.sock?db=1&pass=hunter2", "redis+unix:///run/redis.sock?db=1&pass=***"),
             ("mail@example.com", "mail@example.com"),
         ] {
             assert_eq!(without_credentials(text), shown);

@@ -102,6 +102,41 @@ fn checks_that_are_asked_for_have_defaults() {
 }
 
 #[test]
+fn a_store_of_shared_limits() {
+    let shared = |keys: &str| {
+        let text = format!("[limiter.shared]\nsecret = \"0123456789hunter\"\n{keys}\n{ONE_ROUTE}");
+        let config = valid(&text);
+        let shown = format!("{config:?}{}{}", config.shown, config.summary());
+        assert!(!shown.contains("hunter"), "{shown}");
+        config.limiter.shared.unwrap()
+    };
+    assert_eq!(
+        shared("url = \"redis://u:hunter2@a/3\""),
+        SharedStore {
+            kind: StoreKind::Single,
+            urls: vec!["redis://u:hunter2@a/3".into()],
+            ca: None,
+            secret: "0123456789hunter".into(),
+            prefix: "gateway".into(),
+            timeout: Duration::from_millis(5),
+            lease_time: Duration::from_secs(10),
+        }
+    );
+    let socket =
+        shared("url = \"unix:///run/redis.sock?db=1&pass=hunter2\"\ntimeout = \"1s\"\nprefix = \"A.b_c-9\"");
+    assert_eq!((socket.timeout, &*socket.prefix), (Duration::from_secs(1), "A.b_c-9"));
+    let ca = file("tests/fixtures/tls/ca.pem");
+    let cluster = shared(&format!(
+        "urls = [\"rediss://:hunter2@a:1\", \"rediss://:hunter2@b:1\"]\ncluster = true\nca = {ca:?}"
+    ));
+    assert_eq!((cluster.kind, cluster.urls.len()), (StoreKind::Cluster, 2));
+    assert_eq!(cluster.ca, Some(fs::read(ca).unwrap()));
+    let sentinel =
+        shared("url = \"redis://:hunter2@[::1]:26379/2\"\nsentinel = \"main\"\nlease_time = \"1m\"");
+    assert_eq!(sentinel.kind, StoreKind::Sentinel("main".into()));
+}
+
+#[test]
 fn ways_to_balance() {
     for (written, balance) in [
         ("round_robin", Balance::RoundRobin),

@@ -17,6 +17,7 @@ mod quota;
 mod routes;
 mod server;
 mod shared;
+mod shared_store;
 mod tls;
 mod tracing;
 mod upstreams;

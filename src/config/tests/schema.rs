@@ -41,6 +41,10 @@ const UNSEEN: &[&str] = &[
     "env_unset",
     "env_value_does_not_fit",
     "limit_key_underscore",
+    "limiter_shared_cluster",
+    "limiter_shared_url",
+    "limiter_shared_urls",
+    "limiter_shared_urls_differ",
     "route_ambiguous",
     "route_dangling_nothing_there",
     "route_ignored_without_upstream",
@@ -183,6 +187,10 @@ const TABLES: &[(&str, &str)] = &[
     ("[access_log]", "/properties/access_log"),
     ("[tracing]", "/properties/tracing"),
     ("[limiter]\nsnapshot = \"/a\"", "/properties/limiter"),
+    (
+        "[limiter.shared]\nurl = \"redis://a\"\nsecret = \"0123456789abcdef\"",
+        "/properties/limiter/properties/shared",
+    ),
     ("[limits.l]\nrate = \"1/s\"", "/properties/limits/additionalProperties"),
     ("[upstreams.u]\nservers = [\"a:1\"]", "/properties/upstreams/additionalProperties"),
     (

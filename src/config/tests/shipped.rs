@@ -54,6 +54,8 @@ zzzzzz = 1
 zzzzzz = 1
 [limiter]
 zzzzzz = 1
+[limiter.shared]
+zzzzzz = 1
 [plans.a]
 zzzzzz = 1
 [consumers.a]

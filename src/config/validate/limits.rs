@@ -16,7 +16,7 @@ use super::names::Names;
 use super::plans::Plans;
 use super::quota::{IN_FLIGHT, in_flight, quota};
 use super::shared::{DURATION, FIELD, FILE, METHOD, NETWORKS, RATE, TOKENS, methods, networks, status};
-use super::{overrides, plans};
+use super::{overrides, plans, shared_store};
 use crate::limit::key::{Key, KeyPart, MissingKey};
 use crate::limit::quota::{MAX_TOKENS, Quota};
 use crate::limit::{Charge, Measure, Mode, Rate, Rule};
@@ -39,6 +39,11 @@ pub(super) static LIMITER: Table = Table::new(
         .or("1_000_000"),
         Setting::new("snapshot", FILE, "A file in which buckets outlive a restart."),
         Setting::new("snapshot_interval", DURATION, "How often it is written.").or("\"60s\""),
+        Setting::new(
+            "shared",
+            Kind::Table(&shared_store::SHARED),
+            "The store in which several gateways keep limits together; left out, each gateway counts by itself.",
+        ),
     ],
 );
 
@@ -95,7 +100,12 @@ pub(super) static LIMIT: Table = Table::new(
 
 /// The defaults of `[limiter]`.
 pub(super) fn default_limiter() -> Limiter {
-    Limiter { max_clients: DEFAULT_MAX_CLIENTS, snapshot: None, snapshot_interval: Duration::from_secs(60) }
+    Limiter {
+        max_clients: DEFAULT_MAX_CLIENTS,
+        snapshot: None,
+        snapshot_interval: Duration::from_secs(60),
+        shared: None,
+    }
 }
 
 /// Reads `[limiter]`.
@@ -111,6 +121,7 @@ pub(super) fn limiter(item: Item<'_>) -> Checked<Limiter> {
         })
     });
     let interval = section.optional("snapshot_interval", |item| item.duration());
+    let shared = section.optional("shared", shared_store::shared_store);
     let useless = match section.get("snapshot") {
         Some(_) => Ok(()),
         None => section.useless(&["snapshot_interval"], "without `snapshot`", "add that, or leave it out"),
@@ -121,6 +132,7 @@ pub(super) fn limiter(item: Item<'_>) -> Checked<Limiter> {
         max_clients: max_clients?,
         snapshot: snapshot?,
         snapshot_interval: interval?.unwrap_or(default.snapshot_interval),
+        shared: shared?,
     })
 }
 

@@ -165,7 +165,8 @@ pub(super) fn identity(section: &Section<'_>) -> Checked<Identity> {
     })
 }
 
-fn path<'a>(item: &Item<'a>) -> Checked<&'a Path> {
+/// The path of a PEM file, which the configuration depends on from then on.
+pub(super) fn path<'a>(item: &Item<'a>) -> Checked<&'a Path> {
     let path = item.parse("the path of a PEM file", |text| match text {
         "" => Err(Fault::new("an empty path names no file").hint("write the path of a PEM file")),
         path => Ok(Path::new(path)),
