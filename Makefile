@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run quick test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions bench-replay docker clean cmake
+.PHONY: help run quick test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions bench-replay docker clean cmake redis
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ lint: cmake ## Check formatting, and clippy with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-unit: cmake
+unit: cmake redis
 	cargo test --workspace --locked
 
 format: ## Format the code
@@ -94,3 +94,6 @@ clean: ## Remove what was built
 
 cmake:
 	@scripts/install cmake
+
+redis:
+	@scripts/install redis-server

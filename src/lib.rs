@@ -10,6 +10,7 @@
 //! | what the ports share | `log_throttle`, `gateway` |
 //! | tell of requests, and forward them | `metrics`, `access_log`, `explain`, `upstream_head`, `trace`, `upstream` |
 //! | the life of a request | `engine` |
+//! | where limits are kept together | `shared_store` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `cors`, `compression`, `tls` |
 //! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `logging` |
@@ -49,6 +50,7 @@ pub mod proxy;
 pub mod replay;
 pub mod route;
 pub mod server;
+pub mod shared_store;
 pub mod tls;
 pub mod trace;
 pub mod upstream;

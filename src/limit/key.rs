@@ -50,7 +50,7 @@ pub struct Fingerprint(u128);
 
 impl Fingerprint {
     /// The fingerprint that has these bits.
-    pub(super) fn from_bits(bits: u128) -> Self {
+    pub fn from_bits(bits: u128) -> Self {
         Self(bits)
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod http2;
 pub(crate) mod program;
+pub(crate) mod redis;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 
