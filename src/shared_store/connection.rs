@@ -19,6 +19,9 @@ use crate::config::{SharedStore, StoreKind};
 /// How long connecting to one server may take.
 const CONNECT: Duration = Duration::from_secs(1);
 
+/// So many calls may wait to be written. One more waits for its turn, in the time that it may take.
+const WAITING: usize = 1024;
+
 /// How often a node of a Cluster is asked again: a node that has given a key away names the one that has it now.
 const REDIRECTIONS: u32 = 2;
 
@@ -42,8 +45,10 @@ impl Connection {
         let authorities =
             settings.ca.clone().map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca) });
         // The calls themselves have no bound here, since each brings its own.
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(WAITING);
         match &settings.kind {
             StoreKind::Single => {
                 let none = || RedisError::from((ErrorKind::InvalidClientConfig, "the store has no URL"));

@@ -174,6 +174,25 @@ fn a_script_that_the_server_has_lost_is_sent_again() {
 }
 
 #[test]
+fn a_request_that_goes_away_is_in_the_way_of_nobody() {
+    let server = Redis::start();
+    let gateway = Gateway::start(settings(&server.url()));
+    server.pause(true);
+    gateway.worker.block_on(async {
+        for _ in 0..20 {
+            // Dropped before it is written, or before there is an answer.
+            let asks = [cost(1, 1)];
+            let ask = gateway.store.ask(&asks);
+            assert!(tokio::time::timeout(Duration::from_millis(1), ask).await.is_err());
+        }
+    });
+    server.pause(false);
+    // Whoever goes away has failed at nothing.
+    assert!(gateway.store.is_up());
+    assert_eq!(gateway.one(&cost(2, 4)).level.tokens, 6);
+}
+
+#[test]
 fn a_server_that_ends_is_down_at_once_and_up_when_it_is_back() {
     let mut server = Redis::start();
     let gateway = Gateway::start(settings(&server.url()));
@@ -228,6 +247,22 @@ fn a_wrong_password_is_no_store() {
     assert!(right.ask(&[cost(1, 1)]).is_ok());
     assert_eq!(gateway.ask(&[cost(1, 1)]), Err(StoreError::Down));
     assert!(!format!("{:?}", at("wrong")).contains("wrong"));
+}
+
+#[test]
+fn a_user_needs_no_more_than_the_reference_says() {
+    let reference = include_str!("../../docs/configuration.md");
+    let rule = reference.split_once("`ACL SETUSER gateway ").unwrap().1.split_once('`').unwrap().0;
+    let rule = rule.replace("~gateway:", "~test:").replace("PASSWORD", "word");
+    let server = Redis::start();
+    let mut command = redis::cmd("ACL");
+    command.arg("SETUSER").arg("gateway").arg(rule.split(' ').collect::<Vec<_>>());
+    command.exec(&mut server.connect()).unwrap();
+    let gateway = Gateway::start(settings(&format!("{}?user=gateway&pass=word", server.url())));
+    assert_eq!(gateway.one(&Ask { ahead: 2, ..cost(1, 4) }).level.tokens, 4);
+    assert_eq!(gateway.one(&Ask { back: 2, ..cost(1, 0) }).level.tokens, 6);
+    gateway.reset(1);
+    assert_eq!(gateway.one(&cost(1, 0)).level.tokens, 10);
 }
 
 #[test]
