@@ -106,7 +106,7 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
         let up = upstream.servers().into_iter().map(|(_, endpoints)| any_up(&endpoints));
         active.traffic.set_servers_up(index, up);
     }
-    match gateway.metrics.render(active.engine.limiter(), now) {
+    match gateway.metrics.render(&active.engine, now) {
         Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

@@ -28,6 +28,7 @@ mod facts;
 mod foresee;
 mod identify;
 mod key_values;
+mod ledger;
 mod locate;
 mod policy;
 pub mod reply;

@@ -49,7 +49,7 @@ impl Gateway {
         outputs: Outputs,
         clock: Clock,
     ) -> (Self, mpsc::Receiver<Waiting>) {
-        let active = Active::new(config, saved, &metrics, outputs, clock.now());
+        let active = Active::new(config, saved, &metrics, outputs, &clock);
         let (reloads, asked) = Reloads::new();
         metrics.note_load(reloads.history().loaded_at);
         let gateway = Self {
@@ -66,7 +66,7 @@ impl Gateway {
 
     /// What would be made of another configuration. Nothing changes yet.
     pub fn prepare(&self, config: Config, outputs: Outputs) -> Active {
-        self.active().succeeded_by(config, &self.metrics, outputs, self.clock.now())
+        self.active().succeeded_by(config, &self.metrics, outputs, &self.clock)
     }
 
     /// Puts what was prepared in force, for every request that comes from now on.

@@ -17,10 +17,10 @@ mod offenders;
 mod override_bucket;
 mod plans;
 pub mod quota;
+mod reading;
 mod report;
 mod rule;
 mod saved;
-mod share;
 pub mod snapshot;
 mod state;
 pub mod table;
@@ -36,15 +36,16 @@ use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-pub use self::attempt::{Attempt, Next};
+pub use self::attempt::{Attempt, Next, Reach};
 use self::bucket::Wait;
 use self::client_state::{Asked, ClientState, Held};
 pub use self::consult::{OwnTerms, Standing};
 pub use self::demand::Demand;
 use self::key::{Fingerprint, Inputs, NoValue, Secret};
 pub use self::offenders::Offender;
+pub use self::reading::{Reading, Remaining};
 use self::report::{Hold, Reserved};
-pub use self::report::{Outcome, Reading, Remaining, Report, Reservation};
+pub use self::report::{Outcome, Report, Reservation};
 pub use self::rule::{Charge, CostFault, Measure, Mode, Override, PlanTerms, Rate, Rule, Terms};
 use self::saved::{SavedPlan, split_name};
 use self::snapshot::{Moment, Snapshot};
@@ -352,29 +353,19 @@ impl Limiter {
             let now = now();
             let (cost, fault) = rate.charge.settled(rate.cost, answer);
             faults.extend(fault.map(|fault| (index, fault)));
-            let remaining = match hold {
-                Hold::Lease(kept) => {
-                    kept.settle(cost, now);
-                    Some(state.look(client, 0, now, || None).remaining)
-                }
-                Hold::Bucket { origin, permit, times } => {
-                    // A bucket of this process: also that of a shared limit was reserved, while the store did not answer.
-                    let alone = match state {
-                        ClientState::Shared(shared) => shared.alone(),
-                        state => state,
-                    };
-                    let ClientState::Held(Held::Reserved(bucket_ref, _)) = alone else { continue };
+            match hold {
+                Hold::Shared(kept) => kept.settle(cost, now),
+                Hold::Bucket { origin, permit } => {
+                    let ClientState::Held(Held::Reserved(bucket_ref, _)) = state.here() else { continue };
                     // The cost is charged before its reservation ends, so that it counts at every moment.
                     if cost > 0 {
-                        bucket_ref.owe(client, cost.saturating_mul(times), now, origin);
+                        bucket_ref.owe(client, cost, now, origin);
                     }
                     drop(permit);
-                    // What a divided bucket has left is not what the limit has left.
-                    (times == 1).then(|| alone.look(client, 0, now, || origin).remaining)
                 }
-            };
+            }
             if let Some(report) = reservation.reports.iter_mut().find(|report| report.limit == index) {
-                report.remaining = remaining.or(report.remaining);
+                report.remaining = Some(state.look(client, 0, now, || None).remaining);
                 report.settled = Some(cost);
             }
         }
@@ -409,11 +400,7 @@ fn refund(
     now: Timestamp,
 ) {
     for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
-        let state = match claim.state {
-            ClientState::Shared(shared) => shared.alone(),
-            state => state,
-        };
-        if let (ClientState::Bucket(bucket_ref), Some(place)) = (state, place) {
+        if let (ClientState::Bucket(bucket_ref), Some(place)) = (claim.state.here(), place) {
             bucket_ref.refund(claim.client, claim.limit.cost(), now, *place);
         }
         if report.outcome == Outcome::Allowed {
@@ -477,7 +464,7 @@ impl Claim<'_> {
                 None
             }
             ClientState::Shared(shared) => {
-                Claim { state: shared.alone(), ..*self }.take_alone(inputs, now, reservation)
+                Claim { state: shared.here(), ..*self }.take_alone(inputs, now, reservation)
             }
         }
     }
@@ -508,7 +495,7 @@ impl Claim<'_> {
             (_, None) => {}
             (Held::InFlight(..), Some(permit)) => reservation.permits.push(permit),
             (Held::Reserved(..), Some(permit)) => {
-                let hold = Hold::Bucket { origin, permit, times: 1 };
+                let hold = Hold::Bucket { origin, permit };
                 reservation.reserved.push(self.reserved(inputs, hold));
             }
         }

@@ -11,6 +11,7 @@ mod process;
 mod refusals;
 mod reloads;
 mod requests;
+mod shared;
 mod traffic;
 
 use http::Version;
@@ -23,9 +24,9 @@ use self::reloads::Reloads;
 pub use self::traffic::{RouteMetrics, Traffic};
 use crate::clock::Timestamp;
 use crate::config::{Config, Listener};
-use crate::engine::Exchange;
+use crate::engine::{Engine, Exchange};
+use crate::limit::Limit;
 use crate::limit::table::Table;
-use crate::limit::{Limit, Limiter};
 use crate::tls::Identity;
 
 /// The `Content-Type` of [`Metrics::render`].
@@ -202,7 +203,8 @@ impl Metrics {
     ///
     /// # Errors
     /// When a metric cannot be encoded, which is a defect of this module.
-    pub fn render(&self, limiter: &Limiter, now: Timestamp) -> prometheus::Result<Vec<u8>> {
+    pub fn render(&self, engine: &Engine, now: Timestamp) -> prometheus::Result<Vec<u8>> {
+        let limiter = engine.limiter();
         let tables = || limiter.limits().iter().flat_map(Limit::tables);
         let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.limiter_clients.set(whole(tables().map(|table| table.clients(now)).sum()));
@@ -211,7 +213,13 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         self.process.update();
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        let mut families = self.registry.gather();
+        if let Some(store) = engine.store() {
+            families.extend(
+                shared::families(store, limiter).into_iter().filter(|family| !family.get_metric().is_empty()),
+            );
+        }
+        TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)
     }
 }

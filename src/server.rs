@@ -21,6 +21,7 @@ mod handover;
 mod head;
 mod http1;
 mod http2;
+mod lease_keeper;
 mod limit_maintenance;
 mod linger;
 mod listener;
@@ -253,6 +254,7 @@ impl Prepared {
             Leaving::Stopped => {
                 reloader.listeners.close();
                 finish(&gateway, all_gone, &mut signals).await;
+                lease_keeper::give_back(&gateway).await;
                 snapshot::save(&gateway).await;
             }
             Leaving::HandedOver(stream) => {
@@ -263,6 +265,7 @@ impl Prepared {
                 snapshots.abort();
                 give_buckets(stream, gateway.clone()).await;
                 finish(&gateway, all_gone, &mut signals).await;
+                lease_keeper::give_back(&gateway).await;
             }
         }
         Ok((workers, gateway))
@@ -307,6 +310,7 @@ fn start_side_port(
 /// Spawns the tasks that maintain the limits and the memory of the process.
 fn spawn_maintenance(gateway: &Arc<Gateway>, workers: &Dispatcher) {
     tokio::spawn(limit_maintenance::run(gateway.clone()));
+    tokio::spawn(lease_keeper::run(gateway.clone()));
     workers.each(memory::release_free_memory);
     tokio::spawn(memory::release_free_memory());
     tokio::spawn(memory::watch(gateway.clone()));

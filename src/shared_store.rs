@@ -62,7 +62,6 @@ const STABLE: Duration = Duration::from_secs(10);
 /// The store, as this gateway uses it.
 pub struct Store {
     settings: SharedStore,
-    buckets: Arc<Buckets>,
     peers: Peers,
     /// The connection that is used; none while the store is down.
     link: ArcSwapOption<Link>,
@@ -77,10 +76,8 @@ pub struct Store {
 impl Store {
     /// The store with these settings, under a random name of this gateway. Nothing is connected before [`run`](Self::run).
     pub fn new(settings: SharedStore) -> Self {
-        let gateway = format!("{:016x}", rand::random::<u64>());
         Self {
-            buckets: Arc::new(Buckets::new(&settings, &gateway)),
-            peers: Peers::new(&settings.prefix, gateway),
+            peers: Peers::new(&settings.prefix, random_name()),
             settings,
             link: ArcSwapOption::empty(),
             lost: Notify::new(),
@@ -89,6 +86,16 @@ impl Store {
             counters: Counters::default(),
             clock: Clock::monotonic(),
         }
+    }
+
+    /// How it is configured.
+    pub fn settings(&self) -> &SharedStore {
+        &self.settings
+    }
+
+    /// The longest that a request waits for it.
+    pub fn timeout(&self) -> Duration {
+        self.settings.timeout
     }
 
     /// Keeps a connection: connects, says each second that this gateway is there, and probes the store while it is down. It runs once, on
@@ -148,7 +155,7 @@ impl Store {
     /// When there is no answer.
     pub async fn reset(&self, limit: &str, client: Fingerprint, quota: Quota) -> Result<(), StoreError> {
         self.call(UNHURRIED, async |link| {
-            self.buckets.fill(&link.connection, limit, client, quota).await?;
+            link.buckets.fill(&link.connection, limit, client, quota).await?;
             self.peers.tell_reset(&link.connection, limit, client).await
         })
         .await
@@ -236,10 +243,14 @@ impl Store {
 
     /// Opens a connection, and probes it: what it has to do in operation is done once, and the last answer has to come in the time that
     /// a request waits.
+    ///
+    /// The tokens that are taken over a connection are held under a name of its own. A call that was sent over a former connection may
+    /// reach the store after a newer one, and would have it take the older state of what is held for the newer.
     async fn connect(&self) -> Result<Arc<Link>, StoreError> {
+        let buckets = Arc::new(Buckets::new(&self.settings, &random_name()));
         let open = async {
             let connection = Connection::open(&self.settings).await?;
-            self.buckets.load(&connection).await?;
+            buckets.load(&connection).await?;
             self.beat(&connection).await?;
             Ok::<_, StoreError>(connection)
         };
@@ -247,7 +258,7 @@ impl Store {
         let ping = cmd("PING");
         let probe = connection.call(&ping);
         timeout(self.settings.timeout, probe).await.map_err(|_| StoreError::TimedOut)??;
-        Ok(Arc::new(Link::new(connection, self.buckets.clone(), Handle::current())))
+        Ok(Arc::new(Link::new(connection, buckets, Handle::current())))
     }
 
     /// Says each second that this gateway is there, until the connection is given up.
@@ -284,4 +295,9 @@ impl Store {
             StoreKind::Single | StoreKind::Cluster => places,
         }
     }
+}
+
+/// A name that nobody else has.
+fn random_name() -> String {
+    format!("{:016x}", rand::random::<u64>())
 }

@@ -47,6 +47,7 @@ mod retries;
 mod routing;
 mod secrets;
 mod shared_connections;
+mod shared_limits;
 mod shared_store;
 mod side_port;
 mod side_port_api;

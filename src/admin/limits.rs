@@ -129,7 +129,7 @@ pub(super) async fn client(
 ) -> Result<Json<Client>, Failure> {
     let active = gateway.active();
     let named = find(&active.engine, &limit, &uri, query.as_deref())?;
-    Ok(Json(describe(&active.engine, &named, gateway.clock.now())))
+    Ok(Json(describe(&active.engine, &named, gateway.clock.now()).await))
 }
 
 /// Fills a client's bucket.
@@ -147,6 +147,7 @@ pub(super) async fn client(
         (status = 404, description = "There is no such limit.", body = Error),
         (status = 429, description = "Too many wrong tokens were shown: try again after `Retry-After`.", body = Error),
         (status = 409, description = "There is nothing to fill.", body = Error),
+        (status = 503, description = "The bucket is in the store of shared limits, which does not answer.", body = Error),
     ),
 )]
 pub(super) async fn reset(
@@ -158,8 +159,12 @@ pub(super) async fn reset(
 ) -> Result<Json<Client>, Failure> {
     let active = gateway.active();
     let named = find(&active.engine, &limit, &uri, query.as_deref())?;
-    if active.engine.reset(&named, gateway.clock.now()) {
-        return Ok(Json(describe(&active.engine, &named, gateway.clock.now())));
+    let was_reset = active.engine.reset(&named, gateway.clock.now()).await.map_err(|error| {
+        let what = format!("the bucket is in the store of shared limits, which cannot be asked: {error}");
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, what)
+    })?;
+    if was_reset {
+        return Ok(Json(describe(&active.engine, &named, gateway.clock.now()).await));
     }
     let what = match named.limit().rule().measure {
         Measure::InFlight(_) => "it counts the requests that are running: there is nothing to reset",
@@ -190,8 +195,8 @@ fn find<'a>(
     named.map_err(|error| Failure::new(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-fn describe(engine: &Engine, named: &NamedClient<'_>, now: Timestamp) -> Client {
-    let remaining = engine.peek(named, now);
+async fn describe(engine: &Engine, named: &NamedClient<'_>, now: Timestamp) -> Client {
+    let remaining = engine.peek(named, now).await;
     Client {
         limit: named.limit().rule().name.clone(),
         key: named.shown().to_vec(),

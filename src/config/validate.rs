@@ -107,7 +107,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
     };
     let limits = limits::all(
         &limit_items,
-        limiter.as_ref().map_or_else(|_| limits::default_limiter(), Clone::clone).max_clients,
+        &limiter,
         &route_names,
         &plans::Plans { names: &plan_names, consumers: consumers_of_plans },
         underscores,

@@ -5,6 +5,7 @@ use crate::clock::Timestamp;
 use crate::limit::key::text::TextError;
 use crate::limit::key::{Fingerprint, KeyPart};
 use crate::limit::{Limit, Remaining};
+use crate::shared_store::StoreError;
 
 /// A client of a limit.
 pub struct NamedClient<'a> {
@@ -60,13 +61,27 @@ impl Engine {
         Ok(NamedClient { limit, client, plan: None, shown: vec![address.to_owned()] })
     }
 
-    /// What a client has left; `None` if it is never limited.
-    pub fn peek(&self, client: &NamedClient<'_>, now: Timestamp) -> Option<Remaining> {
+    /// What a client has left; `None` if it is never limited. Of a shared limit the store is asked; while it does not answer, this is
+    /// what is known here.
+    pub async fn peek(&self, client: &NamedClient<'_>, now: Timestamp) -> Option<Remaining> {
+        let now = match (&self.ledger, client.limit.shared_quota(client.client, client.plan)) {
+            (Some(ledger), Some(quota)) => ledger.look(client.limit, client.client, quota).await,
+            _ => now,
+        };
         client.limit.remaining(client.client, client.plan, now)
     }
 
     /// Fills the bucket of a client; `false` if it has none.
-    pub fn reset(&self, client: &NamedClient<'_>, now: Timestamp) -> bool {
-        client.limit.reset(client.client, client.plan, now)
+    ///
+    /// # Errors
+    /// When the limit is shared, and the store does not answer.
+    pub async fn reset(&self, client: &NamedClient<'_>, now: Timestamp) -> Result<bool, StoreError> {
+        if let (Some(ledger), Some(quota)) =
+            (&self.ledger, client.limit.shared_quota(client.client, client.plan))
+        {
+            let name = &client.limit.rule().name;
+            ledger.store.reset(name, client.client, *quota).await?;
+        }
+        Ok(client.limit.reset(client.client, client.plan, now))
     }
 }

@@ -1,14 +1,19 @@
 //! What a configuration says of requests, in the form in which the steps use it.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 
 use super::key_values::RecordedParts;
+use super::ledger::Ledger;
 use crate::client::TrustedProxies;
+use crate::clock::Clock;
 use crate::config::{Balance, Config, Route};
 use crate::field_names::FieldNames;
 use crate::limit::Limiter;
 use crate::limit::key::KeyPart;
 use crate::route::Table;
+use crate::shared_store::Store;
 
 /// What a configuration says of requests, ready to decide about them.
 pub struct Engine {
@@ -18,6 +23,8 @@ pub struct Engine {
     pub(super) trusted_proxies: TrustedProxies,
     pub(super) field_names: FieldNames,
     pub(super) recorded: RecordedParts,
+    /// Where shared limits are kept; without it they are counted in this process.
+    pub(super) ledger: Option<Ledger>,
 }
 
 impl Engine {
@@ -28,9 +35,21 @@ impl Engine {
             trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
             field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
             recorded: RecordedParts::new(&config),
+            ledger: None,
             config,
             limiter,
         }
+    }
+
+    /// Keeps the shared limits in this store, whose answers are timed by this clock.
+    #[must_use]
+    pub fn sharing(self, store: Arc<Store>, clock: Clock) -> Self {
+        Self { ledger: Some(Ledger { store, clock }), ..self }
+    }
+
+    /// The store of the shared limits, if there is one.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.ledger.as_ref().map(|ledger| &ledger.store)
     }
 
     /// The configuration.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::access_log::{AccessLog, Entry};
-use crate::clock::Timestamp;
+use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{Engine, Exchange};
 use crate::limit::Limiter;
 use crate::limit::key::Secret;
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::{Metrics, Traffic};
+use crate::shared_store::Store;
 use crate::trace::{Answered, Trace, Tracer};
 use crate::upstream::Upstream;
 
@@ -53,15 +54,17 @@ impl Active {
         saved: Option<Snapshot>,
         metrics: &Metrics,
         outputs: Outputs,
-        now: Timestamp,
+        clock: &Clock,
     ) -> Self {
+        let now = clock.now();
         let limiter = match saved {
             Some(saved) => Limiter::restored(config.limits.clone(), saved, now),
             None => Limiter::new(config.limits.clone(), Secret::random()),
         };
         let upstreams = config.upstreams.iter().map(|upstream| Arc::new(Upstream::new(upstream.clone())));
         let (upstreams, traffic) = (upstreams.collect(), metrics.traffic(&config, None));
-        Self::of(config, limiter, upstreams, traffic, outputs)
+        let store = config.limiter.shared.clone().map(|settings| Arc::new(Store::new(settings)));
+        Self { engine: engine(config, limiter, store, clock), upstreams, traffic, outputs }
     }
 
     /// What is made of the configuration that comes after this one: what stays the same is shared, and what has a name goes
@@ -71,8 +74,9 @@ impl Active {
         config: Config,
         metrics: &Metrics,
         outputs: Outputs,
-        now: Timestamp,
+        clock: &Clock,
     ) -> Self {
+        let now = clock.now();
         let upstream = |config: &config::Upstream| match self
             .upstreams
             .iter()
@@ -85,18 +89,11 @@ impl Active {
         let limiter = self.engine.limiter().succeeded_by(config.limits.clone(), now);
         let upstreams = config.upstreams.iter().map(upstream).collect();
         let traffic = metrics.traffic(&config, Some(&self.traffic));
-        Self::of(config, limiter, upstreams, traffic, outputs)
-    }
-
-    /// What is made of a configuration, where that does not depend on what was before it.
-    fn of(
-        config: Config,
-        limiter: Limiter,
-        upstreams: Vec<Arc<Upstream>>,
-        traffic: Traffic,
-        outputs: Outputs,
-    ) -> Self {
-        Self { engine: Engine::new(config, limiter), upstreams, traffic, outputs }
+        let store = config.limiter.shared.clone().map(|settings| match self.engine.store() {
+            Some(same) if same.settings() == &settings => same.clone(),
+            _ => Arc::new(Store::new(settings)),
+        });
+        Self { engine: engine(config, limiter, store, clock), upstreams, traffic, outputs }
     }
 
     /// The configuration.
@@ -113,5 +110,14 @@ impl Active {
         if let (Some(tracer), Some(trace), Some(asked)) = (&self.outputs.tracer, trace, &exchange.asked) {
             tracer.record(trace, || Answered::of(&self.engine, exchange, asked));
         }
+    }
+}
+
+/// The engine of a configuration.
+fn engine(config: Config, limiter: Limiter, store: Option<Arc<Store>>, clock: &Clock) -> Engine {
+    let engine = Engine::new(config, limiter);
+    match store {
+        Some(store) => engine.sharing(store, clock.clone()),
+        None => engine,
     }
 }

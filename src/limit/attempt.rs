@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use super::bucket::Wait;
 use super::client_state::{Asked, ClientState, SharedRef};
-use super::lease::{Answer, Ask, KeptTokens, Leases, OnError, Sharing, Taken};
+use super::lease::{Answer, Ask, KeptTokens, Leases, Lot, OnError, Share, Sharing, Taken};
 use super::report::Hold;
 use super::rule::Mode;
-use super::share;
 use super::table::Place;
 use super::{Claim, Claims, Limiter, Outcome, Refusal, Remaining, Report, Reservation, USUAL};
 use crate::clock::Timestamp;
@@ -23,9 +22,9 @@ use crate::clock::Timestamp;
 const ANSWER_PAUSE: Duration = Duration::from_secs(1);
 
 /// The reservation of a request, as far as it has come. Dropping it ends the calls that it has begun.
-pub struct Attempt<'a> {
+pub struct Attempt<'a, 'c> {
     limiter: &'a Limiter,
-    claims: &'a Claims<'a>,
+    claims: &'a Claims<'c>,
     gateways: u32,
     /// What has been done about each claim.
     marks: SmallVec<[Mark; USUAL]>,
@@ -45,10 +44,23 @@ enum Mark {
     Lacking { waited: bool },
     /// It is decided, and nothing has to be put back.
     Decided,
-    /// Tokens were taken from a bucket of this process; some more are owed once all limits have admitted the request.
-    Bucket { place: Place, taken: u32, owed: u32 },
+    /// Tokens were taken from a bucket of this process.
+    Bucket(Place),
+    /// The share of this gateway was charged without the store.
+    Alone { share: Share, is_late: bool },
     /// Tokens of a lease were spent.
-    Lease,
+    Lease(Lot),
+}
+
+/// Whether the store can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It can.
+    Up,
+    /// It answers, but not in time for this request.
+    Late,
+    /// It does not answer.
+    Down,
 }
 
 /// What has to be done next about an [`Attempt`].
@@ -64,9 +76,9 @@ pub enum Next<'a> {
     Await(&'a Leases, super::key::Fingerprint),
 }
 
-impl<'a> Attempt<'a> {
+impl<'a, 'c> Attempt<'a, 'c> {
     /// An attempt to take these claims, which holds nothing yet. There are so many gateways, this one included.
-    pub fn new(limiter: &'a Limiter, claims: &'a Claims<'a>, gateways: u32) -> Self {
+    pub fn new(limiter: &'a Limiter, claims: &'a Claims<'c>, gateways: u32) -> Self {
         let count = claims.claims.len();
         Self {
             limiter,
@@ -79,21 +91,23 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Goes on as far as possible. Without the store (`has_store` is false) each shared limit does what it is to do while the store does
-    /// not answer. The decision of each limit replaces the contents of `reservation` when the attempt is over.
-    pub fn go_on(&mut self, has_store: bool, now: Timestamp, reservation: &mut Reservation) -> Next<'a> {
+    /// Goes on as far as possible. If the store cannot be asked, each shared limit does what it is to do then. The decision of each limit replaces the contents of `reservation` when the attempt is over.
+    pub fn go_on(&mut self, reach: Reach, now: Timestamp, reservation: &mut Reservation) -> Next<'c> {
         if !self.begun {
             self.begun = true;
             reservation.reports.clear();
             reservation.release();
             self.claims.settle_plans(now);
+            if reach == Reach::Up {
+                self.forget_guesses();
+            }
             if self.is_refused_already(now) {
                 return self.refuse(now, reservation);
             }
             for index in 0..self.marks.len() {
                 if matches!(self.claim(index).state, ClientState::Shared(_)) {
                     self.marks[index] = Mark::Lacking { waited: false };
-                } else if self.take_here(index, self.claim(index).limit.cost(), 0, now, reservation) {
+                } else if self.take_here(index, now, reservation) {
                     return self.refuse(now, reservation);
                 }
             }
@@ -105,8 +119,8 @@ impl<'a> Attempt<'a> {
             match self.take_leased(index, shared, !waited, now, reservation) {
                 Some(Outcome::Refused(_)) => return self.refuse(now, reservation),
                 Some(_) => {}
-                None if has_store => lacking.push(index),
-                None => match self.go_alone(index, shared, now, reservation) {
+                None if reach == Reach::Up => lacking.push(index),
+                None => match self.go_alone(index, shared, reach == Reach::Late, now, reservation) {
                     Alone::Admitted => {}
                     Alone::Refused => return self.refuse(now, reservation),
                     Alone::Unavailable => {
@@ -118,7 +132,7 @@ impl<'a> Attempt<'a> {
             }
         }
         match lacking.is_empty() {
-            true => self.admit(now, reservation),
+            true => self.conclude(now, reservation),
             false => self.begin_call(&lacking, now),
         }
     }
@@ -139,8 +153,8 @@ impl<'a> Attempt<'a> {
             shared.leases.answered(ask, answer, shared.terms.lease_time, sent, now);
             if are_granted {
                 if ask.kept {
-                    let kept = KeptTokens::new(shared.leases, claim.client, ask.need);
-                    let hold = Hold::Lease(kept);
+                    let kept = KeptTokens::held(shared.leases, claim.client, ask.need);
+                    let hold = Hold::Shared(kept);
                     reservation.reserved.push(claim.reserved(self.claims.inputs, hold));
                 }
                 let (_, left) = shared.leases.look(claim.client, &ask.quota, 0, now);
@@ -166,6 +180,15 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Forgets what was guessed of these clients while the store was down.
+    fn forget_guesses(&self) {
+        for claim in &self.claims.claims {
+            if let ClientState::Shared(shared) = claim.state {
+                shared.leases.forget_guess(claim.client);
+            }
+        }
+    }
+
     /// Whether a limit is known to have too little. Nothing is taken.
     fn is_refused_already(&mut self, now: Timestamp) -> bool {
         let claims = self.claims;
@@ -177,18 +200,11 @@ impl<'a> Attempt<'a> {
     }
 
     /// Takes tokens or a permit from the state that this process has of a claim. Returns whether the limit refuses.
-    fn take_here(
-        &mut self,
-        index: usize,
-        taken: u32,
-        owed: u32,
-        now: Timestamp,
-        reservation: &mut Reservation,
-    ) -> bool {
+    fn take_here(&mut self, index: usize, now: Timestamp, reservation: &mut Reservation) -> bool {
         let claim = self.claim(index);
         let place = claim.take(self.claims.inputs, now, reservation);
         self.reports[index] = reservation.reports.pop();
-        self.marks[index] = place.map_or(Mark::Decided, |place| Mark::Bucket { place, taken, owed });
+        self.marks[index] = place.map_or(Mark::Decided, Mark::Bucket);
         self.reports[index].as_ref().is_some_and(Report::refuses)
     }
 
@@ -196,7 +212,7 @@ impl<'a> Attempt<'a> {
     fn take_leased(
         &mut self,
         index: usize,
-        shared: SharedRef<'a>,
+        shared: SharedRef<'c>,
         first: bool,
         now: Timestamp,
         reservation: &mut Reservation,
@@ -204,13 +220,13 @@ impl<'a> Attempt<'a> {
         let claim = self.claim(index);
         let (cost, keep) = (claim.limit.cost(), shared.running.is_some());
         let asked = match shared.leases.take(claim.client, shared.home.quota(), cost, keep, now, first) {
-            Taken::Spent { left, .. } => {
+            Taken::Spent { left, lot, .. } => {
                 if keep {
-                    let hold = Hold::Lease(KeptTokens::new(shared.leases, claim.client, cost));
+                    let hold = Hold::Shared(KeptTokens::held(shared.leases, claim.client, cost));
                     reservation.reserved.push(claim.reserved(self.claims.inputs, hold));
                     self.marks[index] = Mark::Decided;
                 } else {
-                    self.marks[index] = Mark::Lease;
+                    self.marks[index] = Mark::Lease(lot);
                 }
                 Asked { verdict: Ok(()), remaining: Remaining::Bucket(left) }
             }
@@ -232,42 +248,70 @@ impl<'a> Attempt<'a> {
     fn go_alone(
         &mut self,
         index: usize,
-        shared: SharedRef<'a>,
+        shared: SharedRef<'c>,
+        is_late: bool,
         now: Timestamp,
         reservation: &mut Reservation,
     ) -> Alone {
         let claim = self.claim(index);
-        shared.leases.note_alone();
-        let undivided =
+        let uncounted =
             Report { limit: claim.index, outcome: Outcome::Allowed, remaining: None, settled: None };
         match (shared.terms.on_error, claim.limit.rule().mode) {
             (OnError::Allow, _) | (OnError::Refuse, Mode::DryRun) => {
-                (self.marks[index], self.reports[index]) = (Mark::Decided, Some(undivided));
+                shared.leases.note_alone();
+                (self.marks[index], self.reports[index]) = (Mark::Decided, Some(uncounted));
                 Alone::Admitted
             }
             (OnError::Refuse, Mode::Enforce) => {
-                let refused = Report { outcome: Outcome::Refused(Wait(ANSWER_PAUSE)), ..undivided };
+                shared.leases.note_alone();
+                let refused = Report { outcome: Outcome::Refused(Wait(ANSWER_PAUSE)), ..uncounted };
                 (self.marks[index], self.reports[index]) = (Mark::Decided, Some(refused));
                 Alone::Unavailable
             }
-            (OnError::Local, _) => {
-                let share = share::of(claim.limit.cost(), shared.home.quota(), self.gateways);
-                let (asked, place) = share::take(claim, shared, share, self.claims.inputs, now, reservation);
-                let report = claim.report(asked);
-                self.reports[index] = Some(report);
-                self.marks[index] = place.map_or(Mark::Decided, |place| Mark::Bucket {
-                    place,
-                    taken: share.needed,
-                    owed: share.charged - share.needed,
-                });
-                if report.refuses() { Alone::Refused } else { Alone::Admitted }
-            }
+            (OnError::Local, _) => match self.take_share(index, shared, is_late, now, reservation) {
+                true => Alone::Refused,
+                false => Alone::Admitted,
+            },
         }
+    }
+
+    /// Takes the share of this gateway. Returns whether the limit refuses.
+    fn take_share(
+        &mut self,
+        index: usize,
+        shared: SharedRef<'c>,
+        is_late: bool,
+        now: Timestamp,
+        reservation: &mut Reservation,
+    ) -> bool {
+        let claim = self.claim(index);
+        let (quota, keep) = (shared.home.quota(), shared.running.is_some());
+        // A store that is only slow is told of the cost, so the others know of it.
+        let gateways = if is_late { 1 } else { self.gateways };
+        let share = Share::of(claim.limit.cost(), quota, gateways);
+        let Some((verdict, left)) = shared.leases.take_alone(claim.client, quota, share, keep, is_late, now)
+        else {
+            // There is no room to remember this client beside all the others: it goes by the whole limit.
+            return self.take_here(index, now, reservation);
+        };
+        self.marks[index] = match verdict {
+            Ok(()) if keep => {
+                let kept = KeptTokens::alone(shared.leases, claim.client, share, is_late);
+                let hold = Hold::Shared(kept);
+                reservation.reserved.push(claim.reserved(self.claims.inputs, hold));
+                Mark::Decided
+            }
+            Ok(()) => Mark::Alone { share, is_late },
+            Err(_) => Mark::Decided,
+        };
+        let report = claim.report(Asked { verdict, remaining: Remaining::Bucket(share.reading(left)) });
+        self.reports[index] = Some(report);
+        report.refuses()
     }
 
     /// Begins the call that asks for what the leases of these claims lack. If another request has begun one about one of the clients, that
     /// is waited for first.
-    fn begin_call(&mut self, lacking: &[usize], now: Timestamp) -> Next<'a> {
+    fn begin_call(&mut self, lacking: &[usize], now: Timestamp) -> Next<'c> {
         for &index in lacking {
             let claim = self.claim(index);
             let ClientState::Shared(shared) = claim.state else { continue };
@@ -284,38 +328,26 @@ impl<'a> Attempt<'a> {
         Next::Ask(self.calls.iter().map(|(_, ask)| ask.clone()).collect())
     }
 
-    /// All limits have admitted the request.
-    fn admit(&mut self, now: Timestamp, reservation: &mut Reservation) -> Next<'a> {
-        for (mark, claim) in self.marks.iter().zip(&self.claims.claims) {
-            if let (Mark::Bucket { owed: owed @ 1.., .. }, ClientState::Shared(shared)) = (mark, claim.state)
-            {
-                let origin = claim.limit.origin(self.claims.inputs.client);
-                shared.home.owe(claim.client, *owed, now, origin);
-            }
-        }
-        self.conclude(now, reservation)
-    }
-
     /// A limit has refused the request: what was taken for the others is put back.
-    fn refuse(&mut self, now: Timestamp, reservation: &mut Reservation) -> Next<'a> {
+    fn refuse(&mut self, now: Timestamp, reservation: &mut Reservation) -> Next<'c> {
         reservation.release();
         for (index, mark) in self.marks.iter().enumerate() {
             let claim = &self.claims.claims[index];
             match (mark, claim.state) {
-                (
-                    Mark::Bucket { place, taken, .. },
-                    ClientState::Shared(SharedRef { home: bucket_ref, .. }) | ClientState::Bucket(bucket_ref),
-                ) => {
-                    bucket_ref.refund(claim.client, *taken, now, *place);
+                (Mark::Bucket(place), state) => {
+                    let ClientState::Bucket(bucket_ref) = state.here() else { continue };
+                    bucket_ref.refund(claim.client, claim.limit.cost(), now, *place);
                 }
-                (Mark::Lease, ClientState::Shared(shared)) => {
-                    shared.leases.put_back(claim.client, claim.limit.cost(), false);
+                (Mark::Lease(lot), ClientState::Shared(shared)) => {
+                    shared.leases.put_back(claim.client, claim.limit.cost(), *lot);
+                }
+                (Mark::Alone { share, is_late }, ClientState::Shared(shared)) => {
+                    shared.leases.put_back_alone(claim.client, *share, false, *is_late);
                 }
                 _ => continue,
             }
             if let Some(report) = &mut self.reports[index]
                 && report.remaining.is_some()
-                && !matches!(mark, Mark::Decided)
             {
                 report.remaining = Some(claim.look(self.claims.inputs, now).remaining);
             }
@@ -323,7 +355,7 @@ impl<'a> Attempt<'a> {
         self.conclude(now, reservation)
     }
 
-    fn conclude(&mut self, now: Timestamp, reservation: &mut Reservation) -> Next<'a> {
+    fn conclude(&mut self, now: Timestamp, reservation: &mut Reservation) -> Next<'c> {
         for &limit in &self.claims.exempt {
             reservation.reports.push(Report {
                 limit,
@@ -338,11 +370,11 @@ impl<'a> Attempt<'a> {
         Next::Decided(self.limiter.conclude(&self.claims.claims, self.claims.inputs, now, reports))
     }
 
-    fn claim(&self, index: usize) -> &'a Claim<'a> {
+    fn claim(&self, index: usize) -> &'a Claim<'c> {
         &self.claims.claims[index]
     }
 
-    fn leases_of(&self, ask: &Ask) -> Option<&'a Leases> {
+    fn leases_of(&self, ask: &Ask) -> Option<&'c Leases> {
         let mut claims = self.claims.claims.iter();
         claims.find_map(|claim| match claim.state {
             ClientState::Shared(shared)
@@ -355,7 +387,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt<'_, '_> {
     fn drop(&mut self) {
         self.failed(true);
     }

@@ -8,7 +8,7 @@ use super::key::{Fingerprint, Origin};
 use super::lease::{LeaseTerms, Leases};
 use super::override_bucket::OverrideBucket;
 use super::quota::Quota;
-use super::report::{Reading, Remaining};
+use super::reading::{Reading, Remaining};
 use super::table::{Answer, Place, Table};
 use crate::clock::Timestamp;
 use crate::concurrency::{Concurrency, Full, Permit};
@@ -29,15 +29,15 @@ pub(super) enum ClientState<'a> {
 pub(super) struct SharedRef<'a> {
     pub(super) leases: &'a Arc<Leases>,
     pub(super) terms: &'a LeaseTerms,
-    /// The bucket that takes its place while the store does not answer.
+    /// The bucket in this process that takes its place where there is no store.
     pub(super) home: BucketRef<'a>,
     /// The requests whose costs are reserved in that bucket, if the limit reserves costs.
     pub(super) running: Option<&'a Arc<Concurrency>>,
 }
 
 impl<'a> SharedRef<'a> {
-    /// What takes its place while the store does not answer.
-    pub(super) fn alone(self) -> ClientState<'a> {
+    /// The state in this process that takes its place where there is no store.
+    pub(super) fn here(self) -> ClientState<'a> {
         match self.running {
             Some(running) => ClientState::Held(Held::Reserved(self.home, running)),
             None => ClientState::Bucket(self.home),
@@ -75,7 +75,15 @@ pub(super) struct Asked {
 /// The wait until a running request is over, which is not known.
 const UNKNOWN_WAIT: Wait = Wait(Duration::ZERO);
 
-impl ClientState<'_> {
+impl<'a> ClientState<'a> {
+    /// The state in this process: that of a bucket in a store is what takes its place where there is no store.
+    pub(super) fn here(self) -> Self {
+        match self {
+            Self::Shared(shared) => shared.here(),
+            state => state,
+        }
+    }
+
     /// Whether there is enough left for another request. Nothing is taken. `origin` says where the request comes from, here
     /// and below.
     pub(super) fn look(

@@ -16,12 +16,14 @@ mod kept;
 #[expect(clippy::module_inception, reason = "a lease is what the module is about")]
 mod lease;
 mod leases;
+mod share;
 mod terms;
 #[cfg(test)]
 mod tests;
 
 pub use self::ask::{Answer, Ask, SharedLevel};
 pub use self::kept::KeptTokens;
-pub use self::lease::Taken;
-pub use self::leases::{Leases, Sharing, TokenCounts};
+pub use self::lease::{Lot, Taken};
+pub use self::leases::{Call, Leases, Sharing, TokenCounts};
+pub(super) use self::share::Share;
 pub use self::terms::{LeaseTerms, OnError};

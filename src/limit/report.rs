@@ -2,11 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::bucket::{Bucket, Level, Wait};
+use super::bucket::Wait;
 use super::key::{Fingerprint, Origin};
 use super::lease::KeptTokens;
-use super::quota::Quota;
-use crate::clock::Timestamp;
+use super::reading::Remaining;
 use crate::concurrency::Permit;
 
 /// What the limits decided about a request, and its permits, by which it counts among the running requests until this is
@@ -35,11 +34,9 @@ pub(super) enum Hold {
         /// Where the request came from.
         origin: Option<Origin>,
         permit: Permit,
-        /// So many times the cost is charged: see [`share`](super::share).
-        times: u32,
     },
-    /// By tokens of a lease.
-    Lease(KeptTokens),
+    /// In a bucket that several gateways share.
+    Shared(KeptTokens),
 }
 
 impl Reservation {
@@ -86,56 +83,6 @@ impl Report {
     /// Whether the limit refused the request.
     pub(super) fn refuses(&self) -> bool {
         matches!(self.outcome, Outcome::Refused(_))
-    }
-}
-
-/// What a client has left of a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remaining {
-    /// Its bucket.
-    Bucket(Reading),
-    /// Its running requests.
-    InFlight {
-        /// How many there are.
-        running: u32,
-        /// How many there may be.
-        max: u32,
-    },
-}
-
-/// A bucket at an instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// What it is filled under.
-    pub quota: Quota,
-    bucket: Bucket,
-    at: Timestamp,
-}
-
-impl Remaining {
-    /// How much more the client may have at once: whole tokens, or requests.
-    pub fn left(&self) -> u32 {
-        match self {
-            Self::Bucket(reading) => reading.level().tokens,
-            Self::InFlight { running, max } => max.saturating_sub(*running),
-        }
-    }
-}
-
-impl Reading {
-    /// The state of a bucket under this quota at an instant.
-    pub(super) fn new(quota: Quota, bucket: Bucket, at: Timestamp) -> Self {
-        Self { quota, bucket, at }
-    }
-
-    /// The bucket.
-    pub(super) fn bucket(&self) -> Bucket {
-        self.bucket
-    }
-
-    /// What the bucket holds. It takes two divisions, so it is computed only when asked for.
-    pub fn level(&self) -> Level {
-        self.bucket.level(&self.quota, self.at)
     }
 }
 

@@ -14,7 +14,7 @@ use super::offenders::{Offender, Offenders};
 use super::override_bucket::OverrideBucket;
 use super::plans::{PlanState, Plans};
 use super::quota::Quota;
-use super::report::Remaining;
+use super::reading::Remaining;
 use super::rule::{Charge, Measure, Rate, Rule, Terms};
 use super::saved::{SavedLimit, SavedOverride, SavedPlan, describe};
 use super::table::Table;
@@ -220,6 +220,14 @@ impl Limit {
     pub fn remaining(&self, client: Fingerprint, plan: Option<usize>, now: Timestamp) -> Option<Remaining> {
         self.collect(client, plan, now, || None);
         Some(self.client_state(client, plan)?.look(client, 0, now, || None).remaining)
+    }
+
+    /// The quota of the bucket of a client, whose consumer has this plan, if the limit is shared and the client is limited.
+    pub fn shared_quota(&self, client: Fingerprint, plan: Option<usize>) -> Option<&Quota> {
+        match self.client_state(client, plan)? {
+            ClientState::Shared(shared) => Some(shared.home.quota()),
+            _ => None,
+        }
     }
 
     /// Fills the bucket of a client, whose consumer has this plan; false if it has none.

@@ -104,9 +104,9 @@ local function read(key, clock, quota)
 end
 
 -- Brings a bucket to the present. A lease that ends raises the cap from its end on, and its tokens are lost. If the clock went back, no
--- time has passed.
-local function advance(bucket, clock)
-    local now, at, leases = math.max(clock, bucket.a), bucket.a, {}
+-- time has passed, and time goes on from there: otherwise nothing would be refilled until the clock is where it was.
+local function advance(bucket, now)
+    local at, leases = math.min(bucket.a, now), {}
     for _, lease in ipairs(bucket.leases) do
         if lease.ends <= now then
             if lease.ends > at then

@@ -22,7 +22,8 @@ const UNWAITED: Duration = Duration::from_secs(1);
 /// A connection that works, as far as is known, and how its last calls fared.
 pub(super) struct Link {
     pub(super) connection: Connection,
-    buckets: Arc<Buckets>,
+    /// The buckets, as they are asked about over this connection.
+    pub(super) buckets: Arc<Buckets>,
     /// The runtime that drives the connection.
     runtime: Handle,
     /// The calls in a row that failed.

@@ -70,7 +70,7 @@ impl Bucket {
     }
 
     fn advance(&mut self, now: i128) {
-        let now = now.max(self.at);
+        self.at = self.at.min(now);
         let mut ends: Vec<_> = self.leases.values().map(|lease| lease.ends).collect();
         ends.sort_unstable();
         for end in ends.into_iter().filter(|&end| end <= now).chain([now]) {

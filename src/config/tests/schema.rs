@@ -219,6 +219,9 @@ const TABLES: &[(&str, &str)] = &[
     ),
 ];
 
+/// A store for limits.
+const STORE: &str = "[limiter.shared]\nurl = \"redis://a\"\nsecret = \"sixteen characters\"";
+
 #[test]
 fn a_default_of_the_schema_is_the_default() {
     let schema: Json = serde_json::from_str(&Config::schema()).unwrap();
@@ -231,9 +234,10 @@ fn a_default_of_the_schema_is_the_default() {
     for (before, place) in TABLES {
         let settings = schema.pointer(place).unwrap()["properties"].as_object().unwrap();
         for (name, setting) in settings {
-            // A list of failures goes with a `charge` that is not the default.
+            // A list of failures goes with a `charge` that is not the default, and what happens without a store with a store.
             let before = match &**name {
                 "failures" => format!("{before}\ncharge = \"on_failure\""),
+                "on_error" => format!("{STORE}\n{before}\nshared = true"),
                 _ => (*before).to_owned(),
             };
             if let Some(default) = setting.get("default") {

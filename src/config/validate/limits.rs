@@ -17,7 +17,8 @@ use super::plans::Plans;
 use super::quota::{IN_FLIGHT, in_flight, quota};
 use super::shared::{DURATION, FIELD, FILE, METHOD, NETWORKS, RATE, TOKENS, methods, networks, status};
 use super::{overrides, plans, shared_store};
-use crate::limit::key::{Key, KeyPart, MissingKey};
+use crate::limit::key::{Key, KeyPart, MissingKey, Secret};
+use crate::limit::lease::{LeaseTerms, OnError};
 use crate::limit::quota::{MAX_TOKENS, Quota};
 use crate::limit::{Charge, Measure, Mode, Rate, Rule};
 
@@ -63,6 +64,9 @@ pub(super) static LIMIT: Table = Table::new(
         Setting::new("cost_header", FIELD, "A field of the upstream's answer that names the true cost."),
         Setting::new("max_cost", TOKENS, "The most that `cost_header` can name; left out, ten times the burst."),
         Setting::new("max_clients", MAX_CLIENTS, "The buckets of this limit; left out, limiter.max_clients."),
+        Setting::new("shared", Kind::Boolean, "Whether all gateways with the store of [limiter.shared] keep it together.").or("false"),
+        Setting::new("lease", Kind::Integer(1, MAX_TOKENS as u64), "The most requests of a client that a gateway takes ahead from the store; 1 asks the store about every request. Left out, it goes by demand."),
+        Setting::new("on_error", Kind::Word(&["local", "allow", "refuse"]), "While the store does not answer: each gateway its share, everybody passes, or nobody.").or("\"local\""),
         Setting::new(
             "key",
             Kind::Either(&[PART, Kind::List(&PART, 1)]),
@@ -144,19 +148,19 @@ fn max_clients(item: Item<'_>) -> Checked<usize> {
 /// Reads `[limits.*]`; `routes` are the names of the routes.
 pub(super) fn all(
     items: &Checked<Vec<(&str, Item<'_>)>>,
-    max_clients: usize,
+    limiter: &Checked<Limiter>,
     routes: &Names<'_>,
     plans: &Plans<'_>,
     underscores: bool,
 ) -> Checked<Vec<Rule>> {
     let items = items.as_ref().map_err(|reported| *reported)?;
-    together(items.iter().map(|(name, item)| limit(name, item, max_clients, routes, plans, underscores)))
+    together(items.iter().map(|(name, item)| limit(name, item, limiter, routes, plans, underscores)))
 }
 
 fn limit(
     name: &str,
     item: &Item<'_>,
-    default_max_clients: usize,
+    limiter: &Checked<Limiter>,
     routes: &Names<'_>,
     plans: &Plans<'_>,
     underscores: bool,
@@ -164,7 +168,9 @@ fn limit(
     let title = format!("[limits.{}]", name.escape_debug());
     let example = "[limits.NAME] with a name of its own for each limit, and its keys below";
     let section = item.section(&LIMIT, title, example)?;
-    let measure = measure(&section, default_max_clients);
+    let max_clients = limiter.as_ref().map_or(DEFAULT_MAX_CLIENTS, |limiter| limiter.max_clients);
+    let measure = measure(&section, max_clients);
+    let shared = shared(&section, limiter, &measure);
     let key = key(&section, underscores);
     let overrides = section.optional("overrides", |item| overrides::all(&item, &measure, &key, routes));
     let plans = section.optional("plans", |item| plans::all(&item, &measure, &key, plans));
@@ -182,7 +188,7 @@ fn limit(
         name: name.to_owned(),
         key: key?,
         measure: measure?,
-        shared: None,
+        shared: shared?,
         overrides: overrides?.unwrap_or_default(),
         plans: plans?.unwrap_or_default(),
         methods: methods?,
@@ -193,6 +199,49 @@ fn limit(
         legacy_headers: legacy_headers?,
         show_keys: show_keys?,
     })
+}
+
+/// Reads `shared`, `lease` and `on_error`.
+fn shared(
+    section: &Section<'_>,
+    limiter: &Checked<Limiter>,
+    measure: &Checked<Measure>,
+) -> Checked<Option<LeaseTerms>> {
+    let shared = section.or("shared", false, |item| item.boolean());
+    let lease = section.optional("lease", |item| item.integer(1..=u64::from(MAX_TOKENS)));
+    let on_error = section.or("on_error", OnError::Local, |item| {
+        item.word(&[("local", OnError::Local), ("allow", OnError::Allow), ("refuse", OnError::Refuse)])
+    });
+    if !shared? {
+        section.useless(&["lease", "on_error"], "without `shared = true`", "add that, or leave it out")?;
+        return Ok(None);
+    }
+    let (lease, on_error) = (lease?, on_error?);
+    let report = |fault: Fault| match section.get("shared") {
+        Some(item) => item.report(fault),
+        None => section.report(fault),
+    };
+    if let Ok(Measure::InFlight(_)) = measure {
+        return Err(report(Fault::new("a limit with `max_in_flight` cannot be shared").hint(
+            "each gateway counts its own running requests: leave out `shared`, and divide the maximum",
+        )));
+    }
+    // If `[limiter]` cannot be read, that has been reported.
+    let Ok(Limiter { shared: store, .. }) = limiter else { return Ok(None) };
+    let Some(store) = store else {
+        return Err(report(
+            Fault::new("there is no store in which gateways could share this limit")
+                .hint("add [limiter.shared] with a `url` such as \"redis://127.0.0.1:6379\" and a `secret`"),
+        ));
+    };
+    // The first request of a lease is the one that asks for it.
+    let most_ahead = |lease: u64| u32::try_from(lease - 1).unwrap_or(u32::MAX);
+    Ok(Some(LeaseTerms {
+        most_ahead: lease.map(most_ahead),
+        lease_time: store.lease_time,
+        on_error,
+        secret: Secret::of_text(&store.secret),
+    }))
 }
 
 /// The keys that need `rate`.

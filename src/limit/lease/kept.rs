@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::leases::Leases;
+use super::share::Share;
 use crate::clock::Timestamp;
 use crate::limit::key::Fingerprint;
 
@@ -10,26 +11,55 @@ use crate::limit::key::Fingerprint;
 pub struct KeptTokens {
     leases: Arc<Leases>,
     client: Fingerprint,
-    tokens: u32,
+    kept: Kept,
+}
+
+#[derive(Clone, Copy)]
+enum Kept {
+    /// Nothing any more.
+    Nothing,
+    /// Tokens of a lease.
+    Held(u32),
+    /// What was charged without the store.
+    Alone { share: Share, is_late: bool },
 }
 
 impl KeptTokens {
     /// Tokens of this client, which [`Leases::take`] or an answer of the store has kept.
-    pub(in crate::limit) fn new(leases: &Arc<Leases>, client: Fingerprint, tokens: u32) -> Self {
-        Self { leases: leases.clone(), client, tokens }
+    pub(in crate::limit) fn held(leases: &Arc<Leases>, client: Fingerprint, tokens: u32) -> Self {
+        Self { leases: leases.clone(), client, kept: Kept::Held(tokens) }
+    }
+
+    /// What [`Leases::take_alone`] has charged.
+    pub(in crate::limit) fn alone(
+        leases: &Arc<Leases>,
+        client: Fingerprint,
+        share: Share,
+        is_late: bool,
+    ) -> Self {
+        Self { leases: leases.clone(), client, kept: Kept::Alone { share, is_late } }
     }
 
     /// The request costs this much in the end: more or less than what it has kept.
     pub(in crate::limit) fn settle(mut self, cost: u32, now: Timestamp) {
-        let kept = std::mem::take(&mut self.tokens);
-        self.leases.settle(self.client, kept, cost, now);
+        match std::mem::replace(&mut self.kept, Kept::Nothing) {
+            Kept::Nothing => {}
+            Kept::Held(tokens) => self.leases.settle(self.client, tokens, cost, now),
+            Kept::Alone { share, is_late } => {
+                self.leases.settle_alone(self.client, share, cost, is_late, now);
+            }
+        }
     }
 }
 
 impl Drop for KeptTokens {
     fn drop(&mut self) {
-        if self.tokens > 0 {
-            self.leases.put_back(self.client, self.tokens, true);
+        match self.kept {
+            Kept::Nothing => {}
+            Kept::Held(tokens) => self.leases.put_back_kept(self.client, tokens),
+            Kept::Alone { share, is_late } => {
+                self.leases.put_back_alone(self.client, share, true, is_late);
+            }
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::ask::{Answer, Ask, SharedLevel};
+use super::share::Share;
 use super::terms::LeaseTerms;
 use crate::clock::Timestamp;
 use crate::limit::bucket::{Bucket, Wait};
 use crate::limit::key::Fingerprint;
 use crate::limit::quota::Quota;
-use crate::limit::report::Reading;
+use crate::limit::reading::Reading;
 
 /// While a bucket holds too little for what its client demands, the store is asked about it once in this many requests. One call for 25
 /// requests is 0.04 calls a request.
@@ -19,6 +20,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// A bucket that is asked about less often than this share of the time in which it fills would be full for a while, and lose tokens.
 const SHARE_OF_FILLING: u32 = 4;
+
+/// It is not worth while to take fewer tokens ahead.
+const FEWEST_AHEAD: u32 = 4;
 
 /// More tokens are asked for when this share of those taken ahead is left.
 const LOW: u32 = 4;
@@ -52,7 +56,15 @@ pub(super) struct Lease {
     not_before: Timestamp,
     /// When a request came at last.
     used_at: Timestamp,
+    /// Another one whenever held tokens were lost.
+    lot: Lot,
+    /// What is known comes from decisions that were made here while the store was down.
+    is_guess: bool,
 }
+
+/// Which tokens were spent: those that were held before or after some were lost. Tokens of before cannot be put back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lot(u32);
 
 /// What a lease makes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +75,8 @@ pub enum Taken {
         left: Reading,
         /// Few are left: more should be asked for now.
         is_low: bool,
+        /// By this the tokens can be put back.
+        lot: Lot,
     },
     /// It is known that the bucket has too little.
     Refused(Wait, Reading),
@@ -89,6 +103,8 @@ impl Lease {
             asked_at: now,
             not_before: Timestamp::default(),
             used_at: now,
+            lot: Lot::default(),
+            is_guess: false,
         }
     }
 
@@ -102,6 +118,52 @@ impl Lease {
         self.known = self.known.map(|known| known.under(&self.quota, quota, now));
         (self.free, self.kept, self.ahead) = (share(self.free), share(self.kept), 0);
         self.quota = *quota;
+    }
+
+    /// The store answers: what was guessed while it was down is forgotten.
+    pub(super) fn forget_guess(&mut self) {
+        if self.is_guess {
+            self.forget();
+        }
+    }
+
+    /// Decides about a request without the store, by what is known of the bucket: the share of this gateway. With `is_late` the
+    /// store is slow and not down: it is told of what the request costs.
+    pub(super) fn take_alone(
+        &mut self,
+        share: Share,
+        keep: bool,
+        is_late: bool,
+        now: Timestamp,
+    ) -> (Result<(), Wait>, Reading) {
+        self.is_guess |= !is_late;
+        let known = self.known.unwrap_or(Bucket::FULL);
+        let verdict = known.take(&self.quota, now, share.needed).map(drop);
+        self.known = Some(match verdict {
+            Ok(()) => known.owe(&self.quota, now, share.charged),
+            Err(_) => known,
+        });
+        if verdict.is_ok() && is_late && !keep {
+            self.debt = self.debt.saturating_add(share.cost);
+        }
+        (verdict, self.reading(now))
+    }
+
+    /// Settles what a request costs that was admitted without the store.
+    pub(super) fn settle_alone(&mut self, share: Share, cost: u32, is_late: bool, now: Timestamp) {
+        let known = self.known.unwrap_or(Bucket::FULL).refund(&self.quota, share.charged);
+        self.known = Some(known.owe(&self.quota, now, cost.saturating_mul(share.gateways)));
+        if is_late {
+            self.debt = self.debt.saturating_add(cost);
+        }
+    }
+
+    /// Puts back what a request took without the store, and does not take after all.
+    pub(super) fn put_back_alone(&mut self, share: Share, keep: bool, is_late: bool) {
+        self.known = self.known.map(|known| known.refund(&self.quota, share.charged));
+        if is_late && !keep {
+            self.debt = self.debt.saturating_sub(share.cost);
+        }
     }
 
     /// Spends held tokens for a request, or says what has to be done first. `first` is false if the request was told
@@ -119,7 +181,7 @@ impl Lease {
             }
             self.known = self.known.map(|known| known.owe(&self.quota, now, cost));
             let is_low = !self.asking && self.free < self.ahead / LOW;
-            return Taken::Spent { left: self.reading(now), is_low };
+            return Taken::Spent { left: self.reading(now), is_low, lot: self.lot };
         }
         if let Some(wait) = self.refuses(cost, now) {
             return Taken::Refused(wait, self.reading(now));
@@ -149,23 +211,30 @@ impl Lease {
     }
 
     /// Puts back the tokens of a request that does not take them after all.
-    pub(super) fn put_back(&mut self, cost: u32, kept: bool) {
-        if kept {
-            self.kept = self.kept.saturating_sub(cost);
+    pub(super) fn put_back(&mut self, cost: u32, lot: Lot) {
+        if lot == self.lot {
+            self.free = self.free.saturating_add(cost);
+            self.known = self.known.map(|known| known.refund(&self.quota, cost));
         }
-        self.free = self.free.saturating_add(cost);
-        self.known = self.known.map(|known| known.refund(&self.quota, cost));
     }
 
-    /// Settles what a request costs that kept tokens. Returns whether the store has to be told.
+    /// Puts back tokens that a request has kept, as far as they are still held.
+    pub(super) fn put_back_kept(&mut self, tokens: u32) {
+        let held = tokens.min(self.kept);
+        self.kept -= held;
+        self.free = self.free.saturating_add(held);
+        self.known = self.known.map(|known| known.refund(&self.quota, held));
+    }
+
+    /// Settles what a request costs that kept tokens. Returns whether the store should be told soon.
     pub(super) fn settle(&mut self, kept: u32, cost: u32, now: Timestamp) -> bool {
-        self.put_back(kept, true);
+        self.put_back_kept(kept);
         self.lapse(now);
         let held = cost.min(self.free);
         self.free -= held;
         self.debt = self.debt.saturating_add(cost - held);
         self.known = self.known.map(|known| known.owe(&self.quota, now, cost));
-        self.debt > 0
+        self.debt > 0 || self.free > self.ahead
     }
 
     /// What the store is asked for a request that lacks tokens. The answer goes to [`answered`](Self::answered).
@@ -198,6 +267,9 @@ impl Lease {
         let blank = of.blank(self.quota);
         if self.kept > 0 && left < lease_time * 2 / 3 || self.debt > 0 {
             return Some(self.call(of, blank, now));
+        }
+        if self.free > 0 && self.most_ahead(of) == 0 {
+            return self.give_back(of, now);
         }
         if self.free == 0 || self.kept > 0 || (idle < lease_time / 2 && left > lease_time / 4) {
             return None;
@@ -239,6 +311,9 @@ impl Lease {
         let from_free = unbacked.min(self.free);
         self.free -= from_free;
         self.kept = self.kept.saturating_sub(unbacked - from_free);
+        if unbacked > 0 {
+            self.lose();
+        }
         self.free = self.free.saturating_add(answer.ahead);
         self.debt = self.debt.saturating_sub(ask.debt);
         if ask.kept && answer.verdict.is_ok() {
@@ -248,7 +323,7 @@ impl Lease {
         if answer.ahead > 0 {
             self.ahead = answer.ahead;
         }
-        self.known = Some(self.known_from(ask, answer, now));
+        (self.known, self.is_guess) = (Some(self.known_from(ask, answer, now)), false);
         let is_dry = answer.verdict.is_err() || answer.ahead < ask.ahead;
         self.not_before = if is_dry { now.after(self.pause(sent)) } else { Timestamp::default() };
         self.wanted = 0;
@@ -268,7 +343,7 @@ impl Lease {
 
     /// Fills what is known of the bucket, since somebody has reset it.
     pub(super) fn forget(&mut self) {
-        (self.known, self.not_before) = (None, Timestamp::default());
+        (self.known, self.not_before, self.is_guess) = (None, Timestamp::default(), false);
     }
 
     /// How many tokens are held.
@@ -302,6 +377,14 @@ impl Lease {
             self.known = self.known.map(|known| known.owe(&self.quota, now, self.free));
             self.free = 0;
         }
+        if now >= self.valid_until {
+            self.lose();
+        }
+    }
+
+    /// Tokens that were spent before cannot be put back.
+    fn lose(&mut self) {
+        self.lot.0 = self.lot.0.wrapping_add(1);
     }
 
     fn call(&mut self, of: &Asker<'_>, ask: Ask, now: Timestamp) -> Ask {
@@ -316,16 +399,23 @@ impl Lease {
     /// How many tokens to take ahead: as many as the client wants while a lease lasts, at most twice as many as at last, and not so many
     /// that the other gateways have too few.
     fn next_ahead(&self, of: &Asker<'_>, now: Timestamp) -> u32 {
-        let Some(_) = self.known else { return 0 };
-        if of.terms.most_ahead == Some(0) {
+        let most = self.most_ahead(of);
+        if self.known.is_none() || most == 0 {
             return 0;
         }
         let since = now.since(self.asked_at).as_nanos().max(1);
         let wanted = u128::from(self.wanted) * of.terms.lease_time.as_nanos() / since;
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let fair = self.quota.burst() / (2 * of.gateways.max(1));
-        let most = fair.min(of.terms.most_ahead.unwrap_or(u32::MAX));
         wanted.min(self.ahead.saturating_mul(2).saturating_add(1)).min(most)
+    }
+
+    /// The most tokens that may be taken ahead: of half of the bucket, the share of one gateway of all. Of a small bucket it is none,
+    /// since a client would miss the tokens that lie in another gateway.
+    fn most_ahead(&self, of: &Asker<'_>) -> u32 {
+        match self.quota.burst() / (2 * of.gateways.max(1)) {
+            0..FEWEST_AHEAD => 0,
+            share => share.min(of.terms.most_ahead.unwrap_or(u32::MAX)),
+        }
     }
 
     /// How long the store is not asked after it had too little.

@@ -14,12 +14,14 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::ask::{Answer, Ask};
-use super::lease::{Asker, Lease, Taken};
+use super::lease::{Asker, Lease, Lot, Taken};
+use super::share::Share;
 use super::terms::LeaseTerms;
 use crate::clock::Timestamp;
+use crate::limit::bucket::Wait;
 use crate::limit::key::Fingerprint;
 use crate::limit::quota::Quota;
-use crate::limit::report::Reading;
+use crate::limit::reading::Reading;
 
 /// Many more than there are workers.
 const SHARDS: usize = 64;
@@ -77,7 +79,46 @@ pub struct Sharing<'a> {
     pub gateways: u32,
 }
 
+/// A call about one bucket that is under way. If it is dropped, it is not known whether the store has done what was asked.
+pub struct Call<'a> {
+    leases: &'a Leases,
+    ask: Ask,
+    is_over: bool,
+}
+
+impl Call<'_> {
+    /// What is asked.
+    pub fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// Takes in what the store answered to the call, which was sent at `sent`.
+    pub fn answered(mut self, answer: &Answer, lease_time: Duration, sent: Timestamp, now: Timestamp) {
+        self.is_over = true;
+        self.leases.answered(&self.ask, answer, lease_time, sent, now);
+    }
+
+    /// The call was not made after all.
+    pub fn withdrawn(mut self) {
+        self.is_over = true;
+        self.leases.withdrawn(&self.ask);
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.leases.unanswered(self.ask.client);
+        }
+    }
+}
+
 impl Leases {
+    /// A call that [`ask`](Self::ask) or another method has begun.
+    pub fn call(&self, ask: Ask) -> Call<'_> {
+        Call { leases: self, ask, is_over: false }
+    }
+
     /// No leases yet. `work` is notified when a background task has something to do: see [`urgent`](Self::urgent).
     pub fn new(limit: Arc<str>, max_clients: usize, work: Arc<Notify>) -> Self {
         Self {
@@ -122,7 +163,7 @@ impl Leases {
         quota: &Quota,
         cost: u32,
         now: Timestamp,
-    ) -> (Option<crate::limit::bucket::Wait>, Reading) {
+    ) -> (Option<Wait>, Reading) {
         let mut contents = self.contents(client);
         match contents.of.get_mut(&client.bits()) {
             Some(lease) => {
@@ -130,6 +171,59 @@ impl Leases {
                 (lease.refuses(cost, now), lease.reading(now))
             }
             None => (None, Lease::new(*quota, now).reading(now)),
+        }
+    }
+
+    /// Decides about a request without the store: the share of this gateway. With `is_late` the store is slow and not down: it is
+    /// told of what the request costs. `None` if there is no room to remember the client.
+    pub(in crate::limit) fn take_alone(
+        &self,
+        client: Fingerprint,
+        quota: &Quota,
+        share: Share,
+        keep: bool,
+        is_late: bool,
+        now: Timestamp,
+    ) -> Option<(Result<(), Wait>, Reading)> {
+        self.alone.fetch_add(1, Ordering::Relaxed); // Relaxed: a statistic.
+        let mut contents = self.contents(client);
+        let lease = contents.entry(client, quota, self.most, now)?;
+        lease.adapt(quota, now);
+        let taken = lease.take_alone(share, keep, is_late, now);
+        drop(contents);
+        if is_late {
+            self.note_urgent(client);
+        }
+        Some(taken)
+    }
+
+    /// Settles what a request costs that was admitted without the store.
+    pub(in crate::limit) fn settle_alone(
+        &self,
+        client: Fingerprint,
+        share: Share,
+        cost: u32,
+        is_late: bool,
+        now: Timestamp,
+    ) {
+        if let Some(lease) = self.contents(client).of.get_mut(&client.bits()) {
+            lease.settle_alone(share, cost, is_late, now);
+        }
+        if is_late {
+            self.note_urgent(client);
+        }
+    }
+
+    /// Puts back what a request took without the store, and does not take after all.
+    pub(in crate::limit) fn put_back_alone(
+        &self,
+        client: Fingerprint,
+        share: Share,
+        keep: bool,
+        is_late: bool,
+    ) {
+        if let Some(lease) = self.contents(client).of.get_mut(&client.bits()) {
+            lease.put_back_alone(share, keep, is_late);
         }
     }
 
@@ -208,11 +302,19 @@ impl Leases {
     }
 
     /// Puts back the tokens of a request that does not take them after all.
-    pub fn put_back(&self, client: Fingerprint, cost: u32, kept: bool) {
+    pub fn put_back(&self, client: Fingerprint, cost: u32, lot: Lot) {
         let mut contents = self.contents(client);
         let Some(lease) = contents.of.get_mut(&client.bits()) else { return };
-        lease.put_back(cost, kept);
+        lease.put_back(cost, lot);
         contents.tokens.spent = contents.tokens.spent.saturating_sub(u64::from(cost));
+    }
+
+    /// Puts back tokens that a request has kept.
+    pub(super) fn put_back_kept(&self, client: Fingerprint, tokens: u32) {
+        let mut contents = self.contents(client);
+        let Some(lease) = contents.of.get_mut(&client.bits()) else { return };
+        lease.put_back_kept(tokens);
+        contents.tokens.spent = contents.tokens.spent.saturating_sub(u64::from(tokens));
     }
 
     /// Settles what a request costs that kept tokens.
@@ -292,9 +394,16 @@ impl Leases {
         )
     }
 
-    /// A request is decided about without the store.
+    /// A request is decided about without the store, and nothing is remembered.
     pub(in crate::limit) fn note_alone(&self) {
         self.alone.fetch_add(1, Ordering::Relaxed); // Relaxed: a statistic.
+    }
+
+    /// The store answers: what was guessed of this client while it was down is forgotten.
+    pub(in crate::limit) fn forget_guess(&self, client: Fingerprint) {
+        if let Some(lease) = self.contents(client).of.get_mut(&client.bits()) {
+            lease.forget_guess();
+        }
     }
 
     /// How many requests were decided about without the store, since it did not answer.

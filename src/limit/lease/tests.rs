@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use self::store::Store;
-use super::{Answer, Ask, LeaseTerms, Leases, OnError, Sharing, Taken};
+use super::{Answer, Ask, LeaseTerms, Leases, Lot, OnError, Sharing, Taken};
 use crate::clock::Timestamp;
 use crate::limit::key::{Fingerprint, Secret, fingerprint_of};
 use crate::limit::quota::Quota;
@@ -49,6 +49,8 @@ struct Gateway {
     answers: VecDeque<(Call, Answer)>,
     /// What running requests have kept, each with the time at which it was admitted.
     kept: Vec<(u32, Timestamp)>,
+    /// What requests have spent that another limit has not decided about yet.
+    tried: Vec<(Lot, Timestamp)>,
 }
 
 /// All of it.
@@ -82,6 +84,10 @@ enum Event {
     Disconnect(usize),
     /// The oldest running request of a gateway costs this much in the end.
     Settle(usize, u32),
+    /// A request spends a token, if one is held, and another limit decides about it later.
+    Try(usize),
+    /// Another limit has admitted the oldest such request, or refused it.
+    Decide(usize, bool),
     /// The background task of a gateway looks at its leases.
     Sweep(usize),
     /// A gateway gives all back, as it does before it stops.
@@ -117,6 +123,7 @@ impl World {
             calls: VecDeque::new(),
             answers: VecDeque::new(),
             kept: Vec::new(),
+            tried: Vec::new(),
         }
     }
 
@@ -172,6 +179,25 @@ impl World {
                 gateway.leases.settle(self.client, kept, cost, self.now);
                 self.admitted.push((admitted, cost));
             }
+            Event::Try(at) => {
+                let gateway = &mut self.gateways[at % count];
+                if let Taken::Spent { lot, .. } =
+                    gateway.leases.take(self.client, &self.quota, 1, false, self.now, true)
+                {
+                    gateway.tried.push((lot, self.now));
+                }
+            }
+            Event::Decide(at, is_admitted) => {
+                let gateway = &mut self.gateways[at % count];
+                if gateway.tried.is_empty() {
+                    return;
+                }
+                let (lot, tried) = gateway.tried.remove(0);
+                match is_admitted {
+                    true => self.admitted.push((tried, 1)),
+                    false => gateway.leases.put_back(self.client, 1, lot),
+                }
+            }
             Event::Sweep(at) => {
                 let gateway = &self.gateways[at % count];
                 let mut asks = gateway.leases.urgent(self.sharing(), self.now);
@@ -187,6 +213,7 @@ impl World {
                 std::mem::swap(&mut other, &mut self.gateways[at % count]);
                 // What the dead one let pass, as far as it is not known, cost all that was kept.
                 self.admitted.extend(other.kept.iter().map(|(kept, admitted)| (*admitted, *kept)));
+                self.admitted.extend(other.tried.iter().map(|(_, tried)| (*tried, 1)));
                 // Its calls may still arrive.
                 for call in other.calls {
                     self.store.ask(other.id, &call.ask, self.now);
@@ -263,6 +290,9 @@ impl World {
     fn give_up_late_calls(&mut self) {
         let now = self.now;
         for gateway in &mut self.gateways {
+            while gateway.tried.first().is_some_and(|(_, tried)| now.since(*tried) > TIMEOUT) {
+                self.admitted.push((gateway.tried.remove(0).1, 1));
+            }
             let answers = gateway.answers.iter_mut().map(|(call, _)| call);
             for call in gateway.calls.iter_mut().chain(answers) {
                 if !call.given_up && now.since(call.sent) > TIMEOUT {
@@ -312,6 +342,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => at.clone().prop_map(Event::Lose),
         1 => at.clone().prop_map(Event::Disconnect),
         3 => (at.clone(), 0_u32..3).prop_map(|(at, cost)| Event::Settle(at, cost)),
+        3 => at.clone().prop_map(Event::Try),
+        3 => (at.clone(), any::<bool>()).prop_map(|(at, admitted)| Event::Decide(at, admitted)),
         4 => at.clone().prop_map(Event::Sweep),
         1 => at.clone().prop_map(Event::Drain),
         1 => at.prop_map(Event::Crash),

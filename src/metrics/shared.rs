@@ -1,0 +1,119 @@
+//! The metrics of shared limits and of their store. They are read when they are shown, and there are none without a store.
+
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+
+use crate::limit::Limiter;
+use crate::shared_store::{LATENCY_BOUNDS, Numbers, Store};
+
+/// The metrics of this store, and of the limits that are kept in it.
+pub(super) fn families(store: &Store, limiter: &Limiter) -> Vec<MetricFamily> {
+    let numbers = store.numbers();
+    let limits: Vec<_> = limiter
+        .limits()
+        .iter()
+        .filter_map(|limit| limit.leases().map(|(leases, _)| (limit.rule().name.as_str(), leases)))
+        .collect();
+    let tokens = limits.iter().flat_map(|(limit, leases)| {
+        let tokens = leases.tokens();
+        [("leased", tokens.leased), ("spent", tokens.spent), ("returned", tokens.returned)]
+            .map(|(event, count)| counter(&[("event", event), ("limit", limit)], count))
+    });
+    let alone = limits.iter().map(|(limit, leases)| counter(&[("limit", limit)], leases.alone()));
+    let outcomes = [
+        ("answered", numbers.answered),
+        ("timed_out", numbers.timed_out),
+        ("failed", numbers.failed),
+        ("not_made", numbers.down),
+    ];
+    vec![
+        family(
+            "gateway_shared_calls_total",
+            "Calls to the store of shared limits, by outcome; not_made is while it is known to be down.",
+            MetricType::COUNTER,
+            outcomes.map(|(outcome, count)| counter(&[("outcome", outcome)], count)).into(),
+        ),
+        family(
+            "gateway_shared_call_duration_seconds",
+            "Time that calls to the store of shared limits took.",
+            MetricType::HISTOGRAM,
+            vec![histogram(&numbers)],
+        ),
+        family(
+            "gateway_shared_store_up",
+            "1 if the store of shared limits is asked, 0 while it is down.",
+            MetricType::GAUGE,
+            vec![gauge(numbers.is_up.into())],
+        ),
+        family(
+            "gateway_shared_gateways",
+            "Gateways that use the store of shared limits, as of the last answer.",
+            MetricType::GAUGE,
+            vec![gauge(store.gateways())],
+        ),
+        family(
+            "gateway_shared_tokens_total",
+            "Tokens of shared limits: leased from the store, spent by requests, returned to the store.",
+            MetricType::COUNTER,
+            tokens.collect(),
+        ),
+        family(
+            "gateway_shared_alone_total",
+            "Requests about which a shared limit decided without its store, as on_error says.",
+            MetricType::COUNTER,
+            alone.collect(),
+        ),
+    ]
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+/// A counter with these labels, which are in the order of their names, as in all other metrics.
+#[expect(clippy::cast_precision_loss, reason = "the format has no other numbers")]
+fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
+    let label = |(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    let mut counter = Counter::default();
+    counter.set_value(count as f64);
+    let mut metric = Metric::default();
+    metric.set_label(labels.iter().map(label).collect());
+    metric.set_counter(counter);
+    metric
+}
+
+fn gauge(value: u32) -> Metric {
+    let mut gauge = Gauge::default();
+    gauge.set_value(value.into());
+    let mut metric = Metric::default();
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn histogram(numbers: &Numbers) -> Metric {
+    let mut below = 0;
+    let bounds = LATENCY_BOUNDS.iter().zip(numbers.latency);
+    let buckets = bounds.map(|(bound, count)| {
+        below += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound.as_secs_f64());
+        bucket.set_cumulative_count(below);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(numbers.latency.iter().sum());
+    histogram.set_sample_sum(numbers.latency_sum.as_secs_f64());
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    metric
+}
