@@ -120,10 +120,11 @@ fn exchange(engine: &Engine) -> Exchange {
     Exchange {
         ended: wall_clock(),
         took: Duration::from_micros(1234),
-        asked: Some(Asked::new(&Method::GET, Version::HTTP_11, &target, &headers)),
+        asked: Some(Asked::new(&Method::GET, Version::HTTP_11, &target, &headers, None)),
         tls: false,
         request_id: HeaderValue::from_static("24cacd763f77051875f0bc375c06c9a5"),
         client,
+        consumer: decision.consumer,
         trace_id: Some(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
         route: decision.route,
         status: forwarded.as_ref().map_or(StatusCode::TOO_MANY_REQUESTS, |_| StatusCode::OK),

@@ -56,6 +56,9 @@ pub enum Command {
     },
     /// Explain what becomes of a request, without sending it: its route, its client, its limits, and what the upstream receives.
     Explain(explain::command::Args),
+    /// Make API keys.
+    #[command(subcommand)]
+    Key(Key),
     /// Print the script by which a shell completes this command line.
     Completions {
         /// The shell.
@@ -63,6 +66,13 @@ pub enum Command {
     },
     /// Print the page of the manual.
     Man,
+}
+
+/// What to do with API keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Key {
+    /// Make a new key: print it, and the hash that the configuration stores of it.
+    New,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! again: references are indices that exist, and defaults are filled in.
 
 mod advice;
+mod auth;
 mod document;
 mod env;
 mod excerpt;
@@ -39,6 +40,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 
+pub use auth::{Access, ApiKey, Auth, Subject, Way};
 pub use env::Env;
 pub use excerpt::{Excerpt, Excerpts};
 pub use lenient::admin_listen;
@@ -74,7 +76,11 @@ pub struct Config {
     pub plans: Vec<String>,
     /// `[consumers.*]`, those of other files included.
     pub consumers: Arc<Consumers>,
-    /// `[limits.*]`, in the order of the file.
+    /// `[auth]`; `None` if nobody proves anything in this file, and the fields of [`Auth`] mean nothing.
+    pub auth: Option<Auth>,
+    /// The index of the limit on tries of wrong credentials.
+    pub auth_failures: Option<usize>,
+    /// `[limits.*]`, in the order of the file, and then the one that `server.auth_failures` makes.
     pub limits: Vec<Rule>,
     /// `[upstreams.*]`, in the order of the file.
     pub upstreams: Vec<Upstream>,
@@ -363,6 +369,8 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// Indices into [`Config::limits`]: the server's, then the route's own, each once.
     pub limits: Vec<usize>,
+    /// Who may use it.
+    pub access: Access,
     /// What is done with a request.
     pub action: Action,
     /// How long the whole exchange may take; `None` is no bound.

@@ -5,6 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use http::HeaderValue;
+use ring::digest::{SHA256, digest};
+
 /// The SHA-256 of an API key: the key itself is kept nowhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash([u8; 32]);
@@ -18,6 +21,7 @@ pub struct BadKeyHash;
 pub struct Consumer {
     name: String,
     plan: Option<usize>,
+    field: HeaderValue,
 }
 
 /// All known callers.
@@ -43,6 +47,13 @@ const ALGORITHM: &str = "sha256:";
 impl KeyHash {
     /// The hash with these bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The hash of this key.
+    pub fn of(key: &[u8]) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, key).as_ref());
         Self(bytes)
     }
 }
@@ -82,14 +93,20 @@ impl fmt::Debug for KeyHash {
 }
 
 impl Consumer {
-    /// A consumer of this name, with the plan of this index.
+    /// A consumer of this name, with the plan of this index. The name has no character that a field value cannot have.
     pub fn new(name: String, plan: Option<usize>) -> Self {
-        Self { name, plan }
+        let field = HeaderValue::try_from(&name).unwrap_or_else(|_| HeaderValue::from_static(""));
+        Self { name, plan, field }
     }
 
     /// Its name, unique.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its name, as the value of a field.
+    pub fn field(&self) -> &HeaderValue {
+        &self.field
     }
 
     /// The index of its plan.
@@ -174,6 +191,9 @@ mod tests {
             assert_eq!(wrong.parse::<KeyHash>(), Err(BadKeyHash), "{wrong}");
         }
         assert_eq!(format!("{hash:?}"), "KeyHash(***)");
+        // FIPS 180-2, appendix B.1.
+        let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(KeyHash::of(b"abc").to_string(), abc);
     }
 
     #[test]

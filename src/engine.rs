@@ -4,6 +4,7 @@
 //! Facts        what a request says of itself, and which client it is attributed to
 //!   │ locate     → Located: the route, and what the route's pattern captured
 //!   │ identify   → Principal: the caller, and what the caller proved            (may wait)
+//!   │ let_in     the route lets this caller in
 //!   │ claims     → Claims: what each limit wants, and from which client's bucket
 //!   │ reserve    → Reservation: every limit got what it wants, or none did      (may wait)
 //!   │ conclude   → Forward, or the answer that the configuration has for the route
@@ -26,6 +27,7 @@ mod decide;
 pub mod exchange;
 mod facts;
 mod foresee;
+mod gate;
 mod identify;
 mod key_values;
 mod ledger;

@@ -97,6 +97,12 @@ impl FieldNames {
     }
 }
 
+/// Whether a field of this name, or of one that folds into it, means something to the gateway or delimits a message.
+pub fn is_of_the_gateway(name: &HeaderName) -> bool {
+    let form = folded(name.as_str());
+    is_own(&form) || HOP_BY_HOP.contains(&&*form)
+}
+
 /// Whether a name has letters, digits and `-` only.
 pub fn is_plain(name: &HeaderName) -> bool {
     name.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -108,10 +114,16 @@ pub fn folded(name: &str) -> Cow<'_, str> {
     if name.contains(other) { Cow::Owned(name.replace(other, "-")) } else { Cow::Borrowed(name) }
 }
 
+/// Whether servers may take these names for each other.
+pub fn folds_alike(one: &HeaderName, other: &HeaderName) -> bool {
+    // Folding keeps the length.
+    let (one, other) = (one.as_str(), other.as_str());
+    one.len() == other.len() && (one == other || folded(one) == folded(other))
+}
+
 /// The fields of a request that servers may take for the one with this name; `name` itself is one.
 pub fn alike(headers: &HeaderMap, name: &HeaderName) -> Names {
-    let form = folded(name.as_str());
-    headers.keys().filter(|other| *other == name || folded(other.as_str()) == form).cloned().collect()
+    headers.keys().filter(|other| folds_alike(other, name)).cloned().collect()
 }
 
 /// What a peer claims that is not a trusted proxy: nobody believes it, so it goes no further.

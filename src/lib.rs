@@ -4,7 +4,7 @@
 //!
 //! | level | modules |
 //! | --- | --- |
-//! | programs | `cli`, `manual`, `check`, `healthcheck`, `replay`, `fuzzing` |
+//! | programs | `cli`, `new_key`, `manual`, `check`, `healthcheck`, `replay`, `fuzzing` |
 //! | puts everything together | `server` |
 //! | answer on the ports | `proxy`, `admin` |
 //! | what the ports share | `log_throttle`, `gateway` |
@@ -13,7 +13,7 @@
 //! | where limits are kept together | `shared_store` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `cors`, `compression`, `tls` |
-//! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `logging` |
+//! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `query`, `logging` |
 //!
 //! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
 //! only declares or re-exports its children does not use them.
@@ -46,7 +46,9 @@ pub mod logging;
 pub mod manual;
 pub mod metrics;
 pub mod networks;
+pub mod new_key;
 pub mod proxy;
+pub mod query;
 pub mod replay;
 pub mod route;
 pub mod server;

@@ -26,6 +26,7 @@ mod state;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod tries;
 
 use std::collections::HashMap;
 use std::io::{self, Write};

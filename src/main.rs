@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use gateway::cli::{Args, Command};
+use gateway::cli::{Args, Command, Key};
 use gateway::config::{Config, LoadError};
 use gateway::explain::command::Unexplained;
 use gateway::replay::ReplayError;
 use gateway::server::StartError;
-use gateway::{check, explain, healthcheck, logging, manual, replay, server};
+use gateway::{check, explain, healthcheck, logging, manual, new_key, replay, server};
 use log::error;
 
 #[global_allocator]
@@ -49,6 +49,9 @@ fn main() -> ExitCode {
             }
         },
         Some(Command::Explain(asked)) => explain(&args.config, asked),
+        Some(Command::Key(Key::New)) => {
+            print(|out| out.write_all(new_key::told(&new_key::new_key()).as_bytes()))
+        }
         Some(Command::Completions { shell }) => {
             let shell = *shell;
             print(|out| manual::completions(Args::command(), shell, out))

@@ -6,6 +6,7 @@
 mod families;
 pub mod latency;
 mod listener;
+mod plans;
 #[cfg(target_os = "linux")]
 mod process;
 mod refusals;
@@ -151,6 +152,9 @@ impl Metrics {
         route.requests.count(Some(&asked.method), exchange.status);
         route.refusals.count(exchange.status, &exchange.reports);
         route.duration.observe(exchange.took.as_secs_f64());
+        if let Some(consumer) = &exchange.consumer {
+            traffic.count_plan(consumer.plan(), exchange.status);
+        }
         let [http10, http11, http2] = &self.protocols;
         match asked.version {
             Version::HTTP_10 => http10.inc(),

@@ -91,6 +91,7 @@ mod tests {
             route: None,
             status: StatusCode::OK,
             client: &"192.0.2.1",
+            consumer: None,
             user_agent: "".into(),
             request_id: "id",
             refused_by: Vec::new(),

@@ -7,8 +7,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use crate::address::Address;
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
-use crate::config::Route;
-use crate::engine::{Peer, Sender};
+use crate::config::{Route, Way};
+use crate::consumer::Consumer;
+use crate::engine::{Engine, Peer, Sender};
 use crate::field_names::{alike, is_plain};
 use crate::trace::{TRACEPARENT, TRACESTATE};
 
@@ -69,6 +70,8 @@ pub struct Known<'a> {
     pub request_id: HeaderValue,
     /// Its place in a trace, where requests are traced.
     pub trace: Option<TracePlace>,
+    /// The consumer, if one has proved to be calling.
+    pub consumer: Option<&'a Consumer>,
     /// The server that is asked, where it is known.
     pub server: Option<&'a Address>,
 }
@@ -82,7 +85,7 @@ pub struct TracePlace {
 }
 
 /// Makes the head of a client's request the one that the upstream receives. `target` is path and query, where they are not those that
-/// the client sent; `underscores` says whether fields pass whose names some servers take for another field.
+/// the client sent.
 ///
 /// # Errors
 /// When a field or the target cannot be set.
@@ -91,8 +94,9 @@ pub fn prepare<H: Head>(
     known: Known<'_>,
     target: Option<&[u8]>,
     route: &Route,
-    underscores: bool,
+    engine: &Engine,
 ) -> Result<(), H::Error> {
+    let underscores = engine.config().server.underscores_in_headers;
     // The upstream gets the normalised path, rewritten as the route says, and the query as the client sent it.
     if let Some(target) = target {
         head.set_target(target)?;
@@ -120,6 +124,7 @@ pub fn prepare<H: Head>(
         // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
         head.insert(header::HOST, host)?;
     }
+    tell_who_is_asking(head, known.consumer, route, engine)?;
     for name in &route.request_headers.remove {
         remove(name, underscores, head);
     }
@@ -128,6 +133,29 @@ pub fn prepare<H: Head>(
         head.insert(name.clone(), value.clone())?;
     }
     Ok(())
+}
+
+/// Names the consumer to the upstream, and takes away the credentials that it has proved who it is with. What a client wrote in these fields
+/// is gone by now.
+fn tell_who_is_asking<H: Head>(
+    head: &mut H,
+    consumer: Option<&Consumer>,
+    route: &Route,
+    engine: &Engine,
+) -> Result<(), H::Error> {
+    let Some(auth) = &engine.config().auth else { return Ok(()) };
+    if let Some(name) = &auth.api_key.header
+        && !auth.api_key.keep
+        && route.access.ways.contains(&Way::ApiKey)
+    {
+        remove(name, engine.config().server.underscores_in_headers, head);
+    }
+    let Some(consumer) = consumer else { return Ok(()) };
+    head.insert(auth.consumer_header.clone(), consumer.field().clone())?;
+    match consumer.plan().and_then(|plan| engine.plan_field(plan)) {
+        Some(plan) => head.insert(auth.plan_header.clone(), plan.clone()),
+        None => Ok(()),
+    }
 }
 
 /// The name that a trusted proxy has given a request with these fields.

@@ -20,6 +20,7 @@ mod command_line;
 mod compression;
 mod concurrency;
 mod connections;
+mod consumers;
 mod control_socket;
 mod cors;
 mod crowds;

@@ -15,6 +15,7 @@ use crate::client::ClientId;
 pub(super) struct Parts {
     time: Timestamp,
     client: ClientId,
+    consumer: Option<String>,
     /// Method, host, path, route, referer, user agent.
     texts: [String; 6],
     error: Option<String>,
@@ -39,6 +40,7 @@ impl Parts {
             // It is never too long: nobody gives a request a name of more than 128 bytes.
             request_id: "24cacd763f77051875f0bc375c06c9a5",
             client: &self.client,
+            consumer: self.consumer.as_deref(),
             method,
             host: host.into(),
             path,
@@ -82,10 +84,11 @@ pub(super) fn parts() -> impl Strategy<Value = Parts> {
         any::<(u16, u64, u64)>(),
         any::<Option<u128>>(),
     );
-    (time(), client(text_of_any_length()), said, measured, by_limits, names(), names()).prop_map(
+    let who = (client(text_of_any_length()), prop::option::of(text_of_any_length()));
+    (time(), who, said, measured, by_limits, names(), names()).prop_map(
         |(
             time,
-            client,
+            (client, consumer),
             (texts, error, upstream),
             (durations, numbers, trace_id),
             (limits, keys, costs),
@@ -94,6 +97,7 @@ pub(super) fn parts() -> impl Strategy<Value = Parts> {
         )| Parts {
             time,
             client,
+            consumer,
             texts,
             error,
             upstream,

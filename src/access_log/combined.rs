@@ -22,7 +22,9 @@ pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u
         // Without a space in it: the fields before the quotes are told apart by spaces.
         client @ ClientId::Opaque(_) => field(&truncate::displayed(client), Spaces::Escaped, line),
     }
-    line.extend_from_slice(b" - - [");
+    line.extend_from_slice(b" - ");
+    field(entry.consumer.unwrap_or("-"), Spaces::Escaped, line);
+    line.extend_from_slice(b" [");
     line.extend_from_slice(second.of(Time::from(entry.time)));
     line.extend_from_slice(b"] \"");
     field(entry.method, Spaces::Kept, line);
@@ -101,13 +103,14 @@ mod tests {
             text + beginning.map_or("", |_| "\\...")
         };
         let client = cut(&entry.client.to_string()).replace(' ', "\\x20");
+        let consumer = cut(entry.consumer.unwrap_or("-")).replace(' ', "\\x20");
         let time = entry.time.to_zoned_datetime(TimeZone::UTC).strftime("%d/%b/%Y:%H:%M:%S %z");
         let [method, path, protocol] = [entry.method, entry.path, entry.protocol].map(cut);
         let [referer, user_agent] =
             [&entry.referer, &entry.user_agent].map(|text| cut(if text.is_empty() { "-" } else { text }));
         let (status, bytes) = (entry.status, entry.bytes_out);
         format!(
-            "{client} - - [{time}] \"{method} {path} {protocol}\" {status} {bytes} \"{referer}\" \"{user_agent}\""
+            "{client} - {consumer} [{time}] \"{method} {path} {protocol}\" {status} {bytes} \"{referer}\" \"{user_agent}\""
         )
     }
 

@@ -30,6 +30,8 @@ pub struct Entry<'a> {
     pub request_id: &'a str,
     /// Who asked.
     pub client: &'a ClientId,
+    /// The consumer that has proved to be calling.
+    pub consumer: Option<&'a str>,
     /// The method.
     pub method: &'a str,
     /// The host that was asked for, as it was sent.
@@ -82,6 +84,7 @@ impl<'a> Entry<'a> {
             time,
             request_id: "",
             client,
+            consumer: None,
             method: "-",
             host: Cow::Borrowed(""),
             path: "-",

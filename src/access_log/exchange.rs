@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Costs, Entry, Names, Tokens};
+use crate::consumer::Consumer;
 use crate::engine::exchange::Asked;
 use crate::engine::{Engine, Exchange};
 use crate::limit::{Outcome, Report};
@@ -33,6 +34,7 @@ impl<'a> Entry<'a> {
             time: exchange.ended,
             request_id: exchange.request_id(),
             client: &exchange.client,
+            consumer: exchange.consumer.as_deref().map(Consumer::name),
             method: asked.map_or("-", |asked| asked.method.as_str()),
             host: text(Asked::host),
             path: asked.map_or("-", Asked::path_and_query),

@@ -36,6 +36,9 @@ pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u
         ClientId::Address(address) => number::address(*address, object.begin_text(key!("client"))),
         client @ ClientId::Opaque(_) => object.text(key!("client"), &truncate::displayed(client)),
     }
+    if let Some(consumer) = entry.consumer {
+        object.text(key!("consumer"), consumer);
+    }
     object.text(key!("method"), entry.method);
     object.text(key!("host"), &entry.host);
     object.text(key!("path"), entry.path);

@@ -3,8 +3,11 @@
 //! Every section is read to its end whatever is wrong in it, and a check that compares two values is only made if both could be read, so
 //! that one mistake is reported once.
 
+mod access;
 mod action;
 mod ambiguity;
+mod auth;
+mod auth_failures;
 mod consumers;
 mod cors;
 mod headers;
@@ -30,6 +33,7 @@ use super::env::Env;
 use super::problem::{Checked, Sink, together};
 use super::section::Section;
 use super::table::{Kind, Setting, Table};
+use crate::consumer::Consumers;
 use names::Names;
 
 pub(super) use self::server::DEFAULT_ADMIN;
@@ -60,6 +64,11 @@ pub(super) static FILE: Table = Table::new(
             "plans",
             Kind::Named("[A-Za-z0-9_.-]{1,64}", &Kind::Table(&consumers::PLAN)),
             "What consumers may have: plans by name, to which limits give terms.",
+        ),
+        Setting::new(
+            "auth",
+            Kind::Table(&auth::AUTH),
+            "How callers prove who they are, and what upstreams are told of them.",
         ),
         Setting::new(
             "limits",
@@ -101,6 +110,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
     let underscores = server.server.as_ref().map_or(true, |server| server.underscores_in_headers);
     let plans = consumers::plans(&plan_items);
     let consumers = file.optional("consumers", |item| consumers::all(&item, &plan_names, env));
+    let nobody = Consumers::default();
     let consumers_of_plans = match &consumers {
         Ok(Some(consumers)) => consumers.of_plans(plan_names.len()),
         _ => Vec::new(),
@@ -113,15 +123,27 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
         underscores,
     );
     let upstreams = upstreams::all(&upstream_items, underscores);
+    let auth = file.optional("auth", |item| auth::auth(item, underscores));
+    let (limits, auth_failures) = auth_failures::add(server.auth_failures, limits);
     let admin = server::admin(admin);
     let places = listen::distinct(&server.listen, &admin.listen, sink);
-    let everywhere = routes::Everywhere { limits: server.limits, max_body_size: server.max_body_size };
+    let callers = access::Callers {
+        plans: &plan_names,
+        consumers: consumers.as_ref().ok().map(|read| read.as_ref().unwrap_or(&nobody)),
+        ways: server.ways,
+        required: server.auth_required,
+    };
+    let everywhere =
+        routes::Everywhere { limits: server.limits, max_body_size: server.max_body_size, callers };
     let routes = match route_items {
         Some(item) => routes::all(&item, &everywhere, &limit_names, &upstream_names, sink),
         None => Err(file.report(routes::none())),
     };
     file.finish();
     places?;
+    let (auth, consumers, routes) = (auth?, consumers?, routes?);
+    let is_asked = routes.iter().any(|route| !route.access.ways.is_empty());
+    let auth = auth.or_else(|| (consumers.is_some() || is_asked).then(auth::default_auth));
     Ok(Config {
         server: server.server?,
         admin: admin.admin?,
@@ -129,10 +151,12 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
         limiter: limiter?,
         tracing: tracing?,
         plans: plans?,
-        consumers: Arc::new(consumers?.unwrap_or_default()),
+        consumers: Arc::new(consumers.unwrap_or_default()),
+        auth,
+        auth_failures: auth_failures?,
         limits: limits?,
         upstreams: upstreams?,
-        routes: routes?,
+        routes,
         files: Vec::new(),
         keys: Vec::new(),
         shown: serde_json::Value::Null,

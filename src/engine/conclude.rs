@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::locate::split_query;
 use super::reserve::Reserved;
 use super::{Engine, Facts, Located, Reply};
-use crate::config::{Action, Balance, Route};
+use crate::config::{Action, Balance, Route, Way};
 use crate::limit::key::{Inputs, Secret};
+use crate::query;
 use crate::route::rewrite;
 
 /// What a door does with a request.
@@ -66,7 +67,7 @@ impl Engine {
                 Course::Forward(Forward {
                     route: located.route_index(),
                     upstream: *upstream,
-                    target: target(path.as_bytes(), facts.target),
+                    target: target(path.as_bytes(), facts.target, self.credential_parameter(route)),
                     server_key: self.server_key(*upstream, inputs),
                 })
             }
@@ -91,6 +92,13 @@ impl Engine {
         })
     }
 
+    /// The parameter of the query that has a credential which this route's upstream does not get.
+    fn credential_parameter(&self, route: &Route) -> Option<&str> {
+        let api_key = &self.config.auth.as_ref()?.api_key;
+        let is_taken_out = !api_key.keep && route.access.ways.contains(&Way::ApiKey);
+        api_key.query.as_deref().filter(|_| is_taken_out)
+    }
+
     /// A hash of the value by which an upstream chooses a server, if it goes by one and the request has it.
     fn server_key(&self, upstream: usize, inputs: &Inputs<'_>) -> Option<u128> {
         match &self.config.upstreams[upstream].balance {
@@ -101,10 +109,14 @@ impl Engine {
     }
 }
 
-/// This path with the query that the client sent; `None` if the client sent the same path.
-fn target(path: &[u8], sent: &[u8]) -> Option<Vec<u8>> {
-    let (sent_path, _) = split_query(sent);
-    (path != sent_path).then(|| [path, &sent[sent_path.len()..]].concat())
+/// This path with the query that the client sent, but without the parameter that has a credential; `None` if the client sent the same.
+fn target(path: &[u8], sent: &[u8], credential: Option<&str>) -> Option<Vec<u8>> {
+    let (sent_path, query) = split_query(sent);
+    match query.zip(credential).and_then(|(query, name)| query::without(query, name)) {
+        Some(rest) if rest.is_empty() => Some(path.to_vec()),
+        Some(rest) => Some([path, b"?", &rest].concat()),
+        None => (path != sent_path).then(|| [path, &sent[sent_path.len()..]].concat()),
+    }
 }
 
 /// The answer to a body that is larger than the route takes.

@@ -1,13 +1,18 @@
 //! The steps in their order, up to the point where a request is forwarded or answered.
 
+use std::sync::Arc;
+
 use super::{Course, Engine, Facts, KeyValues, Located, Reply};
 use crate::clock::Timestamp;
+use crate::consumer::Consumer;
 use crate::limit::Reservation;
 
 /// What becomes of a request.
 pub struct Decision {
     /// The index of the route that the request takes; `None` if it was refused before a route was found.
     pub route: Option<usize>,
+    /// The consumer, if one has proved to be calling.
+    pub consumer: Option<Arc<Consumer>>,
     /// What the limits made of the request, and what is held for it. A request that a limit refuses holds nothing; one that is answered
     /// later, as with 413, holds its permits until the reservation is closed.
     pub reservation: Reservation,
@@ -20,18 +25,22 @@ pub struct Decision {
 impl Engine {
     /// Takes a request through the steps until it is forwarded or answered.
     pub async fn decide(&self, facts: &Facts<'_>, now: Timestamp) -> Decision {
-        let (mut reservation, mut keys) = (Reservation::default(), KeyValues::new());
-        let (route, course) = match self.locate(facts) {
-            Ok(located) => {
-                let course = match self.admit(&located, facts, now, &mut reservation, &mut keys).await {
-                    Ok(course) => course,
-                    Err(reply) => Course::Answer(reply),
-                };
-                (Some(located.route_index()), course)
-            }
-            Err(reply) => (None, Course::Answer(reply)),
+        let mut decision = Decision {
+            route: None,
+            consumer: None,
+            reservation: Reservation::default(),
+            keys: KeyValues::new(),
+            course: Course::Answer(Reply::internal()),
         };
-        Decision { route, reservation, keys, course }
+        decision.course = match self.locate(facts) {
+            Ok(located) => {
+                decision.route = Some(located.route_index());
+                let course = self.admit(&located, facts, now, &mut decision).await;
+                course.unwrap_or_else(Course::Answer)
+            }
+            Err(reply) => Course::Answer(reply),
+        };
+        decision
     }
 
     /// The steps for a request whose route is known.
@@ -40,14 +49,16 @@ impl Engine {
         located: &Located<'_>,
         facts: &Facts<'_>,
         now: Timestamp,
-        reservation: &mut Reservation,
-        keys: &mut KeyValues,
+        decision: &mut Decision,
     ) -> Result<Course, Reply> {
         if located.is_preflight() {
             // A browser asks for permission on behalf of a page, without the credentials by which limits count.
             return Err(Reply::permission());
         }
-        let principal = self.identify(located, facts).await?;
+        let Decision { reservation, keys, consumer, .. } = decision;
+        let principal = self.identify(located, facts, now, Some(reservation)).await?;
+        consumer.clone_from(&principal.consumer);
+        self.let_in(located, &principal)?;
         let inputs = located.inputs(facts, &principal);
         *keys = self.recorded.values(located.route_index(), &inputs, self.limiter.secret());
         let claims = self.claims(located, &inputs)?;

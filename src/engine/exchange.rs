@@ -2,15 +2,19 @@
 //! it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 
 use super::{Engine, KeyValues};
 use crate::address::Address;
 use crate::client::ClientId;
 use crate::config::Route;
+use crate::consumer::Consumer;
 use crate::limit::Report;
+use crate::query;
 
 /// The status of a request whose client left before it was answered, as in nginx' log.
 pub fn client_left() -> StatusCode {
@@ -32,6 +36,8 @@ pub struct Exchange {
     pub request_id: HeaderValue,
     /// The client that the request is attributed to.
     pub client: ClientId,
+    /// The consumer, if one has proved to be calling.
+    pub consumer: Option<Arc<Consumer>>,
     /// The trace that it belongs to.
     pub trace_id: Option<u128>,
     /// The index of the route that it took.
@@ -61,7 +67,7 @@ pub struct Asked {
     pub method: Method,
     /// The version of HTTP that the client speaks.
     pub version: Version,
-    /// The request target, as it was sent.
+    /// The request target, as it was sent, but for a credential in its query.
     pub target: Uri,
     host: Option<HeaderValue>,
     referer: Option<HeaderValue>,
@@ -126,6 +132,7 @@ impl Exchange {
             tls: false,
             request_id,
             client,
+            consumer: None,
             trace_id: None,
             route: None,
             status,
@@ -150,16 +157,32 @@ impl Exchange {
     }
 }
 
+impl Engine {
+    /// The parameter of a query that may have a credential, on whatever route.
+    pub fn secret_parameter(&self) -> Option<&str> {
+        self.config.auth.as_ref()?.api_key.query.as_deref()
+    }
+}
+
 impl Asked {
-    /// What a request with this head asks.
-    pub fn new(method: &Method, version: Version, target: &Uri, headers: &HeaderMap) -> Self {
+    /// What a request with this head asks. `secret` is the parameter of its query that may have a credential.
+    pub fn new(
+        method: &Method,
+        version: Version,
+        target: &Uri,
+        headers: &HeaderMap,
+        secret: Option<&str>,
+    ) -> Self {
         let field = |name: HeaderName| headers.get(name).cloned();
         Self {
             method: method.clone(),
             version,
-            target: target.clone(),
+            target: secret.and_then(|name| masked_target(target, name)).unwrap_or_else(|| target.clone()),
             host: field(header::HOST),
-            referer: field(header::REFERER),
+            referer: field(header::REFERER).map(|url| match secret.and_then(|name| masked_url(&url, name)) {
+                Some(masked) => masked,
+                None => url,
+            }),
             user_agent: field(header::USER_AGENT),
         }
     }
@@ -192,6 +215,25 @@ impl Asked {
             _ => "HTTP/1.1",
         }
     }
+}
+
+/// A target with a mask for the value of a parameter; `None` if it does not have it.
+fn masked_target(target: &Uri, name: &str) -> Option<Uri> {
+    let query = query::masked(target.query()?.as_bytes(), name)?;
+    let mut parts = target.clone().into_parts();
+    let masked = [target.path().as_bytes(), b"?", &query].concat();
+    // What cannot be shown with a mask is shown without its query.
+    let path = || PathAndQuery::try_from(target.path()).ok();
+    parts.path_and_query = PathAndQuery::try_from(masked).ok().or_else(path);
+    Uri::from_parts(parts).ok().or_else(|| Some(Uri::default()))
+}
+
+/// The same of a URL.
+fn masked_url(url: &HeaderValue, name: &str) -> Option<HeaderValue> {
+    let at = memchr::memchr(b'?', url.as_bytes())?;
+    let (before, query) = url.as_bytes().split_at(at + 1);
+    let masked = [before, &query::masked(query, name)?].concat();
+    Some(HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("")))
 }
 
 fn text(field: Option<&HeaderValue>) -> Cow<'_, str> {

@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderName, Method, Version};
 
 use super::{Engine, Reply};
 use crate::client::{ClientId, Conflict, Statement};
-use crate::field_names::{self, Names};
+use crate::config::Auth;
+use crate::field_names::{self, Names, folds_alike};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +85,7 @@ pub struct Facts<'a> {
 /// The fields of a request that are taken away before anything is decided.
 #[derive(Debug, Default)]
 pub struct Stripped {
-    /// Fields that concern one connection, and statements of a peer that is not trusted.
+    /// Fields that concern one connection, statements of a peer that is not trusted, and those that the gateway alone makes.
     pub not_forwarded: Names,
     /// Fields whose names some servers take for another field.
     pub dropped: Names,
@@ -117,6 +118,13 @@ impl Engine {
         self.trusted_proxies.statements(headers)
     }
 
+    /// Whether only the gateway itself says what is in a field of this name.
+    pub fn is_own_statement(&self, name: &HeaderName) -> bool {
+        let of =
+            |auth: &Auth| [&auth.consumer_header, &auth.plan_header].iter().any(|own| folds_alike(name, own));
+        self.config.auth.as_ref().is_some_and(of)
+    }
+
     /// The fields that a door takes away before it makes the facts of a request.
     ///
     /// # Errors
@@ -126,6 +134,12 @@ impl Engine {
         let mut not_forwarded = field_names::named_in_connection(headers).map_err(Reply::bad_request)?;
         if !sender.peer_is_trusted {
             not_forwarded.extend(field_names::claims(headers));
+        }
+        if let Some(auth) = &self.config.auth {
+            // Only the gateway itself says who the consumer is, also where it asks nobody.
+            for own in [&auth.consumer_header, &auth.plan_header] {
+                not_forwarded.extend(field_names::alike(headers, own));
+            }
         }
         Ok(Stripped { not_forwarded, dropped: self.field_names.dropped(headers) })
     }

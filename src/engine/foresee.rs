@@ -1,12 +1,19 @@
 //! The steps of a request that nobody has sent: what would become of it, without taking anything.
 
+use std::sync::Arc;
+
 use super::{Course, Engine, Facts, Located, Reply};
 use crate::clock::Timestamp;
 use crate::config::Balance;
+use crate::consumer::Consumer;
 use crate::limit::Standing;
 
 /// What would become of a request.
 pub struct Foreseen<'a> {
+    /// The consumer, if one has proved to be calling, and the plan of it.
+    pub consumer: Option<Arc<Consumer>>,
+    /// Why its route lets the caller in or not, in words.
+    pub gate: Option<&'static str>,
     /// What each limit of its route makes of it, as far as the request comes there.
     pub limits: Vec<ForeseenLimit<'a>>,
     /// The answer that it gets from limits as they stand now.
@@ -37,6 +44,8 @@ impl Engine {
         plainly: bool,
     ) -> Foreseen<'a> {
         let answered = |reply| Foreseen {
+            consumer: None,
+            gate: None,
             limits: Vec::new(),
             refusal: None,
             course: Course::Answer(reply),
@@ -45,10 +54,17 @@ impl Engine {
         if located.is_preflight() {
             return answered(Reply::permission());
         }
-        let principal = match self.identify(located, facts).await {
+        let principal = match self.identify(located, facts, now, None).await {
             Ok(principal) => principal,
-            Err(reply) => return answered(reply),
+            Err(reply) => {
+                let gate = self.gates[located.route_index()].why(facts.client, None);
+                return Foreseen { gate, ..answered(reply) };
+            }
         };
+        let gate = self.gates[located.route_index()].why(facts.client, principal.consumer.as_deref());
+        if let Err(reply) = self.let_in(located, &principal) {
+            return Foreseen { consumer: principal.consumer, gate, ..answered(reply) };
+        }
         let inputs = located.inputs(facts, &principal);
         let (limiter, secret) = (&self.limiter, self.limiter.secret());
         let limit = |&limit: &usize| {
@@ -72,6 +88,6 @@ impl Engine {
             },
             Course::Answer(_) => None,
         };
-        Foreseen { limits, refusal, course, server_key }
+        Foreseen { consumer: principal.consumer.clone(), gate, limits, refusal, course, server_key }
     }
 }

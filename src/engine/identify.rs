@@ -1,11 +1,23 @@
 //! The step that says who is asking. It may wait, for a service that knows callers.
+//!
+//! A route has a list of ways to prove who is calling. They are tried in their order, and the first whose credentials a request has
+//! decides: a request with wrong credentials is refused, whatever else it has. Each way is a file here.
+
+mod api_key;
+mod proof;
 
 use std::sync::Arc;
 
+use http::{HeaderValue, StatusCode};
+
+use self::proof::{Credentials, Unproven};
 use super::{Engine, Facts, Located, Reply};
 use crate::client::ClientId;
+use crate::clock::Timestamp;
+use crate::config::{Auth, Way};
 use crate::consumer::Consumer;
-use crate::limit::key::Caller;
+use crate::limit::Reservation;
+use crate::limit::key::{Caller, Inputs};
 
 /// The caller, for limits and upstreams.
 #[derive(Clone, Debug)]
@@ -16,7 +28,12 @@ pub struct Principal<'a> {
     pub consumer: Option<Arc<Consumer>>,
 }
 
-impl Principal<'_> {
+impl<'a> Principal<'a> {
+    /// A client that has proved nothing.
+    pub fn stranger(client: &'a ClientId) -> Self {
+        Self { client, consumer: None }
+    }
+
     /// The consumer, as keys of limits and upstreams know it.
     pub fn caller(&self) -> Option<Caller<'_>> {
         self.consumer.as_ref().map(|consumer| Caller { consumer: consumer.name(), plan: consumer.plan() })
@@ -24,16 +41,147 @@ impl Principal<'_> {
 }
 
 impl Engine {
-    /// The principal of a request to this route. Routes ask for no credentials, so it is the client that sent the request.
+    /// The principal of a request to this route. `tries` is where it is reported that a client has tried too often; without it, nothing is
+    /// charged for a try that fails.
     ///
     /// # Errors
-    /// The answer to a request that does not say who is asking, where its route wants to know.
-    #[expect(clippy::unused_async, reason = "a way to identify callers may have to ask a service")]
+    /// The answer to a client whose address is not let in, and to a request that does not say who is asking where its route wants to know,
+    /// or says it with wrong credentials, or from a client that has tried too often.
     pub async fn identify<'a>(
         &self,
-        _located: &Located<'_>,
+        located: &Located<'_>,
         facts: &Facts<'a>,
+        now: Timestamp,
+        tries: Option<&mut Reservation>,
     ) -> Result<Principal<'a>, Reply> {
-        Ok(Principal { client: facts.client, consumer: None })
+        self.gates[located.route_index()].admit_address(facts.client)?;
+        let stranger = Principal::stranger(facts.client);
+        let access = &located.route().access;
+        let Some(auth) = self.config.auth.as_ref().filter(|_| !access.ways.is_empty()) else {
+            return Ok(stranger);
+        };
+        for way in &access.ways {
+            let found = way.find(auth, facts, located.query()).transpose();
+            let Some(found) = found else { continue };
+            let proved = self.prove(*way, found, located, facts, now, tries).await?;
+            return Ok(Principal { consumer: Some(proved), ..stranger });
+        }
+        match access.lets_strangers_in {
+            true => Ok(stranger),
+            false => Err(self.unauthorized(&access.ways, "this route wants to know who is asking")),
+        }
+    }
+
+    /// Lets a caller in to a route, or not.
+    ///
+    /// # Errors
+    /// The answer to a caller that is not let in.
+    pub(super) fn let_in(&self, located: &Located<'_>, principal: &Principal<'_>) -> Result<(), Reply> {
+        match self.gates[located.route_index()].admit(principal.client, principal.consumer.as_deref())? {
+            true => Ok(()),
+            false => {
+                let ways = &located.route().access.ways;
+                Err(self.unauthorized(ways, "this route lets in only callers that it knows"))
+            }
+        }
+    }
+
+    /// The principal of a request that a log tells of, which names its consumer.
+    pub fn recorded_principal<'a>(&self, client: &'a ClientId, consumer: Option<&str>) -> Principal<'a> {
+        let known = |name: &str| {
+            let known = self.config.consumers.named(name).cloned();
+            known.unwrap_or_else(|| Arc::new(Consumer::new(name.to_owned(), None)))
+        };
+        Principal { client, consumer: consumer.map(known) }
+    }
+
+    /// The consumer that has these credentials. Before they are looked at, the client is asked for how often it has failed.
+    async fn prove(
+        &self,
+        way: Way,
+        found: Result<Credentials<'_>, Unproven>,
+        located: &Located<'_>,
+        facts: &Facts<'_>,
+        now: Timestamp,
+        tries: Option<&mut Reservation>,
+    ) -> Result<Arc<Consumer>, Reply> {
+        let stranger = Principal::stranger(facts.client);
+        let inputs = located.inputs(facts, &stranger);
+        let charged = tries.is_some();
+        self.may_try(&inputs, now, tries)?;
+        let proved = match found {
+            Ok(credentials) => way.verify(self, &credentials).await,
+            Err(unproven) => Err(unproven),
+        };
+        proved.map_err(|unproven| {
+            if let (Some(limit), true) = (self.config.auth_failures, charged) {
+                self.limiter.failed_try(limit, &inputs, now);
+            }
+            match unproven.status() {
+                StatusCode::UNAUTHORIZED => self.unauthorized(&[way], unproven.detail()),
+                status => Reply::problem(status, unproven.detail()),
+            }
+        })
+    }
+
+    /// Refuses a client that has failed too often.
+    fn may_try(
+        &self,
+        inputs: &Inputs<'_>,
+        now: Timestamp,
+        tries: Option<&mut Reservation>,
+    ) -> Result<(), Reply> {
+        let Some(limit) = self.config.auth_failures else { return Ok(()) };
+        match tries {
+            Some(reservation) => self
+                .limiter
+                .before_try(limit, inputs, now, reservation)
+                .map_err(|refusal| self.refused(refusal, reservation.reports())),
+            None => match self.limiter.wait_before_try(limit, inputs, now) {
+                Some(refusal) => Err(self.refused(refusal, &[])),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// The answer to a request without credentials, or with wrong ones (RFC 9110, section 15.5.2).
+    fn unauthorized(&self, ways: &[Way], detail: &str) -> Reply {
+        let mut reply = Reply::problem(StatusCode::UNAUTHORIZED, detail);
+        for way in ways {
+            let challenge = self.config.auth.as_ref().map(|auth| way.challenge(auth));
+            if let Some(value) = challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+                reply = reply.with("WWW-Authenticate", value);
+            }
+        }
+        reply
+    }
+}
+
+impl Way {
+    /// The credentials that a request has for this way. It may take no time.
+    fn find<'a>(
+        self,
+        auth: &'a Auth,
+        facts: &'a Facts<'_>,
+        query: Option<&'a [u8]>,
+    ) -> Result<Option<Credentials<'a>>, Unproven> {
+        match self {
+            Self::ApiKey => api_key::find(&auth.api_key, facts, query),
+        }
+    }
+
+    /// The consumer that has these credentials.
+    #[expect(clippy::unused_async, reason = "a service that knows callers is asked and waited for")]
+    async fn verify(self, engine: &Engine, found: &Credentials<'_>) -> Result<Arc<Consumer>, Unproven> {
+        match self {
+            Self::ApiKey => api_key::verify(&engine.config.consumers, found),
+        }
+    }
+
+    /// What a client is told that has no credentials for this way, or wrong ones.
+    fn challenge(self, auth: &Auth) -> String {
+        match self {
+            Self::ApiKey => api_key::challenge(&auth.api_key),
+        }
     }
 }

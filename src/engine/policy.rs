@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
+use super::gate::Gate;
 use super::key_values::RecordedParts;
 use super::ledger::Ledger;
 use crate::client::TrustedProxies;
@@ -25,6 +26,10 @@ pub struct Engine {
     pub(super) recorded: RecordedParts,
     /// Where shared limits are kept; without it they are counted in this process.
     pub(super) ledger: Option<Ledger>,
+    /// Whom each route lets in.
+    pub(super) gates: Vec<Gate>,
+    /// The names of the plans, as values of a field.
+    plan_fields: Vec<HeaderValue>,
 }
 
 impl Engine {
@@ -36,6 +41,9 @@ impl Engine {
             field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
             recorded: RecordedParts::new(&config),
             ledger: None,
+            gates: config.routes.iter().map(|route| Gate::new(&route.access)).collect(),
+            // The name of a plan has no character that a field value cannot have.
+            plan_fields: config.plans.iter().filter_map(|name| HeaderValue::try_from(name).ok()).collect(),
             config,
             limiter,
         }
@@ -62,6 +70,11 @@ impl Engine {
         &self.limiter
     }
 
+    /// The name of the plan with this index, as the value of a field.
+    pub fn plan_field(&self, plan: usize) -> Option<&HeaderValue> {
+        self.plan_fields.get(plan)
+    }
+
     /// The part of a key whose values [`KeyValues`](super::KeyValues) tell under this index, as the configuration spells it.
     pub fn recorded_part(&self, index: usize) -> &str {
         self.recorded.name(index)
@@ -73,15 +86,16 @@ impl Engine {
     }
 }
 
-/// The header fields by which limits count and upstreams choose a server.
+/// The header fields by which limits count, callers are known and upstreams choose a server.
 fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
     let limits = config.limits.iter().map(|rule| &rule.key);
     let upstreams = config.upstreams.iter().filter_map(|upstream| match &upstream.balance {
         Balance::Hash(key) => Some(key),
         _ => None,
     });
-    limits.chain(upstreams).flat_map(|key| &key.parts).filter_map(|part| match part {
+    let parts = limits.chain(upstreams).flat_map(|key| &key.parts).filter_map(|part| match part {
         KeyPart::Header(name) => Some(name),
         _ => None,
-    })
+    });
+    parts.chain(config.auth.iter().filter_map(|auth| auth.api_key.header.as_ref()))
 }

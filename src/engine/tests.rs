@@ -277,6 +277,7 @@ impl Door {
     fn decide(&self, row: &Row<'_>, now: Timestamp) -> Decision {
         let answered = |reply| Decision {
             keys: KeyValues::new(),
+            consumer: None,
             route: None,
             reservation: Reservation::default(),
             course: Course::Answer(reply),

@@ -2,11 +2,12 @@
 
 use http::{HeaderValue, StatusCode, Version, header};
 
-use super::explanation::{Answer, Client, Dropped, Explanation, Field, Request};
+use super::explanation::{Answer, Caller, Client, Dropped, Explanation, Field, Request};
 use super::question::Question;
 use super::{head, limits, near, route};
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{Config, Route};
+use crate::consumer::Consumer;
 use crate::engine::{Course, Engine, Facts, Foreseen, Located, Peer, Reply, Sender};
 use crate::field_names::{self, Names};
 
@@ -21,6 +22,7 @@ pub async fn explain(engine: &Engine, question: &Question, now: Timestamp, plain
         request: request(question),
         answer: answered(&Reply::internal()),
         client: client(engine, question, &sender),
+        caller: None,
         dropped: Vec::new(),
         route: None,
         near_misses: Vec::new(),
@@ -57,6 +59,7 @@ async fn explain_readable(
     for name in stripped.not_forwarded.iter().chain(&stripped.dropped) {
         let why = match () {
             () if stripped.dropped.contains(name) => "servers may take its name for another field",
+            () if engine.is_own_statement(name) => "only the gateway says who the consumer is",
             () if claims.contains(name) && !sender.peer_is_trusted() => "only a trusted proxy may say it",
             () => "Connection names it",
         };
@@ -81,8 +84,9 @@ async fn explain_readable(
         Err(reply) => return explanation.answer = answered(&reply),
     };
     explanation.route = Some(route::explained(located.route(), &headers));
-    let Foreseen { limits, refusal, course, server_key } =
+    let Foreseen { consumer, gate, limits, refusal, course, server_key } =
         engine.foresee(&located, &facts, now, plainly).await;
+    explanation.caller = caller(engine, located.route(), consumer.as_deref(), gate);
     explanation.limits = limits
         .iter()
         .map(|foreseen| {
@@ -99,8 +103,15 @@ async fn explain_readable(
                 fields: Vec::new(),
             };
             explanation.upstream = Some(upstream);
-            let sent =
-                head::sent(question, headers.clone(), sender, forward, located.route(), config, plainly);
+            let sent = head::sent(
+                question,
+                headers.clone(),
+                (sender, consumer.as_deref()),
+                forward,
+                located.route(),
+                engine,
+                plainly,
+            );
             explanation.sent = Some(sent);
         }
         Course::Answer(reply) => {
@@ -173,6 +184,25 @@ fn answered(reply: &Reply) -> Answer {
 
 fn field(name: &str, value: &HeaderValue) -> Field {
     Field { name: name.to_owned(), value: String::from_utf8_lossy(value.as_bytes()).into_owned() }
+}
+
+/// Who has proved to be calling, and whether the route lets the caller in.
+fn caller(engine: &Engine, route: &Route, consumer: Option<&Consumer>, gate: Option<&str>) -> Option<Caller> {
+    let ways = &route.access.ways;
+    if ways.is_empty() && gate.is_none() {
+        return None;
+    }
+    let plan = consumer.and_then(Consumer::plan).map(|plan| engine.config().plans[plan].clone());
+    let mut why = Vec::new();
+    if !ways.is_empty() {
+        why.push(match (consumer, route.access.lets_strangers_in) {
+            (Some(_), _) => "it has an API key of this consumer".to_owned(),
+            (None, true) => "the route lets in callers without credentials".to_owned(),
+            (None, false) => "the route wants an API key".to_owned(),
+        });
+    }
+    why.extend(gate.map(str::to_owned));
+    Some(Caller { consumer: consumer.map(|consumer| consumer.name().to_owned()), plan, why })
 }
 
 /// Which client the request is attributed to, and why.

@@ -9,6 +9,8 @@ pub struct Explanation {
     pub(super) request: Request,
     pub(super) answer: Answer,
     pub(super) client: Client,
+    /// Who has proved to be calling, where the route wants to know.
+    pub(super) caller: Option<Caller>,
     /// Fields that are taken away before anything is decided.
     pub(super) dropped: Vec<Dropped>,
     /// The route that takes it.
@@ -66,6 +68,17 @@ pub(super) struct Client {
     pub(super) identity: Option<String>,
     pub(super) peer_is_trusted: bool,
     /// How it was found, in words.
+    pub(super) why: Vec<String>,
+}
+
+/// Who has proved to be calling.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedCaller)]
+pub(super) struct Caller {
+    /// The name of the consumer; `None` if nobody has proved anything.
+    pub(super) consumer: Option<String>,
+    pub(super) plan: Option<String>,
+    /// Why it is let in or not, in words.
     pub(super) why: Vec<String>,
 }
 

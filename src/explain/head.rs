@@ -6,8 +6,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use super::explanation::{Field, Sent};
 use super::question::Question;
-use crate::config::{Config, Route};
-use crate::engine::{Forward, Peer, Sender};
+use crate::config::Route;
+use crate::consumer::Consumer;
+use crate::engine::{Engine, Forward, Peer, Sender};
 use crate::trace::TraceContext;
 use crate::upstream_head::{Head, Known, TracePlace, given_request_id, prepare};
 
@@ -83,12 +84,13 @@ impl Head for ShownHead<'_> {
 pub(super) fn sent(
     question: &Question,
     mut headers: HeaderMap,
-    sender: &Sender,
+    (sender, consumer): (&Sender, Option<&Consumer>),
     forward: &Forward,
     route: &Route,
-    config: &Config,
+    engine: &Engine,
     plainly: bool,
 ) -> Sent {
+    let config = engine.config();
     let upstream = &config.upstreams[forward.upstream];
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
     let websocket = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"websocket");
@@ -112,6 +114,7 @@ pub(super) fn sent(
             .cloned()
             .unwrap_or_else(|| HeaderValue::from_static("(a new one)")),
         trace: config.tracing.as_ref().map(|_| trace_place(&headers)),
+        consumer,
         server: None,
     };
     let mut head = ShownHead {
@@ -121,8 +124,7 @@ pub(super) fn sent(
         headers,
         spelt: question.spelt.clone(),
     };
-    let underscores = config.server.underscores_in_headers;
-    let Ok(()) = prepare(&mut head, known, forward.target.as_deref(), route, underscores);
+    let Ok(()) = prepare(&mut head, known, forward.target.as_deref(), route, engine);
     if chunked && !upstream.http2 {
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }

@@ -33,6 +33,13 @@ impl Display for Text<'_> {
         for why in &told.client.why {
             line(f, "", why)?;
         }
+        if let Some(caller) = &told.caller {
+            let plan = caller.plan.as_ref().map_or_else(String::new, |plan| format!(", plan {plan}"));
+            line(f, "consumer", format_args!("{}{plan}", caller.consumer.as_deref().unwrap_or("nobody")))?;
+            for why in &caller.why {
+                line(f, "", why)?;
+            }
+        }
         for (index, dropped) in told.dropped.iter().enumerate() {
             line(
                 f,

@@ -26,6 +26,7 @@ pub(super) struct RouteFamilies {
     pub(super) in_flight: IntGaugeVec,
     pub(super) limit_decisions: IntCounterVec,
     pub(super) limit_cost_errors: IntCounterVec,
+    pub(super) plan_requests: IntCounterVec,
 }
 
 /// The metrics of upstreams.
@@ -106,6 +107,12 @@ impl RouteFamilies {
                 "gateway_limit_cost_errors_total",
                 "Costs in answers of upstreams that were not taken as they stood, by kind.",
                 &["limit", "kind"],
+            )?,
+            plan_requests: counters(
+                registry,
+                "gateway_plan_requests_total",
+                "Requests of consumers, by plan and class of status.",
+                &["plan", "code"],
             )?,
         })
     }

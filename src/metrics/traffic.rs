@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::families::Families;
+use super::plans::PlanCounters;
 use super::refusals::RefusalCounter;
 use super::requests::RequestCounters;
-use crate::config::{Config, Upstream, UpstreamServer};
+use crate::config::{Config, Route, Upstream, UpstreamServer};
 use crate::engine::UpstreamError;
 use crate::limit::{Charge, CostFault, Outcome, Report, Rule};
 
@@ -23,6 +25,8 @@ pub struct Traffic {
     upstreams: Vec<UpstreamMetrics>,
     /// `gateway_limit_cost_errors_total`, of each limit that goes by costs in answers, with its index and name.
     cost_errors: Vec<(usize, String, [IntCounter; 2])>,
+    /// `gateway_plan_requests_total`
+    plans: PlanCounters,
 }
 
 /// The metrics of a route.
@@ -80,7 +84,12 @@ impl Traffic {
                 .map(|&limit| (limit, Decisions::new(families, names[limit], name)))
                 .collect(),
         };
-        let mut routes: Vec<_> = config.routes.iter().map(|r| route(&r.name, &r.limits)).collect();
+        let asked = |r: &Route| {
+            let of_failures = config.auth_failures.filter(|_| !r.access.ways.is_empty());
+            let others = of_failures.filter(|limit| !r.limits.contains(limit));
+            r.limits.iter().copied().chain(others).collect::<Vec<_>>()
+        };
+        let mut routes: Vec<_> = config.routes.iter().map(|r| route(&r.name, &asked(r))).collect();
         routes.push(route("", &[]));
         let upstreams =
             config.upstreams.iter().map(|upstream| UpstreamMetrics::new(families, upstream)).collect();
@@ -92,7 +101,9 @@ impl Traffic {
             (index, rule.name.clone(), CostFault::ALL.map(counter))
         });
         let cost_errors = cost_errors.collect();
-        Self { routes, upstreams, cost_errors }
+        let has_consumers = !config.consumers.is_empty();
+        let plans = PlanCounters::new(&families.routes.plan_requests, &config.plans, has_consumers);
+        Self { routes, upstreams, cost_errors, plans }
     }
 
     /// Ends the series of what `now` does not name any more. Requests that still run count for nobody.
@@ -119,6 +130,7 @@ impl Traffic {
         for upstream in &self.upstreams {
             upstream.retire(families, upstreams.get(upstream.name.as_str()).copied());
         }
+        self.plans.retire(&families.routes.plan_requests, &now.plans);
         for (_, limit, _) in &self.cost_errors {
             if !now.cost_errors.iter().any(|(_, other, _)| other == limit) {
                 for fault in CostFault::ALL {
@@ -140,6 +152,11 @@ impl Traffic {
     /// The metrics of all routes, in their order; the last is of requests without a route.
     pub fn routes(&self) -> &[RouteMetrics] {
         &self.routes
+    }
+
+    /// Counts a request of a consumer with this plan.
+    pub(super) fn count_plan(&self, plan: Option<usize>, status: StatusCode) {
+        self.plans.count(plan, status);
     }
 
     /// Counts what the limits of a route made of a request.

@@ -107,6 +107,7 @@ impl Context {
             tls: connection.tls,
             request_id: request.id,
             client: request.sender.into_shown(),
+            consumer: request.consumer,
             trace_id: request.trace_id,
             route: request.route,
             status: request.status.unwrap_or_else(client_left),

@@ -67,13 +67,14 @@ impl Door {
             target: head.raw_path(),
             headers: &head.headers,
         };
-        let Decision { route, reservation, keys, course } = engine.decide(&facts, request.started).await;
+        let Decision { route, consumer, reservation, keys, course } =
+            engine.decide(&facts, request.started).await;
         if let Some(route) = route {
             request.route = Some(route);
             request.running = Some(Running::start(&active.traffic.route(Some(route)).in_flight));
             active.traffic.count_decisions(route, reservation.reports());
         }
-        (request.reservation, request.keys) = (reservation, keys);
+        (request.consumer, request.reservation, request.keys) = (consumer, reservation, keys);
         match course {
             Course::Forward(forward) => context.forward(forward).map_err(|_| Reply::internal()),
             Course::Answer(reply) => Err(reply),

@@ -49,11 +49,11 @@ pub(super) fn request(
             traceparent: trace.for_upstream(),
             is_continued: trace.is_continued(),
         }),
+        consumer: arrived.consumer.as_deref(),
         server: relay.forwarding.attempt.as_ref().map(|attempt| &attempt.server.address),
     };
     let target = relay.forwarding.plan.target.as_deref();
-    let underscores = relay.active.engine.config().server.underscores_in_headers;
-    upstream_head::prepare(request, known, target, relay.route(), underscores)
+    upstream_head::prepare(request, known, target, relay.route(), &relay.active.engine)
 }
 
 /// The head that Pingora sends.

@@ -13,6 +13,7 @@ pub(crate) enum OwnField {
     Allow,
     Location,
     RetryAfter,
+    WwwAuthenticate,
     ContentType,
     ContentLength,
     Server,
@@ -30,7 +31,9 @@ pub(crate) enum OwnField {
 impl OwnField {
     /// The field of a reply with this name.
     pub(super) fn of_reply(name: &str) -> Option<Self> {
-        [Self::RetryAfter, Self::Allow, Self::Location].into_iter().find(|field| field.title() == name)
+        [Self::RetryAfter, Self::Allow, Self::Location, Self::WwwAuthenticate]
+            .into_iter()
+            .find(|field| field.title() == name)
     }
 
     /// Its name in HTTP/1.
@@ -39,6 +42,7 @@ impl OwnField {
             Self::Allow => "Allow",
             Self::Location => "Location",
             Self::RetryAfter => "Retry-After",
+            Self::WwwAuthenticate => "WWW-Authenticate",
             Self::ContentType => "Content-Type",
             Self::ContentLength => "Content-Length",
             Self::Server => "Server",
@@ -60,6 +64,7 @@ impl OwnField {
             Self::Allow => header::ALLOW,
             Self::Location => header::LOCATION,
             Self::RetryAfter => header::RETRY_AFTER,
+            Self::WwwAuthenticate => header::WWW_AUTHENTICATE,
             Self::ContentType => header::CONTENT_TYPE,
             Self::ContentLength => header::CONTENT_LENGTH,
             Self::Server => header::SERVER,

@@ -9,6 +9,7 @@ use pingora::http::RequestHeader;
 use super::connection::Connection;
 use super::request_id;
 use crate::clock::Timestamp;
+use crate::consumer::Consumer;
 use crate::engine::exchange::Asked;
 use crate::engine::{KeyValues, Sender};
 use crate::gateway::Active;
@@ -32,6 +33,8 @@ pub(super) struct Request {
     pub(super) trace_id: Option<u128>,
     /// The index of the route that it takes, once that is known.
     pub(super) route: Option<usize>,
+    /// The consumer, if one has proved to be calling.
+    pub(super) consumer: Option<Arc<Consumer>>,
     /// Counts it as running on its route.
     pub(super) running: Option<Running>,
     /// What the limits made of it, and what it holds of them.
@@ -57,7 +60,13 @@ impl Request {
         Self {
             started: connection.head_at(),
             connection: connection.clone(),
-            asked: Asked::new(&head.method, head.version, &head.uri, &head.headers),
+            asked: Asked::new(
+                &head.method,
+                head.version,
+                &head.uri,
+                &head.headers,
+                active.engine.secret_parameter(),
+            ),
             id: request_id::name(&head.headers, trusted),
             sender,
             trace_id: trace
@@ -65,6 +74,7 @@ impl Request {
                 .or_else(|| TraceContext::of(&head.headers).map(|trace| trace.trace_id)),
             trace,
             route: None,
+            consumer: None,
             running: None,
             reservation: Reservation::default(),
             settled: None,

@@ -44,6 +44,8 @@ pub struct Record {
 /// What the gateway's own log tells of a request beside what every log tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Own {
+    /// The consumer that had proved to be calling.
+    pub consumer: Option<String>,
     /// The limits that were asked about it. Empty if none was: the request was answered before, or has no limits.
     pub limits: Vec<String>,
     /// The limits that refused it.

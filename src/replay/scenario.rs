@@ -18,7 +18,7 @@ use super::frontier::clients_in;
 use super::record::Record;
 use super::tally::Tally;
 use crate::clock::Timestamp;
-use crate::config::Config;
+use crate::config::{Access, Config};
 use crate::engine::{Engine, Facts, Reply};
 use crate::limit::bucket::Wait;
 use crate::limit::key::{KeyPart, Secret};
@@ -185,9 +185,12 @@ impl Scenario {
         if located.is_preflight() {
             return Fate::without_limits(Verdict::NotAsked, route);
         }
-        let Some(Ok(principal)) = self.engine.identify(&located, &facts).now_or_never() else {
+        if was_kept_out(record, &located.route().access) {
             return Fate::without_limits(Verdict::NotAsked, route);
-        };
+        }
+        let principal = self
+            .engine
+            .recorded_principal(&record.client, record.own.as_ref().and_then(|own| own.consumer.as_deref()));
         let inputs = located.inputs(&facts, &principal);
         let Ok(claims) = self.engine.claims(&located, &inputs) else {
             return Fate::without_limits(Verdict::NotAsked, route);
@@ -278,6 +281,13 @@ impl Scenario {
             }
         }
     }
+}
+
+/// Whether the gateway's own log tells of a caller that the route did not let in, so that no limit was asked.
+fn was_kept_out(record: &Record, access: &Access) -> bool {
+    let is_kept_out = matches!(record.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
+    let asks = !access.ways.is_empty() || access.allow.is_some() || !access.deny.is_empty();
+    is_kept_out && asks && record.own.as_ref().is_some_and(|own| own.limits.is_empty())
 }
 
 impl Totals {

@@ -3,6 +3,7 @@
 use http::Version;
 
 use super::{Answered, Asked};
+use crate::consumer::Consumer;
 use crate::engine::exchange;
 use crate::engine::{Engine, Exchange, UpstreamError};
 use crate::limit::fields;
@@ -25,6 +26,7 @@ impl<'a> Answered<'a> {
             route: exchange.route(engine).map(|route| (route.name.as_str(), route.path.to_string())),
             status: exchange.status,
             client: &exchange.client,
+            consumer: exchange.consumer.as_deref().map(Consumer::name),
             user_agent: asked.user_agent(),
             request_id: exchange.request_id(),
             refused_by: fields::violated(engine.limiter(), &exchange.reports).collect(),

@@ -44,6 +44,8 @@ pub struct Answered<'a> {
     pub status: StatusCode,
     /// Who asked.
     pub client: &'a dyn Display,
+    /// The consumer that has proved to be calling.
+    pub consumer: Option<&'a str>,
     /// `User-Agent`.
     pub user_agent: Cow<'a, str>,
     /// `X-Request-Id`.
@@ -158,6 +160,9 @@ fn of_server(answered: &Answered<'_>) -> Vec<KeyValue> {
         KeyValue::new("client.address", kept(&answered.client.to_string())),
         KeyValue::new("gateway.request_id", kept(answered.request_id)),
     ];
+    if let Some(consumer) = answered.consumer {
+        attributes.push(KeyValue::new("enduser.id", kept(consumer)));
+    }
     if !answered.user_agent.is_empty() {
         attributes.push(KeyValue::new("user_agent.original", kept(&answered.user_agent)));
     }

@@ -34,6 +34,9 @@ impl Serialize for Whole<'_, '_> {
         map.serialize_entry("time", &format!("{:.6}", entry.time))?;
         map.serialize_entry("request_id", &fit("request_id", entry.request_id))?;
         map.serialize_entry("client", &fit("client", &entry.client.to_string()))?;
+        if let Some(consumer) = entry.consumer {
+            map.serialize_entry("consumer", &fit("consumer", consumer))?;
+        }
         map.serialize_entry("method", &fit("method", entry.method))?;
         map.serialize_entry("host", &fit("host", &entry.host))?;
         map.serialize_entry("path", &fit("path", entry.path))?;

@@ -37,6 +37,12 @@ fn the_schema_of_the_repository_is_what_the_program_prints() {
 /// number in a text.
 const UNSEEN: &[&str] = &[
     "admin_listen_is_the_default_of_the_server",
+    "auth_failures_answers",
+    "auth_failures_by_key",
+    "auth_failures_slots",
+    "auth_failures_taken",
+    "auth_failures_unknown",
+    "auth_fields",
     "env_malformed",
     "env_unset",
     "env_value_does_not_fit",
@@ -186,6 +192,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[admin]", "/properties/admin"),
     ("[access_log]", "/properties/access_log"),
     ("[tracing]", "/properties/tracing"),
+    ("[auth]", "/properties/auth"),
+    ("[auth.api_key]", "/properties/auth/properties/api_key"),
     ("[limiter]\nsnapshot = \"/a\"", "/properties/limiter"),
     (
         "[limiter.shared]\nurl = \"redis://a\"\nsecret = \"0123456789abcdef\"",

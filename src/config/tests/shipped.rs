@@ -58,6 +58,10 @@ zzzzzz = 1
 zzzzzz = 1
 [plans.a]
 zzzzzz = 1
+[auth]
+zzzzzz = 1
+[auth.api_key]
+zzzzzz = 1
 [consumers.a]
 zzzzzz = 1
 [limits.a]

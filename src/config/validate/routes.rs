@@ -7,10 +7,11 @@ use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Sink, Span, quoted, together};
 use super::super::section::Section;
 use super::super::table::{Kind, Setting, Table};
+use super::access::{self, Callers};
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
 use super::shared::{self, DURATION_OR_ZERO, HOST, METHOD, SIZE, limits, pattern_fault};
-use super::{action, cors, headers};
+use super::{action, auth, cors, headers};
 use crate::compression::Coding;
 use crate::route::pattern::{HostPattern, PathPattern};
 
@@ -60,6 +61,18 @@ pub(super) static ROUTE: Table = Table::new(
         ),
         Setting::new("limits", Kind::List(&Kind::Text, 0), "The names of limits; every one must admit.")
             .or("[]"),
+        Setting::new("auth", auth::WAYS, "How callers prove who they are; left out, server.auth."),
+        Setting::new(
+            "auth_required",
+            Kind::Boolean,
+            "Whether a request without credentials is refused; left out, server.auth_required.",
+        ),
+        Setting::new(
+            "allow",
+            access::SUBJECTS,
+            "Who is let in: \"consumer:alice\", \"plan:pro\", \"10.0.0.0/8\"; left out, everybody.",
+        ),
+        Setting::new("deny", access::SUBJECTS, "Who is not let in, also if `allow` has it.").or("[]"),
         Setting::new("timeout", DURATION_OR_ZERO, "How long the whole exchange may take; 0 is no bound.")
             .or("0"),
         Setting::new("max_body_size", SIZE, "The largest request body; left out, server.max_body_size."),
@@ -85,11 +98,13 @@ pub(super) static ROUTE: Table = Table::new(
 .with_one_of(&["upstream", "redirect", "respond"]);
 
 /// The settings of `[server]` for every route.
-pub(super) struct Everywhere {
+pub(super) struct Everywhere<'a> {
     /// The limits that come before a route's own.
     pub(super) limits: Checked<Vec<usize>>,
     /// The largest body, where a route does not say.
     pub(super) max_body_size: Checked<u64>,
+    /// Who may call.
+    pub(super) callers: Callers<'a>,
 }
 
 /// The fault of a file without routes.
@@ -106,7 +121,7 @@ pub(super) fn names<'a>(item: &Item<'a>) -> Vec<&'a str> {
 /// Reads `[[routes]]`.
 pub(super) fn all(
     item: &Item<'_>,
-    everywhere: &Everywhere,
+    everywhere: &Everywhere<'_>,
     limits: &Names<'_>,
     upstreams: &Names<'_>,
     sink: &Sink<'_>,
@@ -132,7 +147,7 @@ pub(super) fn all(
 
 fn route<'a>(
     mut section: Section<'a>,
-    everywhere: &Everywhere,
+    everywhere: &Everywhere<'_>,
     limit_names: &Names<'_>,
     upstreams: &Names<'_>,
     sink: &Sink<'_>,
@@ -148,6 +163,7 @@ fn route<'a>(
     let keeps_encoded_slashes =
         section.or("encoded_slashes", false, |item| item.word(&[("refuse", false), ("keep", true)]));
     let action = action::action(&section, &path, upstreams);
+    let access = access::access(&section, &everywhere.callers);
     let own = section.or("limits", Vec::new(), |item| limits(&item, limit_names));
     let timeout = section.optional("timeout", |item| item.duration_or_zero());
     let max_body_size = match section.get("max_body_size") {
@@ -176,6 +192,7 @@ fn route<'a>(
             keeps_encoded_slashes: keeps_encoded_slashes?,
             methods: methods?,
             limits,
+            access: access?,
             action: action?,
             timeout: timeout?.filter(|timeout| !timeout.is_zero()),
             max_body_size: max_body_size?,

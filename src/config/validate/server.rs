@@ -13,7 +13,9 @@ use super::super::suggest;
 use super::super::table::{Kind, Setting, Table};
 use super::super::value::{address, http::header_value, quantity};
 use super::super::values::Values;
-use super::super::{AccessLog, Address, Admin, Listener, LogFormat, LogTarget, MaxMemory, Server};
+use super::super::{AccessLog, Address, Admin, Listener, LogFormat, LogTarget, MaxMemory, Server, Way};
+use super::auth;
+use super::auth_failures::{self, Failures};
 use super::listen::Place;
 use super::names::Names;
 use super::shared::{
@@ -71,6 +73,9 @@ pub(super) static SERVER: Table = Table::new(
         Setting::new("server_header", FIELD_VALUE, "The Server field of every answer; \"\" sends none.").or("\"gateway\""),
         Setting::new("watch", Kind::Boolean, "Whether the file is loaded again whenever it or a certificate changes.").or("false"),
         Setting::new("limits", Kind::List(&Kind::Text, 0), "The names of limits on every route, before the route's own.").or("[]"),
+        Setting::new("auth", auth::WAYS, "How callers prove who they are on routes that do not say.").or("[]"),
+        Setting::new("auth_required", Kind::Boolean, "Whether they must, on routes that do not say.").or("true"),
+        Setting::new("auth_failures", Kind::Text, "How often an address may try wrong credentials: a rate such as \"5/min\", or the name of a limit."),
     ],
 );
 
@@ -110,7 +115,7 @@ pub(super) static ACCESS_LOG: Table = Table::new(
 );
 
 /// The values of `[server]`.
-pub(super) struct ServerRead {
+pub(super) struct ServerRead<'a> {
     pub(super) server: Checked<Server>,
     /// The addresses that could be read.
     pub(super) listen: Vec<Place>,
@@ -118,10 +123,16 @@ pub(super) struct ServerRead {
     pub(super) limits: Checked<Vec<usize>>,
     /// The default of the routes.
     pub(super) max_body_size: Checked<u64>,
+    /// How callers prove who they are, where routes do not say.
+    pub(super) ways: Checked<Vec<Way>>,
+    /// Whether they must, where routes do not say.
+    pub(super) auth_required: Checked<bool>,
+    /// How often they may fail, with its place.
+    pub(super) auth_failures: Checked<Option<(Failures, Item<'a>)>>,
 }
 
 /// Reads `[server]`.
-pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
+pub(super) fn server<'a>(item: Option<Item<'a>>, names: &Names<'_>) -> ServerRead<'a> {
     let Some(item) = item else { return ServerRead::default() };
     let section = match item.section(
         &SERVER,
@@ -155,6 +166,10 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
     });
     let watch = section.or("watch", default.watch, |item| item.boolean());
     let limits = section.or("limits", Vec::new(), |item| limits(&item, names));
+    let ways = section.or("auth", Vec::new(), auth::ways);
+    let auth_required = section.or("auth_required", true, |item| item.boolean());
+    let auth_failures =
+        section.optional("auth_failures", |item| Ok((auth_failures::read(&item, names)?, item)));
     section.finish();
     let server = (|| {
         limits.as_ref().map_err(|reported| *reported)?;
@@ -181,10 +196,10 @@ pub(super) fn server(item: Option<Item<'_>>, names: &Names<'_>) -> ServerRead {
         })
     })();
     let listen = listen.into_iter().map(|(listener, span)| (listener.address, span)).collect();
-    ServerRead { server, listen, limits, max_body_size }
+    ServerRead { server, listen, limits, max_body_size, ways, auth_required, auth_failures }
 }
 
-impl Default for ServerRead {
+impl Default for ServerRead<'_> {
     /// Of a file without `[server]`.
     fn default() -> Self {
         Self {
@@ -192,11 +207,14 @@ impl Default for ServerRead {
             listen: vec![(DEFAULT_LISTENER.address, None)],
             limits: Ok(Vec::new()),
             max_body_size: Ok(DEFAULT_MAX_BODY_SIZE),
+            ways: Ok(Vec::new()),
+            auth_required: Ok(true),
+            auth_failures: Ok(None),
         }
     }
 }
 
-impl ServerRead {
+impl ServerRead<'_> {
     /// Of a section that cannot be read.
     fn broken(reported: Reported) -> Self {
         Self {
@@ -204,6 +222,9 @@ impl ServerRead {
             listen: Vec::new(),
             limits: Err(reported),
             max_body_size: Err(reported),
+            ways: Err(reported),
+            auth_required: Err(reported),
+            auth_failures: Err(reported),
         }
     }
 }

@@ -28,6 +28,8 @@ struct Line<'a> {
     #[serde(borrow)]
     client: Option<Text<'a>>,
     #[serde(borrow)]
+    consumer: Option<Text<'a>>,
+    #[serde(borrow)]
     method: Option<Text<'a>>,
     #[serde(borrow)]
     host: Option<Text<'a>>,
@@ -106,6 +108,7 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Record, Unreadable> {
                 _ => false,
             };
     let own = Own {
+        consumer: parsed.consumer.map(|name| name.0.into_owned()),
         limits: names(parsed.limits),
         refused_by: parsed.refused_by.unwrap_or_default(),
         costs: parsed.costs.map_or_else(Vec::new, |costs| {

@@ -231,6 +231,7 @@ fn what_the_access_log_writes_is_read_back() {
             time: jiff::Timestamp::new(1_700_000_000, 123_456_000).unwrap(),
             request_id: "id",
             client: &client,
+            consumer: Some("alice"),
             method: "POST",
             host: "a.example:80".into(),
             path: "/a\"\\%20\u{e9}?b=[c]",
@@ -276,6 +277,7 @@ fn what_the_access_log_writes_is_read_back() {
                 );
                 assert_eq!(record.headers["host"], "a.example:80");
                 let own = record.own.unwrap();
+                assert_eq!(own.consumer.as_deref(), Some("alice"));
                 assert_eq!(
                     (&*own.limits, &*own.refused_by),
                     (&["l".into(), "m \"".into()][..], &["m \"".into()][..])

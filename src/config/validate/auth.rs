@@ -1,0 +1,138 @@
+//! `[auth]`: how callers prove who they are, and what upstreams are told of them.
+
+use http::HeaderName;
+
+use super::super::item::Item;
+use super::super::problem::{Checked, Fault, Reported};
+use super::super::section::Section;
+use super::super::table::{Kind, Setting, Table};
+use super::super::value::http::header_name;
+use super::super::{ApiKey, Auth, Way};
+use super::shared::FIELD;
+use crate::field_names::{is_of_the_gateway, is_plain};
+
+const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+const CONSUMER_HEADER: HeaderName = HeaderName::from_static("x-consumer");
+const PLAN_HEADER: HeaderName = HeaderName::from_static("x-plan");
+
+pub(super) static AUTH: Table = Table::new(
+    "How callers prove who they are, and what upstreams are told of them.",
+    &[
+        Setting::new("consumer_header", FIELD, "The field that names the consumer to upstreams.")
+            .or("\"X-Consumer\""),
+        Setting::new("plan_header", FIELD, "The field that names its plan to upstreams.").or("\"X-Plan\""),
+        Setting::new("api_key", Kind::Table(&API_KEY), "Where requests have their API keys."),
+    ],
+);
+
+static API_KEY: Table = Table::new(
+    "Where requests have their API keys.",
+    &[
+        Setting::new(
+            "header",
+            FIELD,
+            "A header field; left out, \"X-Api-Key\", or none if there is a `query`.",
+        ),
+        Setting::new("query", Kind::Pattern(&[".+"]), "A parameter of the query."),
+        Setting::new("keep", Kind::Boolean, "Whether upstreams get the key too.").or("false"),
+    ],
+);
+
+/// A list of ways to prove who is calling.
+pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key"]), 0);
+
+/// Without `[auth]`.
+pub(super) fn default_auth() -> Auth {
+    Auth { consumer_header: CONSUMER_HEADER, plan_header: PLAN_HEADER, api_key: default_api_key() }
+}
+
+fn default_api_key() -> ApiKey {
+    ApiKey { header: Some(API_KEY_HEADER), query: None, keep: false }
+}
+
+/// Reads a list of ways to prove who is calling, each once.
+pub(super) fn ways(item: Item<'_>) -> Checked<Vec<Way>> {
+    item.values("ways", |item| item.word(&[("api_key", Way::ApiKey)])).each_once().all()
+}
+
+/// Reads `[auth]`. `underscores` says whether fields pass whose names have other characters than letters, digits and `-`.
+pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
+    let section =
+        item.section(&AUTH, "[auth]".into(), "[auth] once, in single brackets, and its keys below")?;
+    let told = |item: Item<'_>| item.parse(FIELD_NAME, told);
+    let consumer_header = section.or("consumer_header", CONSUMER_HEADER, told);
+    let plan_header = section.or("plan_header", PLAN_HEADER, told);
+    let api_key = section.or("api_key", default_api_key(), |item| api_key(&item, underscores));
+    let twice = twice(&section, &consumer_header, &plan_header, &api_key);
+    section.finish();
+    twice.map_or(Ok(()), Err)?;
+    Ok(Auth { consumer_header: consumer_header?, plan_header: plan_header?, api_key: api_key? })
+}
+
+const FIELD_NAME: &str = "the name of a header field";
+
+/// The name of a field that upstreams are told something in.
+fn told(text: &str) -> Result<HeaderName, Fault> {
+    let name = header_name(text)?;
+    if is_of_the_gateway(&name) {
+        return Err(Fault::new(format!("`{name}` means something else to the gateway"))
+            .hint("choose another name, such as \"X-Consumer\""));
+    }
+    if !is_plain(&name) {
+        return Err(Fault::new(format!("`{name}` has other characters than letters, digits and -"))
+            .hint("servers take such names for others: choose a name without them"));
+    }
+    Ok(name)
+}
+
+/// Reports a field that is to have two meanings.
+fn twice(
+    section: &Section<'_>,
+    consumer: &Checked<HeaderName>,
+    plan: &Checked<HeaderName>,
+    api_key: &Checked<ApiKey>,
+) -> Option<Reported> {
+    let (consumer, plan) = (consumer.as_ref().ok()?, plan.as_ref().ok()?);
+    let key = api_key.as_ref().ok()?.header.as_ref();
+    let fault = |name: &HeaderName| {
+        let fault = Fault::new(format!("`{name}` cannot mean two things in [auth]"));
+        section.report(fault.hint("give the consumer, its plan and the API key a field each"))
+    };
+    if consumer == plan || key == Some(consumer) {
+        return Some(fault(consumer));
+    }
+    (key == Some(plan)).then(|| fault(plan))
+}
+
+fn api_key(item: &Item<'_>, underscores: bool) -> Checked<ApiKey> {
+    let section = item.section(&API_KEY, "[auth.api_key]".into(), "{ header = \"X-Api-Key\" }")?;
+    let header =
+        section.optional("header", |item| item.parse(FIELD_NAME, |text| key_field(text, underscores)));
+    let query = section.optional("query", |item| {
+        item.parse("the name of a parameter", |text| match text {
+            "" => Err(Fault::new("a parameter without a name").hint("such as \"api_key\", or leave it out")),
+            name => Ok(name.to_owned()),
+        })
+    });
+    let keep = section.or("keep", false, |item| item.boolean());
+    section.finish();
+    let (header, query) = (header?, query?);
+    let header = if query.is_none() { header.or(Some(API_KEY_HEADER)) } else { header };
+    Ok(ApiKey { header, query, keep: keep? })
+}
+
+/// The name of a field that requests may have a key in.
+fn key_field(text: &str, underscores: bool) -> Result<HeaderName, Fault> {
+    let name = header_name(text)?;
+    if is_of_the_gateway(&name) {
+        return Err(Fault::new(format!("`{name}` means something else to the gateway"))
+            .hint("choose another name, such as \"X-Api-Key\""));
+    }
+    if !underscores && !is_plain(&name) {
+        let fault = Fault::new(format!(
+            "`{name}` never arrives: names with anything but letters, digits and - are dropped"
+        ));
+        return Err(fault.hint("write it with -, or set underscores_in_headers = true in [server]"));
+    }
+    Ok(name)
+}

@@ -1,0 +1,36 @@
+//! What a way to prove who is calling finds in a request.
+//!
+//! A way is asked in two steps. First it finds the credentials, which costs nothing. Then, if the client may try, it verifies them.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+/// Credentials that a request has, as they were sent.
+pub(in crate::engine) struct Credentials<'a>(pub(in crate::engine) Cow<'a, [u8]>);
+
+/// Why credentials prove nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Unproven {
+    /// They could be read in two ways, so it is not certain what the upstream would read.
+    Ambiguous(&'static str),
+    /// Nobody has them.
+    Wrong(&'static str),
+}
+
+impl Unproven {
+    /// What is wrong, without anything of the credentials.
+    pub(in crate::engine) fn detail(self) -> &'static str {
+        match self {
+            Self::Ambiguous(detail) | Self::Wrong(detail) => detail,
+        }
+    }
+
+    /// The status of the answer.
+    pub(in crate::engine) fn status(self) -> StatusCode {
+        match self {
+            Self::Ambiguous(_) => StatusCode::BAD_REQUEST,
+            Self::Wrong(_) => StatusCode::UNAUTHORIZED,
+        }
+    }
+}
