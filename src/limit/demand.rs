@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 ///
 /// It takes 16 bytes, since a log may have many clients: when a bucket is full fits into 80 bits (see [`MAX_TICKS`] and
 /// [`MAX_TIME_TO_FILL`](super::quota::MAX_TIME_TO_FILL)).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
     full_at_low: u64,
     full_at_high: u16,
@@ -26,6 +26,36 @@ impl Demand {
     /// for every request.
     #[inline]
     pub fn add(&mut self, quota: &Quota, now: Timestamp, cost: u32) {
+        if self.add_small(quota, now, cost).is_none() {
+            self.add_large(quota, now, cost);
+        }
+    }
+
+    /// Adds a request in 64 bits, which suffice for nearly all: for a bucket of one tick a nanosecond until 584 years after the start.
+    /// Otherwise returns `None`, and nothing has changed.
+    #[inline]
+    fn add_small(&mut self, quota: &Quota, now: Timestamp, cost: u32) -> Option<()> {
+        if self.full_at_high != 0 {
+            return None;
+        }
+        let (_, ticks_per_nano, ticks_per_token) = quota.parts();
+        let now = now.nanos().checked_mul(ticks_per_nano.into())?;
+        let missing = self.full_at_low.saturating_sub(now);
+        let missing = missing.checked_add(ticks_per_token.checked_mul(cost.into())?)?;
+        if u128::from(missing) > quota.most_owed() {
+            return None;
+        }
+        let of_peak = ticks_per_token.checked_mul(self.peak.into())?;
+        self.full_at_low = now.checked_add(missing)?;
+        if missing > of_peak {
+            self.peak = u32::try_from(missing.div_ceil(ticks_per_token)).unwrap_or(u32::MAX);
+        }
+        Some(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_large(&mut self, quota: &Quota, now: Timestamp, cost: u32) {
         let bucket = self.bucket().owe(quota, now, cost);
         let ticks = bucket.ticks();
         self.full_at_low = (ticks & u128::from(u64::MAX)) as u64;
@@ -88,6 +118,25 @@ mod tests {
             let burst = demand.burst();
             prop_assert!(!refuses(&requests, rate, burst));
             prop_assert!(burst == 1 || refuses(&requests, rate, burst - 1));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn in_64_bits_it_is_the_same(
+            requests in prop::collection::vec((any::<u64>(), 0..64_u32, any::<u32>(), 0..32_u32), 1..40),
+            count in prop_oneof![1..10_u64, 1..200_000_u64],
+            period in prop_oneof![Just(1), Just(86_400), 1..31_000_000_u64],
+        ) {
+            let Ok(quota) = Quota::new(count, Duration::from_secs(period), 1) else { return Ok(()) };
+            let (mut demand, mut large, mut now) = (Demand::default(), Demand::default(), 0_u64);
+            for (after, small, cost, cheap) in requests {
+                now = now.saturating_add(after >> small);
+                let (at, cost) = (Timestamp::from_nanos(now), cost >> cheap);
+                demand.add(&quota, at, cost);
+                large.add_large(&quota, at, cost);
+                prop_assert_eq!(demand, large);
+            }
         }
     }
 
