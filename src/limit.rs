@@ -93,6 +93,8 @@ pub struct Claims<'a> {
     exempt: SmallVec<[usize; USUAL]>,
     /// One of the limits is shared with other gateways.
     shared: bool,
+    /// A client that is refused is noted among the offenders.
+    noted: bool,
 }
 
 /// The client that a limit charges for a request.
@@ -211,18 +213,43 @@ impl Limiter {
     /// When the request has no value of a limit's key, and the limit rejects such requests.
     #[inline]
     pub fn claims<'a>(&'a self, limits: &[usize], inputs: &'a Inputs<'a>) -> Result<Claims<'a>, Unkeyed> {
-        let mut claims = Claims { inputs, claims: SmallVec::new(), exempt: SmallVec::new(), shared: false };
+        let mut claims = Claims::none(inputs);
         for &index in limits {
             match self.claim(index, inputs).map_err(|why| Unkeyed { limit: index, why })? {
-                Claimed::Client(claim) => {
-                    claims.shared |= matches!(claim.state, ClientState::Shared(_));
-                    claims.claims.push(claim);
-                }
+                Claimed::Client(claim) => claims.push(claim),
                 Claimed::Uncounted => {}
                 Claimed::Exempt => claims.exempt.push(index),
             }
         }
         Ok(claims)
+    }
+
+    /// The same for a request that claimed these buckets of a limiter with the same rules and the same secret: the index of each limit, and
+    /// the client. Of `inputs` only the client and the caller count. Who is refused is not noted among the
+    /// [`offenders`](Limit::offenders).
+    pub fn claims_again<'a>(
+        &'a self,
+        buckets: &[(usize, Fingerprint)],
+        inputs: &'a Inputs<'a>,
+    ) -> Claims<'a> {
+        let mut claims = Claims { noted: false, ..Claims::none(inputs) };
+        for &(index, client) in buckets {
+            let limit = &self.limits[index];
+            match limit.client_state(client, inputs.plan()) {
+                Some(state) => claims.push(Claim { index, limit, client, state }),
+                None => claims.exempt.push(index),
+            }
+        }
+        claims
+    }
+
+    /// Prefetches the memory that a request changes which claims the bucket of this client, whose consumer has this plan, of the limit
+    /// with this index.
+    #[inline]
+    pub fn touch(&self, limit: usize, client: Fingerprint, plan: Option<usize>) {
+        if let Some(state) = self.limits[limit].client_state(client, plan) {
+            state.touch(client);
+        }
     }
 
     /// Takes all of the claims, or none, from the buckets of this process. The decision of each limit replaces the contents of `reservation`, also when the request
@@ -240,7 +267,8 @@ impl Limiter {
         reservation.reports.clear();
         reservation.release();
         claims.settle_plans(now);
-        let Claims { inputs, claims, exempt, .. } = claims;
+        let Claims { inputs, claims, exempt, noted, .. } = claims;
+        let shown_by = noted.then_some(*inputs);
         for &limit in exempt {
             reservation.reports.push(Report {
                 limit,
@@ -256,10 +284,10 @@ impl Limiter {
                 claim.take(inputs, now, reservation);
                 match reservation.reports.last() {
                     Some(Report { outcome: Outcome::Allowed, .. }) => Ok(()),
-                    _ => self.conclude(claims, inputs, now, &mut reservation.reports[exempt.len()..]),
+                    _ => self.conclude(claims, shown_by, now, &mut reservation.reports[exempt.len()..]),
                 }
             }
-            _ => self.reserve_all(claims, inputs, now, reservation),
+            _ => self.reserve_all(claims, inputs, shown_by, now, reservation),
         }
     }
 
@@ -267,6 +295,7 @@ impl Limiter {
         &self,
         claims: &[Claim<'_>],
         inputs: &Inputs<'_>,
+        shown_by: Option<&Inputs<'_>>,
         now: Timestamp,
         reservation: &mut Reservation,
     ) -> Result<(), Refusal> {
@@ -280,7 +309,7 @@ impl Limiter {
             reservation.reports.truncate(exempt);
             take_all(claims, inputs, now, reservation);
         }
-        self.conclude(claims, inputs, now, &mut reservation.reports[exempt..])
+        self.conclude(claims, shown_by, now, &mut reservation.reports[exempt..])
     }
 
     /// What a limit takes for a request.
@@ -300,16 +329,18 @@ impl Limiter {
         })
     }
 
-    /// The decision of all limits together, from the reports of each. Notes which clients were refused.
+    /// The decision of all limits together, from the reports of each. Notes which clients were refused, if there is something to show
+    /// them by.
     #[inline(never)]
     fn conclude(
         &self,
         claims: &[Claim<'_>],
-        inputs: &Inputs<'_>,
+        shown_by: Option<&Inputs<'_>>,
         now: Timestamp,
         reports: &mut [Report],
     ) -> Result<(), Refusal> {
         let refusal = settle_refusal(reports);
+        let Some(inputs) = shown_by else { return refusal };
         for (claim, report) in claims.iter().zip(reports) {
             if report.refuses() || report.outcome == Outcome::WouldRefuse {
                 let (limit, rule) = (claim.limit, claim.limit.rule());
@@ -410,7 +441,24 @@ fn refund(
     }
 }
 
-impl Claims<'_> {
+impl<'a> Claims<'a> {
+    /// Those of a request that no limit counts.
+    #[inline]
+    fn none(inputs: &'a Inputs<'a>) -> Self {
+        Self { inputs, claims: SmallVec::new(), exempt: SmallVec::new(), shared: false, noted: true }
+    }
+
+    #[inline]
+    fn push(&mut self, claim: Claim<'a>) {
+        self.shared |= matches!(claim.state, ClientState::Shared(_));
+        self.claims.push(claim);
+    }
+
+    /// The indices of the limits that never count this client.
+    pub fn exempt(&self) -> &[usize] {
+        &self.exempt
+    }
+
     /// Brings what each consumer lacks in the buckets of other plans into its own, before that is asked.
     #[inline]
     fn settle_plans(&self, now: Timestamp) {

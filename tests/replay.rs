@@ -79,8 +79,6 @@ fn a_log_of_whole_seconds_gives_two_bounds() {
         "requests": 7, "admitted": 4, "refused": 1, "would_refuse": 0, "without_route": 2, "not_asked": 0,
     });
     assert_eq!(config["totals"], totals);
-    // A third of a second apart, two thirds of a token are back for the third request: too little as well.
-    assert_eq!(config["spread"]["totals"], totals);
     let limit = &config["limits"][0];
     assert_eq!((&limit["asked"], &limit["refused"], &limit["clients"]), (&5.into(), &1.into(), &2.into()));
     assert_eq!(
@@ -93,8 +91,59 @@ fn a_log_of_whole_seconds_gives_two_bounds() {
     };
     // Three at once need a burst of three.
     assert_eq!((&row(config)["rate"], &row(config)["bursts"]), (&"1/s".into(), &json!([3, 3, 3])));
-    assert_eq!(config["spread"]["limits"][0]["frontier"], json!([]));
+    // A third of a second apart, two thirds of a token are back for the third request: too little as well.
+    assert_eq!(
+        config["spread"],
+        json!({"totals": totals, "limits": [{"name": "per_client", "refused": 1, "spared": 0}]})
+    );
     assert_eq!(report["log"]["first"], "2026-11-26T08:00:00.000000Z");
+}
+
+/// The requests of a whole second are decided as if a more precise log told that they came evenly spread over it.
+#[test]
+fn spread_over_a_second_decisions_are_those_of_a_log_that_tells_these_times() {
+    const LIMITS: &str = "[limits.per_client]\nrate = \"10/s\"\nburst = 8\nexempt = [\"192.0.2.16/28\"]\n\
+        overrides = { \"192.0.2.1\" = { rate = \"1/s\", burst = 2 }, \"192.0.2.2\" = \"unlimited\" }\n\
+        [limits.per_path]\nkey = [\"path\", \"query:q\"]\nrate = \"20/s\"\nburst = 15\ncost = 2\nmethods = [\"GET\"]\n\
+        [limits.failures]\nrate = \"1/s\"\nburst = 3\ncharge = \"on_failure\"\n\
+        [limits.trial]\nkey = \"global\"\nrate = \"60/s\"\nburst = 5\nmode = \"dry_run\"\n\
+        [upstreams.u]\nservers = [\"127.0.0.1:1\"]\n\
+        [[routes]]\nname = \"r\"\npath = \"/r/*\"\nupstream = \"u\"\n\
+        limits = [\"per_client\", \"per_path\", \"failures\", \"trial\"]\n";
+    let (mut whole, mut precise, mut number) = (String::new(), String::new(), 0_u32);
+    for (second, count) in [100, 1, 8, 500, 200, 4, 250, 125, 1000, 50].into_iter().enumerate() {
+        for place in 0..count {
+            number = number.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+            let chance = number >> 16;
+            let client = format!("192.0.2.{}", chance % 24);
+            let method = if chance % 5 == 0 { "POST" } else { "GET" };
+            let path = ["/r/a", "/r/b?q=1", "/r/b?q=2", "/r/c", "/none"][(chance / 5 % 5) as usize];
+            let status = if chance % 7 == 0 { 401 } else { 200 };
+            let micros = 1_000_000 / count * place;
+            whole += &format!(
+                "{client} - - [26/Nov/2026:08:00:{second:02} +0000] \"{method} {path} HTTP/1.1\" {status} 5\n"
+            );
+            precise += &format!(
+                "{{\"time\":\"2026-11-26T08:00:{second:02}.{micros:06}Z\",\"client\":\"{client}\",\"method\":\"{method}\",\
+                 \"host\":\"\",\"path\":\"{path}\",\"protocol\":\"HTTP/1.1\",\"route\":\"r\",\"status\":{status},\"duration_ms\":0}}\n"
+            );
+        }
+    }
+    let folder = folder(LIMITS, &[("whole.log", whole.as_bytes()), ("precise.log", precise.as_bytes())]);
+    let whole = &replayed(folder.path(), &["whole.log"])["configs"][0];
+    let precise = &replayed(folder.path(), &["precise.log"])["configs"][0];
+    assert_eq!(whole["spread"]["totals"], precise["totals"]);
+    for (spread, told) in limits(&whole["spread"]).iter().zip(limits(precise)) {
+        for number in ["name", "refused", "spared"] {
+            assert_eq!(spread[number], told[number], "{spread} {told}");
+        }
+        assert!(told["refused"].as_u64() > Some(20), "{told}");
+    }
+    assert_ne!(whole["totals"], precise["totals"], "all at the beginning of a second is another matter");
+}
+
+fn limits(config: &Value) -> &[Value] {
+    config["limits"].as_array().unwrap()
 }
 
 #[test]

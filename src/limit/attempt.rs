@@ -367,7 +367,12 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let exempt = reservation.reports.len();
         reservation.reports.extend(self.reports.iter().flatten());
         let reports = &mut reservation.reports[exempt..];
-        Next::Decided(self.limiter.conclude(&self.claims.claims, self.claims.inputs, now, reports))
+        Next::Decided(self.limiter.conclude(
+            &self.claims.claims,
+            self.claims.noted.then_some(self.claims.inputs),
+            now,
+            reports,
+        ))
     }
 
     fn claim(&self, index: usize) -> &'a Claim<'c> {

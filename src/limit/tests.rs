@@ -173,6 +173,40 @@ fn a_refused_request_takes_from_none() {
 }
 
 #[test]
+fn what_was_claimed_of_one_limiter_is_claimed_again_of_another() {
+    let mut exempting = rule("exempting", 1, 1);
+    exempting.exempt = vec!["192.0.2.0/24".parse().unwrap()];
+    let rules = vec![rule("wide", 1, 5), exempting, rule("narrow", 1, 1)];
+    let mut bench = Bench::new(rules.clone());
+    let other = Limiter::new(rules, bench.limiter.secret().clone());
+    let (headers, now) = (HeaderMap::new(), bench.clock.now());
+    let (client, method) = (bench.client.clone(), Method::GET);
+    let inputs = Inputs {
+        client: &client,
+        caller: None,
+        method: &method,
+        host: "h",
+        path: "/",
+        query: None,
+        route: "r",
+        headers: &headers,
+    };
+    let claims = bench.limiter.claims(&bench.all, &inputs).unwrap();
+    assert_eq!(claims.exempt(), [1]);
+    let buckets: Vec<_> = claims.buckets().map(|bucket| (bucket.limit, bucket.client)).collect();
+    for expected in [Ok(()), Err(Refusal { limit: 2, wait: SECOND })] {
+        buckets.iter().for_each(|(limit, client)| other.touch(*limit, *client, None));
+        let again = other.claims_again(&buckets, &inputs);
+        assert_eq!(other.reserve(&again, now, &mut bench.reservation), expected);
+    }
+    assert_eq!(bench.outcomes(), [Outcome::Spared, Outcome::Refused(Wait(SECOND))]);
+    assert_eq!(bench.tokens(), [4, 0]);
+    // The first limiter has been asked for nothing, and the other one does not note whom it refused.
+    assert_eq!(bench.limiter.reserve(&claims, now, &mut bench.reservation), Ok(()));
+    assert!(other.limits()[2].offenders().is_empty());
+}
+
+#[test]
 fn the_wait_is_that_of_the_slowest_limit_that_refuses() {
     let mut bench = Bench::new(vec![rule("fast", 10, 1), rule("slow", 1, 1)]);
     assert_eq!(bench.request(), Decision::Admitted);

@@ -28,7 +28,7 @@ impl Limiter {
         }
         reservation.reports.push(report);
         let begin = reservation.reports.len() - 1;
-        self.conclude(&[claim], inputs, now, &mut reservation.reports[begin..])
+        self.conclude(&[claim], Some(inputs), now, &mut reservation.reports[begin..])
     }
 
     /// How long a client has to wait before it may try; `None` if it may.

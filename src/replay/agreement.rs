@@ -13,11 +13,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::Serialize;
-use smallvec::SmallVec;
 
+use super::fate::Buckets;
 use super::record::Own;
 use crate::clock::Timestamp;
-use crate::limit::key::Fingerprint;
 use crate::limit::{Charge, Claims, Mode, Outcome, Remaining, Report, Rule};
 
 /// The beginning of a request is known so well: its end and its duration are both rounded to a microsecond, and taken apart from each
@@ -49,9 +48,6 @@ pub(super) struct Agreement {
     counts: Counts,
     open: VecDeque<Difference>,
 }
-
-/// Limits and clients.
-type Buckets = SmallVec<[(usize, Fingerprint); 2]>;
 
 /// A decision that is not that of the log, and may be one of a swapped pair.
 #[derive(Debug)]

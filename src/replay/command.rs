@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use http::StatusCode;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::Args;
@@ -13,18 +12,19 @@ use super::decisions::Decisions;
 use super::html;
 use super::log::{Failure, Format, Log, Options, WINDOW, Wanted};
 use super::notes::{self, notes};
-use super::record::Stamp;
-use super::report::{ConfigPart, LogPart, Report, RunPart};
-use super::scenario::Scenario;
+use super::record::{Record, Stamp};
+use super::report::{ConfigPart, LogPart, Report, RunPart, SpreadPart};
+use super::scenario::{BATCH, Scenario};
 use super::settings::{Setting, SettingError};
-use super::trial::{Spread, Trial};
+use super::spread::Spread;
+use super::trial::Trial;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, LoadError};
 
 /// What the demands of clients may take of memory, in bytes.
 const DEMANDS: usize = 24 << 20;
 
-/// The progress is told again after so many requests.
+/// The progress is told again after about so many requests.
 const STEP: u64 = 1 << 14;
 
 /// Why nothing was reported.
@@ -76,33 +76,28 @@ pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
     let (mut requests, mut last) = (0, Timestamp::default());
     let progress = progress(log.size());
     let mut failure = None;
-    while let Some((now, record)) = log.next().unwrap_or_else(|error| {
-        failure = Some(error);
-        None
-    }) {
-        requests += 1;
-        last = now;
-        facts.without_host += u64::from(!record.headers.contains_key(http::header::HOST));
-        facts.without_duration += u64::from(record.took.is_none());
-        facts.refused_in_log += u64::from(record.status == Some(StatusCode::TOO_MANY_REQUESTS));
-        for (index, trial) in trials.iter_mut().enumerate() {
-            let fate = trial.told.request(&record, now);
-            if let (0, Some(decisions)) = (index, &mut decisions) {
-                match decisions.write(trial.told.engine(), &record, &fate) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        batch.clear();
+        if failure.is_none() {
+            failure = fill(&mut batch, &mut log).err();
+        }
+        let Some((now, _)) = batch.last() else { break };
+        last = *now;
+        batch.iter().for_each(|(_, record)| facts.count(record));
+        trials.iter_mut().for_each(|trial| trial.requests(&batch));
+        if let (Some(decisions), Some(Trial { told, .. })) = (&mut decisions, trials.first()) {
+            for ((_, record), fate) in batch.iter().zip(told.fates()) {
+                match decisions.write(told.engine(), record, fate) {
                     // Whoever reads them has read enough.
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                     written => written.map_err(unwritten)?,
                 }
             }
         }
-        let mut spreads = trials.iter_mut().filter_map(|trial| trial.spread.as_mut());
-        if let Some(first) = spreads.next() {
-            for spread in spreads {
-                spread.request(record.clone(), now);
-            }
-            first.request(record, now);
-        }
-        if requests % STEP == 0 {
+        let before = requests;
+        requests += batch.len() as u64;
+        if before / STEP != requests / STEP {
             progress.set_position(log.bytes_read());
         }
     }
@@ -150,11 +145,21 @@ fn trials(configs: Vec<(String, Config)>, formats: &[Format], wanted: &Wanted) -
     let bytes = DEMANDS / configs.len().max(1);
     let knows = |part: &_| formats.iter().all(|format| wanted.knows(*format, part));
     let trial = |(name, config): (String, Config)| {
-        // The frontier is that of the requests at the beginning of their second, which is the higher of the two bounds.
-        let spread = has_whole_seconds.then(|| Spread::new(Scenario::new(config.clone(), knows, 0)));
-        Trial { name, told: Scenario::new(config, knows, bytes), spread }
+        let told = Scenario::new(config, knows, bytes);
+        let spread = has_whole_seconds.then(|| Spread::new(told.engine().limiter()));
+        Trial { name, told, spread }
     };
     configs.into_iter().map(trial).collect()
+}
+
+/// Takes requests of the log until there are [`BATCH`], or it is over.
+fn fill(batch: &mut Vec<(Timestamp, Box<Record>)>, log: &mut Log) -> Result<(), Failure> {
+    while batch.len() < BATCH
+        && let Some(request) = log.next()?
+    {
+        batch.push(request);
+    }
+    Ok(())
 }
 
 /// A bar on a terminal that shows how much of the files has been read; nothing elsewhere.
@@ -209,7 +214,7 @@ fn report(
         .map(|trial| ConfigPart {
             name: trial.name.clone(),
             run: RunPart::of(&trial.told, has_own_log),
-            spread: trial.spread.as_ref().map(|spread| RunPart::of(spread.scenario(), false)),
+            spread: trial.spread.as_ref().map(SpreadPart::of),
         })
         .collect();
     let scenarios: Vec<_> = trials.iter().map(|trial| &trial.told).collect();

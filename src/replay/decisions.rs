@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::fate::{Fate, Verdict};
 use super::record::Record;
-use super::scenario::{Fate, Verdict};
 use crate::engine::Engine;
 
 /// Where decisions are written.

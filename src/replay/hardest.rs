@@ -1,8 +1,8 @@
 //! The clients that a limit refused most.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
+use super::clients::Clients;
 use crate::limit::key::Fingerprint;
 
 /// The most clients that are kept. When there are more, the half that was refused least is forgotten.
@@ -22,7 +22,7 @@ pub struct Hit {
 /// The clients that a limit refused most.
 #[derive(Debug, Default)]
 pub struct Hardest {
-    hits: HashMap<Fingerprint, Hit>,
+    hits: Clients<Hit>,
     /// A client that was forgotten had been refused at most so often.
     forgotten: u64,
 }

@@ -179,7 +179,7 @@ impl Log {
         clippy::should_implement_trait,
         reason = "what it gives is no item but a result that may be the end"
     )]
-    pub fn next(&mut self) -> Result<Option<(Timestamp, Record)>, Failure> {
+    pub fn next(&mut self) -> Result<Option<(Timestamp, Box<Record>)>, Failure> {
         loop {
             if let Some(next) = self.order.pop(self.is_over) {
                 return Ok(Some(next));

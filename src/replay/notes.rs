@@ -1,5 +1,9 @@
 //! What a log does not know, and what that means for the numbers: said in the report, so that nobody takes them for more than they are.
 
+use http::StatusCode;
+use http::header::HOST;
+
+use super::record::Record;
 use super::report::{ConfigPart, LogPart, RunPart};
 use super::scenario::Scenario;
 use crate::limit::Rule;
@@ -14,6 +18,15 @@ pub(super) struct Facts {
     pub without_duration: u64,
     /// Requests that the log itself says were refused.
     pub refused_in_log: u64,
+}
+
+impl Facts {
+    /// Counts a request.
+    pub(super) fn count(&mut self, record: &Record) {
+        self.without_host += u64::from(!record.headers.contains_key(HOST));
+        self.without_duration += u64::from(record.took.is_none());
+        self.refused_in_log += u64::from(record.status == Some(StatusCode::TOO_MANY_REQUESTS));
+    }
 }
 
 /// The notes of a report.

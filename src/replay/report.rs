@@ -3,12 +3,14 @@
 use serde::Serialize;
 
 use super::agreement::Counts;
+use super::fate::Totals;
 use super::frontier::Frontier;
-use super::scenario::{Scenario, Totals};
-use super::tally::Tally;
+use super::scenario::Scenario;
+use super::spread::Spread;
+use super::tally::{Outcomes, Tally};
 use super::timeline::Timeline;
 use crate::limit::key::Key;
-use crate::limit::{Charge, Measure, Mode, Rule};
+use crate::limit::{Charge, Limit, Measure, Mode, Rule};
 
 /// The shares of clients in a frontier, in parts of a thousand.
 pub const SHARES: [u32; 3] = [0, 1, 10];
@@ -65,7 +67,26 @@ pub struct ConfigPart {
     #[serde(flatten)]
     pub run: RunPart,
     /// What it would have done with the requests of a second spread over it; only where the log tells whole seconds.
-    pub spread: Option<RunPart>,
+    pub spread: Option<SpreadPart>,
+}
+
+/// What a configuration would have done with the requests of each second spread over it: the numbers that differ.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpreadPart {
+    /// All requests.
+    pub totals: Totals,
+    /// Each limit.
+    pub limits: Vec<SpreadLimitPart>,
+}
+
+/// What a limit would have done with the requests of each second spread over it.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpreadLimitPart {
+    /// Its name.
+    pub name: String,
+    /// What it would have made of the requests that it counted.
+    #[serde(flatten)]
+    pub outcomes: Outcomes,
 }
 
 /// What a configuration would have done with requests at certain times.
@@ -94,10 +115,9 @@ pub struct LimitPart {
     pub unjudged: Option<String>,
     /// The requests that it counted.
     pub asked: u64,
-    /// Those that it refused, or would have refused in a dry run.
-    pub refused: u64,
-    /// Those for which there was enough left, but that another limit refused.
-    pub spared: u64,
+    /// What it would have made of them.
+    #[serde(flatten)]
+    pub outcomes: Outcomes,
     /// Those of clients that are never limited.
     pub exempt: u64,
     /// The clients that it counted; an estimate, if `one_client_of` is more than one.
@@ -144,6 +164,18 @@ pub struct FrontierRow {
     pub bursts: Vec<u32>,
 }
 
+impl SpreadPart {
+    /// What was counted, when the log is over.
+    pub fn of(spread: &Spread) -> Self {
+        let limit = |(limit, outcomes): (&Limit, &Outcomes)| SpreadLimitPart {
+            name: limit.rule().name.clone(),
+            outcomes: *outcomes,
+        };
+        let limits = spread.limits().map(limit).collect();
+        Self { totals: *spread.totals(), limits }
+    }
+}
+
 impl RunPart {
     /// What a scenario found, when its log is over. `has_own_log`: the log tells decisions to compare with.
     pub fn of(scenario: &Scenario, has_own_log: bool) -> Self {
@@ -180,8 +212,7 @@ fn limit(rule: &Rule, tally: &Tally, unjudged: Option<String>) -> LimitPart {
         dry_run: rule.mode == Mode::DryRun,
         unjudged,
         asked: tally.asked,
-        refused: tally.refused + tally.would_refuse,
-        spared: tally.spared,
+        outcomes: tally.outcomes,
         exempt: tally.exempt,
         clients: frontier.map(Frontier::clients),
         clients_refused: frontier.map(Frontier::clients_refused),

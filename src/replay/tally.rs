@@ -2,23 +2,22 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::frontier::Frontier;
 use super::hardest::Hardest;
 use super::timeline::Timeline;
 use crate::clock::Timestamp;
 use crate::limit::bucket::Wait;
+use crate::limit::key::Fingerprint;
 use crate::limit::{Charge, ClaimedBucket, Outcome, Remaining, Report, Rule};
 
 /// What is counted of one limit.
 pub struct Tally {
     /// The requests that it counted.
     pub asked: u64,
-    /// Those that it refused.
-    pub refused: u64,
-    /// Those that it would have refused if it were enforced.
-    pub would_refuse: u64,
-    /// Those for which there was enough left, but that another limit refused.
-    pub spared: u64,
+    /// What it made of them.
+    pub outcomes: Outcomes,
     /// Those of clients that are never limited.
     pub exempt: u64,
     /// When.
@@ -29,15 +28,33 @@ pub struct Tally {
     pub frontier: Option<Frontier>,
 }
 
+/// What a limit made of requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Outcomes {
+    /// Those that it refused, or would have refused in a dry run.
+    pub refused: u64,
+    /// Those for which there was enough left, but that another limit refused.
+    pub spared: u64,
+}
+
+impl Outcomes {
+    /// Counts a decision.
+    pub(super) fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Refused(_) | Outcome::WouldRefuse => self.refused += 1,
+            Outcome::Spared => self.spared += 1,
+            Outcome::Allowed | Outcome::Exempt => {}
+        }
+    }
+}
+
 impl Tally {
     /// Nothing counted yet of this limit. Of at most so many clients the demand is kept; of none, there is no frontier.
     pub(super) fn new(rule: &Rule, most_clients: usize) -> Self {
         let rate = rule.rate().filter(|rate| rate.charge == Charge::Always && most_clients > 0);
         Self {
             asked: 0,
-            refused: 0,
-            would_refuse: 0,
-            spared: 0,
+            outcomes: Outcomes::default(),
             exempt: 0,
             timeline: Timeline::default(),
             hardest: Hardest::default(),
@@ -50,6 +67,14 @@ impl Tally {
         self.exempt += 1;
     }
 
+    /// Fetches the memory that a request of this client changes.
+    #[inline]
+    pub(super) fn touch(&self, client: Fingerprint) {
+        if let Some(frontier) = &self.frontier {
+            frontier.touch(client);
+        }
+    }
+
     /// Counts a decision. `shown` says how the client is shown.
     pub(super) fn count(
         &mut self,
@@ -59,20 +84,11 @@ impl Tally {
         shown: impl FnOnce() -> Vec<String>,
     ) {
         self.asked += 1;
+        self.outcomes.count(report.outcome);
         let wait = match report.outcome {
-            Outcome::Refused(Wait(wait)) => {
-                self.refused += 1;
-                Some(wait)
-            }
-            Outcome::WouldRefuse => {
-                self.would_refuse += 1;
-                Some(until_next(report))
-            }
-            Outcome::Spared => {
-                self.spared += 1;
-                None
-            }
-            Outcome::Allowed | Outcome::Exempt => None,
+            Outcome::Refused(Wait(wait)) => Some(wait),
+            Outcome::WouldRefuse => Some(until_next(report)),
+            Outcome::Spared | Outcome::Allowed | Outcome::Exempt => None,
         };
         self.timeline.count(now, wait.is_some());
         if let Some(wait) = wait {

@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Display, Formatter, Write as _};
 
-use super::report::{ConfigPart, LimitPart, LogPart, Report, RunPart};
+use super::fate::Totals;
+use super::report::{ConfigPart, LimitPart, LogPart, Report, SpreadLimitPart};
 use super::timeline::{Interval, Timeline};
 
 /// How many columns a picture over time has at most.
@@ -47,19 +48,19 @@ fn log(log: &LogPart, f: &mut Formatter<'_>) -> fmt::Result {
 
 fn totals(config: &ConfigPart, f: &mut Formatter<'_>) -> fmt::Result {
     let totals = &config.run.totals;
-    let mut row = |name: &str, count: fn(&RunPart) -> u64| {
-        let told = count(&config.run);
-        let spread = config.spread.as_ref().map(count);
+    let mut row = |name: &str, count: fn(&Totals) -> u64| {
+        let told = count(totals);
+        let spread = config.spread.as_ref().map(|spread| count(&spread.totals));
         if told == 0 && spread.unwrap_or(0) == 0 {
             return Ok(());
         }
         writeln!(f, "  {name:<24}{}", counted(told, spread, totals.requests))
     };
-    row("admitted", |run| run.totals.admitted)?;
-    row("refused", |run| run.totals.refused)?;
-    row("refused in dry run only", |run| run.totals.would_refuse)?;
-    row("without a route", |run| run.totals.without_route)?;
-    row("before any limit", |run| run.totals.not_asked)?;
+    row("admitted", |totals| totals.admitted)?;
+    row("refused", |totals| totals.refused)?;
+    row("refused in dry run only", |totals| totals.would_refuse)?;
+    row("without a route", |totals| totals.without_route)?;
+    row("before any limit", |totals| totals.not_asked)?;
     if let Some(agreement) = &config.run.agreement {
         writeln!(
             f,
@@ -73,7 +74,12 @@ fn totals(config: &ConfigPart, f: &mut Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn limit(limit: &LimitPart, spread: Option<&LimitPart>, log: &LogPart, f: &mut Formatter<'_>) -> fmt::Result {
+fn limit(
+    limit: &LimitPart,
+    spread: Option<&SpreadLimitPart>,
+    log: &LogPart,
+    f: &mut Formatter<'_>,
+) -> fmt::Result {
     let mode = if limit.dry_run { ", in dry run" } else { "" };
     writeln!(f, "\n  limit {}: {}, by {}{mode}", limit.name, limit.allows, limit.key)?;
     if let Some(part) = &limit.unjudged {
@@ -82,14 +88,14 @@ fn limit(limit: &LimitPart, spread: Option<&LimitPart>, log: &LogPart, f: &mut F
     if limit.asked == 0 {
         return writeln!(f, "    counted no request{}", exempt(limit));
     }
-    let refused = counted(limit.refused, spread.map(|spread| spread.refused), limit.asked);
+    let refused = counted(limit.outcomes.refused, spread.map(|spread| spread.outcomes.refused), limit.asked);
     writeln!(f, "    refused {refused} of {} requests{}", grouped(limit.asked), exempt(limit))?;
     if let (Some(clients), Some(refused)) = (limit.clients, limit.clients_refused) {
         let about = if limit.one_client_of > 1 { "about " } else { "" };
         let refused = counted(refused, None, clients);
         writeln!(f, "    refused {about}{refused} of {about}{} clients at least once", grouped(clients))?;
     }
-    if limit.refused > 0 {
+    if limit.outcomes.refused > 0 {
         over_time(&limit.timeline, log, f)?;
         hardest(limit, f)?;
     }
@@ -101,8 +107,8 @@ fn exempt(limit: &LimitPart) -> String {
     if limit.exempt > 0 {
         let _ = write!(text, "; {} of clients that are never limited", grouped(limit.exempt));
     }
-    if limit.spared > 0 {
-        let _ = write!(text, "; {} were refused by another limit", grouped(limit.spared));
+    if limit.outcomes.spared > 0 {
+        let _ = write!(text, "; {} were refused by another limit", grouped(limit.outcomes.spared));
     }
     text
 }
@@ -191,7 +197,7 @@ fn compared(first: &ConfigPart, second: &ConfigPart, f: &mut Formatter<'_>) -> f
     };
     row("all limits", [first, second].map(|config| Some(config.run.totals.refused)))?;
     for name in names {
-        row(name, [first, second].map(|config| config.run.limit(name).map(|limit| limit.refused)))?;
+        row(name, [first, second].map(|config| config.run.limit(name).map(|limit| limit.outcomes.refused)))?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ pub(super) struct Merge {
     /// in the same order, in whichever order the files were named.
     readers: Vec<Reader>,
     /// The next record of each file that is not over, in the places of the files.
-    heads: Vec<Option<Record>>,
+    heads: Vec<Option<Box<Record>>>,
     /// When those ended, and their places.
     queue: BinaryHeap<Reverse<(Stamp, usize)>>,
     /// The record of the first in the queue has been taken, and the next one of its file is still to be read.
@@ -29,13 +29,14 @@ impl Merge {
             let first = reader.next(wanted).map_err(|trouble| (reader.name().to_owned(), trouble))?;
             files.push((first, reader));
         }
-        let rank = |(first, reader): &(Option<Record>, Reader)| {
+        let rank = |(first, reader): &(Option<Box<Record>>, Reader)| {
             (first.as_ref().map(|first| first.ended), reader.name().to_owned())
         };
         files.sort_by_cached_key(rank);
         let (heads, readers): (Vec<_>, Vec<_>) = files.into_iter().unzip();
-        let ended =
-            |(place, head): (usize, &Option<Record>)| head.as_ref().map(|head| Reverse((head.ended, place)));
+        let ended = |(place, head): (usize, &Option<Box<Record>>)| {
+            head.as_ref().map(|head| Reverse((head.ended, place)))
+        };
         let queue = heads.iter().enumerate().filter_map(ended).collect();
         Ok(Self { readers, heads, queue, is_taken: false })
     }
@@ -46,7 +47,7 @@ impl Merge {
     }
 
     /// The next record of all. What was read before an error comes before it.
-    pub(super) fn next(&mut self, wanted: &Wanted) -> Result<Option<Record>, (String, Trouble)> {
+    pub(super) fn next(&mut self, wanted: &Wanted) -> Result<Option<Box<Record>>, (String, Trouble)> {
         if std::mem::take(&mut self.is_taken)
             && let Some(mut top) = self.queue.peek_mut()
         {

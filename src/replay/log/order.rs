@@ -18,9 +18,9 @@ pub(super) struct Order {
     window: i64,
     most: usize,
     /// Those that came in the order of their beginnings, as most do where a log tells no durations.
-    run: VecDeque<Held<Record>>,
+    run: VecDeque<Held>,
     /// The others.
-    strays: BinaryHeap<Reverse<Held<Box<Record>>>>,
+    strays: BinaryHeap<Reverse<Held>>,
     /// How many have come.
     count: u64,
     /// The latest end so far.
@@ -33,11 +33,11 @@ pub(super) struct Order {
     longest: i64,
 }
 
-struct Held<T> {
+struct Held {
     began: Stamp,
     /// Its place among all that have come.
     place: u64,
-    record: T,
+    record: Box<Record>,
 }
 
 impl Order {
@@ -73,7 +73,7 @@ impl Order {
     }
 
     /// Takes the next record of the log.
-    pub(super) fn push(&mut self, record: Record) {
+    pub(super) fn push(&mut self, record: Box<Record>) {
         let (began, place) = (record.began(), self.count);
         self.count += 1;
         self.newest = self.newest.max(record.ended);
@@ -82,12 +82,12 @@ impl Order {
             self.run.push_back(Held { began, place, record });
         } else {
             self.longest = self.longest.max(self.latest.0.saturating_sub(began.0));
-            self.strays.push(Reverse(Held { began, place, record: Box::new(record) }));
+            self.strays.push(Reverse(Held { began, place, record }));
         }
     }
 
     /// The next record whose turn it is, and when it began. `at_end` says that the log is over.
-    pub(super) fn pop(&mut self, at_end: bool) -> Option<(Timestamp, Record)> {
+    pub(super) fn pop(&mut self, at_end: bool) -> Option<(Timestamp, Box<Record>)> {
         let stray = self.strays.peek().map(|Reverse(stray)| stray.key());
         let in_run = self.run.front().map(Held::key);
         let is_stray = stray.is_some_and(|stray| in_run.is_none_or(|in_run| stray < in_run));
@@ -96,10 +96,7 @@ impl Order {
         if !at_end && !is_full && self.newest.0.saturating_sub(began.0) < self.window {
             return None;
         }
-        let record = match is_stray {
-            true => *self.strays.pop()?.0.record,
-            false => self.run.pop_front()?.record,
-        };
+        let Held { record, .. } = if is_stray { self.strays.pop()?.0 } else { self.run.pop_front()? };
         let (start, last) = self.times.unwrap_or((began, began));
         if began < last {
             self.late += 1;
@@ -111,27 +108,27 @@ impl Order {
     }
 }
 
-impl<T> Held<T> {
+impl Held {
     fn key(&self) -> (Stamp, u64) {
         (self.began, self.place)
     }
 }
 
-impl<T> PartialEq for Held<T> {
+impl PartialEq for Held {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl<T> Eq for Held<T> {}
+impl Eq for Held {}
 
-impl<T> PartialOrd for Held<T> {
+impl PartialOrd for Held {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> Ord for Held<T> {
+impl Ord for Held {
     fn cmp(&self, other: &Self) -> Ordering {
         self.key().cmp(&other.key())
     }
@@ -160,7 +157,7 @@ mod tests {
         };
         for (place, (end, took)) in records.iter().enumerate() {
             let took = Some(Duration::from_nanos(*took));
-            order.push(Record { took, target: place.to_string().into(), ..ended(*end) });
+            order.push(Box::new(Record { took, target: place.to_string().into(), ..*ended(*end) }));
             take(&mut order, false);
             assert!(order.run.len() + order.strays.len() <= most);
         }

@@ -66,7 +66,7 @@ pub(super) struct Reader {
     stamps: ClfStamps,
     clock: WriterClock,
     /// What the clock has held back.
-    ready: VecDeque<Record>,
+    ready: VecDeque<Box<Record>>,
     is_over: bool,
     /// Why it was over before its end.
     trouble: Option<Trouble>,
@@ -115,7 +115,7 @@ impl Reader {
     }
 
     /// The next record. What was read before an error comes before it.
-    pub(super) fn next(&mut self, wanted: &Wanted) -> Result<Option<Record>, Trouble> {
+    pub(super) fn next(&mut self, wanted: &Wanted) -> Result<Option<Box<Record>>, Trouble> {
         loop {
             if let Some(record) = self.ready.pop_front() {
                 return Ok(Some(record));
@@ -141,7 +141,7 @@ impl Reader {
     }
 
     /// The record of the next line that is read.
-    fn read(&mut self, wanted: &Wanted) -> Result<Option<Record>, Trouble> {
+    fn read(&mut self, wanted: &Wanted) -> Result<Option<Box<Record>>, Trouble> {
         while let Some(Line { number, text }) = self.lines.next()? {
             if self.format.is_none() {
                 self.format = text.and_then(|line| parse::format_of(line, wanted));
@@ -152,7 +152,8 @@ impl Reader {
                 (Some(line), Some(format)) => parse::read(line, format, wanted, &mut self.stamps),
             };
             let reason = match record {
-                Ok(record) => return Ok(Some(record)),
+                // It is handed on several times: in a box, not as some 200 bytes.
+                Ok(record) => return Ok(Some(Box::new(record))),
                 Err(reason) => reason,
             };
             self.count.unreadable += 1;

@@ -8,8 +8,8 @@ use crate::client::ClientId;
 use crate::replay::record::{Record, Stamp};
 
 /// A record that ended then.
-pub(super) fn ended(nanoseconds: i64) -> Record {
-    Record {
+pub(super) fn ended(nanoseconds: i64) -> Box<Record> {
+    Box::new(Record {
         ended: Stamp(nanoseconds),
         took: None,
         client: ClientId::Address(Ipv4Addr::LOCALHOST.into()),
@@ -19,5 +19,5 @@ pub(super) fn ended(nanoseconds: i64) -> Record {
         headers: HeaderMap::new(),
         status: None,
         own: None,
-    }
+    })
 }

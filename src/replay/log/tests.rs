@@ -217,7 +217,7 @@ fn written_and_read(format: LogFormat, entry: &Entry<'_>) -> (Record, BTreeSet<F
     log.close();
     let mut log = open(&[&path]).unwrap();
     let (_, record) = log.next().unwrap().unwrap();
-    (record, log.formats())
+    (*record, log.formats())
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A line that is stamped long before the newest one so far was written late, or by a clock that has been set back. Which of both, the
 //! lines after it tell: they wait until there is one that is not so, or so many that the clock has been set.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::order::nanoseconds;
@@ -18,7 +19,7 @@ pub(super) struct WriterClock {
     /// What is added to stamps.
     shift: i64,
     /// In a row, stamped before the newest one by more than the window.
-    suspects: Vec<Record>,
+    suspects: VecDeque<Box<Record>>,
     changes: u64,
 }
 
@@ -26,7 +27,7 @@ impl WriterClock {
     /// A line that is stamped earlier by more than the window is unusual.
     pub(super) fn new(window: Duration) -> Self {
         let newest = Stamp(i64::MIN);
-        Self { window: nanoseconds(window), newest, shift: 0, suspects: Vec::new(), changes: 0 }
+        Self { window: nanoseconds(window), newest, shift: 0, suspects: VecDeque::new(), changes: 0 }
     }
 
     /// How often it was set back.
@@ -35,30 +36,30 @@ impl WriterClock {
     }
 
     /// Takes the next record of the file. It is given back if nothing has to wait; else [`Self::release`] is to be asked.
-    pub(super) fn take(&mut self, mut record: Record) -> Option<Record> {
+    pub(super) fn take(&mut self, mut record: Box<Record>) -> Option<Box<Record>> {
         record.ended.0 = record.ended.0.saturating_add(self.shift);
         let is_usual = record.ended.0 >= self.newest.0.saturating_sub(self.window);
         if is_usual && self.suspects.is_empty() {
             self.newest = self.newest.max(record.ended);
             return Some(record);
         }
-        self.suspects.push(record);
+        self.suspects.push_back(record);
         None
     }
 
     /// What need not wait any longer. `at_end` says that there are no more records.
-    pub(super) fn release(&mut self, at_end: bool) -> Vec<Record> {
-        let is_usual = |record: &Record| record.ended.0 >= self.newest.0.saturating_sub(self.window);
-        if self.suspects.last().is_some_and(is_usual) || at_end {
+    pub(super) fn release(&mut self, at_end: bool) -> VecDeque<Box<Record>> {
+        let is_usual = |ended: Stamp| ended.0 >= self.newest.0.saturating_sub(self.window);
+        if self.suspects.back().is_some_and(|last| is_usual(last.ended)) || at_end {
             let released = std::mem::take(&mut self.suspects);
             self.newest = released.iter().map(|record| record.ended).fold(self.newest, Stamp::max);
             return released;
         }
         if self.suspects.len() <= MOST {
-            return Vec::new();
+            return VecDeque::new();
         }
         let mut released = std::mem::take(&mut self.suspects);
-        let back = released.first().map_or(0, |first| self.newest.0.saturating_sub(first.ended.0));
+        let back = released.front().map_or(0, |first| self.newest.0.saturating_sub(first.ended.0));
         for record in &mut released {
             record.ended.0 = record.ended.0.saturating_add(back);
             self.newest = self.newest.max(record.ended);
@@ -79,10 +80,10 @@ mod tests {
     /// The seconds that come out for these, and how often the clock was set.
     fn seconds(stamps: impl IntoIterator<Item = i64>) -> (Vec<i64>, u64) {
         let mut clock = WriterClock::new(Duration::from_secs(60));
-        let mut out = Vec::new();
+        let mut out = VecDeque::new();
         for stamp in stamps {
             match clock.take(ended(stamp * SECOND)) {
-                Some(record) => out.push(record),
+                Some(record) => out.push_back(record),
                 None => out.append(&mut clock.release(false)),
             }
             assert!(clock.suspects.len() <= MOST);

@@ -1,0 +1,110 @@
+//! The door of a replay: makes the facts of a request from its record, and takes it through the same steps as the door of the gateway, up to
+//! where limits decide.
+
+use http::{HeaderMap, Method, StatusCode};
+use smallvec::SmallVec;
+
+use super::fate::{Fate, Verdict};
+use super::record::Record;
+use crate::client::ClientId;
+use crate::config::Access;
+use crate::consumer::Consumer;
+use crate::engine::{Engine, Facts, Located, Principal, Reply};
+use crate::limit::Rule;
+use crate::limit::key::{Caller, Inputs};
+
+/// A request that has come to where limits decide, or was answered before.
+pub(super) struct Arrival {
+    /// What becomes of it if no limit refuses it.
+    pub(super) fate: Fate,
+    /// The indices of the limits that never count its client.
+    pub(super) exempt: SmallVec<[usize; 2]>,
+}
+
+/// Lets a request in.
+pub(super) fn arrive(engine: &Engine, record: &Record) -> Arrival {
+    let arrival = with_inputs(engine, record, |located, principal, inputs| {
+        let Ok(claims) = engine.claims(located, inputs) else {
+            return Arrival::ended(Verdict::NotAsked, Some(located.route_index()));
+        };
+        let mut arrival = Arrival::ended(Verdict::Admitted, Some(located.route_index()));
+        arrival.fate.buckets.extend(claims.buckets().map(|bucket| (bucket.limit, bucket.client)));
+        arrival.fate.consumer.clone_from(&principal.consumer);
+        arrival.exempt.extend_from_slice(claims.exempt());
+        arrival
+    });
+    arrival.unwrap_or_else(|(verdict, route)| Arrival::ended(verdict, route))
+}
+
+/// How the client that a limit counts for a request is shown: plainly, or each value that the log does not show as a hash.
+pub(super) fn shown(engine: &Engine, record: &Record, rule: &Rule) -> Vec<String> {
+    // What the gateway's own log tells of a key may be shown: it is a hash already where it must not be.
+    let plainly = rule.show_keys || record.own.is_some();
+    let shown = with_inputs(engine, record, |_, _, inputs| {
+        rule.key.shown(inputs, engine.limiter().secret(), plainly)
+    });
+    // A request without inputs has not come to a limit.
+    shown.unwrap_or_default()
+}
+
+/// Goes on with what keys are made of; otherwise says what becomes of the request, and its route.
+fn with_inputs<R>(
+    engine: &Engine,
+    record: &Record,
+    go_on: impl FnOnce(&Located<'_>, &Principal<'_>, &Inputs<'_>) -> R,
+) -> Result<R, (Verdict, Option<usize>)> {
+    if record.own.as_ref().is_some_and(|own| own.was_not_asked) {
+        return Err((Verdict::NotAsked, None));
+    }
+    let facts = Facts {
+        client: &record.client,
+        method: &record.method,
+        version: record.version,
+        target: &record.target,
+        headers: &record.headers,
+    };
+    let located = engine.locate(&facts).map_err(|reply| (verdict_of(&reply), None))?;
+    let not_asked = (Verdict::NotAsked, Some(located.route_index()));
+    if located.is_preflight() {
+        return Err(not_asked);
+    }
+    if was_kept_out(record, &located.route().access) {
+        return Err(not_asked);
+    }
+    let consumer = record.own.as_ref().and_then(|own| own.consumer.as_deref());
+    let principal = engine.recorded_principal(&record.client, consumer);
+    let inputs = located.inputs(&facts, &principal);
+    Ok(go_on(&located, &principal, &inputs))
+}
+
+/// What limits still go by when the keys are known: the client, and the consumer.
+pub(super) fn sender<'a>(
+    client: &'a ClientId,
+    consumer: Option<&'a Consumer>,
+    headers: &'a HeaderMap,
+) -> Inputs<'a> {
+    const METHOD: &Method = &Method::GET;
+    let caller = consumer.map(|consumer| Caller { consumer: consumer.name(), plan: consumer.plan() });
+    Inputs { client, caller, method: METHOD, host: "", path: "", query: None, route: "", headers }
+}
+
+/// Whether the gateway's own log tells of a caller that the route did not let in, so that no limit was asked.
+fn was_kept_out(record: &Record, access: &Access) -> bool {
+    let is_kept_out = matches!(record.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
+    let asks = !access.ways.is_empty() || access.allow.is_some() || !access.deny.is_empty();
+    is_kept_out && asks && record.own.as_ref().is_some_and(|own| own.limits.is_empty())
+}
+
+/// What the reply to a request without a route says of it.
+fn verdict_of(reply: &Reply) -> Verdict {
+    match reply.status() {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Verdict::WithoutRoute,
+        _ => Verdict::NotAsked,
+    }
+}
+
+impl Arrival {
+    fn ended(verdict: Verdict, route: Option<usize>) -> Self {
+        Self { fate: Fate::new(verdict, route), exempt: SmallVec::new() }
+    }
+}
