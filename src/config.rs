@@ -16,6 +16,7 @@ mod load;
 mod permissions;
 mod problem;
 mod schema;
+mod secret_file;
 mod secrets;
 mod section;
 mod shared_store;

@@ -344,3 +344,30 @@ fn callers_of_grpc_and_browsers_are_told_in_their_way() {
         (401, Some("https://app.example"))
     );
 }
+
+#[test]
+fn an_explanation_says_who_is_asking_and_why_it_is_let_in() {
+    let config = to_upstream(
+        "127.0.0.1:9".parse().unwrap(),
+        &format!("{}---\n---\nauth = [\"api_key\"]\nallow = [\"plan:pro\"]", consumers()),
+    );
+    let explain = |key: &str| {
+        let told = run(
+            &config,
+            &["explain", "-H", &format!("X-Api-Key: {key}"), "-H", "X-Consumer: root", "GET", "/a"],
+        );
+        assert_eq!(told.code, Some(0), "{told:?}");
+        told.stdout
+    };
+    let alice = explain(ALICE);
+    for told in
+        ["alice, plan pro", "`allow` has the consumer or its plan", "x-consumer: alice", "x-plan: pro"]
+    {
+        assert!(alice.to_lowercase().contains(told), "{told}: {alice}");
+    }
+    assert!(alice.contains("only the gateway says who the consumer is"), "{alice}");
+    let bob = explain(BOB);
+    assert!(bob.contains("403") && bob.contains("bob") && bob.contains("`allow` does not have it"), "{bob}");
+    let nobody = explain("wrong");
+    assert!(nobody.contains("401") && nobody.contains("nobody has this API key"), "{nobody}");
+}

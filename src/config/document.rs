@@ -153,7 +153,7 @@ impl Maker<'_> {
     }
 
     fn text(&self, text: &str, span: &Span) -> Value {
-        match expand(text, self.env) {
+        match expand(text, self.env, &|file| self.sink.note_file(file)) {
             Ok(expanded) => {
                 Value::Text { text: expanded.text, written: expanded.substituted.then(|| text.to_owned()) }
             }

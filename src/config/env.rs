@@ -1,10 +1,13 @@
-//! `${NAME}` and `${NAME:-default}` in the strings of a config file.
+//! `${NAME}`, `${NAME:-default}` and `${file:PATH}` in the strings of a config file.
 //!
 //! They are replaced after the file has been parsed, string by string: the value of a variable is never read as TOML, and places in the
 //! file stay correct. As in a shell, a default is also used for an empty variable. `$$` is a dollar sign. A bare `$NAME` is refused, since
 //! its author most probably meant the variable.
 
+use std::path::Path;
+
 use super::problem::Fault;
+use super::secret_file;
 
 /// The environment: a variable's value, if it is set.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -18,8 +21,8 @@ pub(super) struct Expanded {
     pub(super) substituted: bool,
 }
 
-/// Replaces the variables in `text`. The error has each that cannot be replaced.
-pub(super) fn expand(text: &str, env: Env<'_>) -> Result<Expanded, Vec<Fault>> {
+/// Replaces the variables in `text`; `note` is told of each file that is read. The error has each that cannot be replaced.
+pub(super) fn expand(text: &str, env: Env<'_>, note: &dyn Fn(&Path)) -> Result<Expanded, Vec<Fault>> {
     let mut expanded = Expanded { text: String::with_capacity(text.len()), substituted: false };
     let mut faults = Vec::new();
     let mut rest = text;
@@ -38,7 +41,7 @@ pub(super) fn expand(text: &str, env: Env<'_>) -> Result<Expanded, Vec<Fault>> {
             };
             rest = after;
             expanded.substituted = true;
-            match resolve(reference, env) {
+            match resolve(reference, env, note) {
                 Ok(value) => expanded.text.push_str(&value),
                 Err(fault) => faults.push(fault),
             }
@@ -58,7 +61,14 @@ pub(super) fn expand(text: &str, env: Env<'_>) -> Result<Expanded, Vec<Fault>> {
 }
 
 /// The value of the reference between the braces.
-fn resolve(reference: &str, env: Env<'_>) -> Result<String, Fault> {
+fn resolve(reference: &str, env: Env<'_>, note: &dyn Fn(&Path)) -> Result<String, Fault> {
+    if let Some(path) = reference.strip_prefix(FILE) {
+        if path.trim().is_empty() {
+            return Err(Fault::new("`${file:}` names no file").hint("such as ${file:/run/secrets/token}"));
+        }
+        note(Path::new(path));
+        return secret_file::read(Path::new(path));
+    }
     let name = leading_name(reference);
     let default = match reference.get(name.len()..) {
         Some("") => None,
@@ -81,10 +91,13 @@ fn resolve(reference: &str, env: Env<'_>) -> Result<String, Fault> {
     }
 }
 
+/// What a reference to a file begins with.
+pub(super) const FILE: &str = "file:";
+
 /// The text between the braces is not repeated, since it may have the default of a secret.
 fn malformed() -> Fault {
     Fault::new("what is between `${` and `}` is not a variable")
-        .hint("write ${NAME} or ${NAME:-default}, with a name of letters, digits and _; $$ is a dollar sign")
+        .hint("write ${NAME}, ${NAME:-default} or ${file:PATH}, with a name of letters, digits and _; $$ is a dollar sign")
 }
 
 /// The name of a variable that `text` starts with; may be empty.
@@ -110,7 +123,7 @@ mod tests {
     }
 
     fn text(text: &str) -> String {
-        expand(text, &env).unwrap().text
+        expand(text, &env, &|_| ()).unwrap().text
     }
 
     #[test]
@@ -128,13 +141,13 @@ mod tests {
     #[test]
     fn dollars() {
         assert_eq!(text("$$HOST costs $5 or 5$, $${HOST}"), "$HOST costs $5 or 5$, ${HOST}");
-        assert!(!expand("$$", &env).unwrap().substituted);
-        assert!(expand("${NONE:-}", &env).unwrap().substituted);
+        assert!(!expand("$$", &env, &|_| ()).unwrap().substituted);
+        assert!(expand("${NONE:-}", &env, &|_| ()).unwrap().substituted);
     }
 
     #[test]
     fn every_reference_that_fails_is_told() {
-        let faults = expand("${A} ${b c} ${A:-${B}} $HOST ${", &env).unwrap_err();
+        let faults = expand("${A} ${b c} ${A:-${B}} $HOST ${", &env, &|_| ()).unwrap_err();
         let messages: Vec<&str> = faults.iter().map(|fault| &*fault.message).collect();
         assert_eq!(
             messages,

@@ -32,7 +32,7 @@ fn read(text: &str, env: super::Env<'_>) -> Result<Option<SocketAddr>, String> {
     else {
         return Ok(Some(DEFAULT_ADMIN));
     };
-    match expand(listen, env).map(|listen| listen.text).as_deref() {
+    match expand(listen, env, &|_| ()).map(|listen| listen.text).as_deref() {
         Ok("off") => Ok(None),
         Ok(listen) => match address::listen(listen) {
             Ok(address) => Ok(Some(address)),

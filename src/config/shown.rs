@@ -8,7 +8,7 @@
 use serde_json::{Map, Value as Json};
 
 use super::document::{Entry, Node, Value};
-use super::env::leading_name;
+use super::env::{FILE, leading_name};
 use super::secrets::{MASK, is_telling, without_credentials};
 
 /// The whole file.
@@ -72,6 +72,12 @@ pub(super) fn written(text: &str, secret: bool) -> String {
             continue;
         };
         literal(&mut shown, &rest[..at]);
+        if rest[at + 2..end].starts_with(FILE) {
+            // Where a secret is found is none.
+            shown.push_str(&rest[at..end]);
+            rest = &rest[end..];
+            continue;
+        }
         let name = leading_name(&rest[at + 2..end]);
         let default = match &rest[at + 2 + name.len()..end] {
             "}" => "",
@@ -179,6 +185,7 @@ mod tests {
             ("$${A:-b}", "$${A:-b}", "***"),
             ("$$${A:-b}", "$$${A:-***}", "***${A:-***}"),
             ("${", "${", "***"),
+            ("a${file:/run/secrets/x}", "a${file:/run/secrets/x}", "***${file:/run/secrets/x}"),
             ("http://${USER:-u}:${PASSWORD}@h/", "http://***@h/", "***${USER:-***}***${PASSWORD}***"),
         ] {
             assert_eq!((&*written(text, false), &*written(text, true)), (plain, secret), "{text}");

@@ -345,3 +345,43 @@ fn a_file_that_cannot_be_read_is_named() {
     fs::write(&path, ONE_ROUTE).unwrap();
     assert_eq!(Config::load(&path).unwrap().summary(), "1 route, 0 limits, 0 upstreams");
 }
+
+#[test]
+fn a_file_holds_a_value_of_any_string() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let put = |name: &str, content: &[u8]| fs::write(folder.path().join(name), content).unwrap();
+    let config = |name: &str| format!("[admin]\ntoken = \"a${{file:{}}}\"\n{ONE_ROUTE}", path(name));
+    for (content, token) in [
+        ("hunter2", "ahunter2"),
+        ("hunter2\n", "ahunter2"),
+        ("hunter2\r\n", "ahunter2"),
+        ("${HOME}$x", "a${HOME}$x"),
+    ] {
+        put("token", content.as_bytes());
+        let read = valid(&config("token"));
+        assert_eq!(read.admin.unwrap().token.unwrap(), token);
+        assert_eq!(read.files, [folder.path().join("token")]);
+        let shown = read.shown["admin"]["token"].as_str().unwrap().to_owned();
+        assert_eq!(shown, format!("***${{file:{}}}", path("token")));
+    }
+    put("empty", b"\n");
+    put("large", &[b'a'; 64 * 1024 + 1]);
+    put("binary", b"hunter2\xff");
+    fs::create_dir(folder.path().join("folder")).unwrap();
+    for (name, why) in [
+        ("none", "cannot be read: No such file"),
+        ("empty", "is empty"),
+        ("large", "has more than 64 KiB"),
+        ("binary", "is no UTF-8 text"),
+        ("folder", "is no regular file"),
+    ] {
+        let told = problems(&config(name));
+        assert!(told.starts_with("gateway.toml:2:9: the file ") && told.contains(why), "{told}");
+        assert!(told.lines().count() == 1 && !told.contains("hunter2"), "{told}");
+    }
+    assert!(problems(&format!("[admin]\ntoken = \"${{file:}}\"\n{ONE_ROUTE}")).contains("names no file"));
+    put("port", b"hunter2\n");
+    let told = problems(&format!("[server]\nthreads = \"${{file:{}}}\"\n{ONE_ROUTE}", path("port")));
+    assert!(!told.contains("hunter2"), "a value that does not fit is not told: {told}");
+}

@@ -12,6 +12,10 @@ pub enum Lint {
     UnusedLimit,
     /// No route uses an upstream.
     UnusedUpstream,
+    /// No consumer has a plan.
+    UnusedPlan,
+    /// A limit by consumer is on a route that asks nobody who it is.
+    UnaskedConsumer,
     /// A route has no limit, while others have some.
     UnlimitedRoute,
     /// A route has a limit that counts none of its methods.
@@ -48,9 +52,11 @@ pub enum Lint {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::UnusedLimit,
         Self::UnusedUpstream,
+        Self::UnusedPlan,
+        Self::UnaskedConsumer,
         Self::UnlimitedRoute,
         Self::UncountedRoute,
         Self::UnguardedKey,
@@ -74,6 +80,8 @@ impl Lint {
         match self {
             Self::UnusedLimit => "unused-limit",
             Self::UnusedUpstream => "unused-upstream",
+            Self::UnusedPlan => "unused-plan",
+            Self::UnaskedConsumer => "unasked-consumer",
             Self::UnlimitedRoute => "unlimited-route",
             Self::UncountedRoute => "uncounted-route",
             Self::UnguardedKey => "unguarded-key",

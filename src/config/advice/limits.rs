@@ -17,6 +17,9 @@ pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
     for limit in config.routes.iter().flat_map(|route| &route.limits) {
         used[*limit] = true;
     }
+    if let Some(limit) = config.auth_failures {
+        used[limit] = true;
+    }
     let unguarded = unguarded(config);
     let of_file = findings.named("limits");
     for (index, (rule, entry)) in config.limits.iter().zip(of_file).enumerate() {

@@ -1,0 +1,33 @@
+//! `[plans.*]`, and limits by consumer.
+
+use super::super::{Config, Lint};
+use super::findings::{Findings, value};
+use crate::limit::key::KeyPart;
+
+/// Looks at plans, and at limits that go by consumers.
+pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
+    let counts = config.consumers.of_plans(config.plans.len());
+    for (entry, count) in findings.named("plans").iter().zip(counts) {
+        if count == 0 {
+            let message = format!(
+                "no consumer has the plan `{}`; name it as the `plan` of one, or leave it out",
+                entry.name
+            );
+            findings.add(Lint::UnusedPlan, Some(&entry.span), message);
+        }
+    }
+    for (index, (rule, entry)) in config.limits.iter().zip(findings.named("limits")).enumerate() {
+        if !rule.key.parts.contains(&KeyPart::Consumer) {
+            continue;
+        }
+        let mut on = config.routes.iter().filter(|route| route.limits.contains(&index));
+        if let Some(route) = on.find(|route| route.access.ways.is_empty()) {
+            let message = format!(
+                "the limit {:?} goes by `consumer`, and the route {:?} asks nobody who it is, so every caller lacks the key; \
+                 write auth = [\"api_key\"] there, or give it a limit by `client_ip`",
+                rule.name, route.name
+            );
+            findings.add(Lint::UnaskedConsumer, value(&entry.node, "key"), message);
+        }
+    }
+}
