@@ -24,6 +24,23 @@ fn the_shipped_config_is_valid() {
     assert_eq!(servers(&in_compose), [server("backend")]);
 }
 
+#[test]
+fn the_config_of_gateways_that_share_limits_is_valid() {
+    let text = fs::read_to_string(file("config/shared/gateway.toml")).unwrap();
+    // As in compose.shared.yml.
+    let env = |name: &str| match name {
+        "STORE_URL" => Some("redis://gateway:password@valkey:6379/0".to_owned()),
+        "GATEWAY_SECRET" => Some("0123456789abcdef".to_owned()),
+        _ => None,
+    };
+    let config = Config::parse("config/shared/gateway.toml", &text, &env).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.advice, []);
+    let shared: Vec<_> = config.limits.iter().filter(|limit| limit.shared.is_some()).collect();
+    assert_eq!(shared.iter().map(|limit| &limit.name).collect::<Vec<_>>(), ["per_client", "logins"]);
+    assert!(config.limiter.shared.is_some());
+    assert!(config.server.listen[0].proxy_protocol, "the load balancer says who the client is");
+}
+
 /// A line without its `# `, if a key and its default stand behind that: `# threads = 0   # …`.
 fn uncommented(line: &str) -> &str {
     match line.strip_prefix("# ") {
