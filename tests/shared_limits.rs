@@ -157,6 +157,22 @@ fn two_shared_limits_admit_together_or_not_at_all() {
 }
 
 #[test]
+fn a_shared_limit_and_one_of_the_gateway_admit_together_or_not_at_all() {
+    let redis = Redis::start();
+    let limit = "rate = \"1/h\"\nburst = 40\n[limits.own]\nrate = \"1/h\"\nburst = 3\n[limits.slots]\nmax_in_flight = 1\n\
+                 [limits.trial]\nshared = true\nrate = \"1/h\"\nburst = 1\nmode = \"dry_run\"\n\
+                 [[routes]]\nname = \"both\"\npath = \"/both\"\nlimits = [\"own\", \"l\", \"slots\", \"trial\"]\nrespond = { status = 200 }";
+    let gateways = gateways(&redis, 2, limit);
+    let statuses: Vec<_> = (0..10).map(|_| gateways[0].get("/both").status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429, 429, 429, 429, 429, 429, 429]);
+    let would = r#"gateway_limit_decisions_total{decision="would_refuse",limit="trial",route="both"}"#;
+    assert_eq!(gateways[0].metric(would), 2.0, "what another limit refused is not counted");
+    // What the gateway's own limit refused has cost the shared one nothing.
+    let rest: usize = gateways.iter().map(|gateway| admitted(std::slice::from_ref(gateway), 40)).sum();
+    assert_eq!(rest, 37);
+}
+
+#[test]
 fn overrides_hold_in_all_gateways() {
     let redis = Redis::start();
     let limit = "rate = \"1/h\"\nburst = 4\nkey = \"header:X-Key\"\n\
