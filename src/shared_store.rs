@@ -4,8 +4,8 @@
 //! call is one round trip, nothing comes between its steps, and the only clock is the store's.
 //!
 //! No request waits for a store that does not answer. A call takes at most the configured time. After three calls in a row without an
-//! answer, or when the connection is lost, the store is down: it is not asked at all until it has answered a probe. What a gateway does
-//! meanwhile is not decided here.
+//! answer, of which the last fails at least that time after the first, or when the connection is lost, the store is down: it is not asked
+//! at all until it has answered a probe. What a gateway does meanwhile is not decided here.
 //!
 //! [`bucket.lua`]: https://redis.io/docs/latest/develop/programmability/eval-intro/
 
@@ -129,16 +129,17 @@ impl Store {
         }
     }
 
-    /// Asks about buckets on behalf of a request: the needed tokens of all asks are granted, or none. It is answered within the
-    /// configured time. No two asks are about the same bucket. The future may be dropped at any time.
+    /// Asks about buckets on behalf of a request: the needed tokens of all asks are granted, or none. `patience` is the rest
+    /// of the time that the request may wait. No two asks are about the same bucket. The future may be dropped at any time; only if the
+    /// patience is over it counts against the store.
     ///
     /// In a Cluster the buckets lie on different nodes. Then tokens ahead, and needed ones that are kept, may be granted (as
     /// [`ahead`](crate::limit::lease::Answer::ahead)) although another bucket refuses.
     ///
     /// # Errors
     /// When there is no answer. It is not known then whether tokens were taken.
-    pub async fn ask(&self, asks: &[Ask]) -> Result<Answers, StoreError> {
-        self.call(self.settings.timeout, async |link| link.ask(asks).await).await
+    pub async fn ask(&self, asks: &[Ask], patience: Duration) -> Result<Answers, StoreError> {
+        self.call(patience, async |link| link.ask(asks).await).await
     }
 
     /// The same for work for which no request waits: it is answered within a second.
@@ -147,6 +148,16 @@ impl Store {
     /// As for [`ask`](Self::ask).
     pub async fn tell(&self, asks: &[Ask]) -> Result<Answers, StoreError> {
         self.call(UNHURRIED, async |link| link.ask(asks).await).await
+    }
+
+    /// A request has waited for an answer to the call of another one, and its time is over. A call for which no request waits may take a
+    /// second, so this tells sooner that the store does not answer.
+    pub fn waited_in_vain(&self) {
+        if let Some(link) = self.link.load_full()
+            && link.failed(self.clock.now(), self.settings.timeout)
+        {
+            self.give_up(&link, &StoreError::TimedOut);
+        }
     }
 
     /// Fills a client's bucket, up to the tokens that gateways hold, and tells all gateways.
@@ -219,7 +230,7 @@ impl Store {
             }
             Err(_) => (StoreError::TimedOut, false),
         };
-        if link.failed() || is_lost {
+        if link.failed(self.clock.now(), self.settings.timeout) || is_lost {
             self.give_up(link, &error);
         }
         Err(error)

@@ -241,20 +241,42 @@ fn no_request_fails_while_the_store_hangs() {
 }
 
 #[test]
+fn a_busy_client_alone_finds_that_the_store_hangs() {
+    let redis = Redis::start();
+    let limit = "rate = \"1000/s\"\nlease = 1";
+    let gateway = Gateway::start(&config(&redis.url(), limit).replace("\"1s\"", "\"50ms\""));
+    gateway.metric_becomes("gateway_shared_store_up", 1.0);
+    redis.pause(true);
+    // Most requests wait for the call of another one. The gateway would find out by its own calls and heartbeats only after seconds.
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut connection = gateway.connect();
+                for _ in 0..4 {
+                    assert_eq!(connection.get("/").status, 200);
+                }
+            });
+        }
+    });
+    assert_eq!(gateway.metric("gateway_shared_store_up"), 0.0);
+    redis.pause(false);
+}
+
+#[test]
 fn a_reload_keeps_what_was_spent() {
     let redis = Redis::start();
     let gateway = connected(&redis.url(), "rate = \"1/h\"\nburst = 20\nlease = 1");
     assert_eq!(admitted(std::slice::from_ref(&gateway), 10), 10);
     let other = connected(&redis.url(), "rate = \"1/h\"\nburst = 40\nlease = 1");
     // Both configurations are in force now: half of the tokens are left under each.
-    assert_eq!(left(&other), r#""l";r=19;t=3600"#);
+    assert!(left(&other).starts_with(r#""l";r=19;"#));
     let preamble = crate::support::gateway::with_admin(
         &config(&redis.url(), "rate = \"1/h\"\nburst = 40\nlease = 1"),
         "token = \"t\"",
     );
     gateway.write_file(&preamble);
     assert_eq!(gateway.post_reload(&TOKEN).status, 200);
-    assert_eq!(left(&gateway), r#""l";r=18;t=3600"#);
+    assert!(left(&gateway).starts_with(r#""l";r=18;"#));
 }
 
 #[test]

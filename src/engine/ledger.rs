@@ -62,10 +62,10 @@ impl Ledger {
                 Next::Decided(_) | Next::Unavailable(..) => return next,
                 Next::Ask(asks) => {
                     let sent = self.clock.now();
-                    match timeout(deadline.since(sent), self.store.ask(&asks)).await {
-                        Ok(Ok(answers)) => attempt.answered(&answers, sent, self.clock.now(), reservation),
-                        failed => {
-                            attempt.failed(!matches!(failed, Ok(Err(StoreError::Down))));
+                    match self.store.ask(&asks, deadline.since(sent)).await {
+                        Ok(answers) => attempt.answered(&answers, sent, self.clock.now(), reservation),
+                        Err(error) => {
+                            attempt.failed(error != StoreError::Down);
                             reach = self.without_an_answer();
                         }
                     }
@@ -78,7 +78,9 @@ impl Ledger {
                     if !matches!(&next, Next::Await(_, again) if *again == client) {
                         continue;
                     }
-                    let _ = timeout(deadline.since(self.clock.now()), answer).await;
+                    if timeout(deadline.since(self.clock.now()), answer).await.is_err() {
+                        self.store.waited_in_vain();
+                    }
                 }
             }
             let now = self.clock.now();

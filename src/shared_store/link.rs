@@ -1,7 +1,6 @@
 //! A connection that works, as far as is known.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::{ErrorKind, RedisError, RedisResult};
@@ -11,9 +10,10 @@ use tokio::time::timeout;
 
 use super::bucket::{Answers, Buckets};
 use super::connection::Connection;
+use crate::clock::Timestamp;
 use crate::limit::lease::Ask;
 
-/// So many calls in a row that fail or are not answered in time, and the store is not asked until it answers a probe.
+/// So many failures in a row, and the store is not asked until it answers a probe.
 const MOST_FAILURES: u32 = 3;
 
 /// How long the calls that belong together may take when nobody waits for them any more.
@@ -26,14 +26,21 @@ pub(super) struct Link {
     pub(super) buckets: Arc<Buckets>,
     /// The runtime that drives the connection.
     runtime: Handle,
-    /// The calls in a row that failed.
-    failures: AtomicU32,
+    /// The failures since the last answer.
+    failures: Mutex<Option<Failures>>,
+}
+
+/// Failures in a row.
+struct Failures {
+    count: u32,
+    /// When the first of them was noted.
+    begun: Timestamp,
 }
 
 impl Link {
     /// A connection that was opened on this runtime.
     pub(super) fn new(connection: Connection, buckets: Arc<Buckets>, runtime: Handle) -> Self {
-        Self { connection, buckets, runtime, failures: AtomicU32::new(0) }
+        Self { connection, buckets, runtime, failures: Mutex::default() }
     }
 
     /// Asks about buckets: all are granted, or none. The caller bounds the time.
@@ -50,15 +57,20 @@ impl Link {
 
     /// Notes that a call was answered.
     pub(super) fn succeeded(&self) {
-        // Relaxed, here and below: a failure that is counted a call too early or too late does no harm.
-        if self.failures.load(Ordering::Relaxed) != 0 {
-            self.failures.store(0, Ordering::Relaxed);
-        }
+        *self.failures() = None;
     }
 
-    /// Notes that a call failed. Whether too many have, one after the other.
-    pub(super) fn failed(&self) -> bool {
-        self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_FAILURES
+    /// Notes that a call failed, or that a request has waited in vain. Whether there were too many in a row, over at least this `time`:
+    /// a moment in which the machine stands still ends several calls at once.
+    pub(super) fn failed(&self, now: Timestamp, time: Duration) -> bool {
+        let mut failures = self.failures();
+        let failures = failures.get_or_insert(Failures { count: 0, begun: now });
+        failures.count = failures.count.saturating_add(1);
+        failures.count >= MOST_FAILURES && now.since(failures.begun) >= time
+    }
+
+    fn failures(&self) -> MutexGuard<'_, Option<Failures>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

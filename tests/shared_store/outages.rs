@@ -61,7 +61,7 @@ impl Gateway {
     }
 
     pub(super) fn ask(&self, asks: &[Ask]) -> Result<Vec<Answer>, StoreError> {
-        self.worker.block_on(self.store.ask(asks)).map(|answers| answers.to_vec())
+        self.worker.block_on(self.store.ask(asks, self.store.timeout())).map(|answers| answers.to_vec())
     }
 
     /// Asks about one bucket.
@@ -109,7 +109,7 @@ fn gateways_share_buckets_and_hear_of_each_other() {
     fn may_move_between_threads(_: &impl Send) {}
     let server = Redis::start();
     let (one, two) = (Gateway::start(settings(&server.url())), Gateway::start(settings(&server.url())));
-    may_move_between_threads(&one.store.ask(&[]));
+    may_move_between_threads(&one.store.ask(&[], PATIENCE));
     may_move_between_threads(&one.store.clone().run());
     assert_eq!(one.one(&cost(1, 6)).verdict, Ok(()));
     let refused = two.one(&cost(1, 6));
@@ -182,7 +182,7 @@ fn a_request_that_goes_away_is_in_the_way_of_nobody() {
         for _ in 0..20 {
             // Dropped before it is written, or before there is an answer.
             let asks = [cost(1, 1)];
-            let ask = gateway.store.ask(&asks);
+            let ask = gateway.store.ask(&asks, PATIENCE);
             assert!(tokio::time::timeout(Duration::from_millis(1), ask).await.is_err());
         }
     });
