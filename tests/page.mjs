@@ -48,7 +48,7 @@ const end = (child) => new Promise((resolve) => {
   child.kill("SIGTERM");
 });
 
-const config = (listen, admin) => `
+const config = (listen, admin, shared) => `
 [server]
 listen = "${listen}"
 threads = 2
@@ -67,6 +67,7 @@ burst = 2
 mode = "dry_run"
 [limits.slots]
 max_in_flight = 10
+${shared}
 [upstreams.users]
 servers = ["${backend.found[0]}"]
 [upstreams.nobody]
@@ -87,8 +88,23 @@ path = "/nowhere"
 upstream = "nobody"
 `;
 
-async function startGateway(listen, admin) {
-  await writeFile(join(folder, "gateway.toml"), config(listen, admin));
+const SHARED = `
+[limiter.shared]
+url = "redis+unix:///nonexistent/redis.sock"
+secret = "0123456789abcdef"
+[limits.together]
+rate = "1/h"
+burst = 2
+shared = true
+[[routes]]
+name = "together"
+path = "/together"
+limits = ["together"]
+respond = {}
+`;
+
+async function startGateway(listen, admin, shared = "") {
+  await writeFile(join(folder, "gateway.toml"), config(listen, admin, shared));
   const says = [/listening on http:\/\/(\S+)/, /side port on http:\/\/(\S+)/, /(ready)\n/];
   gateway = await start(GATEWAY, ["--config", join(folder, "gateway.toml")], ...says);
 }
@@ -277,7 +293,7 @@ test("the page of the API lists every call and tries one, and needs nothing from
   await page.context().close();
 });
 
-// The last, since the gateway starts anew.
+// The last ones, since the gateway starts anew.
 test("a connection that is lost is told of, and the page finds back by itself", async () => {
   const page = await open("/", { viewport: PHONE });
   await isLive(page);
@@ -297,5 +313,27 @@ test("a connection that is lost is told of, and the page finds back by itself", 
   await isLive(page);
   await page.locator("#requests-sub", { hasText: /^0 in all/ }).waitFor();
   assert.equal(await page.locator("body.lost").count(), 0);
+  await page.context().close();
+});
+
+test("a store of shared limits is shown where there is one", async () => {
+  const page = await open("/");
+  await isLive(page);
+  assert.ok(await page.locator("#store-section").isHidden(), "there is none yet");
+  const [listen, side] = gateway.found;
+  await end(gateway.child);
+  await startGateway(listen, side, SHARED);
+  for (let i = 0; i < 3; i++) await (await fetch(`http://${listen}/together`)).arrayBuffer();
+  await page.locator("#store .pill", { hasText: "down" }).waitFor();
+  await page.locator("#alerts", { hasText: "The store of shared limits does not answer" }).waitFor();
+  await page.locator("#store", { hasText: "2 decisions without it" }).waitFor();
+  await page.locator("#limits > li:has(h3:text-is('together')) .pill", { hasText: "shared" }).waitFor();
+  await page.waitForFunction(() => getComputedStyle(document.querySelector("main")).opacity === "1");
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  assert.deepEqual(violations.map(({ id, help }) => `${id}: ${help}`), []);
+  await page.screenshot({ path: `${import.meta.dirname}/store.png`, fullPage: true });
+  await page.setViewportSize(PHONE);
+  assert.equal(await excess(page), 0);
   await page.context().close();
 });

@@ -123,6 +123,33 @@ fn the_side_port_reads_and_fills_the_shared_bucket() {
 }
 
 #[test]
+fn the_side_port_tells_how_the_store_does() {
+    let mut redis = Redis::start();
+    let gateway =
+        connected(&redis.url(), "rate = \"1/h\"\nburst = 10\nlease = 1\n[limits.own]\nrate = \"1/s\"");
+    assert_eq!(admitted(std::slice::from_ref(&gateway), 3), 3);
+    let stats = gateway.admin_get("/stats").json();
+    let store = &stats["shared_store"];
+    assert_eq!((&store["up"], &store["gateways"]), (&true.into(), &1.into()), "{store}");
+    let calls = serde_json::json!({ "answered": 3, "timed_out": 0, "failed": 0, "not_made": 0 });
+    assert_eq!(store["calls"], calls);
+    assert!(store["latency"]["p99_ms"].as_f64().unwrap() > 0.0, "{store}");
+    let tokens = serde_json::json!({ "leased": 3, "spent": 3, "returned": 0, "alone": 0 });
+    assert_eq!(stats["limits"]["l"]["shared"], tokens);
+    assert!(stats["limits"]["own"]["shared"].is_null());
+    let limits = gateway.admin_get("/limits").json();
+    let shared: Vec<_> =
+        limits.as_array().unwrap().iter().map(|limit| (&limit["name"], &limit["shared"])).collect();
+    assert_eq!(shared, [(&"l".into(), &true.into()), (&"own".into(), &false.into())]);
+    let explained = gateway.admin_get("/explain?method=GET&url=/").json();
+    let limit = &explained["limits"][0];
+    assert_eq!((&limit["shared"], &limit["left"]), (&true.into(), &7.into()), "{limit}");
+    redis.stop();
+    gateway.metric_becomes("gateway_shared_store_up", 0.0);
+    assert_eq!(admitted(&[gateway], 1), 1);
+}
+
+#[test]
 fn failures_count_in_all_gateways() {
     let redis = Redis::start();
     let limit = "rate = \"1/h\"\nburst = 4\ncharge = \"on_failure\"\n\

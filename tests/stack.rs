@@ -108,7 +108,9 @@ fn exposed() -> Metrics {
     let backend = MockBackend::start_blocking().unwrap();
     let settings = "trusted_proxies = [\"127.0.0.1\"]\n".to_owned()
         + &certificates(&["localhost"])
-        + "\n[limits.l]\nrate = \"1/h\"\ncost_header = \"X-Cost\"\n---\n---\nlimits = [\"l\"]";
+        + "\n[limits.l]\nrate = \"1/h\"\ncost_header = \"X-Cost\"\n"
+        + "[limiter.shared]\nurl = \"redis+unix:///nonexistent/redis.sock\"\nsecret = \"0123456789abcdef\"\n"
+        + "[limits.together]\nrate = \"1/h\"\nshared = true\n---\n---\nlimits = [\"l\", \"together\"]";
     let config = to_upstream(backend.addr(), &settings);
     let gateway = Gateway::with_listener("tls = true, proxy_protocol = true", &config);
     let client = Client::new("localhost");

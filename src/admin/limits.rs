@@ -28,6 +28,8 @@ pub(super) struct Description {
     exempt: Vec<String>,
     mode: &'static str,
     overrides: usize,
+    /// Whether all gateways with the same store keep it together.
+    shared: bool,
     /// How many clients it has something to remember of.
     clients: usize,
 }
@@ -102,6 +104,7 @@ pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Descrip
                 Mode::DryRun => "dry_run",
             },
             overrides: rule.overrides.len(),
+            shared: rule.shared.is_some(),
             clients: limit.clients(now),
         }
     };

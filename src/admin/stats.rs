@@ -12,9 +12,11 @@ use super::request_counts::RequestCounts;
 use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
+use crate::limit::lease::Leases;
 use crate::limit::table::Table;
 use crate::metrics::RouteMetrics;
 use crate::metrics::latency::{Latency, Summary};
+use crate::shared_store::Store;
 
 /// All of it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,6 +27,8 @@ pub(super) struct Stats {
     routes: BTreeMap<String, Traffic>,
     limits: BTreeMap<String, Limit>,
     upstreams: BTreeMap<String, Upstream>,
+    /// The store of shared limits; `null` without one.
+    shared_store: Option<SharedStore>,
 }
 
 /// Requests, added up.
@@ -54,6 +58,35 @@ struct Limit {
     capacity: Option<usize>,
     overflowed: u64,
     offenders: Vec<Offender>,
+    /// What became of its tokens in this gateway, if it is shared with others.
+    shared: Option<SharedTokens>,
+}
+
+/// What became of the tokens of a shared limit in this gateway, since the start.
+#[derive(Debug, Serialize, ToSchema)]
+struct SharedTokens {
+    /// Granted by the store.
+    leased: u64,
+    /// Spent by requests.
+    spent: u64,
+    /// Given back to the store.
+    returned: u64,
+    /// Requests that were decided about without the store.
+    alone: u64,
+}
+
+/// How the store of shared limits does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SharedStoreStats)]
+struct SharedStore {
+    /// Whether it is asked.
+    up: bool,
+    /// How many gateways use it, as of its last answer.
+    gateways: u32,
+    /// By outcome, since the start.
+    calls: BTreeMap<&'static str, u64>,
+    /// Of the calls that were made, since the start.
+    latency: Summary,
 }
 
 /// Whom a limit refused most of late.
@@ -109,6 +142,7 @@ pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) 
             capacity: limit.table().map(Table::capacity),
             overflowed: limit.tables().map(Table::overflowed).sum(),
             offenders: limit.offenders().into_iter().map(Offender::from).collect(),
+            shared: limit.leases().map(|(leases, _)| SharedTokens::of(leases)),
         };
         (limit.rule().name.clone(), stats)
     };
@@ -130,6 +164,7 @@ pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) 
             .collect(),
         limits: active.engine.limiter().limits().iter().enumerate().map(limit).collect(),
         upstreams: active.upstreams.iter().enumerate().map(upstream).collect(),
+        shared_store: active.engine.store().map(|store| SharedStore::of(store)),
     }
 }
 
@@ -150,6 +185,25 @@ fn cut<T>(map: &mut BTreeMap<String, T>, most: usize, weight: impl Fn(&T) -> u64
     all.truncate(most);
     map.extend(all);
     beyond
+}
+
+impl SharedTokens {
+    fn of(leases: &Leases) -> Self {
+        let tokens = leases.tokens();
+        Self { leased: tokens.leased, spent: tokens.spent, returned: tokens.returned, alone: leases.alone() }
+    }
+}
+
+impl SharedStore {
+    fn of(store: &Store) -> Self {
+        let numbers = store.numbers();
+        Self {
+            up: numbers.is_up,
+            gateways: store.gateways(),
+            calls: numbers.by_outcome().into(),
+            latency: Latency::of_calls(&numbers).summary(),
+        }
+    }
 }
 
 impl From<crate::limit::Offender> for Offender {

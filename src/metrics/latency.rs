@@ -5,6 +5,8 @@ use prometheus::core::Metric as _;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::shared_store::{LATENCY_BOUNDS, Numbers};
+
 /// Histograms with the same buckets, added up.
 #[derive(Clone, Debug, Default)]
 pub struct Latency {
@@ -28,6 +30,20 @@ pub struct Summary {
 }
 
 impl Latency {
+    /// That of the calls to the store of shared limits.
+    pub fn of_calls(numbers: &Numbers) -> Self {
+        let mut below = 0;
+        let cumulative = LATENCY_BOUNDS.iter().zip(numbers.latency).map(|(bound, count)| {
+            below += count;
+            (bound.as_secs_f64(), below)
+        });
+        Self {
+            cumulative: cumulative.collect(),
+            sum: numbers.latency_sum.as_secs_f64(),
+            count: numbers.latency.iter().sum(),
+        }
+    }
+
     /// Adds the observations of a histogram.
     pub fn add(&mut self, histogram: &Histogram) {
         let metric = histogram.metric();
@@ -132,6 +148,23 @@ mod tests {
         assert_eq!(after.since(&before).summary().p50_ms, 300.0);
         assert_eq!(after.since(&before).summary().mean_ms, 300.0);
         assert_eq!(before.since(&after).summary(), before.summary(), "there is less than there was");
+    }
+
+    #[test]
+    fn calls_are_summed_up_too() {
+        let mut latency = [0; LATENCY_BOUNDS.len() + 1];
+        (latency[0], latency[5]) = (50, 50);
+        let numbers = Numbers {
+            answered: 99,
+            timed_out: 1,
+            failed: 0,
+            down: 7,
+            latency,
+            latency_sum: std::time::Duration::from_millis(200),
+            is_up: true,
+        };
+        let summary = Latency::of_calls(&numbers).summary();
+        assert_eq!((summary.mean_ms, summary.p50_ms, summary.p99_ms), (2.0, 0.1, 4.95));
     }
 
     #[test]

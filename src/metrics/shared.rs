@@ -19,18 +19,12 @@ pub(super) fn families(store: &Store, limiter: &Limiter) -> Vec<MetricFamily> {
             .map(|(event, count)| counter(&[("event", event), ("limit", limit)], count))
     });
     let alone = limits.iter().map(|(limit, leases)| counter(&[("limit", limit)], leases.alone()));
-    let outcomes = [
-        ("answered", numbers.answered),
-        ("timed_out", numbers.timed_out),
-        ("failed", numbers.failed),
-        ("not_made", numbers.down),
-    ];
     vec![
         family(
             "gateway_shared_calls_total",
             "Calls to the store of shared limits, by outcome; not_made is while it is known to be down.",
             MetricType::COUNTER,
-            outcomes.map(|(outcome, count)| counter(&[("outcome", outcome)], count)).into(),
+            numbers.by_outcome().map(|(outcome, count)| counter(&[("outcome", outcome)], count)).into(),
         ),
         family(
             "gateway_shared_call_duration_seconds",

@@ -42,6 +42,18 @@ pub struct Numbers {
     pub is_up: bool,
 }
 
+impl Numbers {
+    /// How many calls had which outcome, by the names that the metrics have for them.
+    pub fn by_outcome(&self) -> [(&'static str, u64); 4] {
+        [
+            ("answered", self.answered),
+            ("timed_out", self.timed_out),
+            ("failed", self.failed),
+            ("not_made", self.down),
+        ]
+    }
+}
+
 /// Counts calls.
 #[derive(Debug, Default)]
 pub(super) struct Counters {

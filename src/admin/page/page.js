@@ -93,7 +93,7 @@ function swatch(key, shape) {
 
 let samples = [];
 let lastEventAt = 0;
-/** Requests of each route at the last few events, for their rates. */
+/** Requests of each route, and calls to the store of shared limits, at the last few events, for their rates. */
 let counts = [];
 
 function addSample(sample) {
@@ -113,6 +113,14 @@ function routeRate(name) {
   const seconds = (last.at - first.at) / 1000;
   if (seconds < 0.5 || !first.routes.has(name)) return null;
   return Math.max(0, last.routes.get(name) - first.routes.get(name)) / seconds;
+}
+
+/** Calls a second with this outcome, or what else is counted of shared limits. */
+function sharedRate(key) {
+  const [first, last] = [counts[0], counts.at(-1)];
+  const seconds = (last.at - first.at) / 1000;
+  if (seconds < 0.5 || !(key in first.shared)) return null;
+  return Math.max(0, last.shared[key] - first.shared[key]) / seconds;
 }
 
 // --- Tiles ----------------------------------------------------------------------------------------------------------
@@ -331,7 +339,7 @@ function table(label, rows) {
 function limitParts(name, limit) {
   const some = (n, classes) => (n ? `some ${classes}` : "zero");
   const parts = [
-    element("header", "", element("h3", "", name)),
+    element("header", "", element("h3", "", name), ...(limit.shared ? [element("span", "pill", "shared")] : [])),
     facts([
       ["Allowed", limit.allowed],
       ["Refused", limit.refused, some(limit.refused, "refused")],
@@ -349,6 +357,15 @@ function limitParts(name, limit) {
     meter.setAttribute("aria-label", share);
     const overflow = limit.overflowed ? `; ${count(limit.overflowed)} requests shared an overflow bucket` : "";
     parts.push(meter, element("p", limit.overflowed ? "bad" : "", share + overflow));
+  }
+  if (limit.shared) {
+    const { leased, spent, returned, alone } = limit.shared;
+    parts.push(element("h4", "", "Tokens of this gateway"), facts([
+      ["Leased", leased],
+      ["Spent", spent],
+      ["Returned", returned],
+      ["Decided alone", alone, some(alone, "refused")],
+    ]));
   }
   if (limit.offenders.length) {
     const whom = `${limit.refused ? "Refused" : "Would have refused"} most in the last minute`;
@@ -384,6 +401,41 @@ function upstreamParts(name, upstream) {
   return parts;
 }
 
+// --- The store of shared limits -------------------------------------------------------------------------------------
+
+const CALLS = [
+  ["answered", "answered"],
+  ["timed_out", "not answered in time"],
+  ["failed", "refused, or the connection was lost"],
+  ["not_made", "not made, since it is down"],
+];
+
+/** Decisions about requests that shared limits have made without the store. */
+const decidedAlone = (limits) => Object.values(limits).reduce((sum, limit) => sum + (limit.shared?.alone ?? 0), 0);
+
+function storeParts(_, { up, gateways, latency: took, rows, alone, aloneRate }) {
+  const parts = [element("header", "", element("h3", "", "Calls"), element("span", `pill ${up ? "good" : "bad"}`, up ? "● up" : "▲ down"))];
+  parts.push(table("Calls to the store by outcome", rows.map(([label, perSecond, all, isBad]) => [
+    element("td", "", label),
+    element("td", `n ${isBad && all ? "bad" : ""}`, `${perSecond} /s`),
+    element("td", "n", `${count(all)} in all`),
+  ])));
+  const times = `Half of the calls took at most ${latency(took.p50_ms)}, 95 % ${latency(took.p95_ms)}, 99 % ${latency(took.p99_ms)}.`;
+  parts.push(element("p", "", took.p99_ms ? times : "No call has been made yet."));
+  parts.push(element("p", "", gateways === 1 ? "One gateway uses it." : `${count(gateways)} gateways use it.`));
+  parts.push(element("p", alone ? "bad" : "", `${count(alone)} decisions without it, ${aloneRate} a second.`));
+  return parts;
+}
+
+function showStore({ shared_store: store, limits }) {
+  byId("store-section").hidden = !store;
+  if (!store) return;
+  const { up, gateways, latency: took, calls } = store;
+  const rows = CALLS.map(([key, label]) => [label, rate(sharedRate(key)), calls[key], key !== "answered"]);
+  const shown = { up, gateways, latency: took, rows, alone: decidedAlone(limits), aloneRate: rate(sharedRate("alone")) };
+  showCards("store", [["store", shown]], "", storeParts);
+}
+
 // --- State ----------------------------------------------------------------------------------------------------------
 
 function showState(now) {
@@ -396,6 +448,9 @@ function showState(now) {
   say(byId("left-out"), now.left_out ? `${count(now.left_out)} routes, limits and upstreams that are less busy are left out here.` : "");
   const alerts = [];
   if (now.not_ready !== null) alerts.push(["not-ready", { text: `Not ready: ${now.not_ready}.`, list: [] }]);
+  if (now.stats.shared_store?.up === false) {
+    alerts.push(["store", { text: "The store of shared limits does not answer: each shared limit does what its on_error says.", list: [] }]);
+  }
   if (failed) {
     const text = `The configuration was read again at ${moment(last_reload.at)} and has problems: what was in force still is.`;
     alerts.push(["reload", { text, list: last_reload.problems }]);
@@ -415,12 +470,15 @@ function showAlerts(alerts) {
 
 function show(now) {
   addSample(now.sample);
-  counts.push({ at: performance.now(), routes: new Map(Object.entries(now.stats.routes).map(([name, r]) => [name, r.requests])) });
+  const routes = new Map(Object.entries(now.stats.routes).map(([name, r]) => [name, r.requests]));
+  const shared = { ...now.stats.shared_store?.calls, alone: decidedAlone(now.stats.limits) };
+  counts.push({ at: performance.now(), routes, shared });
   if (counts.length > RATE_SAMPLES + 1) counts.shift();
   showState(now);
   showTiles(now);
   showRoutes(now.stats.routes);
   showCards("limits", Object.entries(now.stats.limits), "No limits are configured.", limitParts);
+  showStore(now.stats);
   showCards("upstreams", Object.entries(now.stats.upstreams), "No upstreams are configured.", upstreamParts);
   charts.forEach((chart) => chart.show());
 }
