@@ -70,6 +70,32 @@ fn log() -> Vec<u8> {
     ])
 }
 
+/// No store is connected with: the address leads nowhere.
+#[test]
+fn shared_limits_are_counted_as_those_of_one_gateway() {
+    let config = |sharing: &str| {
+        let limits = format!(
+            "[limits.narrow]\nrate = \"1/min\"\n{sharing}\n\
+             [limits.failures]\nrate = \"2/min\"\ncharge = \"on_failure\"\nfailures = [200]\n{sharing}\n{CONFIG}"
+        );
+        limits
+            .replace("burst = 2", &format!("burst = 2\n{sharing}"))
+            .replace("[\"per_client\"]", "[\"per_client\", \"narrow\", \"failures\"]")
+    };
+    let store = "[limiter.shared]\nurl = \"redis://192.0.2.1:6379\"\nsecret = \"0123456789abcdef\"\n";
+    let folder = folder(&(store.to_owned() + &config("shared = true")), &[("access.log", &log())]);
+    fs::write(folder.path().join("alone.toml"), config("")).unwrap();
+    let shared = replayed(folder.path(), &["access.log"]);
+    let alone = replayed(folder.path(), &["-c", "alone.toml", "access.log"]);
+    for part in ["totals", "limits"] {
+        let of = |report: &Value| report["configs"][0][part].clone();
+        assert!(of(&shared).to_string().contains("refused"), "{shared}");
+        assert_eq!(of(&shared), of(&alone), "{part}");
+    }
+    let notes = |report: &Value| report["notes"].to_string().matches("is shared by several gateways").count();
+    assert_eq!((notes(&shared), notes(&alone)), (3, 0));
+}
+
 #[test]
 fn a_log_of_whole_seconds_gives_two_bounds() {
     let folder = folder(CONFIG, &[("access.log", &log())]);

@@ -7,6 +7,7 @@ mod consumers;
 mod findings;
 mod limits;
 mod routes;
+mod sharing;
 mod trust;
 mod upstreams;
 
@@ -20,6 +21,7 @@ pub(super) fn of(config: &Config, root: &Node, name: &str, sink: &Sink<'_>) -> V
     let mut findings = Findings::new(root);
     consumers::look(config, &mut findings);
     limits::look(config, &mut findings);
+    sharing::look(config, &mut findings);
     routes::look(config, &mut findings);
     upstreams::look(config, &mut findings);
     trust::look(config, &mut findings);

@@ -42,6 +42,12 @@ pub enum Lint {
     RedirectLoop,
     /// Nobody verifies who the servers of an upstream are.
     UnverifiedUpstream,
+    /// No limit is kept in the store.
+    UnusedStore,
+    /// The store asks for no password, and is not on this machine.
+    OpenStore,
+    /// A lease is larger than what gateways may hold.
+    LargeLease,
     /// Anybody may write to a file.
     WritableFile,
     /// Anybody may replace a file.
@@ -52,7 +58,7 @@ pub enum Lint {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::UnusedLimit,
         Self::UnusedUpstream,
         Self::UnusedPlan,
@@ -70,6 +76,9 @@ impl Lint {
         Self::ShortTimeout,
         Self::RedirectLoop,
         Self::UnverifiedUpstream,
+        Self::UnusedStore,
+        Self::OpenStore,
+        Self::LargeLease,
         Self::WritableFile,
         Self::ReplaceableFile,
         Self::ReadableKey,
@@ -95,6 +104,9 @@ impl Lint {
             Self::ShortTimeout => "short-timeout",
             Self::RedirectLoop => "redirect-loop",
             Self::UnverifiedUpstream => "unverified-upstream",
+            Self::UnusedStore => "unused-store",
+            Self::OpenStore => "open-store",
+            Self::LargeLease => "large-lease",
             Self::WritableFile => "writable-file",
             Self::ReplaceableFile => "replaceable-file",
             Self::ReadableKey => "readable-key",

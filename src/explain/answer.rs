@@ -90,7 +90,8 @@ async fn explain_readable(
     explanation.limits = limits
         .iter()
         .map(|foreseen| {
-            limits::explained(engine.limiter().limits()[foreseen.limit].rule(), foreseen, plainly)
+            let rule = engine.limiter().limits()[foreseen.limit].rule();
+            limits::explained(rule, foreseen, plainly, engine.store().is_some())
         })
         .collect();
     match &course {

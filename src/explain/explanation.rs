@@ -137,9 +137,11 @@ pub(super) struct Limit {
     pub(super) status: u16,
     /// The tokens that the request takes.
     pub(super) cost: Option<u32>,
+    /// Whether other gateways keep it together with this one.
+    pub(super) shared: bool,
     /// What else is to be known, in words.
     pub(super) notes: Vec<String>,
-    /// What the client has left: whole tokens, or requests at a time.
+    /// What the client has left: whole tokens, or requests at a time; `null` if only the store of a shared limit knows.
     pub(super) left: Option<u32>,
     /// The most that it can have left.
     pub(super) most: Option<u32>,

@@ -7,14 +7,17 @@ use crate::engine::ForeseenLimit;
 use crate::limit::key::{MissingKey, NoValue};
 use crate::limit::{Charge, Measure, Mode, OwnTerms, Remaining, Rule, Standing, Terms};
 
-/// What a limit makes of a request. Values of keys that may be credentials are shown if `plainly`.
-pub(super) fn explained(rule: &Rule, foreseen: &ForeseenLimit<'_>, plainly: bool) -> Limit {
+/// What a limit makes of a request. Values of keys that may be credentials are shown if `plainly`. Without a store, what is left of a
+/// shared limit is not known.
+pub(super) fn explained(rule: &Rule, foreseen: &ForeseenLimit<'_>, plainly: bool, has_store: bool) -> Limit {
+    let shared = rule.shared.is_some();
     let own = match foreseen.standing {
         Standing::Counted { own, .. } => own,
         Standing::Unlimited(own) => Some(own),
         _ => None,
     };
     let (left, most, lacks) = match foreseen.standing {
+        Standing::Counted { .. } if shared && !has_store => (None, None, false),
         Standing::Counted { remaining, lacks, .. } => {
             let most = match remaining {
                 Remaining::Bucket(reading) => reading.quota.burst(),
@@ -37,7 +40,8 @@ pub(super) fn explained(rule: &Rule, foreseen: &ForeseenLimit<'_>, plainly: bool
         },
         status: rule.status.as_u16(),
         cost: rule.rate().map(|rate| rate.cost),
-        notes: notes(rule, foreseen, own, plainly),
+        shared,
+        notes: notes(rule, foreseen, own, plainly, has_store),
         left,
         most,
         lacks,
@@ -60,7 +64,13 @@ fn terms(rule: &Rule, own: Option<OwnTerms<'_>>) -> String {
     }
 }
 
-fn notes(rule: &Rule, foreseen: &ForeseenLimit<'_>, own: Option<OwnTerms<'_>>, plainly: bool) -> Vec<String> {
+fn notes(
+    rule: &Rule,
+    foreseen: &ForeseenLimit<'_>,
+    own: Option<OwnTerms<'_>>,
+    plainly: bool,
+    has_store: bool,
+) -> Vec<String> {
     let mut notes = Vec::new();
     match foreseen.standing {
         Standing::Uncounted => {
@@ -117,6 +127,12 @@ fn notes(rule: &Rule, foreseen: &ForeseenLimit<'_>, own: Option<OwnTerms<'_>>, p
                 rate.cost
             )),
         }
+    }
+    if rule.shared.is_some() && matches!(foreseen.standing, Standing::Counted { .. }) {
+        notes.push(match has_store {
+            true => "shared with other gateways: what is left is what this one knows".to_owned(),
+            false => "shared with other gateways: only their store knows what is left".to_owned(),
+        });
     }
     if let Standing::Counted { lacks: Some(wait), .. } = foreseen.standing {
         let until = if wait.is_zero() { String::new() } else { format!(" for {}", duration(wait)) };

@@ -92,6 +92,21 @@ fn told(engine: &Engine, request: Request<'_>, now: Timestamp) -> String {
 }
 
 #[test]
+fn what_is_left_of_a_shared_limit_is_not_told_without_its_store() {
+    let engine = engine(
+        "[limiter.shared]\nurl = \"redis://127.0.0.1:1\"\nsecret = \"0123456789abcdef\"\n\
+         [limits.l]\nrate = \"10/s\"\nshared = true\n\
+         [[routes]]\nname = \"r\"\npath = \"/*\"\nrespond = {}\nlimits = [\"l\"]",
+    );
+    let told = told(&engine, ("GET", "/", "192.0.2.1", &[]), Clock::manual().now());
+    assert!(
+        told.contains("            shared with other gateways: only their store knows what is left\n"),
+        "{told}"
+    );
+    assert!(!told.contains(" of 10 left"), "{told}");
+}
+
+#[test]
 fn an_explanation_says_what_becomes_of_a_request() {
     let (engine, now) = (engine(CONFIG), Clock::manual().now());
     let mut wrong = Vec::new();

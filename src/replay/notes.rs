@@ -93,6 +93,15 @@ pub(super) fn notes(
             }
         }
     }
+    for name in scenarios.iter().flat_map(|scenario| scenario.shared()) {
+        let note = format!(
+            "The limit {name} is shared by several gateways. The replay counts it as a single gateway would: what it says holds if the logs of \
+             all of them are replayed together."
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
     for (name, one_of) in configs.iter().flat_map(|config| sampled(&config.run)) {
         notes.push(format!(
             "There were more clients of the limit {name} than are kept: its numbers about clients, and its bursts, are of a sample of one \

@@ -20,6 +20,8 @@ pub(super) const BATCH: usize = 32;
 pub struct Scenario {
     engine: Engine,
     unjudged: Vec<Unjudged>,
+    /// The names of the limits that gateways share.
+    shared: Vec<String>,
     running: Running,
     /// One for each limit.
     tallies: Vec<Tally>,
@@ -49,9 +51,12 @@ impl Scenario {
             .iter()
             .map(|rule| rule.key.parts.iter().find(|part| !knows(part)).cloned())
             .collect();
+        let mut shared = Vec::new();
         for rule in &mut config.limits {
             // The log may be that of all gateways that share a limit; here they are one.
-            rule.shared = None;
+            if rule.shared.take().is_some() {
+                shared.push(rule.name.clone());
+            }
         }
         for route in &mut config.routes {
             route.limits.retain(|limit| unjudged[*limit].is_none());
@@ -64,6 +69,7 @@ impl Scenario {
         Self {
             engine: Engine::new(config, limiter),
             unjudged,
+            shared,
             running: Running::default(),
             tallies,
             totals: Totals::default(),
@@ -81,6 +87,11 @@ impl Scenario {
     /// The limits that cannot be judged by this log.
     pub fn unjudged(&self) -> &[Unjudged] {
         &self.unjudged
+    }
+
+    /// The names of the limits that gateways share.
+    pub fn shared(&self) -> &[String] {
+        &self.shared
     }
 
     /// What was counted of each limit, in the order of the configuration.

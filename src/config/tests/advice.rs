@@ -40,6 +40,30 @@ fn requests_at_a_time_take_no_buckets() {
 }
 
 #[test]
+fn a_store_is_open_that_is_elsewhere_and_asks_for_no_password() {
+    for (url, open) in [
+        ("redis://127.0.0.1:6379", false),
+        ("redis://localhost", false),
+        ("redis://[::1]:6379", false),
+        ("redis+unix:///run/redis.sock", false),
+        ("redis://:word@10.0.0.1", false),
+        ("rediss://user:word@redis.internal", false),
+        ("redis://10.0.0.1", true),
+        ("redis://user@10.0.0.1", true),
+        ("redis://[fd00::1]:6379/1", true),
+        ("rediss://redis.internal", true),
+    ] {
+        let config = valid(&format!(
+            "[limiter.shared]\nurl = \"{url}\"\nsecret = \"0123456789abcdef\"\n\
+             [limits.l]\nrate = \"1/s\"\nshared = true\n\
+             [[routes]]\nname = \"r\"\npath = \"/\"\nrespond = {{}}\nlimits = [\"l\"]"
+        ));
+        let told: Vec<_> = config.advice.iter().map(|warning| warning.lint).collect();
+        assert_eq!(told, [Lint::OpenStore][..usize::from(open)], "{url}");
+    }
+}
+
+#[test]
 fn a_side_port_is_open_where_strangers_could_reach_it() {
     for (admin, open) in [
         ("listen = \"127.0.0.1:1\"", false),
