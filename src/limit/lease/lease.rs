@@ -60,6 +60,37 @@ pub(super) struct Lease {
     lot: Lot,
     /// What is known comes from decisions that were made here while the store was down.
     is_guess: bool,
+    /// What was spent while the store was down, and it has not been told of.
+    alone: Option<Alone>,
+    /// What the store is being told of that.
+    told: Option<Told>,
+}
+
+/// What a gateway has spent of a bucket without the store, by a bucket that is charged for all gateways.
+///
+/// The store's bucket is refilled meanwhile as if nobody had spent anything, but not above its burst. So the store is told what the
+/// charged bucket lacks beside one that is not charged, which is never more than a burst, however long the store was down.
+#[derive(Clone, Copy, Debug)]
+struct Alone {
+    uncharged: Bucket,
+    charged: Bucket,
+}
+
+impl Alone {
+    /// The tokens that this gateway, of so many, has spent of what the store's bucket holds now; rounded up.
+    fn spent(&self, gateways: u32, quota: &Quota, now: Timestamp) -> u32 {
+        let missing = self.charged.missing(quota, now).saturating_sub(self.uncharged.missing(quota, now));
+        let token = quota.ticks_for(1).saturating_mul(gateways.max(1).into());
+        u32::try_from(missing.div_ceil(token.max(1))).unwrap_or(u32::MAX)
+    }
+}
+
+/// What a call tells the store of what was spent without it.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    tokens: u32,
+    /// The charged bucket at that time.
+    charged: Bucket,
 }
 
 /// Which tokens were spent: those that were held before or after some were lost. Tokens of before cannot be put back.
@@ -105,6 +136,8 @@ impl Lease {
             used_at: now,
             lot: Lot::default(),
             is_guess: false,
+            alone: None,
+            told: None,
         }
     }
 
@@ -115,7 +148,12 @@ impl Lease {
         }
         let (before, after) = (u64::from(self.quota.burst()), u64::from(quota.burst()));
         let share = |tokens: u32| u32::try_from(u64::from(tokens) * after / before).unwrap_or(u32::MAX);
-        self.known = self.known.map(|known| known.under(&self.quota, quota, now));
+        let under = |bucket: Bucket| bucket.under(&self.quota, quota, now);
+        self.known = self.known.map(under);
+        self.alone = self
+            .alone
+            .map(|alone| Alone { uncharged: under(alone.uncharged), charged: under(alone.charged) });
+        self.told = None;
         (self.free, self.kept, self.ahead) = (share(self.free), share(self.kept), 0);
         self.quota = *quota;
     }
@@ -125,6 +163,11 @@ impl Lease {
         if self.is_guess {
             self.forget();
         }
+    }
+
+    /// What is known of the bucket, or was guessed of it before the store came back.
+    fn known_or_guessed(&self) -> Bucket {
+        self.known.or(self.alone.map(|alone| alone.charged)).unwrap_or(Bucket::FULL)
     }
 
     /// Decides about a request without the store, by what is known of the bucket: the share of this gateway. With `is_late` the
@@ -137,12 +180,16 @@ impl Lease {
         now: Timestamp,
     ) -> (Result<(), Wait>, Reading) {
         self.is_guess |= !is_late;
-        let known = self.known.unwrap_or(Bucket::FULL);
+        let mut known = self.known_or_guessed();
         let verdict = known.take(&self.quota, now, share.needed).map(drop);
-        self.known = Some(match verdict {
-            Ok(()) => known.owe(&self.quota, now, share.charged),
-            Err(_) => known,
-        });
+        if verdict.is_ok() {
+            if !is_late {
+                let alone = self.alone.get_or_insert(Alone { uncharged: known, charged: known });
+                alone.charged = alone.charged.owe(&self.quota, now, share.charged);
+            }
+            known = known.owe(&self.quota, now, share.charged);
+        }
+        self.known = Some(known);
         if verdict.is_ok() && is_late && !keep {
             self.debt = self.debt.saturating_add(share.cost);
         }
@@ -151,18 +198,26 @@ impl Lease {
 
     /// Settles what a request costs that was admitted without the store.
     pub(super) fn settle_alone(&mut self, share: Share, cost: u32, is_late: bool, now: Timestamp) {
-        let known = self.known.unwrap_or(Bucket::FULL).refund(&self.quota, share.charged);
-        self.known = Some(known.owe(&self.quota, now, cost.saturating_mul(share.gateways)));
-        if is_late {
-            self.debt = self.debt.saturating_add(cost);
+        let charged = cost.saturating_mul(share.gateways);
+        let settle =
+            |bucket: Bucket| bucket.refund(&self.quota, share.charged).owe(&self.quota, now, charged);
+        self.known = Some(settle(self.known_or_guessed()));
+        match &mut self.alone {
+            _ if is_late => self.debt = self.debt.saturating_add(cost),
+            Some(alone) => alone.charged = settle(alone.charged),
+            // The store has been told of what the request took at first.
+            None => self.debt = self.debt.saturating_add(cost.saturating_sub(share.cost)),
         }
     }
 
     /// Puts back what a request took without the store, and does not take after all.
     pub(super) fn put_back_alone(&mut self, share: Share, keep: bool, is_late: bool) {
         self.known = self.known.map(|known| known.refund(&self.quota, share.charged));
-        if is_late && !keep {
-            self.debt = self.debt.saturating_sub(share.cost);
+        match &mut self.alone {
+            _ if is_late && keep => {}
+            _ if is_late => self.debt = self.debt.saturating_sub(share.cost),
+            Some(alone) => alone.charged = alone.charged.refund(&self.quota, share.charged),
+            None => {}
         }
     }
 
@@ -315,7 +370,7 @@ impl Lease {
             self.lose();
         }
         self.free = self.free.saturating_add(answer.ahead);
-        self.debt = self.debt.saturating_sub(ask.debt);
+        self.note_told(ask.debt);
         if ask.kept && answer.verdict.is_ok() {
             self.kept = self.kept.saturating_add(ask.need);
         }
@@ -328,6 +383,19 @@ impl Lease {
         self.not_before = if is_dry { now.after(self.pause(sent)) } else { Timestamp::default() };
         self.wanted = 0;
         self.asked_at = sent;
+    }
+
+    /// The store has been told of this debt.
+    fn note_told(&mut self, debt: u32) {
+        let told = self.told.take();
+        self.debt = self.debt.saturating_sub(debt - told.map_or(0, |told| told.tokens.min(debt)));
+        self.alone = match (self.alone, told) {
+            (Some(alone), Some(told)) if alone.charged != told.charged => {
+                Some(Alone { uncharged: told.charged, ..alone })
+            }
+            (_, Some(_)) => None,
+            (alone, None) => alone,
+        };
     }
 
     /// `ask` was not sent.
@@ -366,9 +434,9 @@ impl Lease {
         self.used_at
     }
 
-    /// Whether the bucket is full, as far as is known.
+    /// Whether the bucket is full, as far as is known or guessed.
     pub(super) fn is_full(&self, now: Timestamp) -> bool {
-        self.known.is_none_or(|known| known.is_full(&self.quota, now))
+        self.known_or_guessed().is_full(&self.quota, now)
     }
 
     /// Forgets free tokens whose time is over: the store has them down as held no more.
@@ -393,7 +461,11 @@ impl Lease {
             self.asked_at = now;
         }
         debug_assert_eq!(of.client, ask.client);
-        Ask { held: self.held(), debt: self.debt, ..ask }
+        self.told = self
+            .alone
+            .map(|alone| Told { tokens: alone.spent(of.gateways, &self.quota, now), charged: alone.charged });
+        let debt = self.debt.saturating_add(self.told.map_or(0, |told| told.tokens));
+        Ask { held: self.held(), debt, ..ask }
     }
 
     /// How many tokens to take ahead: as many as the client wants while a lease lasts, at most twice as many as at last, and not so many

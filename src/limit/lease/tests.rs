@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use self::store::Store;
-use super::{Answer, Ask, LeaseTerms, Leases, Lot, OnError, Sharing, Taken};
+use super::{Answer, Ask, LeaseTerms, Leases, Lot, OnError, Share, Sharing, Taken};
 use crate::clock::Timestamp;
 use crate::limit::key::{Fingerprint, Secret, fingerprint_of};
 use crate::limit::quota::Quota;
@@ -417,4 +417,48 @@ fn a_refusal_is_remembered_until_its_time() {
     let quota = Quota::new(1, Duration::from_secs(10), 1).unwrap();
     let (admitted, calls) = run(1, quota, None, 9_000, Duration::from_millis(1));
     assert_eq!((admitted, calls), (1, 1));
+}
+
+/// How many of 20,000 requests, one a millisecond, to three gateways in turn are admitted when the store is away every other time of this
+/// length.
+fn admitted_beside_outages(quota: Quota, time: Duration) -> usize {
+    let (terms, client) = (terms(None), Fingerprint::from_bits(1));
+    let sharing = Sharing { terms: &terms, gateways: 3 };
+    let gateways = [gateway(), gateway(), gateway()];
+    let mut store = Store::new(STORE_LEASE_TIME);
+    let mut admitted = 0;
+    for step in 0..20_000_u64 {
+        let now = Timestamp::default().after(Duration::from_millis(step));
+        let at = step % 3;
+        let leases = &gateways[usize::try_from(at).unwrap()];
+        let is_up = step / u64::try_from(time.as_millis()).unwrap() % 2 == 0;
+        if is_up {
+            leases.forget_guess(client);
+        }
+        admitted += usize::from(match leases.take(client, &quota, 1, false, now, true) {
+            Taken::Spent { .. } => true,
+            Taken::Refused(..) | Taken::Busy => false,
+            Taken::Lacking if is_up => {
+                let ask = leases.ask(sharing, client, &quota, 1, false, now).unwrap();
+                let answer = store.ask(at, &ask, now);
+                leases.answered(&ask, &answer, LEASE_TIME, now, now);
+                answer.verdict.is_ok()
+            }
+            Taken::Lacking => {
+                let share = Share::of(1, &quota, 3);
+                leases.take_alone(client, &quota, share, false, false, now).unwrap().0.is_ok()
+            }
+        });
+    }
+    admitted
+}
+
+#[test]
+fn a_store_that_comes_and_goes_hears_of_what_was_admitted_without_it() {
+    let quota = Quota::new(100, Duration::from_secs(1), 200).unwrap();
+    for millis in [20, 100, 1000, 4000] {
+        let admitted = admitted_beside_outages(quota, Duration::from_millis(millis));
+        // The burst, and what the rate brings in 20 seconds. Shares are whole requests, so a gateway may be one ahead.
+        assert!((1980..=2203).contains(&admitted), "{admitted} with outages of {millis} ms");
+    }
 }
