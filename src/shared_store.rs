@@ -57,7 +57,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// After so long a connection was a good one, and the next probes are quick again.
-const STABLE: Duration = Duration::from_secs(10);
+const STABLE: Duration = Duration::from_secs(2);
 
 /// The store, as this gateway uses it.
 pub struct Store {
