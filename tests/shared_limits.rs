@@ -186,7 +186,7 @@ fn two_shared_limits_admit_together_or_not_at_all() {
 #[test]
 fn a_shared_limit_and_one_of_the_gateway_admit_together_or_not_at_all() {
     let redis = Redis::start();
-    let limit = "rate = \"1/h\"\nburst = 40\n[limits.own]\nrate = \"1/h\"\nburst = 3\n[limits.slots]\nmax_in_flight = 1\n\
+    let limit = "rate = \"1/h\"\nburst = 40\n[limits.own]\nrate = \"1/h\"\nburst = 3\n[limits.slots]\nmax_in_flight = 5\n\
                  [limits.trial]\nshared = true\nrate = \"1/h\"\nburst = 1\nmode = \"dry_run\"\n\
                  [[routes]]\nname = \"both\"\npath = \"/both\"\nlimits = [\"own\", \"l\", \"slots\", \"trial\"]\nrespond = { status = 200 }";
     let gateways = gateways(&redis, 2, limit);
