@@ -234,8 +234,12 @@ fn shared(
                 .hint("add [limiter.shared] with a `url` such as \"redis://127.0.0.1:6379\" and a `secret`"),
         ));
     };
+    let cost = match measure {
+        Ok(Measure::Rate(rate)) => rate.cost,
+        _ => 1,
+    };
     // The first request of a lease is the one that asks for it.
-    let most_ahead = |lease: u64| u32::try_from(lease - 1).unwrap_or(u32::MAX);
+    let most_ahead = |lease: u64| u32::try_from((lease - 1) * u64::from(cost)).unwrap_or(u32::MAX);
     Ok(Some(LeaseTerms {
         most_ahead: lease.map(most_ahead),
         lease_time: store.lease_time,

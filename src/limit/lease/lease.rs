@@ -61,9 +61,9 @@ pub(super) struct Lease {
     /// What is known comes from decisions that were made here while the store was down.
     is_guess: bool,
     /// What was spent while the store was down, and it has not been told of.
-    alone: Option<Alone>,
+    alone: Option<Box<Alone>>,
     /// What the store is being told of that.
-    told: Option<Told>,
+    told: Option<Box<Told>>,
 }
 
 /// What a gateway has spent of a bucket without the store, by a bucket that is charged for all gateways.
@@ -150,9 +150,9 @@ impl Lease {
         let share = |tokens: u32| u32::try_from(u64::from(tokens) * after / before).unwrap_or(u32::MAX);
         let under = |bucket: Bucket| bucket.under(&self.quota, quota, now);
         self.known = self.known.map(under);
-        self.alone = self
-            .alone
-            .map(|alone| Alone { uncharged: under(alone.uncharged), charged: under(alone.charged) });
+        if let Some(alone) = &mut self.alone {
+            **alone = Alone { uncharged: under(alone.uncharged), charged: under(alone.charged) };
+        }
         self.told = None;
         (self.free, self.kept, self.ahead) = (share(self.free), share(self.kept), 0);
         self.quota = *quota;
@@ -167,7 +167,7 @@ impl Lease {
 
     /// What is known of the bucket, or was guessed of it before the store came back.
     fn known_or_guessed(&self) -> Bucket {
-        self.known.or(self.alone.map(|alone| alone.charged)).unwrap_or(Bucket::FULL)
+        self.known.or(self.alone.as_ref().map(|alone| alone.charged)).unwrap_or(Bucket::FULL)
     }
 
     /// Decides about a request without the store, by what is known of the bucket: the share of this gateway. With `is_late` the
@@ -184,7 +184,8 @@ impl Lease {
         let verdict = known.take(&self.quota, now, share.needed).map(drop);
         if verdict.is_ok() {
             if !is_late {
-                let alone = self.alone.get_or_insert(Alone { uncharged: known, charged: known });
+                let alone =
+                    self.alone.get_or_insert_with(|| Alone { uncharged: known, charged: known }.into());
                 alone.charged = alone.charged.owe(&self.quota, now, share.charged);
             }
             known = known.owe(&self.quota, now, share.charged);
@@ -379,7 +380,8 @@ impl Lease {
             self.ahead = answer.ahead;
         }
         (self.known, self.is_guess) = (Some(self.known_from(ask, answer, now)), false);
-        let is_dry = answer.verdict.is_err() || answer.ahead < ask.ahead;
+        // Fewer tokens ahead may also be granted because gateways hold as many as they may.
+        let is_dry = answer.verdict.is_err() || answer.ahead < ask.ahead && answer.level.tokens < 1;
         self.not_before = if is_dry { now.after(self.pause(sent)) } else { Timestamp::default() };
         self.wanted = 0;
         self.asked_at = sent;
@@ -388,14 +390,16 @@ impl Lease {
     /// The store has been told of this debt.
     fn note_told(&mut self, debt: u32) {
         let told = self.told.take();
-        self.debt = self.debt.saturating_sub(debt - told.map_or(0, |told| told.tokens.min(debt)));
-        self.alone = match (self.alone, told) {
-            (Some(alone), Some(told)) if alone.charged != told.charged => {
-                Some(Alone { uncharged: told.charged, ..alone })
-            }
-            (_, Some(_)) => None,
-            (alone, None) => alone,
+        let Some(told) = told else {
+            self.debt = self.debt.saturating_sub(debt);
+            return;
         };
+        self.debt = self.debt.saturating_sub(debt - told.tokens.min(debt));
+        // What was spent since the call was sent is left to be told.
+        self.alone = self.alone.take().filter(|alone| alone.charged != told.charged);
+        if let Some(alone) = &mut self.alone {
+            alone.uncharged = told.charged;
+        }
     }
 
     /// `ask` was not sent.
@@ -461,10 +465,11 @@ impl Lease {
             self.asked_at = now;
         }
         debug_assert_eq!(of.client, ask.client);
-        self.told = self
-            .alone
-            .map(|alone| Told { tokens: alone.spent(of.gateways, &self.quota, now), charged: alone.charged });
-        let debt = self.debt.saturating_add(self.told.map_or(0, |told| told.tokens));
+        let told = |alone: &Alone| {
+            Told { tokens: alone.spent(of.gateways, &self.quota, now), charged: alone.charged }.into()
+        };
+        self.told = self.alone.as_deref().map(told);
+        let debt = self.debt.saturating_add(self.told.as_ref().map_or(0, |told| told.tokens));
         Ask { held: self.held(), debt, ..ask }
     }
 
