@@ -19,16 +19,16 @@ fn cluster() -> (Vec<Redis>, SharedStore) {
         })
     };
     let nodes: Vec<(Redis, [u16; 2])> = (0..3).map(node).collect();
+    let cluster = |node: &Redis, arguments: &[&str]| {
+        redis::cmd("CLUSTER").arg(arguments).exec(&mut node.connect()).unwrap();
+    };
     for ((node, _), (first, last)) in nodes.iter().zip([(0, 5461), (5462, 10922), (10923, 16383)]) {
-        let mut connection = node.connect();
-        let mut cluster = |arguments: &[String]| {
-            redis::cmd("CLUSTER").arg(arguments).exec(&mut connection).unwrap();
-        };
-        cluster(&["SET-CONFIG-EPOCH".to_owned(), (first + 1).to_string()]);
-        cluster(&["ADDSLOTSRANGE".to_owned(), first.to_string(), last.to_string()]);
-        for (_, [port, bus]) in &nodes {
-            cluster(&["MEET".to_owned(), "127.0.0.1".to_owned(), port.to_string(), bus.to_string()]);
-        }
+        // A node takes this only as long as it has met no other.
+        cluster(node, &["SET-CONFIG-EPOCH", &(first + 1).to_string()]);
+        cluster(node, &["ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+    }
+    for (_, [port, bus]) in &nodes {
+        cluster(&nodes[0].0, &["MEET", "127.0.0.1", &port.to_string(), &bus.to_string()]);
     }
     for (node, _) in &nodes {
         let mut connection = node.connect();
