@@ -7,7 +7,6 @@ import time
 import lab
 import load
 import steady
-from store import Redis
 
 # A limit for each `on_error`, and one that the gateways do not share: what its requests take is what a request takes otherwise.
 KINDS = ("local", "allow", "refuse", "own")
@@ -44,7 +43,7 @@ def outage(what, crowd=MANY):
             steady.limit(kind, rate, burst, f'on_error = "{kind}"' if kind != "own" else "", kind != "own")
             for kind in KINDS
         )
-        redis, folder = Redis(), lab.folder()
+        redis, folder = what.store(), lab.folder()
         logs = [folder / f"{index}.log" for index in range(steady.GATEWAYS)]
         started = steady.gateways(redis, steady.GATEWAYS, limits, logs)
         plans = [load.plan(KINDS, clients, seed) for seed in range(steady.GATEWAYS)]

@@ -35,7 +35,7 @@ def limit(name, rate, burst, more="", shared=True):
 
 def gateways(redis, count, limits, access_log=None):
     """Gateways that know of each other. They log requests into these files."""
-    shared = f'[limiter.shared]\nurl = "{redis.url}"\nsecret = "a secret of a measurement"\n'
+    shared = f'[limiter.shared]\n{redis.settings}\nsecret = "a secret of a measurement"\n'
     logs = [f'path = "{path}"' for path in access_log or ["off"] * count]
     started = [lab.Gateway(shared + limits, access_log=log) for log in logs]
     knows = lambda: all(gateway.metric("gateway_shared_gateways") == count for gateway in started)
