@@ -52,7 +52,7 @@ fn the_limits_are_described() {
         json!({
             "name": "per_client", "key": ["client_ip"], "tokens_per_second": 1.0 / 3600.0, "burst": 3, "cost": 1,
             "charge": "always", "max_clients": 1_000_000, "overflowed": 0, "methods": [], "exempt": [],
-            "mode": "enforce", "overrides": 1, "clients": 0,
+            "mode": "enforce", "overrides": 1, "clients": 0, "shared": false,
         })
     );
     assert_eq!(limits[1]["key"], json!(["header:x-key", "path"]));
