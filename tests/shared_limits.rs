@@ -245,12 +245,9 @@ fn each_gateway_enforces_its_share_while_the_store_is_away_and_then_goes_back() 
     for gateway in &gateways {
         gateway.metric_becomes("gateway_shared_store_up", 1.0);
     }
-    // The store has lost its memory, and hears of what was admitted without it, from each gateway by itself.
-    eventually("both gateways have told the store", || {
-        let standing = gateways[0].admin_get("/limits/l/clients/127.0.0.1").json();
-        (standing["tokens"] == 0).then_some(())
-    });
-    assert_eq!(admitted(&gateways, 20), 0);
+    // The store has lost its memory. Each gateway tells it of its half with its first call about the client.
+    let admitted = admitted(&gateways, 20);
+    assert!(admitted <= 10, "{admitted}");
 }
 
 #[test]

@@ -74,13 +74,15 @@ pub(super) struct Lease {
 struct Alone {
     uncharged: Bucket,
     charged: Bucket,
+    /// How many gateways there were when it was charged at last. A store that has lost its memory knows of fewer at first.
+    gateways: u32,
 }
 
 impl Alone {
-    /// The tokens that this gateway, of so many, has spent of what the store's bucket holds now; rounded up.
-    fn spent(&self, gateways: u32, quota: &Quota, now: Timestamp) -> u32 {
+    /// The tokens that this gateway has spent of what the store's bucket holds now; rounded up.
+    fn spent(&self, quota: &Quota, now: Timestamp) -> u32 {
         let missing = self.charged.missing(quota, now).saturating_sub(self.uncharged.missing(quota, now));
-        let token = quota.ticks_for(1).saturating_mul(gateways.max(1).into());
+        let token = quota.ticks_for(1).saturating_mul(self.gateways.max(1).into());
         u32::try_from(missing.div_ceil(token.max(1))).unwrap_or(u32::MAX)
     }
 }
@@ -151,7 +153,7 @@ impl Lease {
         let under = |bucket: Bucket| bucket.under(&self.quota, quota, now);
         self.known = self.known.map(under);
         if let Some(alone) = &mut self.alone {
-            **alone = Alone { uncharged: under(alone.uncharged), charged: under(alone.charged) };
+            (alone.uncharged, alone.charged) = (under(alone.uncharged), under(alone.charged));
         }
         self.told = None;
         (self.free, self.kept, self.ahead) = (share(self.free), share(self.kept), 0);
@@ -184,8 +186,10 @@ impl Lease {
         let verdict = known.take(&self.quota, now, share.needed).map(drop);
         if verdict.is_ok() {
             if !is_late {
-                let alone =
-                    self.alone.get_or_insert_with(|| Alone { uncharged: known, charged: known }.into());
+                let alone = self
+                    .alone
+                    .get_or_insert_with(|| Alone { uncharged: known, charged: known, gateways: 1 }.into());
+                alone.gateways = share.gateways;
                 alone.charged = alone.charged.owe(&self.quota, now, share.charged);
             }
             known = known.owe(&self.quota, now, share.charged);
@@ -465,9 +469,8 @@ impl Lease {
             self.asked_at = now;
         }
         debug_assert_eq!(of.client, ask.client);
-        let told = |alone: &Alone| {
-            Told { tokens: alone.spent(of.gateways, &self.quota, now), charged: alone.charged }.into()
-        };
+        let told =
+            |alone: &Alone| Told { tokens: alone.spent(&self.quota, now), charged: alone.charged }.into();
         self.told = self.alone.as_deref().map(told);
         let debt = self.debt.saturating_add(self.told.as_ref().map_or(0, |told| told.tokens));
         Ask { held: self.held(), debt, ..ask }
