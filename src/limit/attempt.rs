@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::bucket::Wait;
 use super::client_state::{Asked, ClientState, SharedRef};
+use super::key::Fingerprint;
 use super::lease::{Answer, Ask, KeptTokens, Leases, Lot, OnError, Share, Sharing, Taken};
 use super::report::Hold;
 use super::rule::Mode;
@@ -73,7 +74,7 @@ pub enum Next<'a> {
     Ask(SmallVec<[Ask; 2]>),
     /// A call that another request has made has to be waited for: [`Leases::next_answer`] of this client. The attempt goes on then, or when
     /// the time for waiting is over.
-    Await(&'a Leases, super::key::Fingerprint),
+    Await(&'a Leases, Fingerprint),
 }
 
 impl<'a, 'c> Attempt<'a, 'c> {
@@ -91,7 +92,8 @@ impl<'a, 'c> Attempt<'a, 'c> {
         }
     }
 
-    /// Goes on as far as possible. If the store cannot be asked, each shared limit does what it is to do then. The decision of each limit replaces the contents of `reservation` when the attempt is over.
+    /// Goes on as far as possible. If the store cannot be asked, each shared limit does what it is to do then. The decision of each limit
+    /// replaces the contents of `reservation` when the attempt is over.
     pub fn go_on(&mut self, reach: Reach, now: Timestamp, reservation: &mut Reservation) -> Next<'c> {
         if !self.begun {
             self.begun = true;

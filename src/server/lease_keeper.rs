@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::gateway::Gateway;
 use crate::shared_store::Store;
@@ -16,6 +16,9 @@ const EVERY: Duration = Duration::from_millis(25);
 /// In how many parts the leases are looked at.
 const PARTS: usize = 4;
 
+/// How often a gateway without a store looks whether a reload has given it one.
+const WITHOUT_A_STORE: Duration = Duration::from_secs(1);
+
 /// How long giving all tokens back may take.
 const GIVING_BACK: Duration = Duration::from_secs(1);
 
@@ -24,17 +27,19 @@ pub(super) async fn run(gateway: Arc<Gateway>) {
     let mut running = Running::default();
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for part in (0..PARTS).cycle() {
+    let mut parts = (0..PARTS).cycle();
+    loop {
         let active = gateway.active();
         running.assure(active.engine.store());
-        let Some(_) = active.engine.store() else {
-            ticks.tick().await;
+        if active.engine.store().is_none() {
+            sleep(WITHOUT_A_STORE).await;
             continue;
-        };
+        }
         let work = active.engine.limiter().lease_work();
         let part = tokio::select! {
             () = work.notified() => None,
-            _ = ticks.tick() => Some((part, PARTS)),
+            // Only then the next part, so that none is passed over while there is much to do.
+            _ = ticks.tick() => parts.next().map(|part| (part, PARTS)),
         };
         active.engine.note_resets();
         active.engine.tend_leases(part).await;

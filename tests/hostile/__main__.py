@@ -4,11 +4,8 @@ scripts/hostile runs it. An item runs in a process of its own, which ends within
 """
 
 import multiprocessing
-import os
-import signal
 import sys
 import time
-import traceback
 
 import abandoned
 import budgets
@@ -40,21 +37,6 @@ ITEMS = {
 }
 
 
-def run(name, item, failed):
-    os.setsid()
-    # An item that is ended from outside takes what it has started with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    table = lab.Table(name)
-    try:
-        item(table)
-    except Exception as error:  # Whatever it is, the other items are still to be tried.
-        table.row("it could not be tried", repr(error), ok=False)
-        traceback.print_exc()
-    finally:
-        lab.stop_all()
-    failed.value += table.failed
-
-
 def main():
     wanted = sys.argv[1:] or list(ITEMS)
     unknown = [name for name in wanted if name not in ITEMS]
@@ -66,14 +48,8 @@ def main():
     print("| item | what is measured | value | should be | |\n| --- | --- | --- | --- | --- |", flush=True)
     for name in wanted:
         item, patience = ITEMS[name]
-        process = fork.Process(target=run, args=(name, item, failed))
-        process.start()
-        process.join(patience)
-        if process.is_alive():
-            os.killpg(process.pid, signal.SIGKILL)
-            process.join()
-            lab.Table(name).row("it could not be tried", f"it took more than {patience} s", ok=False)
-            failed.value += 1
+        process = fork.Process(target=lab.run_item, args=(item, lab.Table(name), failed))
+        lab.finish_within(process, patience, name, failed)
     print(f"\n{failed.value} rows are not as they should be; it took {time.monotonic() - began:.0f} s")
     sys.exit(failed.value > 0)
 

@@ -8,8 +8,10 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+import traceback
 import urllib.request
 
 GATEWAY = os.environ["GATEWAY_BIN"]
@@ -29,6 +31,32 @@ def stop_all():
         process.wait()
     for folder in _folders:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_item(item, table, failed):
+    """Tries an item in a process of its own, which ends with everything that it has started."""
+    os.setsid()
+    # An item that is ended from outside takes what it has started with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        item(table)
+    except Exception as error:  # Whatever it is, the other items are still to be tried.
+        table.row("it could not be tried", repr(error), ok=False)
+        traceback.print_exc()
+    finally:
+        stop_all()
+    failed.value += table.failed
+
+
+def finish_within(process, seconds, name, failed):
+    """Starts the process of the item with this name, and ends it when its time is over."""
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+        Table(name).row("it could not be tried", f"it took more than {seconds} s", ok=False)
+        failed.value += 1
 
 
 def folder():

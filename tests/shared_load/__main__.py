@@ -5,11 +5,8 @@ scripts/shared runs it. An item runs in a process of its own, which ends within 
 
 import argparse
 import multiprocessing
-import os
-import signal
 import sys
 import time
-import traceback
 
 import lab
 import outages
@@ -40,21 +37,6 @@ def items(seconds):
     return known
 
 
-def run(name, item, failed, figures):
-    os.setsid()
-    # An item that is ended from outside takes what it has started with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    table = Table(name, figures)
-    try:
-        item(table)
-    except Exception as error:  # Whatever it is, the other items are still to be tried.
-        table.row("it could not be tried", repr(error), ok=False)
-        traceback.print_exc()
-    finally:
-        lab.stop_all()
-    failed.value += table.failed
-
-
 def main():
     parser = argparse.ArgumentParser(prog="scripts/shared", description=__doc__.splitlines()[0])
     parser.add_argument("items", nargs="*", metavar="ITEM", help="all of them unless some are named")
@@ -69,14 +51,8 @@ def main():
     with fork.Manager() as manager:
         failed, figures = fork.Value("i", 0), manager.list()
         for name in found.items or known:
-            process = fork.Process(target=run, args=(name, known[name], failed, figures))
-            process.start()
-            process.join(2 * found.seconds + 120)
-            if process.is_alive():
-                os.killpg(process.pid, signal.SIGKILL)
-                process.join()
-                lab.Table(name).row("it could not be tried", "it took too long", ok=False)
-                failed.value += 1
+            process = fork.Process(target=lab.run_item, args=(known[name], Table(name, figures), failed))
+            lab.finish_within(process, 2 * found.seconds + 120, name, failed)
         if len(figures) == len(steady.CASES):
             mean, table = sum(figures) / len(figures), lab.Table("mean")
             table.row("calls a request", f"{mean:.4f}", f"<= {steady.MEAN_CALLS}", mean <= steady.MEAN_CALLS)

@@ -48,7 +48,7 @@ pub(super) struct Lease {
     queued: u32,
     /// How many tokens were taken ahead at last.
     ahead: u32,
-    /// The tokens that requests wanted since the last call, also those that were refused.
+    /// The tokens that requests wanted since the last call, but for those that were known to be refused before they asked for any.
     wanted: u32,
     /// When the store was asked at last.
     asked_at: Timestamp,
