@@ -152,10 +152,10 @@ impl<'a, 'c> Attempt<'a, 'c> {
         for ((index, ask), answer) in calls.iter().zip(answers) {
             let claim = self.claim(*index);
             let ClientState::Shared(shared) = claim.state else { continue };
-            shared.leases.answered(ask, answer, shared.terms.lease_time, sent, now);
+            let lot = shared.leases.answered(ask, answer, shared.terms.lease_time, sent, now);
             if are_granted {
                 if ask.kept {
-                    let kept = KeptTokens::held(shared.leases, claim.client, ask.need);
+                    let kept = KeptTokens::held(shared.leases, claim.client, ask.need, lot);
                     let hold = Hold::Shared(kept);
                     reservation.reserved.push(claim.reserved(self.claims.inputs, hold));
                 }
@@ -224,7 +224,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let asked = match shared.leases.take(claim.client, shared.home.quota(), cost, keep, now, first) {
             Taken::Spent { left, lot, .. } => {
                 if keep {
-                    let hold = Hold::Shared(KeptTokens::held(shared.leases, claim.client, cost));
+                    let hold = Hold::Shared(KeptTokens::held(shared.leases, claim.client, cost, lot));
                     reservation.reserved.push(claim.reserved(self.claims.inputs, hold));
                     self.marks[index] = Mark::Decided;
                 } else {

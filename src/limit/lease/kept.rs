@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lease::Lot;
 use super::leases::Leases;
 use super::share::Share;
 use crate::clock::Timestamp;
@@ -19,15 +20,15 @@ enum Kept {
     /// Nothing any more.
     Nothing,
     /// Tokens of a lease.
-    Held(u32),
+    Held(u32, Lot),
     /// What was charged without the store.
     Alone { share: Share, is_late: bool },
 }
 
 impl KeptTokens {
     /// Tokens of this client, which [`Leases::take`] or an answer of the store has kept.
-    pub(in crate::limit) fn held(leases: &Arc<Leases>, client: Fingerprint, tokens: u32) -> Self {
-        Self { leases: leases.clone(), client, kept: Kept::Held(tokens) }
+    pub(in crate::limit) fn held(leases: &Arc<Leases>, client: Fingerprint, tokens: u32, lot: Lot) -> Self {
+        Self { leases: leases.clone(), client, kept: Kept::Held(tokens, lot) }
     }
 
     /// What [`Leases::take_alone`] has charged.
@@ -44,7 +45,7 @@ impl KeptTokens {
     pub(in crate::limit) fn settle(mut self, cost: u32, now: Timestamp) {
         match std::mem::replace(&mut self.kept, Kept::Nothing) {
             Kept::Nothing => {}
-            Kept::Held(tokens) => self.leases.settle(self.client, tokens, cost, now),
+            Kept::Held(tokens, lot) => self.leases.settle(self.client, (tokens, lot), cost, now),
             Kept::Alone { share, is_late } => {
                 self.leases.settle_alone(self.client, share, cost, is_late, now);
             }
@@ -56,7 +57,7 @@ impl Drop for KeptTokens {
     fn drop(&mut self) {
         match self.kept {
             Kept::Nothing => {}
-            Kept::Held(tokens) => self.leases.put_back_kept(self.client, tokens),
+            Kept::Held(tokens, lot) => self.leases.put_back_kept(self.client, tokens, lot),
             Kept::Alone { share, is_late } => {
                 self.leases.put_back_alone(self.client, share, true, is_late);
             }

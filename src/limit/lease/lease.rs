@@ -1,5 +1,6 @@
 //! The lease of one client: the tokens that this gateway holds of the client's bucket in the store.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::ask::{Answer, Ask, SharedLevel};
@@ -95,9 +96,20 @@ struct Told {
     charged: Bucket,
 }
 
-/// Which tokens were spent: those that were held before or after some were lost. Tokens of before cannot be put back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lot(u32);
+/// Which tokens were spent or kept: those that were held before or after some were lost. Tokens of before cannot be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lot(u64);
+
+impl Lot {
+    /// Tokens that cannot be put back.
+    pub(super) const LOST: Self = Self(0);
+
+    /// One that no lease has had, neither this one nor one of the same client that was forgotten.
+    fn another() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed)) // Relaxed: only that each is another one matters.
+    }
+}
 
 /// What a lease makes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +148,7 @@ impl Lease {
             asked_at: now,
             not_before: Timestamp::default(),
             used_at: now,
-            lot: Lot::default(),
+            lot: Lot::another(),
             is_guess: false,
             alone: None,
             told: None,
@@ -156,7 +168,9 @@ impl Lease {
             (alone.uncharged, alone.charged) = (under(alone.uncharged), under(alone.charged));
         }
         self.told = None;
-        (self.free, self.kept, self.ahead) = (share(self.free), share(self.kept), 0);
+        (self.free, self.ahead) = (share(self.free), 0);
+        // The shares of single requests would not add up.
+        self.lose_kept();
         self.quota = *quota;
     }
 
@@ -278,22 +292,26 @@ impl Lease {
         }
     }
 
-    /// Puts back tokens that a request has kept, as far as they are still held.
-    pub(super) fn put_back_kept(&mut self, tokens: u32) {
-        let held = tokens.min(self.kept);
-        self.kept -= held;
-        self.free = self.free.saturating_add(held);
-        self.known = self.known.map(|known| known.refund(&self.quota, held));
+    /// Puts back tokens that a request has kept, if they are still held. Returns whether they are.
+    pub(super) fn put_back_kept(&mut self, tokens: u32, lot: Lot) -> bool {
+        if lot != self.lot {
+            return false;
+        }
+        self.kept = self.kept.saturating_sub(tokens);
+        self.free = self.free.saturating_add(tokens);
+        self.known = self.known.map(|known| known.refund(&self.quota, tokens));
+        true
     }
 
     /// Settles what a request costs that kept tokens. Returns whether the store should be told soon.
-    pub(super) fn settle(&mut self, kept: u32, cost: u32, now: Timestamp) -> bool {
-        self.put_back_kept(kept);
+    pub(super) fn settle(&mut self, kept: u32, lot: Lot, cost: u32, now: Timestamp) -> bool {
         self.lapse(now);
-        let held = cost.min(self.free);
+        // Tokens that are lost are spent, so far as the store knows.
+        let unpaid = if self.put_back_kept(kept, lot) { cost } else { cost.saturating_sub(kept) };
+        let held = unpaid.min(self.free);
         self.free -= held;
-        self.debt = self.debt.saturating_add(cost - held);
-        self.known = self.known.map(|known| known.owe(&self.quota, now, cost));
+        self.debt = self.debt.saturating_add(unpaid - held);
+        self.known = self.known.map(|known| known.owe(&self.quota, now, unpaid));
         self.debt > 0 || self.free > self.ahead
     }
 
@@ -353,7 +371,7 @@ impl Lease {
         Some(self.call(of, Ask { back, ..of.blank(self.quota) }, now))
     }
 
-    /// Takes in what the store answered to `ask`, which was sent at `sent`.
+    /// Takes in what the store answered to `ask`, which was sent at `sent`. Returns the lot of the tokens that the request keeps.
     pub(super) fn answered(
         &mut self,
         ask: &Ask,
@@ -361,18 +379,17 @@ impl Lease {
         lease_time: Duration,
         sent: Timestamp,
         now: Timestamp,
-    ) {
+    ) -> Lot {
         self.asking = false;
         if ask.quota != self.quota {
             // The limit has changed meanwhile: the tokens that were granted stay unspent.
-            return;
+            return Lot::LOST;
         }
         let unbacked = ask.held.saturating_sub(answer.confirmed);
-        let from_free = unbacked.min(self.free);
-        self.free -= from_free;
-        self.kept = self.kept.saturating_sub(unbacked - from_free);
         if unbacked > 0 {
-            self.lose();
+            // Which ones are lost cannot be told: free tokens first, and all that requests keep.
+            self.free = self.free.saturating_sub(unbacked);
+            self.lose_kept();
         }
         self.free = self.free.saturating_add(answer.ahead);
         self.note_told(ask.debt);
@@ -389,6 +406,7 @@ impl Lease {
         self.not_before = if is_dry { now.after(self.pause(sent)) } else { Timestamp::default() };
         self.wanted = 0;
         self.asked_at = sent;
+        self.lot
     }
 
     /// The store has been told of this debt.
@@ -449,18 +467,19 @@ impl Lease {
 
     /// Forgets free tokens whose time is over: the store has them down as held no more.
     fn lapse(&mut self, now: Timestamp) {
-        if self.free > 0 && now >= self.valid_until {
-            self.known = self.known.map(|known| known.owe(&self.quota, now, self.free));
-            self.free = 0;
+        if self.held() == 0 && self.valid_until == Timestamp::default() || now < self.valid_until {
+            return;
         }
-        if now >= self.valid_until {
-            self.lose();
-        }
+        self.known = self.known.map(|known| known.owe(&self.quota, now, self.free));
+        self.free = 0;
+        self.lose_kept();
+        self.valid_until = Timestamp::default();
     }
 
-    /// Tokens that were spent before cannot be put back.
-    fn lose(&mut self) {
-        self.lot.0 = self.lot.0.wrapping_add(1);
+    /// Tokens that were spent or kept before cannot be put back.
+    fn lose_kept(&mut self) {
+        self.kept = 0;
+        self.lot = Lot::another();
     }
 
     fn call(&mut self, of: &Asker<'_>, ask: Ask, now: Timestamp) -> Ask {

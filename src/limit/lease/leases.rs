@@ -258,7 +258,7 @@ impl Leases {
         self.ask(sharing, client, quota, 0, false, now)
     }
 
-    /// Takes in what the store answered to a call that was sent at `sent`.
+    /// Takes in what the store answered to a call that was sent at `sent`. Returns the lot of the tokens that the request keeps.
     pub fn answered(
         &self,
         ask: &Ask,
@@ -266,18 +266,18 @@ impl Leases {
         lease_time: Duration,
         sent: Timestamp,
         now: Timestamp,
-    ) {
+    ) -> Lot {
         let mut contents = self.contents(ask.client);
         let granted = if answer.verdict.is_ok() { ask.need } else { 0 };
         let tokens = &mut contents.tokens;
         tokens.leased += u64::from(granted) + u64::from(answer.ahead);
         tokens.spent += u64::from(granted);
         tokens.returned += u64::from(ask.back);
-        if let Some(lease) = contents.of.get_mut(&ask.client.bits()) {
-            lease.answered(ask, answer, lease_time, sent, now);
-        }
+        let lease = contents.of.get_mut(&ask.client.bits());
+        let lot = lease.map_or(Lot::LOST, |lease| lease.answered(ask, answer, lease_time, sent, now));
         drop(contents);
         self.shard(ask.client).answered.notify_waiters();
+        lot
     }
 
     /// A call was not made after all.
@@ -310,18 +310,19 @@ impl Leases {
     }
 
     /// Puts back tokens that a request has kept.
-    pub(super) fn put_back_kept(&self, client: Fingerprint, tokens: u32) {
+    pub(super) fn put_back_kept(&self, client: Fingerprint, tokens: u32, lot: Lot) {
         let mut contents = self.contents(client);
         let Some(lease) = contents.of.get_mut(&client.bits()) else { return };
-        lease.put_back_kept(tokens);
-        contents.tokens.spent = contents.tokens.spent.saturating_sub(u64::from(tokens));
+        if lease.put_back_kept(tokens, lot) {
+            contents.tokens.spent = contents.tokens.spent.saturating_sub(u64::from(tokens));
+        }
     }
 
     /// Settles what a request costs that kept tokens.
-    pub fn settle(&self, client: Fingerprint, kept: u32, cost: u32, now: Timestamp) {
+    pub fn settle(&self, client: Fingerprint, (kept, lot): (u32, Lot), cost: u32, now: Timestamp) {
         let mut contents = self.contents(client);
         let Some(lease) = contents.of.get_mut(&client.bits()) else { return };
-        let owes = lease.settle(kept, cost, now);
+        let owes = lease.settle(kept, lot, cost, now);
         let tokens = &mut contents.tokens;
         tokens.spent = tokens.spent.saturating_sub(u64::from(kept)) + u64::from(cost);
         drop(contents);

@@ -48,7 +48,7 @@ struct Gateway {
     calls: VecDeque<Call>,
     answers: VecDeque<(Call, Answer)>,
     /// What running requests have kept, each with the time at which it was admitted.
-    kept: Vec<(u32, Timestamp)>,
+    kept: Vec<(u32, Lot, Timestamp)>,
     /// What requests have spent that another limit has not decided about yet.
     tried: Vec<(Lot, Timestamp)>,
 }
@@ -174,9 +174,9 @@ impl World {
                 if gateway.kept.is_empty() {
                     return;
                 }
-                let (kept, admitted) = gateway.kept.remove(0);
+                let (kept, lot, admitted) = gateway.kept.remove(0);
                 let cost = cost.min(kept);
-                gateway.leases.settle(self.client, kept, cost, self.now);
+                gateway.leases.settle(self.client, (kept, lot), cost, self.now);
                 self.admitted.push((admitted, cost));
             }
             Event::Try(at) => {
@@ -212,7 +212,7 @@ impl World {
                 let mut other = self.another_gateway();
                 std::mem::swap(&mut other, &mut self.gateways[at % count]);
                 // What the dead one let pass, as far as it is not known, cost all that was kept.
-                self.admitted.extend(other.kept.iter().map(|(kept, admitted)| (*admitted, *kept)));
+                self.admitted.extend(other.kept.iter().map(|(kept, _, admitted)| (*admitted, *kept)));
                 self.admitted.extend(other.tried.iter().map(|(_, tried)| (*tried, 1)));
                 // Its calls may still arrive.
                 for call in other.calls {
@@ -226,7 +226,7 @@ impl World {
         let cost = cost.min(self.quota.burst());
         let gateway = &mut self.gateways[at];
         match gateway.leases.take(self.client, &self.quota, cost, keep, self.now, true) {
-            Taken::Spent { .. } if keep => gateway.kept.push((cost, self.now)),
+            Taken::Spent { lot, .. } if keep => gateway.kept.push((cost, lot, self.now)),
             Taken::Spent { .. } => self.admitted.push((self.now, cost)),
             Taken::Refused(..) | Taken::Busy => {}
             Taken::Lacking => {
@@ -271,10 +271,10 @@ impl World {
             return;
         }
         let gateway = &mut self.gateways[at];
-        gateway.leases.answered(&call.ask, answer, LEASE_TIME, call.sent, self.now);
+        let lot = gateway.leases.answered(&call.ask, answer, LEASE_TIME, call.sent, self.now);
         if call.waiting && answer.verdict.is_ok() {
             match call.ask.kept {
-                true => gateway.kept.push((call.ask.need, self.now)),
+                true => gateway.kept.push((call.ask.need, lot, self.now)),
                 false => self.admitted.push((self.now, call.ask.need)),
             }
         }
