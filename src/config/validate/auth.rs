@@ -1,5 +1,7 @@
 //! `[auth]`: how callers prove who they are, and what upstreams are told of them.
 
+mod api_key;
+
 use http::HeaderName;
 
 use super::super::item::Item;
@@ -11,7 +13,6 @@ use super::super::{ApiKey, Auth, Way};
 use super::shared::FIELD;
 use crate::field_names::{is_of_the_gateway, is_plain};
 
-const API_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 const CONSUMER_HEADER: HeaderName = HeaderName::from_static("x-consumer");
 const PLAN_HEADER: HeaderName = HeaderName::from_static("x-plan");
 
@@ -21,20 +22,7 @@ pub(super) static AUTH: Table = Table::new(
         Setting::new("consumer_header", FIELD, "The field that names the consumer to upstreams.")
             .or("\"X-Consumer\""),
         Setting::new("plan_header", FIELD, "The field that names its plan to upstreams.").or("\"X-Plan\""),
-        Setting::new("api_key", Kind::Table(&API_KEY), "Where requests have their API keys."),
-    ],
-);
-
-static API_KEY: Table = Table::new(
-    "Where requests have their API keys.",
-    &[
-        Setting::new(
-            "header",
-            FIELD,
-            "A header field; left out, \"X-Api-Key\", or none if there is a `query`.",
-        ),
-        Setting::new("query", Kind::Pattern(&[".+"]), "A parameter of the query."),
-        Setting::new("keep", Kind::Boolean, "Whether upstreams get the key too.").or("false"),
+        Setting::new("api_key", Kind::Table(&api_key::API_KEY), "Where requests have their API keys."),
     ],
 );
 
@@ -43,11 +31,7 @@ pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key"]), 0);
 
 /// Without `[auth]`.
 pub(super) fn default_auth() -> Auth {
-    Auth { consumer_header: CONSUMER_HEADER, plan_header: PLAN_HEADER, api_key: default_api_key() }
-}
-
-fn default_api_key() -> ApiKey {
-    ApiKey { header: Some(API_KEY_HEADER), query: None, keep: false }
+    Auth { consumer_header: CONSUMER_HEADER, plan_header: PLAN_HEADER, api_key: api_key::default() }
 }
 
 /// Reads a list of ways to prove who is calling, each once.
@@ -62,7 +46,7 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
     let told = |item: Item<'_>| item.parse(FIELD_NAME, told);
     let consumer_header = section.or("consumer_header", CONSUMER_HEADER, told);
     let plan_header = section.or("plan_header", PLAN_HEADER, told);
-    let api_key = section.or("api_key", default_api_key(), |item| api_key(&item, underscores));
+    let api_key = section.or("api_key", api_key::default(), |item| api_key::read(&item, underscores));
     let twice = twice(&section, &consumer_header, &plan_header, &api_key);
     section.finish();
     twice.map_or(Ok(()), Err)?;
@@ -102,37 +86,4 @@ fn twice(
         return Some(fault(consumer));
     }
     (key == Some(plan)).then(|| fault(plan))
-}
-
-fn api_key(item: &Item<'_>, underscores: bool) -> Checked<ApiKey> {
-    let section = item.section(&API_KEY, "[auth.api_key]".into(), "{ header = \"X-Api-Key\" }")?;
-    let header =
-        section.optional("header", |item| item.parse(FIELD_NAME, |text| key_field(text, underscores)));
-    let query = section.optional("query", |item| {
-        item.parse("the name of a parameter", |text| match text {
-            "" => Err(Fault::new("a parameter without a name").hint("such as \"api_key\", or leave it out")),
-            name => Ok(name.to_owned()),
-        })
-    });
-    let keep = section.or("keep", false, |item| item.boolean());
-    section.finish();
-    let (header, query) = (header?, query?);
-    let header = if query.is_none() { header.or(Some(API_KEY_HEADER)) } else { header };
-    Ok(ApiKey { header, query, keep: keep? })
-}
-
-/// The name of a field that requests may have a key in.
-fn key_field(text: &str, underscores: bool) -> Result<HeaderName, Fault> {
-    let name = header_name(text)?;
-    if is_of_the_gateway(&name) {
-        return Err(Fault::new(format!("`{name}` means something else to the gateway"))
-            .hint("choose another name, such as \"X-Api-Key\""));
-    }
-    if !underscores && !is_plain(&name) {
-        let fault = Fault::new(format!(
-            "`{name}` never arrives: names with anything but letters, digits and - are dropped"
-        ));
-        return Err(fault.hint("write it with -, or set underscores_in_headers = true in [server]"));
-    }
-    Ok(name)
 }
