@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 pub struct Timestamp(u64);
 
 impl Timestamp {
+    /// A time that does not come.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The instant `nanos` nanoseconds after the clock's origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

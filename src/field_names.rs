@@ -117,8 +117,9 @@ pub fn folded(name: &str) -> Cow<'_, str> {
 /// Whether servers may take these names for each other.
 pub fn folds_alike(one: &HeaderName, other: &HeaderName) -> bool {
     // Folding keeps the length.
-    let (one, other) = (one.as_str(), other.as_str());
-    one.len() == other.len() && (one == other || folded(one) == folded(other))
+    let (one, other) = (one.as_str().as_bytes(), other.as_str().as_bytes());
+    let fold = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| fold(*one) == fold(*other))
 }
 
 /// The fields of a request that servers may take for the one with this name; `name` itself is one.

@@ -135,11 +135,9 @@ impl Engine {
         if !sender.peer_is_trusted {
             not_forwarded.extend(field_names::claims(headers));
         }
-        if let Some(auth) = &self.config.auth {
+        if self.config.auth.is_some() {
             // Only the gateway itself says who the consumer is, also where it asks nobody.
-            for own in [&auth.consumer_header, &auth.plan_header] {
-                not_forwarded.extend(field_names::alike(headers, own));
-            }
+            not_forwarded.extend(headers.keys().filter(|name| self.is_own_statement(name)).cloned());
         }
         Ok(Stripped { not_forwarded, dropped: self.field_names.dropped(headers) })
     }

@@ -5,12 +5,14 @@
 
 mod api_key;
 mod proof;
+mod verified;
 
 use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
 use self::proof::{Credentials, Unproven};
+pub(super) use self::verified::Verified;
 use super::{Engine, Facts, Located, Reply};
 use crate::client::ClientId;
 use crate::clock::Timestamp;
@@ -110,7 +112,7 @@ impl Engine {
         let charged = tries.is_some();
         self.may_try(&inputs, now, tries)?;
         let proved = match found {
-            Ok(credentials) => way.verify(self, &credentials).await,
+            Ok(credentials) => way.verify(self, &credentials, now).await,
             Err(unproven) => Err(unproven),
         };
         proved.map_err(|unproven| {
@@ -172,9 +174,14 @@ impl Way {
 
     /// The consumer that has these credentials.
     #[expect(clippy::unused_async, reason = "a service that knows callers is asked and waited for")]
-    async fn verify(self, engine: &Engine, found: &Credentials<'_>) -> Result<Arc<Consumer>, Unproven> {
+    async fn verify(
+        self,
+        engine: &Engine,
+        found: &Credentials<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Consumer>, Unproven> {
         match self {
-            Self::ApiKey => api_key::verify(&engine.config.consumers, found),
+            Self::ApiKey => api_key::verify(&engine.config.consumers, &engine.verified_keys, found, now),
         }
     }
 

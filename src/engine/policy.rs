@@ -5,16 +5,21 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::gate::Gate;
+use super::identify::Verified;
 use super::key_values::RecordedParts;
 use super::ledger::Ledger;
 use crate::client::TrustedProxies;
 use crate::clock::Clock;
 use crate::config::{Balance, Config, Route};
+use crate::consumer::Consumer;
 use crate::field_names::FieldNames;
 use crate::limit::Limiter;
 use crate::limit::key::KeyPart;
 use crate::route::Table;
 use crate::shared_store::Store;
+
+/// How many API keys are remembered that were right.
+const VERIFIED_KEYS: usize = 100_000;
 
 /// What a configuration says of requests, ready to decide about them.
 pub struct Engine {
@@ -28,6 +33,8 @@ pub struct Engine {
     pub(super) ledger: Option<Ledger>,
     /// Whom each route lets in.
     pub(super) gates: Vec<Gate>,
+    /// The API keys that were right before.
+    pub(super) verified_keys: Verified<Arc<Consumer>>,
     /// The names of the plans, as values of a field.
     plan_fields: Vec<HeaderValue>,
 }
@@ -41,6 +48,7 @@ impl Engine {
             field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
             recorded: RecordedParts::new(&config),
             ledger: None,
+            verified_keys: Verified::new(VERIFIED_KEYS),
             gates: config.routes.iter().map(|route| Gate::new(&route.access)).collect(),
             // The name of a plan has no character that a field value cannot have.
             plan_fields: config.plans.iter().filter_map(|name| HeaderValue::try_from(name).ok()).collect(),

@@ -1,6 +1,6 @@
 //! API keys, in a header field or a parameter of the query.
 //!
-//! A key is looked up by its SHA-256. How long that takes depends on the hash, which says nothing of a key that is nearly right. Keys have so
+//! A key is looked up by its SHA-256, or, if it was right before, by a hash that takes less. How long that takes depends on the hash, which says nothing of a key that is nearly right. Keys have so
 //! many random bits that a hash without a salt is enough, as it is for random tokens elsewhere: there is no list of them to try.
 
 use std::borrow::Cow;
@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
+use super::Verified;
 use super::proof::{Credentials, Unproven};
+use crate::clock::Timestamp;
 use crate::config::ApiKey;
 use crate::consumer::{Consumer, Consumers, KeyHash};
 use crate::engine::Facts;
@@ -16,6 +18,8 @@ use crate::query;
 
 /// The longest key, in bytes. Hashing is quick, but nobody needs a longer one.
 const MAX_KEY: usize = 1024;
+
+const WRONG: Unproven = Unproven::Wrong("nobody has this API key");
 
 /// The key of a request to this target; `None` if it has none. An empty one is none.
 ///
@@ -69,10 +73,23 @@ fn of_query<'a>(query: &'a [u8], name: &'a str) -> Result<Option<Cow<'a, [u8]>>,
 ///
 /// # Errors
 /// When nobody has it.
-pub(super) fn verify(consumers: &Consumers, key: &Credentials<'_>) -> Result<Arc<Consumer>, Unproven> {
+pub(super) fn verify(
+    consumers: &Consumers,
+    verified: &Verified<Arc<Consumer>>,
+    key: &Credentials<'_>,
+    now: Timestamp,
+) -> Result<Arc<Consumer>, Unproven> {
     let key = key.0.trim_ascii();
-    let known = if key.len() > MAX_KEY { None } else { consumers.with_key(&KeyHash::of(key)) };
-    known.cloned().ok_or(Unproven::Wrong("nobody has this API key"))
+    if key.len() > MAX_KEY {
+        return Err(WRONG);
+    }
+    if let Some(consumer) = verified.get(&[key], now) {
+        return Ok(consumer);
+    }
+    let consumer = consumers.with_key(&KeyHash::of(key)).ok_or(WRONG)?;
+    // It is right as long as there is this configuration.
+    verified.insert(&[key], consumer.clone(), Timestamp::MAX, now);
+    Ok(consumer.clone())
 }
 
 /// What a client is told that has no key, or a wrong one (RFC 9110, section 11.6.1). No scheme for API keys is registered.
