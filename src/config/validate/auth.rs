@@ -10,7 +10,7 @@ use super::super::section::Section;
 use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_name;
 use super::super::{ApiKey, Auth, Way};
-use super::shared::FIELD;
+use super::shared::{FIELD, FIELD_NAME};
 use crate::field_names::{is_of_the_gateway, is_plain};
 
 const CONSUMER_HEADER: HeaderName = HeaderName::from_static("x-consumer");
@@ -52,8 +52,6 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
     twice.map_or(Ok(()), Err)?;
     Ok(Auth { consumer_header: consumer_header?, plan_header: plan_header?, api_key: api_key? })
 }
-
-const FIELD_NAME: &str = "the name of a header field";
 
 /// The name of a field that upstreams are told something in.
 fn told(text: &str) -> Result<HeaderName, Fault> {

@@ -20,6 +20,8 @@ pub(super) const SIZE: Kind = Kind::Quantity(&[quantity::SIZE], 0, i64::MAX as u
 pub(super) const NETWORKS: Kind = Kind::List(&Kind::Pattern(&[address::NETWORK]), 0);
 pub(super) const METHOD: Kind = Kind::Pattern(&[METHOD_PATTERN]);
 pub(super) const FIELD: Kind = Kind::Pattern(&[HEADER_NAME]);
+/// What stands where the name of a field is expected.
+pub(super) const FIELD_NAME: &str = "the name of a header field";
 pub(super) const HOST: Kind =
     Kind::Pattern(&[r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", r"\[[0-9A-Fa-f:.]+\]"]);
 pub(super) const FIELD_VALUE: Kind = Kind::Pattern(&["[\t -~]*"]);

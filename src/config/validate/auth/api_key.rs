@@ -2,12 +2,11 @@
 
 use http::HeaderName;
 
-use super::FIELD_NAME;
 use crate::config::ApiKey;
 use crate::config::item::Item;
 use crate::config::problem::{Checked, Fault};
 use crate::config::table::{Kind, Setting, Table};
-use crate::config::validate::shared::FIELD;
+use crate::config::validate::shared::{FIELD, FIELD_NAME};
 use crate::config::value::http::header_name;
 use crate::field_names::{is_of_the_gateway, is_plain};
 
