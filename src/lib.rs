@@ -10,7 +10,7 @@
 //! | what the ports share | `log_throttle`, `gateway` |
 //! | tell of requests, and forward them | `metrics`, `access_log`, `explain`, `upstream_head`, `trace`, `upstream` |
 //! | the life of a request | `engine` |
-//! | where limits are kept together | `shared_store` |
+//! | where limits are kept together, other services | `shared_store`, `fetch` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `cors`, `compression`, `tls` |
 //! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `query`, `logging` |
@@ -35,6 +35,7 @@ pub mod consumer;
 pub mod cors;
 pub mod engine;
 pub mod explain;
+pub mod fetch;
 pub mod field_names;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
