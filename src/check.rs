@@ -91,7 +91,9 @@ pub fn run(path: &Path, args: &Args) -> bool {
     };
     let (config, excerpts) = Config::inspect(&file, &text, &variable);
     let warnings: Vec<Warning> = match &config {
-        Ok(config) => config.warnings(path).into_iter().filter(|warning| !args.allows(warning)).collect(),
+        Ok(config) => {
+            config.warnings(Some(path)).into_iter().filter(|warning| !args.allows(warning)).collect()
+        }
         Err(_) => Vec::new(),
     };
     let denied = warnings.iter().filter(|warning| args.denies(warning)).count();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, explain, replay};
+use crate::{check, explain, quick, replay};
 
 /// A config-file-driven, rate-limiting API gateway.
 #[derive(Debug, Parser)]
@@ -42,6 +42,14 @@ pub struct Args {
 /// What to do instead of serving.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Serve without a file: forward what comes in to a service, and limit each client.
+    Proxy(quick::Args),
+    /// Write a configuration file to start from.
+    Init,
+    /// Have the running gateway read its configuration again, and tell how it went.
+    Reload,
+    /// Stop the running gateway: it answers the requests that it has, and ends.
+    Stop,
     /// Check the configuration: print a line of summary, or every problem with its place in the file.
     Check(check::Args),
     /// Print a JSON Schema of the configuration file, for editors.

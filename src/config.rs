@@ -21,6 +21,7 @@ mod secrets;
 mod section;
 mod shared_store;
 mod shown;
+mod source;
 mod suggest;
 mod syntax;
 mod table;
@@ -49,6 +50,7 @@ pub use listener::{Address, Listener};
 pub use load::{LoadError, read, variable};
 pub use problem::{Place, Position, Problem, Problems, Span};
 pub use shared_store::{SharedStore, StoreKind};
+pub use source::Source;
 pub use warning::{Lint, Warning};
 
 use crate::compression::Coding;

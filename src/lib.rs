@@ -4,7 +4,7 @@
 //!
 //! | level | modules |
 //! | --- | --- |
-//! | programs | `cli`, `new_key`, `manual`, `check`, `healthcheck`, `replay`, `fuzzing` |
+//! | programs | `cli`, `new_key`, `init`, `quick`, `manual`, `check`, `healthcheck`, `replay`, `fuzzing` |
 //! | puts everything together | `server` |
 //! | answer on the ports | `proxy`, `admin` |
 //! | what the ports share | `log_throttle`, `gateway` |
@@ -41,6 +41,7 @@ pub mod field_names;
 pub mod fuzzing;
 pub mod gateway;
 pub mod healthcheck;
+pub mod init;
 pub mod limit;
 mod log_throttle;
 pub mod logging;
@@ -50,6 +51,7 @@ pub mod networks;
 pub mod new_key;
 pub mod proxy;
 pub mod query;
+pub mod quick;
 pub mod replay;
 pub mod route;
 pub mod server;

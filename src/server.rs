@@ -73,7 +73,8 @@ use self::tls::Acceptor;
 use self::workers::{Dispatcher, Workers};
 use crate::admin;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Source};
+use crate::gateway::ReloadOutcome;
 use crate::gateway::{Gateway, Outputs, Waiting};
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
@@ -84,19 +85,19 @@ use crate::upstream::{NO_AUTHORITIES, set_max_connections};
 /// The exit status of a process that was interrupted: 128 and the number of SIGINT.
 const INTERRUPTED: i32 = 130;
 
-/// Serves the configuration in the file at `path` until a signal says to stop, and then until the last request is answered.
-/// With `upgrade` it takes over from the process that runs with it.
+/// Serves the configuration from `source` until a signal says to stop, and then until the last request is answered.
+/// With `upgrade` it takes over from the process that runs with the same file.
 ///
 /// # Errors
 /// When it cannot start: see [`StartError`]. Nothing has been served then, and a process that runs goes on.
-pub fn run(path: &Path, upgrade: bool) -> Result<(), StartError> {
+pub fn run(source: &Source, upgrade: bool) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before anything else: see `signals`.
     let signals = {
         let _inside = runtime.enter();
         Signals::new()?
     };
-    let outcome = runtime.block_on(start(path, upgrade, signals)).map(|served| {
+    let outcome = runtime.block_on(start(source, upgrade, signals)).map(|served| {
         if let Some((workers, gateway)) = served {
             workers.stop();
             gateway.active().outputs.close();
@@ -118,9 +119,25 @@ pub fn side_port(path: &Path) -> io::Result<Option<SocketAddr>> {
     control_socket::side_port(path)
 }
 
+/// Asks the process that runs with the configuration at `path` to read it again. Returns what came of it. Blocks until it is done.
+///
+/// # Errors
+/// When there is no process of this user, or root, that could be asked, or it is on its way out.
+pub fn reload(path: &Path) -> io::Result<ReloadOutcome> {
+    control_socket::reload(path)
+}
+
+/// Asks the process that runs with the configuration at `path` to stop, and waits until it has. Returns its number.
+///
+/// # Errors
+/// When there is no process of this user, or root, that could be asked.
+pub fn stop(path: &Path) -> io::Result<u32> {
+    control_socket::stop(path)
+}
+
 /// Starts, unless a signal says to stop before that is done, and serves.
-async fn start(path: &Path, upgrade: bool, mut signals: Signals) -> Result<Option<Served>, StartError> {
-    let of = path.to_owned();
+async fn start(source: &Source, upgrade: bool, mut signals: Signals) -> Result<Option<Served>, StartError> {
+    let of = source.clone();
     let preparing = spawn_blocking(move || Prepared::of(&of, upgrade));
     let prepared = tokio::select! {
         biased;
@@ -130,7 +147,7 @@ async fn start(path: &Path, upgrade: bool, mut signals: Signals) -> Result<Optio
         }
         prepared = preparing => prepared.map_err(io::Error::from)??,
     };
-    prepared.serve(path, signals).await.map(Some)
+    prepared.serve(source, signals).await.map(Some)
 }
 
 /// The results of all steps of a start that take time or may fail. Until they are used, a process that runs goes on.
@@ -151,11 +168,13 @@ struct Prepared {
 
 impl Prepared {
     /// Takes all of these steps. Blocks.
-    fn of(path: &Path, upgrade: bool) -> Result<Self, StartError> {
-        let config = Config::load(path).map_err(StartError::Config)?;
-        config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
-        let mut inherited =
-            upgrade.then(|| Inherited::take(path)).transpose().map_err(StartError::Upgrade)?;
+    fn of(source: &Source, upgrade: bool) -> Result<Self, StartError> {
+        let config = source.load().map_err(StartError::Config)?;
+        source.warnings(&config).iter().for_each(|warning| warn!("{warning}"));
+        let mut inherited = match source.path().filter(|_| upgrade) {
+            Some(path) => Some(Inherited::take(path).map_err(StartError::Upgrade)?),
+            None => None,
+        };
         let inherit = |listener: &config::Listener| {
             inherited.as_mut().map_or_else(Vec::new, |inherited| inherited.sockets(&Label::of(listener)))
         };
@@ -203,14 +222,14 @@ impl Prepared {
     }
 
     /// Takes over from another process, if there is one, and serves.
-    async fn serve(self, path: &Path, mut signals: Signals) -> Result<Served, StartError> {
+    async fn serve(self, source: &Source, mut signals: Signals) -> Result<Served, StartError> {
         let Self { workers, clock, .. } = self;
         // From here on no step may fail.
         let (saved, control) = match self.inherited {
             Some(inherited) => inherited.begin(&clock),
             None => (self.saved, None),
         };
-        let control = ControlSocket::open(path, control);
+        let control = source.path().and_then(|path| ControlSocket::open(path, control));
         let shares = descriptors::raise(self.threads);
         set_max_connections(shares.requests);
         let (gateway, mut reloads) = Gateway::new(self.config, saved, self.metrics, self.outputs, clock);
@@ -218,7 +237,7 @@ impl Prepared {
         let (alive, all_gone) = mpsc::channel::<()>(1);
         let listeners = no_listeners(&gateway, &shares, workers.dispatcher(), self.tls, alive);
         let mut reloader = Reloader {
-            path: path.to_owned(),
+            source: source.clone(),
             gateway: gateway.clone(),
             threads: self.threads,
             listeners,

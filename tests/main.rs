@@ -28,6 +28,7 @@ mod descriptors;
 mod endings;
 mod explain;
 mod fields;
+mod first_steps;
 mod health;
 mod hostile_clients;
 mod http2;

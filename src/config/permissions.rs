@@ -17,9 +17,9 @@ const OTHERS_WRITE: u32 = 0o002;
 const STICKY: u32 = 0o1000;
 
 impl Config {
-    /// Warnings about a valid configuration that was read from `path`: of its files, and then of what it says.
-    pub fn warnings(&self, path: &Path) -> Vec<Warning> {
-        let files = std::iter::once(path).chain(self.files.iter().map(AsRef::as_ref));
+    /// Warnings about a valid configuration that was read from `path`, if from a file: of its files, and then of what it says.
+    pub fn warnings(&self, path: Option<&Path>) -> Vec<Warning> {
+        let files = path.into_iter().chain(self.files.iter().map(AsRef::as_ref));
         let mut warnings: Vec<Warning> = Vec::new();
         let mut warn = |warning: Option<Warning>| {
             // A file may be named more than once.

@@ -1,5 +1,5 @@
-//! The control socket: a Unix socket at which a running process is asked where its side port is, or is told that another process
-//! takes over; and how the other process finds it.
+//! The control socket: a Unix socket at which a running process is asked where its side port is, to reload or to stop, or is told that
+//! another process takes over; and how the other process finds it.
 //!
 //! Its name is in Linux' abstract namespace, where a socket needs no directory and leaves no file behind. The name is made of the
 //! configuration's path and the user. In that namespace any user may take any name. So each side asks the kernel who the other is, and
@@ -7,9 +7,9 @@
 //! user can write to is used instead. A process that takes over inherits the socket of the process before it, so that the name is never
 //! free in between.
 //!
-//! The first byte on a connection says what is asked for. The question for the side port is answered here; the takeover itself is in
-//! `handover`.
+//! The first byte on a connection says what is asked for. The takeover itself is in `handover`; everything else is done here.
 
+use std::future::pending;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
@@ -18,7 +18,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{env, fmt, fs, net, thread};
+use std::{env, fmt, fs, net, process, thread};
 
 use log::warn;
 use rustix::net::sockopt::socket_peercred;
@@ -28,18 +28,25 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, ReloadOutcome};
 use crate::log_throttle::LogThrottle;
 
-/// The first byte on a connection: the other process takes over, or asks where the side port is.
+/// The first byte on a connection: the other process takes over, asks where the side port is, or asks for a reload or a stop.
 const TAKE_OVER: u8 = b't';
 const SIDE_PORT: u8 = b'w';
+const RELOAD: u8 = b'r';
+const STOP: u8 = b's';
 
 /// How long either side waits for the other to write.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The longest answer, in bytes.
+/// The longest answer, in bytes, and the longest one that tells what is wrong with a configuration.
 const MOST: u64 = 256;
+const MOST_PROBLEMS: u64 = 1024 * 1024;
+
+/// What the answer to a reload begins with.
+const RELOADED: &str = "reloaded\n";
+const NOT_RELOADED: &str = "not reloaded\n";
 
 /// The pause after a connection could not be accepted.
 const REST: Duration = Duration::from_secs(1);
@@ -120,7 +127,7 @@ pub(super) async fn wait(
     while !successors.is_closed() {
         match socket.accept().await {
             Ok((stream, _)) => match check_peer(&stream) {
-                Ok(()) => drop(tokio::spawn(serve(stream, side_port, successors.clone()))),
+                Ok(()) => drop(tokio::spawn(serve(stream, side_port, gateway.clone(), successors.clone()))),
                 // Any user can cause this line.
                 Err(refusal) if log_throttle.may_log(&gateway) => warn!("{refusal} has tried to take over"),
                 Err(_) => {}
@@ -139,6 +146,7 @@ pub(super) async fn wait(
 async fn serve(
     mut stream: tokio::net::UnixStream,
     side_port: Option<net::SocketAddr>,
+    gateway: Arc<Gateway>,
     successors: mpsc::Sender<UnixStream>,
 ) {
     match timeout(PATIENCE, stream.read_u8()).await {
@@ -151,6 +159,24 @@ async fn serve(
         Ok(Ok(SIDE_PORT)) => {
             let answer = side_port.map_or_else(String::new, |address| address.to_string());
             let _ = timeout(PATIENCE, stream.write_all(answer.as_bytes())).await;
+        }
+        Ok(Ok(RELOAD)) => {
+            // A process on its way out answers nothing.
+            let Some(outcome) = gateway.reloads.ask().await else { return };
+            let answer = match outcome {
+                Ok(summary) => format!("{RELOADED}{summary}"),
+                Err(problems) => format!("{NOT_RELOADED}{}", problems.join("\n")),
+            };
+            let _ = timeout(PATIENCE, stream.write_all(answer.as_bytes())).await;
+        }
+        Ok(Ok(STOP)) => {
+            let number = format!("{}\n", process::id());
+            let _ = timeout(PATIENCE, stream.write_all(number.as_bytes())).await;
+            // The same way as by a signal from elsewhere.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+            // The connection ends with the process: that tells the other side that it is over.
+            let _stream = stream;
+            pending::<()>().await;
         }
         _ => {}
     }
@@ -170,6 +196,37 @@ pub(super) fn side_port(config: &Path) -> io::Result<Option<net::SocketAddr>> {
         "" => Ok(None),
         address => address.parse().map(Some).map_err(io::Error::other),
     }
+}
+
+/// Asks the process that runs with this configuration to read it again, and waits for what comes of it.
+///
+/// # Errors
+/// When there is no process of this user or root, or it does not answer, since it is on its way out.
+pub(super) fn reload(config: &Path) -> io::Result<ReloadOutcome> {
+    let mut stream = find(config)?;
+    stream.write_all(&[RELOAD])?;
+    let mut answer = String::new();
+    stream.take(MOST_PROBLEMS).read_to_string(&mut answer)?;
+    if let Some(summary) = answer.strip_prefix(RELOADED) {
+        return Ok(Ok(summary.to_owned()));
+    }
+    match answer.strip_prefix(NOT_RELOADED) {
+        Some(problems) => Ok(Err(problems.lines().map(str::to_owned).collect())),
+        None => Err(io::Error::new(ErrorKind::UnexpectedEof, "it is on its way out")),
+    }
+}
+
+/// Asks the process that runs with this configuration to stop, and waits until it has. Returns its number.
+///
+/// # Errors
+/// When there is no process of this user or root, or it does not answer.
+pub(super) fn stop(config: &Path) -> io::Result<u32> {
+    let mut stream = find(config)?;
+    stream.write_all(&[STOP])?;
+    let mut answer = String::new();
+    // The connection ends with the process.
+    stream.take(MOST).read_to_string(&mut answer)?;
+    answer.trim_end().parse().map_err(io::Error::other)
 }
 
 /// Tells the process that runs with this configuration that this one takes over.

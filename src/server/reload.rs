@@ -3,7 +3,7 @@
 //! All steps that take time or may fail (reading, binding, opening, resolving) are done before the swap, not on the threads that serve
 //! requests. The swap itself exchanges one pointer, and the steps after it cannot fail.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use log::{error, info, warn};
@@ -15,13 +15,13 @@ use super::open_listeners::OpenListeners;
 use super::outputs;
 use super::start_error::StartError;
 use super::tls::Acceptor;
-use crate::config::{self, Address, Config};
+use crate::config::{self, Address, Config, Source};
 use crate::gateway::{Active, Gateway, ReloadOutcome};
 use crate::upstream::{self, Upstream};
 
 /// Reloads the configuration.
 pub(super) struct Reloader {
-    pub(super) path: PathBuf,
+    pub(super) source: Source,
     pub(super) gateway: Arc<Gateway>,
     /// How many worker threads there are.
     pub(super) threads: usize,
@@ -49,10 +49,10 @@ impl Reloader {
     pub(super) async fn reload(&mut self) -> ReloadOutcome {
         let outcome = self.try_reload().await;
         match &outcome {
-            Ok(summary) => info!("reloaded {}: {summary}", self.path.display()),
+            Ok(summary) => info!("reloaded {}: {summary}", self.source),
             Err(problems) => {
                 problems.iter().for_each(|problem| error!("{problem}"));
-                warn!("{} is not reloaded: what was in force still is", self.path.display());
+                warn!("{} is not reloaded: what was in force still is", self.source);
             }
         }
         self.gateway.metrics.count_reload(outcome.is_ok());
@@ -64,12 +64,12 @@ impl Reloader {
     }
 
     async fn try_reload(&mut self) -> ReloadOutcome {
-        let (path, gateway, threads, open) =
-            (self.path.clone(), self.gateway.clone(), self.threads, self.listeners.configured());
+        let (source, gateway, threads, open) =
+            (self.source.clone(), self.gateway.clone(), self.threads, self.listeners.configured());
         let files = self.files.clone();
         let prepared = spawn_blocking(move || {
             files::lock(&files).begin();
-            prepare(&path, &gateway, threads, &open)
+            prepare(&source, &gateway, threads, &open)
         });
         let prepared = prepared.await;
         let Prepared { active, listeners } =
@@ -129,8 +129,8 @@ impl Reloader {
     /// Watches the files of the configuration in force, and those of one that could not be loaded, since a missing file may still come.
     pub(super) async fn watch(&self, of_another: Vec<PathBuf>) {
         let others = self.gateway.active().config().files.clone();
-        let (path, files) = (self.path.clone(), self.files.clone());
-        let paths = std::iter::once(path).chain(others).chain(of_another);
+        let (path, files) = (self.source.path().map(ToOwned::to_owned), self.files.clone());
+        let paths = path.into_iter().chain(others).chain(of_another);
         let follow = move || files::lock(&files).follow(paths);
         // The panic of a task has been logged.
         let _ = spawn_blocking(follow).await;
@@ -160,17 +160,18 @@ impl Reloader {
 
 /// Takes all steps of a reload that take time or may fail.
 fn prepare(
-    path: &Path,
+    source: &Source,
     gateway: &Gateway,
     threads: usize,
     open: &[config::Listener],
 ) -> Result<Prepared, NotLoaded> {
-    let config = Config::load(path)
+    let config = source
+        .load()
         .map_err(|error| NotLoaded { problems: lines(&error), files: error.files().to_vec() })?;
-    config.warnings(path).iter().for_each(|warning| warn!("{warning}"));
+    source.warnings(&config).iter().for_each(|warning| warn!("{warning}"));
     let current = gateway.active();
     let not_loaded = |problems| NotLoaded { problems, files: config.files.clone() };
-    refuse_what_needs_a_restart(path, current.config(), &config).map_err(not_loaded)?;
+    refuse_what_needs_a_restart(source, current.config(), &config).map_err(not_loaded)?;
     let wanted = |listener: &config::Listener| !open.contains(listener);
     let listeners =
         listener::bind_all(&config.server.listen, wanted).map_err(|error| not_loaded(lines(&error)))?;
@@ -184,11 +185,11 @@ fn lines(error: &impl ToString) -> Vec<String> {
 }
 
 /// Refuses changes that cannot be made while the gateway runs.
-fn refuse_what_needs_a_restart(path: &Path, now: &Config, next: &Config) -> Result<(), Vec<String>> {
+fn refuse_what_needs_a_restart(source: &Source, now: &Config, next: &Config) -> Result<(), Vec<String>> {
     let mut problems = Vec::new();
     let mut refuse = |what: &str| {
-        let path = path.display();
-        problems.push(format!("{path}: `{what}` cannot change while the gateway runs: restart it for that"));
+        problems
+            .push(format!("{source}: `{what}` cannot change while the gateway runs: restart it for that"));
     };
     if now.server.threads != next.server.threads {
         refuse("server.threads");

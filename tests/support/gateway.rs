@@ -154,8 +154,9 @@ impl Gateway {
         Self::run(command, self.folder.clone())
     }
 
+    /// Starts the gateway by this command in a folder, and waits until it is ready.
     #[track_caller]
-    fn run(mut command: Command, folder: Arc<TempDir>) -> Self {
+    pub(crate) fn run(mut command: Command, folder: Arc<TempDir>) -> Self {
         let mut child = command
             .current_dir(folder.path())
             .env_remove("GATEWAY_CONFIG")
@@ -186,6 +187,11 @@ impl Gateway {
             .or_else(|| address(" listening on https://"))
             .expect("the gateway logs its addresses");
         Self { child, folder, address, admin, log }
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Where clients connect.
