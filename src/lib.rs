@@ -12,7 +12,7 @@
 //! | the life of a request | `engine` |
 //! | where limits are kept together, other services | `shared_store`, `fetch` |
 //! | what the user wrote, as plain values | `config` |
-//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `cors`, `compression`, `tls` |
+//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `password`, `cors`, `compression`, `tls` |
 //! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `query`, `logging` |
 //!
 //! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
@@ -49,6 +49,7 @@ pub mod manual;
 pub mod metrics;
 pub mod networks;
 pub mod new_key;
+pub mod password;
 pub mod proxy;
 pub mod query;
 pub mod quick;

@@ -12,6 +12,7 @@ mod abandoned;
 mod access_log;
 mod answers;
 mod arrows;
+mod basic;
 mod bodiless;
 mod broken_answers;
 mod changes;

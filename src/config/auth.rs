@@ -1,7 +1,12 @@
 //! How callers prove who they are, and who is let in.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use http::HeaderName;
 use ipnet::IpNet;
+
+use crate::password::Users;
 
 /// `[auth]`: how callers prove who they are, and what upstreams are told of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +17,8 @@ pub struct Auth {
     pub plan_header: HeaderName,
     /// `[auth.api_key]`
     pub api_key: ApiKey,
+    /// `[auth.basic]`; `None` where it is left out.
+    pub basic: Option<Basic>,
 }
 
 /// `[auth.api_key]`: where requests have their keys; at least one place.
@@ -25,11 +32,26 @@ pub struct ApiKey {
     pub keep: bool,
 }
 
+/// `[auth.basic]`: names and passwords (RFC 7617).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basic {
+    /// Who has which password.
+    pub users: Arc<Users>,
+    /// What a browser shows when it asks for a password. It has no characters but visible ones of ASCII, and spaces.
+    pub realm: String,
+    /// Whether upstreams get name and password too.
+    pub keep: bool,
+    /// How long a password that was right is known without making its hash again; zero turns that off.
+    pub cache: Duration,
+}
+
 /// A way to prove who is calling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
     /// An API key.
     ApiKey,
+    /// A name and a password.
+    Basic,
 }
 
 /// Who may use a route.

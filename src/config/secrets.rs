@@ -56,8 +56,9 @@ pub(super) fn without_credentials(text: &str) -> Cow<'_, str> {
 /// Whether a name says that its value is secret. `keys` are the hashes of a consumer's API keys.
 pub(super) fn is_telling(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    // The password in the URL of a store's socket is called `pass`.
-    ["keys", "pass"].contains(&&*name) || TELLING.iter().any(|telling| name.contains(telling))
+    // The password in the URL of a store's socket is called `pass`. What is called `htpasswd` is where a file is.
+    ["keys", "pass"].contains(&&*name)
+        || name != "htpasswd" && TELLING.iter().any(|telling| name.contains(telling))
 }
 
 #[cfg(test)]

@@ -124,12 +124,14 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
     );
     let upstreams = upstreams::all(&upstream_items, underscores);
     let auth = file.optional("auth", |item| auth::auth(item, underscores));
+    let default_auth = auth::default_auth();
     let (limits, auth_failures) = auth_failures::add(server.auth_failures, limits);
     let admin = server::admin(admin);
     let places = listen::distinct(&server.listen, &admin.listen, sink);
     let callers = access::Callers {
         plans: &plan_names,
         consumers: consumers.as_ref().ok().map(|read| read.as_ref().unwrap_or(&nobody)),
+        auth: auth.as_ref().ok().map(|read| read.as_ref().unwrap_or(&default_auth)),
         ways: server.ways,
         required: server.auth_required,
     };
@@ -143,7 +145,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
     places?;
     let (auth, consumers, routes) = (auth?, consumers?, routes?);
     let is_asked = routes.iter().any(|route| !route.access.ways.is_empty());
-    let auth = auth.or_else(|| (consumers.is_some() || is_asked).then(auth::default_auth));
+    let auth = auth.or_else(|| (consumers.is_some() || is_asked).then_some(default_auth));
     Ok(Config {
         server: server.server?,
         admin: admin.admin?,

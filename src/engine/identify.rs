@@ -4,22 +4,30 @@
 //! decides: a request with wrong credentials is refused, whatever else it has. Each way is a file here.
 
 mod api_key;
+mod basic;
+mod passwords;
 mod proof;
+mod turns;
 mod verified;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+pub(super) use self::passwords::Passwords;
 use self::proof::{Credentials, Unproven};
 pub(super) use self::verified::Verified;
 use super::{Engine, Facts, Located, Reply};
 use crate::client::ClientId;
 use crate::clock::Timestamp;
-use crate::config::{Auth, Way};
+use crate::config::{Auth, Basic, Route, Way};
 use crate::consumer::Consumer;
 use crate::limit::Reservation;
 use crate::limit::key::{Caller, Inputs};
+
+/// When a request may be made again whose credentials could not be verified.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The caller, for limits and upstreams.
 #[derive(Clone, Debug)]
@@ -97,6 +105,18 @@ impl Engine {
         Principal { client, consumer: consumer.map(known) }
     }
 
+    /// Whether upstreams of this route do not get the field `Authorization` of a request.
+    pub fn takes_out_authorization(&self, route: &Route, headers: &HeaderMap) -> bool {
+        self.passwords_of_users().is_some_and(|basic| !basic.keep)
+            && route.access.ways.contains(&Way::Basic)
+            && headers.get_all(header::AUTHORIZATION).iter().any(basic::is_of_scheme)
+    }
+
+    /// `[auth.basic]`
+    fn passwords_of_users(&self) -> Option<&Basic> {
+        self.config.auth.as_ref()?.basic.as_ref()
+    }
+
     /// The consumer that has these credentials. Before they are looked at, the client is asked for how often it has failed.
     async fn prove(
         &self,
@@ -105,25 +125,63 @@ impl Engine {
         located: &Located<'_>,
         facts: &Facts<'_>,
         now: Timestamp,
-        tries: Option<&mut Reservation>,
+        mut tries: Option<&mut Reservation>,
     ) -> Result<Arc<Consumer>, Reply> {
         let stranger = Principal::stranger(facts.client);
         let inputs = located.inputs(facts, &stranger);
-        let charged = tries.is_some();
-        self.may_try(&inputs, now, tries)?;
-        let proved = match found {
-            Ok(credentials) => way.verify(self, &credentials, now).await,
-            Err(unproven) => Err(unproven),
-        };
-        proved.map_err(|unproven| {
-            if let (Some(limit), true) = (self.config.auth_failures, charged) {
-                self.limiter.failed_try(limit, &inputs, now);
+        self.may_try(&inputs, now, tries.as_deref_mut())?;
+        match found {
+            Ok(credentials) if way.takes_long(self, &credentials, now) => {
+                // In a box, so that requests which do not wait carry no room for it.
+                Box::pin(self.prove_in_turn(way, credentials, &inputs, now, tries)).await
             }
-            match unproven.status() {
-                StatusCode::UNAUTHORIZED => self.unauthorized(&[way], unproven.detail()),
-                status => Reply::problem(status, unproven.detail()),
+            found => {
+                let proved = match found {
+                    Ok(credentials) => way.verify(self, &credentials, now).await,
+                    Err(unproven) => Err(unproven),
+                };
+                proved.map_err(|unproven| self.unproven(way, unproven, &inputs, now, tries.is_some()))
             }
-        })
+        }
+    }
+
+    /// The same, where it takes long. Other requests of the client come to their ends meanwhile, so it is asked again how often it has failed,
+    /// and it is charged before the next one's turn.
+    async fn prove_in_turn(
+        &self,
+        way: Way,
+        credentials: Credentials<'_>,
+        inputs: &Inputs<'_>,
+        now: Timestamp,
+        tries: Option<&mut Reservation>,
+    ) -> Result<Arc<Consumer>, Reply> {
+        let is_charged = tries.is_some();
+        let refuse = |unproven| self.unproven(way, unproven, inputs, now, is_charged);
+        let _turn = self.passwords.turn(inputs.client).await.map_err(refuse)?;
+        self.may_try(inputs, now, tries)?;
+        way.verify(self, &credentials, now).await.map_err(refuse)
+    }
+
+    /// The answer to a request whose credentials prove nothing. The client is charged, if it has tried something.
+    fn unproven(
+        &self,
+        way: Way,
+        unproven: Unproven,
+        inputs: &Inputs<'_>,
+        now: Timestamp,
+        is_charged: bool,
+    ) -> Reply {
+        if let Some(limit) = self.config.auth_failures
+            && is_charged
+            && unproven.is_failed_try()
+        {
+            self.limiter.failed_try(limit, inputs, now);
+        }
+        match unproven.status() {
+            StatusCode::UNAUTHORIZED => self.unauthorized(&[way], unproven.detail()),
+            StatusCode::SERVICE_UNAVAILABLE => Reply::unavailable(unproven.detail(), PAUSE),
+            status => Reply::problem(status, unproven.detail()),
+        }
     }
 
     /// Refuses a client that has failed too often.
@@ -150,7 +208,7 @@ impl Engine {
     fn unauthorized(&self, ways: &[Way], detail: &str) -> Reply {
         let mut reply = Reply::problem(StatusCode::UNAUTHORIZED, detail);
         for way in ways {
-            let challenge = self.config.auth.as_ref().map(|auth| way.challenge(auth));
+            let challenge = self.config.auth.as_ref().and_then(|auth| way.challenge(auth));
             if let Some(value) = challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
                 reply = reply.with("WWW-Authenticate", value);
             }
@@ -169,11 +227,21 @@ impl Way {
     ) -> Result<Option<Credentials<'a>>, Unproven> {
         match self {
             Self::ApiKey => api_key::find(&auth.api_key, facts, query),
+            Self::Basic => basic::find(facts.headers),
+        }
+    }
+
+    /// Whether verifying these credentials takes long.
+    fn takes_long(self, engine: &Engine, found: &Credentials<'_>, now: Timestamp) -> bool {
+        match self {
+            Self::ApiKey => false,
+            Self::Basic => engine
+                .passwords_of_users()
+                .is_some_and(|basic| basic::takes_long(basic, &engine.passwords, found, now)),
         }
     }
 
     /// The consumer that has these credentials.
-    #[expect(clippy::unused_async, reason = "a service that knows callers is asked and waited for")]
     async fn verify(
         self,
         engine: &Engine,
@@ -182,13 +250,19 @@ impl Way {
     ) -> Result<Arc<Consumer>, Unproven> {
         match self {
             Self::ApiKey => api_key::verify(&engine.config.consumers, &engine.verified_keys, found, now),
+            Self::Basic => {
+                let basic = engine.passwords_of_users().ok_or(basic::WRONG)?;
+                let consumers = &engine.config.consumers;
+                Box::pin(basic::verify(basic, &engine.passwords, consumers, found, now)).await
+            }
         }
     }
 
     /// What a client is told that has no credentials for this way, or wrong ones.
-    fn challenge(self, auth: &Auth) -> String {
+    fn challenge(self, auth: &Auth) -> Option<String> {
         match self {
-            Self::ApiKey => api_key::challenge(&auth.api_key),
+            Self::ApiKey => Some(api_key::challenge(&auth.api_key)),
+            Self::Basic => auth.basic.as_ref().map(basic::challenge),
         }
     }
 }

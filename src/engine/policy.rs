@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::gate::Gate;
-use super::identify::Verified;
+use super::identify::{Passwords, Verified};
 use super::key_values::RecordedParts;
 use super::ledger::Ledger;
 use crate::client::TrustedProxies;
@@ -35,6 +35,7 @@ pub struct Engine {
     pub(super) gates: Vec<Gate>,
     /// The API keys that were right before.
     pub(super) verified_keys: Verified<Arc<Consumer>>,
+    pub(super) passwords: Arc<Passwords>,
     /// The names of the plans, as values of a field.
     plan_fields: Vec<HeaderValue>,
 }
@@ -49,12 +50,19 @@ impl Engine {
             recorded: RecordedParts::new(&config),
             ledger: None,
             verified_keys: Verified::new(VERIFIED_KEYS),
+            passwords: Arc::new(Passwords::new()),
             gates: config.routes.iter().map(|route| Gate::new(&route.access)).collect(),
             // The name of a plan has no character that a field value cannot have.
             plan_fields: config.plans.iter().filter_map(|name| HeaderValue::try_from(name).ok()).collect(),
             config,
             limiter,
         }
+    }
+
+    /// Goes on with what the engine before has found out about passwords, and with the work on them.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        Self { passwords: before.passwords.clone(), ..self }
     }
 
     /// Keeps the shared limits in this store, whose answers are timed by this clock.

@@ -197,9 +197,9 @@ fn caller(engine: &Engine, route: &Route, consumer: Option<&Consumer>, gate: Opt
     let mut why = Vec::new();
     if !ways.is_empty() {
         why.push(match (consumer, route.access.lets_strangers_in) {
-            (Some(_), _) => "it has an API key of this consumer".to_owned(),
+            (Some(_), _) => "it has credentials of this consumer".to_owned(),
             (None, true) => "the route lets in callers without credentials".to_owned(),
-            (None, false) => "the route wants an API key".to_owned(),
+            (None, false) => "the route wants credentials".to_owned(),
         });
     }
     why.extend(gate.map(str::to_owned));

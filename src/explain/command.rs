@@ -75,7 +75,7 @@ pub fn run(path: &Path, args: &Args) -> Result<String, Unexplained> {
     let config = Config::load(path).map_err(Unexplained::Config)?;
     let limiter = Limiter::new(config.limits.clone(), Secret::random());
     let engine = Engine::new(config, limiter);
-    let runtime = Builder::new_current_thread().build().map_err(Unexplained::System)?;
+    let runtime = Builder::new_current_thread().enable_time().build().map_err(Unexplained::System)?;
     let now = Clock::monotonic().now();
     let explanation = runtime.block_on(answer::explain(&engine, &question, now, args.show_secrets));
     if args.json {

@@ -93,7 +93,8 @@ impl Active {
             Some(same) if same.settings() == &settings => same.clone(),
             _ => Arc::new(Store::new(settings)),
         });
-        Self { engine: engine(config, limiter, store, clock), upstreams, traffic, outputs }
+        let engine = engine(config, limiter, store, clock).after(&self.engine);
+        Self { engine, upstreams, traffic, outputs }
     }
 
     /// The configuration.

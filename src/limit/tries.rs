@@ -1,7 +1,7 @@
 //! Tries that cost something only if they fail: the limit is asked before a try, and charged when the try has failed.
 //!
-//! A try takes no time in which another request of the same worker could begin one, so at most as many tries as there are workers are
-//! made beyond what the limit allows.
+//! Most tries take no time in which another request of the same worker could begin one, so at most as many tries as there are workers are
+//! made beyond what the limit allows. Where tries take time, whoever makes them has those of one client made one after another.
 
 use super::bucket::Wait;
 use super::client_state::ClientState;

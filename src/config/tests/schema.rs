@@ -37,6 +37,7 @@ fn the_schema_of_the_repository_is_what_the_program_prints() {
 /// number in a text.
 const UNSEEN: &[&str] = &[
     "admin_listen_is_the_default_of_the_server",
+    "auth_basic_missing",
     "auth_failures_answers",
     "auth_failures_by_key",
     "auth_failures_slots",
@@ -194,6 +195,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[tracing]", "/properties/tracing"),
     ("[auth]", "/properties/auth"),
     ("[auth.api_key]", "/properties/auth/properties/api_key"),
+    ("[auth.basic]\nhtpasswd = \"tests/fixtures/htpasswd/users\"", "/properties/auth/properties/basic"),
     ("[limiter]\nsnapshot = \"/a\"", "/properties/limiter"),
     (
         "[limiter.shared]\nurl = \"redis://a\"\nsecret = \"0123456789abcdef\"",

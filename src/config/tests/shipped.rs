@@ -79,6 +79,9 @@ zzzzzz = 1
 zzzzzz = 1
 [auth.api_key]
 zzzzzz = 1
+[auth.basic]
+htpasswd = "tests/fixtures/htpasswd/users"
+zzzzzz = 1
 [consumers.a]
 zzzzzz = 1
 [limits.a]

@@ -1,6 +1,7 @@
 //! `[auth]`: how callers prove who they are, and what upstreams are told of them.
 
 mod api_key;
+mod basic;
 
 use http::HeaderName;
 
@@ -23,20 +24,37 @@ pub(super) static AUTH: Table = Table::new(
             .or("\"X-Consumer\""),
         Setting::new("plan_header", FIELD, "The field that names its plan to upstreams.").or("\"X-Plan\""),
         Setting::new("api_key", Kind::Table(&api_key::API_KEY), "Where requests have their API keys."),
+        Setting::new("basic", Kind::Table(&basic::BASIC), "Names and passwords."),
     ],
 );
 
 /// A list of ways to prove who is calling.
-pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key"]), 0);
+pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key", "basic"]), 0);
+
+const WORDS: &[(&str, Way)] = &[("api_key", Way::ApiKey), ("basic", Way::Basic)];
 
 /// Without `[auth]`.
 pub(super) fn default_auth() -> Auth {
-    Auth { consumer_header: CONSUMER_HEADER, plan_header: PLAN_HEADER, api_key: api_key::default() }
+    Auth {
+        consumer_header: CONSUMER_HEADER,
+        plan_header: PLAN_HEADER,
+        api_key: api_key::default(),
+        basic: None,
+    }
 }
 
 /// Reads a list of ways to prove who is calling, each once.
 pub(super) fn ways(item: Item<'_>) -> Checked<Vec<Way>> {
-    item.values("ways", |item| item.word(&[("api_key", Way::ApiKey)])).each_once().all()
+    item.values("ways", |item| item.word(WORDS)).each_once().all()
+}
+
+/// What is missing in `[auth]` for one of these ways.
+pub(super) fn missing(ways: &[Way], auth: &Auth) -> Option<Fault> {
+    let lacks_passwords = auth.basic.is_none() && ways.contains(&Way::Basic);
+    lacks_passwords.then(|| {
+        Fault::new("nobody has a password: there is no [auth.basic]")
+            .hint("write [auth.basic], and htpasswd = \"users.htpasswd\" below")
+    })
 }
 
 /// Reads `[auth]`. `underscores` says whether fields pass whose names have other characters than letters, digits and `-`.
@@ -47,10 +65,16 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
     let consumer_header = section.or("consumer_header", CONSUMER_HEADER, told);
     let plan_header = section.or("plan_header", PLAN_HEADER, told);
     let api_key = section.or("api_key", api_key::default(), |item| api_key::read(&item, underscores));
+    let basic = section.optional("basic", |item| basic::read(&item));
     let twice = twice(&section, &consumer_header, &plan_header, &api_key);
     section.finish();
     twice.map_or(Ok(()), Err)?;
-    Ok(Auth { consumer_header: consumer_header?, plan_header: plan_header?, api_key: api_key? })
+    Ok(Auth {
+        consumer_header: consumer_header?,
+        plan_header: plan_header?,
+        api_key: api_key?,
+        basic: basic?,
+    })
 }
 
 /// The name of a field that upstreams are told something in.

@@ -82,7 +82,10 @@ fn from_file(item: &Item<'_>, plans: &Names<'_>, env: Env<'_>, to: &mut Consumer
         path => Ok(Path::new(path)),
     })?;
     item.note_file(path);
-    let text = read(path).map_err(|fault| item.report(fault))?;
+    let text = text::read_at_most(path, MAX_FILE).map_err(|why| {
+        let fault = Fault::new(format!("cannot read the consumers in {}: {why}", path.display()));
+        item.report(fault.hint("a path is relative to where the gateway is started"))
+    })?;
     let text = text::without_mark(&text);
     let name = path.display().to_string();
     let sink = Sink::new(text);
@@ -94,21 +97,6 @@ fn from_file(item: &Item<'_>, plans: &Names<'_>, env: Env<'_>, to: &mut Consumer
     });
     item.sink.adopt(&name, &sink);
     read
-}
-
-fn read(path: &Path) -> Result<String, Fault> {
-    let unreadable = |why: String| {
-        Fault::new(format!("cannot read the consumers in {}: {why}", path.display()))
-            .hint("a path is relative to where the gateway is started")
-    };
-    let metadata = path.metadata().map_err(|error| unreadable(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(unreadable("it is no file".to_owned()));
-    }
-    if metadata.len() > MAX_FILE {
-        return Err(unreadable(format!("it has more than {MAX_FILE} bytes")));
-    }
-    text::read(path).map_err(|error| unreadable(error.to_string()))
 }
 
 /// Adds the consumers of a table.
@@ -156,7 +144,7 @@ fn hash(text: &str) -> Result<KeyHash, Fault> {
 }
 
 /// Checks the name of a consumer, which goes into header fields and the paths of the side port.
-fn consumer_name(name: &str) -> Result<(), Fault> {
+pub(super) fn consumer_name(name: &str) -> Result<(), Fault> {
     label("consumer", name)?;
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@:+/|=~-".contains(&byte);
     if name.len() <= MAX_NAME && name.bytes().all(fits) {

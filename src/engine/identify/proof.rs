@@ -16,14 +16,21 @@ pub(in crate::engine) enum Unproven {
     Ambiguous(&'static str),
     /// Nobody has them.
     Wrong(&'static str),
+    /// It cannot be found out now whether they are right.
+    Unverified(&'static str),
 }
 
 impl Unproven {
     /// What is wrong, without anything of the credentials.
     pub(in crate::engine) fn detail(self) -> &'static str {
         match self {
-            Self::Ambiguous(detail) | Self::Wrong(detail) => detail,
+            Self::Ambiguous(detail) | Self::Wrong(detail) | Self::Unverified(detail) => detail,
         }
+    }
+
+    /// Whether the client has tried what it may try only so often.
+    pub(in crate::engine) fn is_failed_try(self) -> bool {
+        matches!(self, Self::Ambiguous(_) | Self::Wrong(_))
     }
 
     /// The status of the answer.
@@ -31,6 +38,7 @@ impl Unproven {
         match self {
             Self::Ambiguous(_) => StatusCode::BAD_REQUEST,
             Self::Wrong(_) => StatusCode::UNAUTHORIZED,
+            Self::Unverified(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
