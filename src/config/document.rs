@@ -3,11 +3,13 @@
 //! Serde stops at the first error; a tree can be read to its end. A value that was reported while the tree was made is
 //! [`Value::Broken`] in it, and is not reported again.
 
+use std::collections::HashSet;
+
 use toml::Spanned;
 use toml::de::{DeInteger, DeString, DeTable, DeValue};
 
 use super::env::{Env, expand};
-use super::problem::{Checked, Reported, Sink, Span};
+use super::problem::{Checked, Fault, Reported, Sink, Span};
 use super::syntax::{self, Damage};
 
 /// A value and its place.
@@ -41,9 +43,19 @@ pub(super) enum Value {
 /// A key of a table and its value.
 #[derive(Debug)]
 pub(super) struct Entry {
+    /// The key, with its variables replaced.
     pub(super) name: String,
+    /// The key in the file, if a variable was replaced in it.
+    pub(super) written: Option<String>,
     pub(super) span: Span,
     pub(super) node: Node,
+}
+
+impl Entry {
+    /// The key as it is written in the file. A variable may hold a secret, so messages have this one.
+    pub(super) fn written(&self) -> &str {
+        self.written.as_ref().unwrap_or(&self.name)
+    }
 }
 
 impl Node {
@@ -126,15 +138,30 @@ struct Maker<'a> {
 impl Maker<'_> {
     fn table(&self, table: &DeTable<'_>) -> Value {
         let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
-            let node = match self.damage.touches(&key.span()) {
-                true => Node { span: key.span(), value: Value::Broken(self.sink.already_reported()) },
+            let span = key.span();
+            let node = match self.damage.touches(&span) {
+                true => Node { span: span.clone(), value: Value::Broken(self.sink.already_reported()) },
                 false => self.node(value),
             };
-            Entry { name: key.get_ref().clone().into_owned(), span: key.span(), node }
+            let Value::Text { text: name, written } = self.text(key.get_ref(), &span) else { return None };
+            Some(Entry { name, written, span, node })
         };
-        let mut entries: Vec<Entry> = table.iter().map(entry).collect();
+        let mut entries: Vec<Entry> = table.iter().filter_map(entry).collect();
         entries.sort_by_key(|entry| entry.span.start);
+        self.report_equal_keys(&entries);
         Value::Table(entries)
+    }
+
+    /// Reports keys that are the same when their variables are replaced. TOML knows only those that are written alike.
+    fn report_equal_keys(&self, entries: &[Entry]) {
+        if entries.iter().all(|entry| entry.written.is_none()) {
+            return;
+        }
+        let mut known = HashSet::new();
+        for entry in entries.iter().filter(|entry| !known.insert(&entry.name)) {
+            let fault = Fault::new("this key stands here twice, when its variables are replaced");
+            self.sink.report(&entry.span, fault.hint("keep one of the two"));
+        }
     }
 
     fn node(&self, value: &Spanned<DeValue<'_>>) -> Node {
@@ -170,4 +197,46 @@ impl Maker<'_> {
 fn integer_value(integer: &DeInteger<'_>) -> Value {
     let value = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
     Value::Integer { value, written: integer.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::config::Config;
+
+    const ROUTE: &str =
+        "[[routes]]\nname = \"a\"\npath = \"/\"\nrespond = { status = 200 }\nlimits = [\"l\"]\n";
+
+    fn env(name: &str) -> Option<String> {
+        match name {
+            "PRO" | "SAME" => Some("192.0.2.1".to_owned()),
+            "KEY" => Some("hunter2".to_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn variables_in_keys_are_replaced_and_not_shown() {
+        let limit = "[limits.l]\nrate = \"1/s\"\noverrides = { \"${PRO}\" = \"unlimited\" }\n";
+        let config = Config::parse("a.toml", &format!("{limit}{ROUTE}"), &env).unwrap();
+        assert_eq!(config.limits[0].overrides[0].value, "192.0.2.1");
+        assert_eq!(config.shown["limits"]["l"]["overrides"], json!({"${PRO}": "unlimited"}));
+    }
+
+    #[test]
+    fn keys_that_become_the_same_are_reported_and_so_are_unset_variables() {
+        let problems = |limit: &str| {
+            Config::parse("a.toml", &format!("[limits.l]\nrate = \"1/s\"\n{limit}\n{ROUTE}"), &env)
+                .unwrap_err()
+                .to_string()
+        };
+        let twice = problems("overrides = { \"${PRO}\" = \"unlimited\", \"192.0.2.1\" = \"unlimited\" }");
+        assert!(twice.starts_with("a.toml:3:39: this key stands here twice"), "{twice}");
+        let unset = problems("overrides = { \"${NONE}\" = \"unlimited\" }");
+        assert!(unset.starts_with("a.toml:3:15: the environment variable `NONE` is not set"), "{unset}");
+        // A secret that went into a key is not told.
+        let unknown = problems("\"${KEY}\" = 1");
+        assert!(unknown.contains("unknown key `${KEY}`") && !unknown.contains("hunter2"), "{unknown}");
+    }
 }

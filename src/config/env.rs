@@ -1,4 +1,4 @@
-//! `${NAME}`, `${NAME:-default}` and `${file:PATH}` in the strings of a config file.
+//! `${NAME}`, `${NAME:-default}` and `${file:PATH}` in the strings and keys of a config file.
 //!
 //! They are replaced after the file has been parsed, string by string: the value of a variable is never read as TOML, and places in the
 //! file stay correct. As in a shell, a default is also used for an empty variable. `$$` is a dollar sign. A bare `$NAME` is refused, since

@@ -86,8 +86,12 @@ impl<'a> Excerpts<'a> {
             let name = match nameless {
                 true => Shown::Instead(MASK.to_owned()),
                 false => {
-                    self.names.insert(entry.name.clone());
-                    Shown::AsWritten
+                    self.names.insert(entry.written().to_owned());
+                    match &entry.written {
+                        // The default of a variable may be a secret.
+                        Some(written) => Shown::Instead(quoted(&shown::written(written, false))),
+                        None => Shown::AsWritten,
+                    }
                 }
             };
             self.pieces.push((entry.span.clone(), name));

@@ -141,7 +141,7 @@ impl<'a> Section<'a> {
         let unknown: Vec<&Entry> =
             self.entries.iter().filter(|entry| !known.contains(&entry.name.as_str())).collect();
         for entry in &unknown {
-            let name = entry.name.escape_debug();
+            let name = entry.written().escape_debug();
             let fault = Fault::new(format!("unknown key `{name}` in {}", self.title));
             let hint = suggest::hint(&entry.name, &known, "the keys here are");
             self.sink.report(&entry.span, fault.hint(hint));

@@ -41,14 +41,19 @@ fn table(entries: &[Entry], secret: bool) -> Map<String, Json> {
             Json::Object(nameless(overrides))
         }
         Value::Table(changes) if entry.name == "request_headers" => {
-            let change = |change: &Entry| (change.name.clone(), json(&change.node, change.name == "set"));
+            let change =
+                |change: &Entry| (change.written().to_owned(), json(&change.node, change.name == "set"));
             changes.iter().map(change).collect()
         }
         // The name of a section does not make the values in it secret.
         Value::Table(_) => json(&entry.node, secret),
         _ => json(&entry.node, secret || is_telling(&entry.name)),
     };
-    entries.iter().map(|entry| (entry.name.clone(), shown(entry))).collect()
+    let name = |entry: &Entry| match &entry.written {
+        Some(text) => written(text, false),
+        None => entry.name.clone(),
+    };
+    entries.iter().map(|entry| (name(entry), shown(entry))).collect()
 }
 
 /// A text with variables as it is written in the file, without the defaults, and if the value is `secret` as a whole with the names of
