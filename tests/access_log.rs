@@ -176,3 +176,24 @@ fn the_combined_format_is_that_of_other_servers() {
     assert_eq!(time.len(), "01/Jan/2026:00:00:00 +0000".len());
     assert_eq!(rest, "\"GET /bytes/10 HTTP/1.1\" 200 10 \"-\" \"a\\x22b\"\n");
 }
+
+#[test]
+fn an_answer_that_says_what_is_wrong_is_logged_with_that() {
+    let gateway = Gateway::start(
+        "[limits.keyed]\nrate = \"1/s\"\nkey = \"header:X-Api-Key\"\nmissing_key = \"reject\"\n\
+         [limits.one]\nrate = \"1/h\"\n\
+         [[routes]]\nname = \"a\"\npath = \"/a\"\nlimits = [\"keyed\"]\nrespond = { status = 200 }\n\
+         [[routes]]\nname = \"b\"\npath = \"/b\"\nlimits = [\"one\"]\nrespond = { status = 200 }\n",
+    );
+    let statuses = ["/a", "/nowhere", "/b", "/b"].map(|path| gateway.get(path).status);
+    assert_eq!(statuses, [400, 404, 200, 429]);
+    let lines = gateway.access_log(4);
+    let error = |status: u16| &lines.iter().find(|line| line["status"] == status).unwrap()["error"];
+    assert_eq!(
+        error(400),
+        "the request must carry one header field x-api-key, by which the limit \"keyed\" counts"
+    );
+    assert_eq!(error(404), "no route matches this host and path");
+    // What succeeds, and what a limit refuses, is told by other members.
+    assert!(error(200).is_null() && error(429).is_null(), "{lines:?}");
+}

@@ -2,7 +2,7 @@
 
 use super::{Engine, Facts, Located, Principal, Reply};
 use crate::limit::key::{Inputs, NoValue};
-use crate::limit::{Claims, Unkeyed};
+use crate::limit::{Claims, Rule, Unkeyed};
 
 impl Located<'_> {
     /// What keys of limits and upstreams are made of.
@@ -27,11 +27,11 @@ impl Engine {
     /// The answer to a request that lacks the key of a limit, where the limit insists on one.
     pub fn claims<'a>(&'a self, located: &Located<'a>, inputs: &'a Inputs<'a>) -> Result<Claims<'a>, Reply> {
         self.limiter.claims(&located.route().limits, inputs).map_err(|Unkeyed { limit, why }| {
-            let key = &self.limiter.limits()[limit].rule().key;
+            let Rule { key, name, .. } = self.limiter.limits()[limit].rule();
             Reply::bad_request(&match why {
-                NoValue::Missing => format!("the request must carry {key}, by which its limit is kept"),
+                NoValue::Missing => format!("the request must carry {key}, by which the limit {name:?} counts"),
                 NoValue::Ambiguous => format!(
-                    "the request must carry {key}, by which its limit is kept, and not two that differ"
+                    "the request must carry {key}, by which the limit {name:?} counts, and not two that differ"
                 ),
             })
         })

@@ -116,6 +116,14 @@ impl Reply {
         }
     }
 
+    /// What is wrong with the request, for its record. Which limits refused a request is in its record anyway.
+    pub fn problem_for_the_record(&self) -> Option<&str> {
+        match &self.body {
+            Body::Problem { detail, violated } if violated.is_empty() => Some(detail),
+            _ => None,
+        }
+    }
+
     /// Whether it is what the configuration says of a route, and no word of the gateway's own.
     pub fn is_configured(&self) -> bool {
         matches!(self.body, Body::Plain { .. })

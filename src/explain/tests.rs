@@ -152,7 +152,7 @@ fn an_explanation_says_what_becomes_of_a_request() {
         (
             get("http://shop.example.com/users/7", "192.0.2.1", &[]),
             &[
-                "answer      400 Bad Request: the request must carry one header field x-api-key, by which its limit is kept",
+                "answer      400 Bad Request: the request must carry one header field x-api-key, by which the limit \"per_key\" counts",
                 "near miss   user (gateway.toml:30): /users/{id}: its host is less specific",
             ],
             &["receives"],

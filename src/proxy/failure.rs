@@ -70,6 +70,16 @@ pub(super) fn is_upstream_late(error: &Error, request_body_done: bool) -> bool {
         && request_body_done
 }
 
+/// What an upstream did not do before the connection's deadline. The error itself is of the client's connection, which says nothing of the
+/// upstream.
+pub(super) fn what_was_late(kind: UpstreamError) -> &'static str {
+    match kind {
+        UpstreamError::Timeout => "the exchange was not over within the `timeout` of its route",
+        UpstreamError::ReadTimeout => "it sent nothing for `read_timeout` in the middle of its answer",
+        _ => "it sent no response head within `response_timeout`",
+    }
+}
+
 /// The kind of an upstream's failure.
 pub(super) fn upstream_error(error: &Error) -> UpstreamError {
     if is_local(error) {

@@ -233,8 +233,12 @@ impl<'a> Relay<'a> {
             _ => upstream.note_failure(&mut attempt.server, now),
         }
         if upstream.may_warn(now.since(self.request.connection.gateway.started).as_secs()) {
-            let (name, address, kind) = (upstream.name(), &attempt.server.address, kind.label());
-            warn!("upstream {name:?}, server {address}: {kind}: {}", story(error));
+            let (name, address) = (upstream.name(), &attempt.server.address);
+            let story = match error.esource() {
+                ErrorSource::Downstream => failure::what_was_late(kind).to_owned(),
+                _ => story(error),
+            };
+            warn!("upstream {name:?}, server {address}: {}: {story}", kind.label());
         }
     }
 

@@ -256,12 +256,14 @@ impl Serving {
                     Ok((head, body)) => exchange.answer(head, body).await,
                     Err(error) => Err(error),
                 };
-                let error = answered.err();
-                if error.is_some() {
+                if answered.is_err() {
                     exchange.abandon();
                 }
                 context.note_sent(exchange.sent());
-                context.finish(error.map(|error| reason(&error)));
+                context.finish(match answered {
+                    Ok(()) => reply.problem_for_the_record().map(str::to_owned),
+                    Err(error) => Some(reason(&error)),
+                });
             }
         }
     }
