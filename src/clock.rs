@@ -94,7 +94,7 @@ impl Clock {
     }
 }
 
-/// The wall clock's time, for log lines only: nothing decides by it.
+/// The wall clock's time, for log lines, and for tokens, which are valid by the clocks of their issuers: nothing else decides by it.
 pub fn wall_clock() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

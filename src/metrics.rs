@@ -4,11 +4,13 @@
 //! configuration, from a fixed set of methods and from status codes: nothing that a client sends becomes one.
 
 mod families;
+mod jwks;
 pub mod latency;
 mod listener;
 mod plans;
 #[cfg(target_os = "linux")]
 mod process;
+mod read;
 mod refusals;
 mod reloads;
 mod requests;
@@ -222,6 +224,9 @@ impl Metrics {
             families.extend(
                 shared::families(store, limiter).into_iter().filter(|family| !family.get_metric().is_empty()),
             );
+        }
+        if let Some((remote, _)) = engine.shown_keys() {
+            families.extend(jwks::families(remote));
         }
         TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)

@@ -21,6 +21,7 @@ mod handover;
 mod head;
 mod http1;
 mod http2;
+mod key_keeper;
 mod lease_keeper;
 mod limit_maintenance;
 mod linger;
@@ -330,6 +331,7 @@ fn start_side_port(
 fn spawn_maintenance(gateway: &Arc<Gateway>, workers: &Dispatcher) {
     tokio::spawn(limit_maintenance::run(gateway.clone()));
     tokio::spawn(lease_keeper::run(gateway.clone()));
+    tokio::spawn(key_keeper::run(gateway.clone()));
     workers.each(memory::release_free_memory);
     tokio::spawn(memory::release_free_memory());
     tokio::spawn(memory::watch(gateway.clone()));

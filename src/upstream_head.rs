@@ -153,6 +153,9 @@ fn tell_who_is_asking<H: Head>(
     if engine.takes_out_authorization(route, head.headers()) {
         remove(&header::AUTHORIZATION, engine.config().server.underscores_in_headers, head);
     }
+    if let Some(name) = engine.token_field(route, head.headers()) {
+        remove(name, engine.config().server.underscores_in_headers, head);
+    }
     let Some(consumer) = consumer else { return Ok(()) };
     head.insert(auth.consumer_header.clone(), consumer.field().clone())?;
     match consumer.plan().and_then(|plan| engine.plan_field(plan)) {

@@ -35,6 +35,7 @@ mod hostile_clients;
 mod http2;
 mod identity;
 mod inspection;
+mod jwt;
 mod kills;
 mod limits;
 mod listeners;

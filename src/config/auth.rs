@@ -1,12 +1,15 @@
 //! How callers prove who they are, and who is let in.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, Uri};
 use ipnet::IpNet;
 
+use crate::jwt::{KeySet, Rules};
 use crate::password::Users;
+use crate::tls::Authorities;
 
 /// `[auth]`: how callers prove who they are, and what upstreams are told of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Auth {
     pub api_key: ApiKey,
     /// `[auth.basic]`; `None` where it is left out.
     pub basic: Option<Basic>,
+    /// `[auth.jwt]`; it is there if a route goes by tokens.
+    pub jwt: Option<Jwt>,
 }
 
 /// `[auth.api_key]`: where requests have their keys; at least one place.
@@ -45,6 +50,52 @@ pub struct Basic {
     pub cache: Duration,
 }
 
+/// `[auth.jwt]`: which tokens are believed, and where requests have them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwt {
+    /// The keys that verify them.
+    pub keys: JwtKeys,
+    /// What they must say.
+    pub rules: Rules,
+    /// The field that has the token.
+    pub header: HeaderName,
+    /// Whether upstreams get the token too.
+    pub keep: bool,
+}
+
+/// Where the keys are that verify tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwtKeys {
+    /// They have been read from the file, or from one that it names.
+    Read(Arc<KeySet>),
+    /// A server shows them.
+    Shown(Jwks),
+}
+
+/// A server that shows the keys of an issuer, and how it is asked for them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Jwks {
+    /// Where they are: http or https.
+    pub url: Uri,
+    /// Who may vouch for the server; empty where it does not speak TLS.
+    pub authorities: Authorities,
+    /// How often they are fetched.
+    pub refresh: Duration,
+    /// How long fetching them may take.
+    pub timeout: Duration,
+}
+
+impl fmt::Debug for Jwks {
+    /// Without the authorities, of whom there may be hundreds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Jwks")
+            .field("url", &self.url)
+            .field("refresh", &self.refresh)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A way to prove who is calling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
@@ -52,6 +103,8 @@ pub enum Way {
     ApiKey,
     /// A name and a password.
     Basic,
+    /// A signed token.
+    Jwt,
 }
 
 /// Who may use a route.

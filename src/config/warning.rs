@@ -48,6 +48,8 @@ pub enum Lint {
     OpenStore,
     /// A lease is larger than what gateways may hold.
     LargeLease,
+    /// Keys of tokens come from another machine without TLS.
+    OpenKeys,
     /// Anybody may write to a file.
     WritableFile,
     /// Anybody may replace a file.
@@ -58,7 +60,7 @@ pub enum Lint {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::UnusedLimit,
         Self::UnusedUpstream,
         Self::UnusedPlan,
@@ -79,6 +81,7 @@ impl Lint {
         Self::UnusedStore,
         Self::OpenStore,
         Self::LargeLease,
+        Self::OpenKeys,
         Self::WritableFile,
         Self::ReplaceableFile,
         Self::ReadableKey,
@@ -107,6 +110,7 @@ impl Lint {
             Self::UnusedStore => "unused-store",
             Self::OpenStore => "open-store",
             Self::LargeLease => "large-lease",
+            Self::OpenKeys => "open-keys",
             Self::WritableFile => "writable-file",
             Self::ReplaceableFile => "replaceable-file",
             Self::ReadableKey => "readable-key",

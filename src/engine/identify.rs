@@ -5,8 +5,10 @@
 
 mod api_key;
 mod basic;
+mod jwt;
 mod passwords;
 mod proof;
+mod tokens;
 mod turns;
 mod verified;
 
@@ -17,6 +19,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 pub(super) use self::passwords::Passwords;
 use self::proof::{Credentials, Unproven};
+pub(super) use self::tokens::Tokens;
 pub(super) use self::verified::Verified;
 use super::{Engine, Facts, Located, Reply};
 use crate::client::ClientId;
@@ -78,7 +81,7 @@ impl Engine {
         }
         match access.lets_strangers_in {
             true => Ok(stranger),
-            false => Err(self.unauthorized(&access.ways, "this route wants to know who is asking")),
+            false => Err(self.unauthorized(&access.ways, None, "this route wants to know who is asking")),
         }
     }
 
@@ -91,7 +94,7 @@ impl Engine {
             true => Ok(()),
             false => {
                 let ways = &located.route().access.ways;
-                Err(self.unauthorized(ways, "this route lets in only callers that it knows"))
+                Err(self.unauthorized(ways, None, "this route lets in only callers that it knows"))
             }
         }
     }
@@ -137,7 +140,7 @@ impl Engine {
             }
             found => {
                 let proved = match found {
-                    Ok(credentials) => way.verify(self, &credentials, now).await,
+                    Ok(credentials) => way.verify(self, &credentials, now, tries.is_some()).await,
                     Err(unproven) => Err(unproven),
                 };
                 proved.map_err(|unproven| self.unproven(way, unproven, &inputs, now, tries.is_some()))
@@ -159,7 +162,7 @@ impl Engine {
         let refuse = |unproven| self.unproven(way, unproven, inputs, now, is_charged);
         let _turn = self.passwords.turn(inputs.client).await.map_err(refuse)?;
         self.may_try(inputs, now, tries)?;
-        way.verify(self, &credentials, now).await.map_err(refuse)
+        way.verify(self, &credentials, now, is_charged).await.map_err(refuse)
     }
 
     /// The answer to a request whose credentials prove nothing. The client is charged, if it has tried something.
@@ -178,7 +181,7 @@ impl Engine {
             self.limiter.failed_try(limit, inputs, now);
         }
         match unproven.status() {
-            StatusCode::UNAUTHORIZED => self.unauthorized(&[way], unproven.detail()),
+            StatusCode::UNAUTHORIZED => self.unauthorized(&[way], Some(unproven.detail()), unproven.detail()),
             StatusCode::SERVICE_UNAVAILABLE => Reply::unavailable(unproven.detail(), PAUSE),
             status => Reply::problem(status, unproven.detail()),
         }
@@ -204,11 +207,11 @@ impl Engine {
         }
     }
 
-    /// The answer to a request without credentials, or with wrong ones (RFC 9110, section 15.5.2).
-    fn unauthorized(&self, ways: &[Way], detail: &str) -> Reply {
+    /// The answer to a request without credentials, or with wrong ones (RFC 9110, section 15.5.2). `wrong` says what is wrong with them.
+    fn unauthorized(&self, ways: &[Way], wrong: Option<&str>, detail: &str) -> Reply {
         let mut reply = Reply::problem(StatusCode::UNAUTHORIZED, detail);
         for way in ways {
-            let challenge = self.config.auth.as_ref().and_then(|auth| way.challenge(auth));
+            let challenge = self.config.auth.as_ref().and_then(|auth| way.challenge(auth, wrong));
             if let Some(value) = challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
                 reply = reply.with("WWW-Authenticate", value);
             }
@@ -228,25 +231,28 @@ impl Way {
         match self {
             Self::ApiKey => api_key::find(&auth.api_key, facts, query),
             Self::Basic => basic::find(facts.headers),
+            Self::Jwt => auth.jwt.as_ref().map_or(Ok(None), |jwt| jwt::find(jwt, facts)),
         }
     }
 
     /// Whether verifying these credentials takes long.
     fn takes_long(self, engine: &Engine, found: &Credentials<'_>, now: Timestamp) -> bool {
         match self {
-            Self::ApiKey => false,
+            // A signature takes less than a millisecond.
+            Self::ApiKey | Self::Jwt => false,
             Self::Basic => engine
                 .passwords_of_users()
                 .is_some_and(|basic| basic::takes_long(basic, &engine.passwords, found, now)),
         }
     }
 
-    /// The consumer that has these credentials.
+    /// The consumer that has these credentials. `may_wait` says whether the request is there to wait, or only asked about.
     async fn verify(
         self,
         engine: &Engine,
         found: &Credentials<'_>,
         now: Timestamp,
+        may_wait: bool,
     ) -> Result<Arc<Consumer>, Unproven> {
         match self {
             Self::ApiKey => api_key::verify(&engine.config.consumers, &engine.verified_keys, found, now),
@@ -255,14 +261,16 @@ impl Way {
                 let consumers = &engine.config.consumers;
                 Box::pin(basic::verify(basic, &engine.passwords, consumers, found, now)).await
             }
+            Self::Jwt => jwt::verify(engine, found, now, may_wait).await,
         }
     }
 
     /// What a client is told that has no credentials for this way, or wrong ones.
-    fn challenge(self, auth: &Auth) -> Option<String> {
+    fn challenge(self, auth: &Auth, wrong: Option<&str>) -> Option<String> {
         match self {
             Self::ApiKey => Some(api_key::challenge(&auth.api_key)),
             Self::Basic => auth.basic.as_ref().map(basic::challenge),
+            Self::Jwt => auth.jwt.as_ref().map(|jwt| jwt::challenge(jwt, wrong)),
         }
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::gate::Gate;
-use super::identify::{Passwords, Verified};
+use super::identify::{Passwords, Tokens, Verified};
 use super::key_values::RecordedParts;
 use super::ledger::Ledger;
 use crate::client::TrustedProxies;
 use crate::clock::Clock;
-use crate::config::{Balance, Config, Route};
+use crate::config::{Auth, Balance, Config, Route};
 use crate::consumer::Consumer;
 use crate::field_names::FieldNames;
 use crate::limit::Limiter;
@@ -36,6 +36,8 @@ pub struct Engine {
     /// The API keys that were right before.
     pub(super) verified_keys: Verified<Arc<Consumer>>,
     pub(super) passwords: Arc<Passwords>,
+    /// What verifies tokens, if some are believed.
+    pub(super) tokens: Option<Tokens>,
     /// The names of the plans, as values of a field.
     plan_fields: Vec<HeaderValue>,
 }
@@ -51,6 +53,7 @@ impl Engine {
             ledger: None,
             verified_keys: Verified::new(VERIFIED_KEYS),
             passwords: Arc::new(Passwords::new()),
+            tokens: config.auth.as_ref().and_then(|auth| auth.jwt.as_ref()).map(Tokens::new),
             gates: config.routes.iter().map(|route| Gate::new(&route.access)).collect(),
             // The name of a plan has no character that a field value cannot have.
             plan_fields: config.plans.iter().filter_map(|name| HeaderValue::try_from(name).ok()).collect(),
@@ -59,10 +62,14 @@ impl Engine {
         }
     }
 
-    /// Goes on with what the engine before has found out about passwords, and with the work on them.
+    /// Goes on with what the engine before has found out about passwords, with the work on them, and with the keys of tokens that have been fetched.
     #[must_use]
     pub fn after(self, before: &Self) -> Self {
-        Self { passwords: before.passwords.clone(), ..self }
+        let tokens = match (self.tokens, &before.tokens) {
+            (Some(tokens), Some(before)) => Some(tokens.succeeding(before)),
+            (tokens, _) => tokens,
+        };
+        Self { passwords: before.passwords.clone(), tokens, ..self }
     }
 
     /// Keeps the shared limits in this store, whose answers are timed by this clock.
@@ -113,5 +120,10 @@ fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
         KeyPart::Header(name) => Some(name),
         _ => None,
     });
-    parts.chain(config.auth.iter().filter_map(|auth| auth.api_key.header.as_ref()))
+    parts.chain(config.auth.iter().flat_map(credential_fields))
+}
+
+/// The header fields that may have credentials.
+fn credential_fields(auth: &Auth) -> impl Iterator<Item = &HeaderName> {
+    auth.api_key.header.iter().chain(auth.jwt.iter().map(|jwt| &jwt.header))
 }

@@ -1,7 +1,8 @@
 //! The metrics of shared limits and of their store. They are read when they are shown, and there are none without a store.
 
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 
+use super::read::{counter, family, gauge};
 use crate::limit::Limiter;
 use crate::shared_store::{LATENCY_BOUNDS, Numbers, Store};
 
@@ -36,7 +37,7 @@ pub(super) fn families(store: &Store, limiter: &Limiter) -> Vec<MetricFamily> {
             "gateway_shared_store_up",
             "1 if the store of shared limits is asked, 0 while it is down.",
             MetricType::GAUGE,
-            vec![gauge(numbers.is_up.into())],
+            vec![gauge(f64::from(u8::from(numbers.is_up)))],
         ),
         family(
             "gateway_shared_gateways",
@@ -57,40 +58,6 @@ pub(super) fn families(store: &Store, limiter: &Limiter) -> Vec<MetricFamily> {
             alone.collect(),
         ),
     ]
-}
-
-fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
-    let mut family = MetricFamily::default();
-    family.set_name(name.to_owned());
-    family.set_help(help.to_owned());
-    family.set_field_type(kind);
-    family.set_metric(metrics);
-    family
-}
-
-/// A counter with these labels, which are in the order of their names, as in all other metrics.
-#[expect(clippy::cast_precision_loss, reason = "the format has no other numbers")]
-fn counter(labels: &[(&str, &str)], count: u64) -> Metric {
-    let label = |(name, value): &(&str, &str)| {
-        let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
-        pair.set_value((*value).to_owned());
-        pair
-    };
-    let mut counter = Counter::default();
-    counter.set_value(count as f64);
-    let mut metric = Metric::default();
-    metric.set_label(labels.iter().map(label).collect());
-    metric.set_counter(counter);
-    metric
-}
-
-fn gauge(value: u32) -> Metric {
-    let mut gauge = Gauge::default();
-    gauge.set_value(value.into());
-    let mut metric = Metric::default();
-    metric.set_gauge(gauge);
-    metric
 }
 
 fn histogram(numbers: &Numbers) -> Metric {

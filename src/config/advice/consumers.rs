@@ -7,8 +7,11 @@ use crate::limit::key::KeyPart;
 /// Looks at plans, and at limits that go by consumers.
 pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
     let counts = config.consumers.of_plans(config.plans.len());
+    // A token may name any plan.
+    let tokens = config.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+    let is_named_elsewhere = tokens.is_some_and(|jwt| jwt.rules.plan_claim.is_some());
     for (entry, count) in findings.named("plans").iter().zip(counts) {
-        if count == 0 {
+        if count == 0 && !is_named_elsewhere {
             let message = format!(
                 "no consumer has the plan `{}`; name it as the `plan` of one, or leave it out",
                 entry.name

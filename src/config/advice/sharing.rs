@@ -52,7 +52,8 @@ fn is_open(url: &str) -> bool {
     is_far && info.redis_settings().password().is_none()
 }
 
-fn is_of_this_machine(host: &str) -> bool {
+/// Whether a host of a URL is this machine.
+pub(super) fn is_of_this_machine(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }

@@ -82,6 +82,9 @@ zzzzzz = 1
 [auth.basic]
 htpasswd = "tests/fixtures/htpasswd/users"
 zzzzzz = 1
+[auth.jwt]
+zzzzzz = 1
+keys = [{ zzzzzz = 1 }]
 [consumers.a]
 zzzzzz = 1
 [limits.a]

@@ -2,6 +2,7 @@
 
 mod api_key;
 mod basic;
+mod jwt;
 
 use http::HeaderName;
 
@@ -10,7 +11,7 @@ use super::super::problem::{Checked, Fault, Reported};
 use super::super::section::Section;
 use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_name;
-use super::super::{ApiKey, Auth, Way};
+use super::super::{ApiKey, Auth, Jwt, Way};
 use super::shared::{FIELD, FIELD_NAME};
 use crate::field_names::{is_of_the_gateway, is_plain};
 
@@ -25,13 +26,18 @@ pub(super) static AUTH: Table = Table::new(
         Setting::new("plan_header", FIELD, "The field that names its plan to upstreams.").or("\"X-Plan\""),
         Setting::new("api_key", Kind::Table(&api_key::API_KEY), "Where requests have their API keys."),
         Setting::new("basic", Kind::Table(&basic::BASIC), "Names and passwords."),
+        Setting::new(
+            "jwt",
+            Kind::Table(&jwt::JWT),
+            "Which tokens are believed, and where requests have them.",
+        ),
     ],
 );
 
 /// A list of ways to prove who is calling.
-pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key", "basic"]), 0);
+pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key", "basic", "jwt"]), 0);
 
-const WORDS: &[(&str, Way)] = &[("api_key", Way::ApiKey), ("basic", Way::Basic)];
+const WORDS: &[(&str, Way)] = &[("api_key", Way::ApiKey), ("basic", Way::Basic), ("jwt", Way::Jwt)];
 
 /// Without `[auth]`.
 pub(super) fn default_auth() -> Auth {
@@ -40,6 +46,7 @@ pub(super) fn default_auth() -> Auth {
         plan_header: PLAN_HEADER,
         api_key: api_key::default(),
         basic: None,
+        jwt: None,
     }
 }
 
@@ -50,10 +57,14 @@ pub(super) fn ways(item: Item<'_>) -> Checked<Vec<Way>> {
 
 /// What is missing in `[auth]` for one of these ways.
 pub(super) fn missing(ways: &[Way], auth: &Auth) -> Option<Fault> {
-    let lacks_passwords = auth.basic.is_none() && ways.contains(&Way::Basic);
-    lacks_passwords.then(|| {
-        Fault::new("nobody has a password: there is no [auth.basic]")
-            .hint("write [auth.basic], and htpasswd = \"users.htpasswd\" below")
+    if auth.basic.is_none() && ways.contains(&Way::Basic) {
+        let fault = Fault::new("nobody has a password: there is no [auth.basic]");
+        return Some(fault.hint("write [auth.basic], and htpasswd = \"users.htpasswd\" below"));
+    }
+    (auth.jwt.is_none() && ways.contains(&Way::Jwt)).then(|| {
+        Fault::new("no tokens are believed: there is no [auth.jwt]").hint(
+            "write [auth.jwt], and below jwks = \"https://issuer.example/jwks.json\" and who the issuer is",
+        )
     })
 }
 
@@ -66,7 +77,8 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
     let plan_header = section.or("plan_header", PLAN_HEADER, told);
     let api_key = section.or("api_key", api_key::default(), |item| api_key::read(&item, underscores));
     let basic = section.optional("basic", |item| basic::read(&item));
-    let twice = twice(&section, &consumer_header, &plan_header, &api_key);
+    let jwt = section.optional("jwt", |item| jwt::read(&item, underscores));
+    let twice = twice(&section, &consumer_header, &plan_header, &api_key, &jwt);
     section.finish();
     twice.map_or(Ok(()), Err)?;
     Ok(Auth {
@@ -74,6 +86,7 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
         plan_header: plan_header?,
         api_key: api_key?,
         basic: basic?,
+        jwt: jwt?,
     })
 }
 
@@ -97,15 +110,17 @@ fn twice(
     consumer: &Checked<HeaderName>,
     plan: &Checked<HeaderName>,
     api_key: &Checked<ApiKey>,
+    jwt: &Checked<Option<Jwt>>,
 ) -> Option<Reported> {
     let (consumer, plan) = (consumer.as_ref().ok()?, plan.as_ref().ok()?);
     let key = api_key.as_ref().ok()?.header.as_ref();
+    let token = jwt.as_ref().ok()?.as_ref().map(|jwt| &jwt.header);
     let fault = |name: &HeaderName| {
         let fault = Fault::new(format!("`{name}` cannot mean two things in [auth]"));
-        section.report(fault.hint("give the consumer, its plan and the API key a field each"))
+        section.report(fault.hint("give the consumer, its plan, the API key and the token a field each"))
     };
-    if consumer == plan || key == Some(consumer) {
-        return Some(fault(consumer));
-    }
-    (key == Some(plan)).then(|| fault(plan))
+    let told = [Some(consumer), Some(plan), key, token];
+    let is_second = |(at, name): &(usize, &HeaderName)| told[..*at].contains(&Some(name));
+    let named = told.iter().enumerate().filter_map(|(at, name)| Some((at, (*name)?)));
+    named.into_iter().find(is_second).map(|(_, name)| fault(name))
 }
