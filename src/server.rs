@@ -26,6 +26,7 @@ mod lease_keeper;
 mod limit_maintenance;
 mod linger;
 mod listener;
+mod listening_process;
 mod listening_socket;
 mod memory;
 mod open_connections;
@@ -259,6 +260,9 @@ impl Prepared {
             reloader.listeners.open(listener);
         }
         info!("ready");
+        if let Err(reason) = gateway.ready() {
+            warn!("requests are taken, but /ready says that not all can be answered: {reason}");
+        }
         let supervisor = Arc::new(Supervisor::from_environment());
         supervisor.tell(State::Ready);
         tokio::spawn(supervisor.clone().assure(workers.dispatcher()));
@@ -372,10 +376,12 @@ async fn serve(
         let waiting = tokio::select! {
             asked = signals.next() => match asked {
                 Asked::Stop => return Leaving::Stopped,
+                Asked::ReopenLog => {
+                    reopen_log(&reloader.gateway);
+                    continue;
+                }
                 Asked::Reload => {
-                    if let Some(log) = &reloader.gateway.active().outputs.access_log {
-                        log.reopen();
-                    }
+                    reopen_log(&reloader.gateway);
                     None
                 }
             },
@@ -403,6 +409,13 @@ async fn serve(
             // The call that asked may have ended.
             let _ = waiting.send(outcome);
         }
+    }
+}
+
+/// Opens the file of the access log again, which may have been renamed.
+fn reopen_log(gateway: &Gateway) {
+    if let Some(log) = &gateway.active().outputs.access_log {
+        log.reopen();
     }
 }
 

@@ -83,6 +83,22 @@ fn a_line_tells_what_a_replay_needs() {
 }
 
 #[test]
+fn the_log_alone_is_opened_again() {
+    let (gateway, _backend) = forwarding("");
+    let log = gateway.folder().join("access.log");
+    gateway.get("/users/1");
+    assert_eq!(gateway.access_log(1).len(), 1);
+    std::fs::rename(&log, gateway.folder().join("access.log.1")).unwrap();
+    // A reload would fail now.
+    gateway.write_file("[server");
+    gateway.signal("USR1");
+    gateway.wait_for_log_line("the access log has been opened again");
+    gateway.get("/users/2");
+    assert_eq!(gateway.access_log(1)[0]["path"], "/users/2");
+    assert!(!gateway.log().contains("is not reloaded"), "{}", gateway.log());
+}
+
+#[test]
 fn after_a_hang_up_lines_are_in_the_new_file() {
     let (gateway, _backend) = forwarding("");
     let (log, moved) = (gateway.folder().join("access.log"), gateway.folder().join("access.log.1"));

@@ -239,6 +239,12 @@ fn a_port_in_use_is_named_at_once() {
         let outcome = run(&config, &[]);
         assert_eq!(outcome.code, Some(1), "{outcome:?}");
         assert!(outcome.stderr.contains(&format!("cannot listen on {address}")), "{}", outcome.stderr);
+        // This process has it.
+        assert!(
+            outcome.stderr.contains(&format!("; process {} (", std::process::id())),
+            "{}",
+            outcome.stderr
+        );
         assert!(!outcome.stderr.contains("panicked"), "{}", outcome.stderr);
     }
 }

@@ -162,8 +162,14 @@ fn the_clients_that_are_refused_most_are_in_the_stats() {
     (0..8).for_each(|_| drop(gateway.get_with("/", &[("X-Key", "k1")])));
     let stats = gateway.admin_get("/stats").json();
     let offenders = |limit: &str| stats["limits"][limit]["offenders"].clone();
-    assert_eq!(offenders("per_client"), json!([{"key": ["127.0.0.1"], "refused_last_minute": 5}]));
+    assert_eq!(
+        offenders("per_client"),
+        json!([{"key": ["127.0.0.1"], "refused_last_minute": 5, "would_refuse_last_minute": 0}])
+    );
     // Only the three that were admitted were asked of the limit that is being tried out.
-    assert_eq!(offenders("open"), json!([{"key": ["k1"], "refused_last_minute": 2}]));
+    assert_eq!(
+        offenders("open"),
+        json!([{"key": ["k1"], "refused_last_minute": 0, "would_refuse_last_minute": 2}])
+    );
     assert_eq!(offenders("slots"), json!([]));
 }

@@ -12,6 +12,7 @@ use super::request_counts::RequestCounts;
 use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::gateway::Gateway;
+use crate::limit::Mode;
 use crate::limit::lease::Leases;
 use crate::limit::table::Table;
 use crate::metrics::RouteMetrics;
@@ -89,11 +90,12 @@ struct SharedStore {
     latency: Summary,
 }
 
-/// Whom a limit refused most of late.
+/// Whom a limit refused most of late, or would have refused if it were enforced.
 #[derive(Debug, Serialize, ToSchema)]
 struct Offender {
     key: Vec<String>,
     refused_last_minute: u64,
+    would_refuse_last_minute: u64,
 }
 
 /// How an upstream does.
@@ -141,7 +143,7 @@ pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) 
             clients: clients(limit),
             capacity: limit.table().map(Table::capacity),
             overflowed: limit.tables().map(Table::overflowed).sum(),
-            offenders: limit.offenders().into_iter().map(Offender::from).collect(),
+            offenders: limit.offenders().into_iter().map(|of| Offender::of(of, limit.rule().mode)).collect(),
             shared: limit.leases().map(|(leases, _)| SharedTokens::of(leases)),
         };
         (limit.rule().name.clone(), stats)
@@ -206,9 +208,13 @@ impl SharedStore {
     }
 }
 
-impl From<crate::limit::Offender> for Offender {
-    fn from(offender: crate::limit::Offender) -> Self {
-        Self { key: offender.key, refused_last_minute: offender.refused }
+impl Offender {
+    fn of(offender: crate::limit::Offender, mode: Mode) -> Self {
+        let (refused, would_refuse) = match mode {
+            Mode::Enforce => (offender.refused, 0),
+            Mode::DryRun => (0, offender.refused),
+        };
+        Self { key: offender.key, refused_last_minute: refused, would_refuse_last_minute: would_refuse }
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::problem::{Fault, quoted};
+use super::text;
 
 /// The most bytes of a file.
 const MAX: u64 = 64 * 1024;
@@ -15,14 +16,15 @@ const MAX: u64 = 64 * 1024;
 pub(super) fn read(path: &Path) -> Result<String, Fault> {
     let shown = quoted(&path.display().to_string());
     let fault = |why: &str, hint: &'static str| Fault::new(format!("the file {shown} {why}")).hint(hint);
-    const WHERE: &str = "a path is relative to where the gateway is started";
-    let metadata = path.metadata().map_err(|error| fault(&format!("cannot be read: {error}"), WHERE))?;
+    let metadata = path
+        .metadata()
+        .map_err(|error| fault(&format!("cannot be read: {error}"), text::unreadable(path, &error)))?;
     if !metadata.is_file() {
         return Err(fault("is no regular file", "name a file that holds the value and nothing else"));
     }
     let mut content = Vec::new();
     let read = fs::File::open(path).and_then(|file| file.take(MAX + 1).read_to_end(&mut content));
-    read.map_err(|error| fault(&format!("cannot be read: {error}"), WHERE))?;
+    read.map_err(|error| fault(&format!("cannot be read: {error}"), text::unreadable(path, &error)))?;
     if content.len() as u64 > MAX {
         return Err(fault("has more than 64 KiB", "a value is shorter: is this the right file?"));
     }

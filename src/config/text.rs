@@ -18,19 +18,28 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
 /// The text of the regular file at `path`, which has at most so many bytes.
 ///
 /// # Errors
-/// Why it cannot be read, in words.
-pub(super) fn read_at_most(path: &Path, bytes: u64) -> Result<String, String> {
-    let metadata = path.metadata().map_err(|error| error.to_string())?;
+/// When it cannot be read, is no file, or is longer.
+pub(super) fn read_at_most(path: &Path, bytes: u64) -> io::Result<String> {
+    let metadata = path.metadata()?;
     if !metadata.is_file() {
-        return Err("it is no file".to_owned());
+        return Err(io::Error::other("it is no file"));
     }
     if metadata.len() > bytes {
-        return Err(format!("it has more than {bytes} bytes"));
+        return Err(io::Error::other(format!("it has more than {bytes} bytes")));
     }
-    read(path).map_err(|error| error.to_string())
+    read(path)
 }
 
 /// A text without the invisible byte order mark with which some editors begin a file, and which columns do not count.
 pub(super) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// What helps with a file that cannot be read.
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "let the user read it as whom the gateway runs",
+        _ if path.is_relative() => "a path is relative to where the gateway is started",
+        _ => "is the path right?",
+    }
 }

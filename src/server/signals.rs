@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What a signal asks for.
 pub(super) enum Asked {
     Reload,
+    ReopenLog,
     Stop,
 }
 
@@ -19,6 +20,7 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    user_defined: Signal,
 }
 
 impl Signals {
@@ -28,6 +30,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            user_defined: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -37,6 +40,7 @@ impl Signals {
             biased;
             () = stop(&mut self.terminate, &mut self.interrupt) => Asked::Stop,
             _ = self.hang_up.recv() => Asked::Reload,
+            _ = self.user_defined.recv() => Asked::ReopenLog,
         }
     }
 

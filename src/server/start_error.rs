@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use super::listening_process;
 use crate::config::{Address, LoadError, LogTarget};
 
 /// Why the gateway did not start.
@@ -27,7 +28,18 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Listen(address, error) => {
+                write!(f, "cannot listen on {address}: {error}")?;
+                let (Address::Ip(ip), io::ErrorKind::AddrInUse) = (address, error.kind()) else {
+                    return Ok(());
+                };
+                match listening_process::at(*ip) {
+                    Some(process) => {
+                        write!(f, "; {process} listens there: stop it, or choose another address")
+                    }
+                    None => f.write_str("; stop whoever listens there, or choose another address"),
+                }
+            }
             Self::AccessLog(LogTarget::File(path), error) => {
                 write!(f, "cannot write the access log {}: {error}", path.display())
             }

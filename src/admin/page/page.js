@@ -368,11 +368,12 @@ function limitParts(name, limit) {
     ]));
   }
   if (limit.offenders.length) {
-    const whom = `${limit.refused ? "Refused" : "Would have refused"} most in the last minute`;
+    const isEnforced = limit.offenders.some((offender) => offender.refused_last_minute);
+    const whom = `${isEnforced ? "Refused" : "Would have refused"} most in the last minute`;
     parts.push(element("h4", "", whom));
     parts.push(table(whom, limit.offenders.map((offender) => [
       element("td", "key", offender.key.join(" · ")),
-      element("td", "n", count(offender.refused_last_minute)),
+      element("td", "n", count(offender.refused_last_minute + offender.would_refuse_last_minute)),
     ])));
   }
   return parts;

@@ -84,7 +84,7 @@ fn from_file(item: &Item<'_>, plans: &Names<'_>, env: Env<'_>, to: &mut Consumer
     item.note_file(path);
     let text = text::read_at_most(path, MAX_FILE).map_err(|why| {
         let fault = Fault::new(format!("cannot read the consumers in {}: {why}", path.display()));
-        item.report(fault.hint("a path is relative to where the gateway is started"))
+        item.report(fault.hint(text::unreadable(path, &why)))
     })?;
     let text = text::without_mark(&text);
     let name = path.display().to_string();

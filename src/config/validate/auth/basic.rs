@@ -93,7 +93,7 @@ fn from_file(item: &Item<'_>, to: &mut Users) -> Checked<()> {
     item.note_file(path);
     let text = text::read_at_most(path, MAX_FILE).map_err(|why| {
         let fault = Fault::new(format!("cannot read the passwords in {}: {why}", path.display()));
-        item.report(fault.hint("a path is relative to where the gateway is started"))
+        item.report(fault.hint(text::unreadable(path, &why)))
     })?;
     let text = text::without_mark(&text);
     let sink = Sink::new(text);
