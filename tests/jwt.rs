@@ -5,6 +5,7 @@ mod key_server;
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 
 use mock_backend::MockBackend;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use self::key_server::{Answer, KeyServer};
 use crate::support::gateway::{Gateway, TOKEN, with_admin};
 use crate::support::http::Response;
 use crate::support::program::run;
+use crate::support::tls::{self, certificates};
 use crate::support::{eventually, to_upstream};
 
 const ALICE: &str = "[plans.free]\n[plans.pro]\n[consumers.alice]\nplan = \"pro\"\n[consumers.bob]\n";
@@ -462,6 +464,54 @@ fn keys_are_fetched_and_new_ones_are_found() {
     assert_eq!(world.gateway.metric("gateway_jwks_keys"), 2.0);
     assert!(world.gateway.metric("gateway_jwks_fetched_timestamp_seconds") > 1e9);
     assert!(world.gateway.log().contains("2 keys for tokens from http://127.0.0.1"));
+}
+
+#[test]
+fn many_tokens_with_unknown_keys_make_one_fetch() {
+    let (first, second) = (Issuer::new(21), Issuer::new(22));
+    let server = KeyServer::start(Answer::Keys(first.jwks()));
+    let world = fetching(&server, "");
+    assert_eq!(world.status(&first.token(&claims("alice"))), 200);
+    server.set(Answer::Keys(json!({"keys": [second.jwk("new")]}).to_string()));
+    // Nobody may ask before ten seconds are over. Whoever comes then waits for the same fetch.
+    let unknown = second.named("unknown", &claims("bob"));
+    let statuses = eventually("a fetch that a token asks for", || {
+        let before = server.count();
+        let statuses: Vec<u16> = thread::scope(|scope| {
+            let asking: Vec<_> = (0..20).map(|_| scope.spawn(|| world.status(&unknown))).collect();
+            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        (server.count() > before).then_some(statuses)
+    });
+    assert_eq!((statuses, server.count()), (vec![401; 20], 2));
+    assert_eq!(world.status(&second.named("new", &claims("bob"))), 200);
+    assert_eq!(
+        world.status(&first.token(&claims("alice"))),
+        401,
+        "its key is withdrawn, also where it was remembered"
+    );
+}
+
+#[test]
+fn a_server_of_keys_proves_who_it_is() {
+    let issuer = Issuer::new(23);
+    let keys = issuer.jwks();
+    let shown =
+        format!("[[routes]]\nname = \"keys\"\npath = \"/jwks.json\"\nrespond = {{ body = '{keys}' }}\n");
+    let certificate = certificates(&["localhost"]);
+    let server = Gateway::speaking_tls(&format!("{certificate}\n{shown}"));
+    let url = format!("jwks = \"https://localhost:{}/jwks.json\"\n{RULES}", server.address().port());
+    let believing = |ca: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        world("", &format!("{url}ca = {:?}\n", tls::file(ca)), "", folder)
+    };
+    let token = issuer.token(&claims("alice"));
+    assert_eq!(believing("ca.pem").status(&token), 200);
+    let deceived = believing("stranger.pem");
+    assert_eq!(deceived.status(&token), 503);
+    eventually("it says why", || {
+        deceived.gateway.log().contains("no keys for tokens from https://localhost").then_some(())
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -142,6 +143,49 @@ fn numbers_of_rsa_keys_are_bounded() {
     assert!(!ok(&number(256, 0x7f), e) && !ok(&number(1025, 1), e) && !ok(&[], e) && !ok(&[0; 256], e));
     for wrong in [&[][..], &[0], &[1], &[2], &[1, 0, 0], &[1; 6]] {
         assert!(!ok(&number(256, 0xff), wrong), "{wrong:?}");
+    }
+}
+
+fn any_part() -> impl Strategy<Value = String> {
+    let parts = [
+        base64url(br#"{"alg":"EdDSA","kid":"EdDSA"}"#),
+        base64url(br#"{"alg":"HS256"}"#),
+        base64url(br#"{"alg":"none"}"#),
+        base64url(br#"{"sub":"alice","exp":4102444800,"aud":"gateway","iss":"https://issuer.example"}"#),
+        String::new(),
+    ];
+    prop_oneof![
+        proptest::sample::select(parts.to_vec()),
+        proptest::collection::vec(any::<u8>(), 0..100).prop_map(|bytes| base64url(&bytes)),
+        "\\PC{0,20}",
+        r#"\{("(alg|kid|crit|exp|sub)":("EdDSA"|[0-9e.-]{1,9}|null|\[\]),?){0,4}\}"#
+            .prop_map(|json| base64url(json.as_bytes())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_nobody_has_signed_proves_nothing(parts in proptest::collection::vec(any_part(), 0..5)) {
+        let keys = KeySet::from_json(&fixture("jwks.json"), Trust::File).unwrap();
+        prop_assert!(verify(parts.join(".").as_bytes(), &keys, &rules(), 0).is_err());
+    }
+
+    #[test]
+    fn a_token_that_has_changed_proves_nothing(at in 0..100_usize, to in any::<u8>(), algorithm in 0..12_usize) {
+        let keys = KeySet::from_json(&fixture("jwks.json"), Trust::File).unwrap();
+        let tokens: Value = serde_json::from_slice(&fixture("tokens.json")).unwrap();
+        let token = tokens.as_object().unwrap().values().nth(algorithm).unwrap().as_str().unwrap();
+        let mut changed = token.as_bytes().to_vec();
+        let at = at * changed.len() / 100;
+        changed[at] = to;
+        let proved = verify(&changed, &keys, &rules(), 0);
+        prop_assert_eq!(proved.is_ok(), changed == token.as_bytes());
+    }
+
+    #[test]
+    fn any_text_is_a_set_of_keys_or_none(text in "\\PC{0,200}", trust in any::<bool>()) {
+        let trust = if trust { Trust::File } else { Trust::Server };
+        prop_assert!(KeySet::from_json(text.as_bytes(), trust).is_err());
     }
 }
 
