@@ -103,6 +103,7 @@ fn exchange(engine: &Engine) -> Exchange {
         client: &client,
         method: &Method::GET,
         version: Version::HTTP_11,
+        tls: false,
         target: target.path_and_query().unwrap().as_str().as_bytes(),
         headers: &headers,
     };

@@ -45,6 +45,7 @@ pub use self::exchange::{Exchange, UpstreamError};
 pub use self::facts::{Facts, Peer, Sender};
 pub use self::foresee::{Foreseen, ForeseenLimit};
 pub use self::identify::Principal;
+pub use self::identify::forward::{LATENCY_BOUNDS, Numbers, Service, Told};
 pub use self::key_values::KeyValues;
 pub use self::locate::Located;
 pub use self::policy::Engine;

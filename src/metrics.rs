@@ -4,6 +4,7 @@
 //! configuration, from a fixed set of methods and from status codes: nothing that a client sends becomes one.
 
 mod families;
+mod forward_auth;
 mod jwks;
 pub mod latency;
 mod listener;
@@ -227,6 +228,9 @@ impl Metrics {
         }
         if let Some((remote, _)) = engine.shown_keys() {
             families.extend(jwks::families(remote));
+        }
+        if let Some(service) = engine.service() {
+            families.extend(forward_auth::families(service));
         }
         TextEncoder::new().encode(&families, &mut text)?;
         Ok(text)

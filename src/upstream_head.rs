@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::client::{ClientId, FORWARDED, X_FORWARDED_FOR};
 use crate::config::{Route, Way};
 use crate::consumer::Consumer;
-use crate::engine::{Engine, Peer, Sender};
+use crate::engine::{Engine, Peer, Sender, Told};
 use crate::field_names::{alike, is_plain};
 use crate::trace::{TRACEPARENT, TRACESTATE};
 
@@ -72,6 +72,8 @@ pub struct Known<'a> {
     pub trace: Option<TracePlace>,
     /// The consumer, if one has proved to be calling.
     pub consumer: Option<&'a Consumer>,
+    /// What a service that was asked says of the caller.
+    pub told: Option<&'a Told>,
     /// The server that is asked, where it is known.
     pub server: Option<&'a Address>,
 }
@@ -124,7 +126,7 @@ pub fn prepare<H: Head>(
         // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
         head.insert(header::HOST, host)?;
     }
-    tell_who_is_asking(head, known.consumer, route, engine)?;
+    tell_who_is_asking(head, known.consumer, known.told, route, engine)?;
     for name in &route.request_headers.remove {
         remove(name, underscores, head);
     }
@@ -140,6 +142,7 @@ pub fn prepare<H: Head>(
 fn tell_who_is_asking<H: Head>(
     head: &mut H,
     consumer: Option<&Consumer>,
+    told: Option<&Told>,
     route: &Route,
     engine: &Engine,
 ) -> Result<(), H::Error> {
@@ -155,6 +158,17 @@ fn tell_who_is_asking<H: Head>(
     }
     if let Some(name) = engine.token_field(route, head.headers()) {
         remove(name, engine.config().server.underscores_in_headers, head);
+    }
+    if let Some(forward) = &auth.forward
+        && !forward.keep
+        && route.access.ways.contains(&Way::Forward)
+    {
+        for name in &forward.request_headers {
+            remove(name, engine.config().server.underscores_in_headers, head);
+        }
+    }
+    for (name, value) in told.into_iter().flat_map(|told| told.iter()) {
+        head.insert(name.clone(), value.clone())?;
     }
     let Some(consumer) = consumer else { return Ok(()) };
     head.insert(auth.consumer_header.clone(), consumer.field().clone())?;

@@ -30,6 +30,7 @@ mod endings;
 mod explain;
 mod fields;
 mod first_steps;
+mod forward_auth;
 mod health;
 mod hostile_clients;
 mod http2;

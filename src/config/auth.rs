@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 use ipnet::IpNet;
 
+use super::forward_auth::ForwardAuth;
 use crate::jwt::{KeySet, Rules};
 use crate::password::Users;
 use crate::tls::Authorities;
@@ -24,6 +25,8 @@ pub struct Auth {
     pub basic: Option<Basic>,
     /// `[auth.jwt]`; it is there if a route goes by tokens.
     pub jwt: Option<Jwt>,
+    /// `[auth.forward]`; `None` where it is left out.
+    pub forward: Option<ForwardAuth>,
 }
 
 /// `[auth.api_key]`: where requests have their keys; at least one place.
@@ -105,6 +108,8 @@ pub enum Way {
     Basic,
     /// A signed token.
     Jwt,
+    /// The answer of a service that is asked.
+    Forward,
 }
 
 /// Who may use a route.

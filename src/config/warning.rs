@@ -50,6 +50,8 @@ pub enum Lint {
     LargeLease,
     /// Keys of tokens come from another machine without TLS.
     OpenKeys,
+    /// Callers come in when nobody says who they are.
+    LetInOnError,
     /// Anybody may write to a file.
     WritableFile,
     /// Anybody may replace a file.
@@ -60,7 +62,7 @@ pub enum Lint {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::UnusedLimit,
         Self::UnusedUpstream,
         Self::UnusedPlan,
@@ -82,6 +84,7 @@ impl Lint {
         Self::OpenStore,
         Self::LargeLease,
         Self::OpenKeys,
+        Self::LetInOnError,
         Self::WritableFile,
         Self::ReplaceableFile,
         Self::ReadableKey,
@@ -111,6 +114,7 @@ impl Lint {
             Self::OpenStore => "open-store",
             Self::LargeLease => "large-lease",
             Self::OpenKeys => "open-keys",
+            Self::LetInOnError => "let-in-on-error",
             Self::WritableFile => "writable-file",
             Self::ReplaceableFile => "replaceable-file",
             Self::ReadableKey => "readable-key",

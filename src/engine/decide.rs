@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Course, Engine, Facts, KeyValues, Located, Reply};
+use super::{Course, Engine, Facts, KeyValues, Located, Reply, Told};
 use crate::clock::Timestamp;
 use crate::consumer::Consumer;
 use crate::limit::Reservation;
@@ -13,6 +13,8 @@ pub struct Decision {
     pub route: Option<usize>,
     /// The consumer, if one has proved to be calling.
     pub consumer: Option<Arc<Consumer>>,
+    /// What a service that was asked says of the caller, for the upstream.
+    pub told: Option<Told>,
     /// What the limits made of the request, and what is held for it. A request that a limit refuses holds nothing; one that is answered
     /// later, as with 413, holds its permits until the reservation is closed.
     pub reservation: Reservation,
@@ -28,6 +30,7 @@ impl Engine {
         let mut decision = Decision {
             route: None,
             consumer: None,
+            told: None,
             reservation: Reservation::default(),
             keys: KeyValues::new(),
             course: Course::Answer(Reply::internal()),
@@ -55,8 +58,9 @@ impl Engine {
             // A browser asks for permission on behalf of a page, without the credentials by which limits count.
             return Err(Reply::permission());
         }
-        let Decision { reservation, keys, consumer, .. } = decision;
-        let principal = self.identify(located, facts, now, Some(reservation)).await?;
+        let Decision { reservation, keys, consumer, told, .. } = decision;
+        let mut principal = self.identify(located, facts, now, Some(reservation)).await?;
+        *told = principal.told.take();
         consumer.clone_from(&principal.consumer);
         self.let_in(located, &principal)?;
         let inputs = located.inputs(facts, &principal);

@@ -76,6 +76,8 @@ pub struct Facts<'a> {
     pub method: &'a Method,
     /// The version of HTTP that the client speaks.
     pub version: Version,
+    /// Whether the client's connection is encrypted.
+    pub tls: bool,
     /// Path and query, as the client sent them.
     pub target: &'a [u8],
     /// The header fields.
@@ -120,8 +122,11 @@ impl Engine {
 
     /// Whether only the gateway itself says what is in a field of this name.
     pub fn is_own_statement(&self, name: &HeaderName) -> bool {
-        let of =
-            |auth: &Auth| [&auth.consumer_header, &auth.plan_header].iter().any(|own| folds_alike(name, own));
+        let of = |auth: &Auth| {
+            let of_service = auth.forward.iter().flat_map(|forward| &forward.response_headers);
+            let own = [&auth.consumer_header, &auth.plan_header].into_iter();
+            own.chain(of_service).any(|own| folds_alike(name, own))
+        };
         self.config.auth.as_ref().is_some_and(of)
     }
 

@@ -5,6 +5,7 @@
 
 mod api_key;
 mod basic;
+pub(super) mod forward;
 mod jwt;
 mod passwords;
 mod proof;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use self::forward::{Told, Verdict};
 pub(super) use self::passwords::Passwords;
 use self::proof::{Credentials, Unproven};
 pub(super) use self::tokens::Tokens;
@@ -39,12 +41,14 @@ pub struct Principal<'a> {
     pub client: &'a ClientId,
     /// The consumer, if one has proved to be calling.
     pub consumer: Option<Arc<Consumer>>,
+    /// What a service that was asked says of the caller, for the upstream.
+    pub told: Option<Told>,
 }
 
 impl<'a> Principal<'a> {
     /// A client that has proved nothing.
     pub fn stranger(client: &'a ClientId) -> Self {
-        Self { client, consumer: None }
+        Self { client, consumer: None, told: None }
     }
 
     /// The consumer, as keys of limits and upstreams know it.
@@ -76,11 +80,18 @@ impl Engine {
         for way in &access.ways {
             let found = way.find(auth, facts, located.query()).transpose();
             let Some(found) = found else { continue };
+            if *way == Way::Forward {
+                return self.ask_service(Some(found), located, facts, now, tries).await;
+            }
             let proved = self.prove(*way, found, located, facts, now, tries).await?;
             return Ok(Principal { consumer: Some(proved), ..stranger });
         }
         match access.lets_strangers_in {
             true => Ok(stranger),
+            // It may know the caller by something else.
+            false if access.ways.contains(&Way::Forward) => {
+                self.ask_service(None, located, facts, now, tries).await
+            }
             false => Err(self.unauthorized(&access.ways, None, "this route wants to know who is asking")),
         }
     }
@@ -105,7 +116,61 @@ impl Engine {
             let known = self.config.consumers.named(name).cloned();
             known.unwrap_or_else(|| Arc::new(Consumer::new(name.to_owned(), None)))
         };
-        Principal { client, consumer: consumer.map(known) }
+        Principal { consumer: consumer.map(known), ..Principal::stranger(client) }
+    }
+
+    /// Who is calling by the word of the service, and what the upstream is told of the caller. `found` are the credentials that the request
+    /// has. Without `tries` nobody is asked, and the caller is a stranger.
+    async fn ask_service<'a>(
+        &self,
+        found: Option<Result<Credentials<'_>, Unproven>>,
+        located: &Located<'_>,
+        facts: &Facts<'a>,
+        now: Timestamp,
+        mut tries: Option<&mut Reservation>,
+    ) -> Result<Principal<'a>, Reply> {
+        let stranger = Principal::stranger(facts.client);
+        let inputs = located.inputs(facts, &stranger);
+        let has_tried = found.is_some();
+        if has_tried {
+            self.may_try(&inputs, now, tries.as_deref_mut())?;
+        }
+        if let Some(Err(unproven)) = found {
+            return Err(self.unproven(Way::Forward, unproven, &inputs, now, tries.is_some()));
+        }
+        let (Some(service), Some(tries)) = (&self.service, tries) else { return Ok(stranger) };
+        // In a box, so that requests which do not wait carry no room for it.
+        let verdict = Box::pin(forward::ask(service, &self.config, located, facts, now)).await;
+        let verdict =
+            verdict.map_err(|unproven| self.unproven(Way::Forward, unproven, &inputs, now, has_tried))?;
+        if has_tried {
+            // Others of its tries may have failed meanwhile. One that is too many gets no answer, whatever it is.
+            self.may_try(&inputs, now, Some(tries))?;
+        }
+        match verdict {
+            Verdict::Allowed(consumer, told) => Ok(Principal { consumer, told: Some(told), ..stranger }),
+            Verdict::Stranger => Ok(stranger),
+            Verdict::Unanswered => Err(Reply::unavailable("nobody can say now who is asking", PAUSE)),
+            Verdict::Refused(refused) if refused.status == StatusCode::UNAUTHORIZED => {
+                if let Some(limit) = self.config.auth_failures.filter(|_| has_tried) {
+                    self.limiter.failed_try(limit, &inputs, now);
+                }
+                let detail = "the service that is asked about callers does not know this one";
+                let challenges = refused.challenges.iter().cloned();
+                let ways = &located.route().access.ways;
+                let is_told = |way: &Way| match way {
+                    Way::Forward => refused.challenges.is_empty(),
+                    _ => !has_tried,
+                };
+                let ways: Vec<_> = ways.iter().copied().filter(is_told).collect();
+                let reply = self.unauthorized(&ways, None, detail);
+                Err(challenges.fold(reply, |reply, challenge| reply.with("WWW-Authenticate", challenge)))
+            }
+            Verdict::Refused(refused) => {
+                let detail = "the service that is asked about callers does not let this one in";
+                Err(Reply::problem(refused.status, detail))
+            }
+        }
     }
 
     /// Whether upstreams of this route do not get the field `Authorization` of a request.
@@ -232,6 +297,7 @@ impl Way {
             Self::ApiKey => api_key::find(&auth.api_key, facts, query),
             Self::Basic => basic::find(facts.headers),
             Self::Jwt => auth.jwt.as_ref().map_or(Ok(None), |jwt| jwt::find(jwt, facts)),
+            Self::Forward => auth.forward.as_ref().map_or(Ok(None), |forward| forward::find(forward, facts)),
         }
     }
 
@@ -239,7 +305,7 @@ impl Way {
     fn takes_long(self, engine: &Engine, found: &Credentials<'_>, now: Timestamp) -> bool {
         match self {
             // A signature takes less than a millisecond.
-            Self::ApiKey | Self::Jwt => false,
+            Self::ApiKey | Self::Jwt | Self::Forward => false,
             Self::Basic => engine
                 .passwords_of_users()
                 .is_some_and(|basic| basic::takes_long(basic, &engine.passwords, found, now)),
@@ -262,6 +328,7 @@ impl Way {
                 Box::pin(basic::verify(basic, &engine.passwords, consumers, found, now)).await
             }
             Self::Jwt => jwt::verify(engine, found, now, may_wait).await,
+            Self::Forward => Err(Unproven::Wrong("only a service can say who is asking")),
         }
     }
 
@@ -271,6 +338,7 @@ impl Way {
             Self::ApiKey => Some(api_key::challenge(&auth.api_key)),
             Self::Basic => auth.basic.as_ref().map(basic::challenge),
             Self::Jwt => auth.jwt.as_ref().map(|jwt| jwt::challenge(jwt, wrong)),
+            Self::Forward => auth.forward.as_ref().map(forward::challenge),
         }
     }
 }

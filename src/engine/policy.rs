@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 
 use super::gate::Gate;
+use super::identify::forward::Service;
 use super::identify::{Passwords, Tokens, Verified};
 use super::key_values::RecordedParts;
 use super::ledger::Ledger;
@@ -38,6 +39,8 @@ pub struct Engine {
     pub(super) passwords: Arc<Passwords>,
     /// What verifies tokens, if some are believed.
     pub(super) tokens: Option<Tokens>,
+    /// The service that is asked about callers; without it nobody is asked.
+    pub(super) service: Option<Arc<Service>>,
     /// The names of the plans, as values of a field.
     plan_fields: Vec<HeaderValue>,
 }
@@ -51,6 +54,7 @@ impl Engine {
             field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
             recorded: RecordedParts::new(&config),
             ledger: None,
+            service: None,
             verified_keys: Verified::new(VERIFIED_KEYS),
             passwords: Arc::new(Passwords::new()),
             tokens: config.auth.as_ref().and_then(|auth| auth.jwt.as_ref()).map(Tokens::new),
@@ -76,6 +80,17 @@ impl Engine {
     #[must_use]
     pub fn sharing(self, store: Arc<Store>, clock: Clock) -> Self {
         Self { ledger: Some(Ledger { store, clock }), ..self }
+    }
+
+    /// Asks this service about callers.
+    #[must_use]
+    pub fn asking(self, service: Option<Arc<Service>>) -> Self {
+        Self { service, ..self }
+    }
+
+    /// The service that is asked about callers, if there is one.
+    pub fn service(&self) -> Option<&Arc<Service>> {
+        self.service.as_ref()
     }
 
     /// The store of the shared limits, if there is one.
@@ -125,5 +140,6 @@ fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
 
 /// The header fields that may have credentials.
 fn credential_fields(auth: &Auth) -> impl Iterator<Item = &HeaderName> {
-    auth.api_key.header.iter().chain(auth.jwt.iter().map(|jwt| &jwt.header))
+    let of_service = auth.forward.iter().flat_map(|forward| &forward.request_headers);
+    auth.api_key.header.iter().chain(auth.jwt.iter().map(|jwt| &jwt.header)).chain(of_service)
 }

@@ -278,6 +278,7 @@ impl Door {
         let answered = |reply| Decision {
             keys: KeyValues::new(),
             consumer: None,
+            told: None,
             route: None,
             reservation: Reservation::default(),
             course: Course::Answer(reply),
@@ -301,6 +302,7 @@ impl Door {
             client,
             method: &row.method,
             version: Version::HTTP_11,
+            tls: false,
             target: row.target.as_bytes(),
             headers: &headers,
         };

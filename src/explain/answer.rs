@@ -6,7 +6,7 @@ use super::explanation::{Answer, Caller, Client, Dropped, Explanation, Field, Re
 use super::question::Question;
 use super::{head, limits, near, route};
 use crate::clock::Timestamp;
-use crate::config::{Config, Route};
+use crate::config::{Config, Route, Way};
 use crate::consumer::Consumer;
 use crate::engine::{Course, Engine, Facts, Foreseen, Located, Peer, Reply, Sender};
 use crate::field_names::{self, Names};
@@ -71,6 +71,7 @@ async fn explain_readable(
         client,
         method: &question.method,
         version: Version::HTTP_11,
+        tls: question.tls,
         target: question.target.as_bytes(),
         headers: &headers,
     };
@@ -198,6 +199,9 @@ fn caller(engine: &Engine, route: &Route, consumer: Option<&Consumer>, gate: Opt
     if !ways.is_empty() {
         why.push(match (consumer, route.access.lets_strangers_in) {
             (Some(_), _) => "it has credentials of this consumer".to_owned(),
+            (None, _) if ways.contains(&Way::Forward) => {
+                "the service in [auth.forward] would say who is asking; nobody asks it here".to_owned()
+            }
             (None, true) => "the route lets in callers without credentials".to_owned(),
             (None, false) => "the route wants credentials".to_owned(),
         });

@@ -115,6 +115,7 @@ pub(super) fn sent(
             .unwrap_or_else(|| HeaderValue::from_static("(a new one)")),
         trace: config.tracing.as_ref().map(|_| trace_place(&headers)),
         consumer,
+        told: None,
         server: None,
     };
     let mut head = ShownHead {

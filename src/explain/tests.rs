@@ -270,6 +270,7 @@ fn nothing_is_taken_and_what_is_left_is_told() {
         client: sender.client().unwrap(),
         method: &asked.method,
         version: http::Version::HTTP_11,
+        tls: false,
         target: asked.target.as_bytes(),
         headers: &asked.headers,
     };

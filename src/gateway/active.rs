@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::access_log::{AccessLog, Entry};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::engine::{Engine, Exchange};
+use crate::engine::{Engine, Exchange, Service};
 use crate::limit::Limiter;
 use crate::limit::key::Secret;
 use crate::limit::snapshot::Snapshot;
@@ -64,7 +64,8 @@ impl Active {
         let upstreams = config.upstreams.iter().map(|upstream| Arc::new(Upstream::new(upstream.clone())));
         let (upstreams, traffic) = (upstreams.collect(), metrics.traffic(&config, None));
         let store = config.limiter.shared.clone().map(|settings| Arc::new(Store::new(settings)));
-        Self { engine: engine(config, limiter, store, clock), upstreams, traffic, outputs }
+        let service = service(&config, None, clock);
+        Self { engine: engine(config, limiter, store, clock).asking(service), upstreams, traffic, outputs }
     }
 
     /// What is made of the configuration that comes after this one: what stays the same is shared, and what has a name goes
@@ -93,7 +94,8 @@ impl Active {
             Some(same) if same.settings() == &settings => same.clone(),
             _ => Arc::new(Store::new(settings)),
         });
-        let engine = engine(config, limiter, store, clock).after(&self.engine);
+        let service = service(&config, self.engine.service(), clock);
+        let engine = engine(config, limiter, store, clock).after(&self.engine).asking(service);
         Self { engine, upstreams, traffic, outputs }
     }
 
@@ -112,6 +114,15 @@ impl Active {
             tracer.record(trace, || Answered::of(&self.engine, exchange, asked));
         }
     }
+}
+
+/// The service that is asked about callers: the one before if its settings are the same.
+fn service(config: &Config, before: Option<&Arc<Service>>, clock: &Clock) -> Option<Arc<Service>> {
+    let settings = config.auth.as_ref()?.forward.as_ref()?;
+    Some(match before {
+        Some(same) if same.settings() == settings => same.clone(),
+        _ => Arc::new(Service::new(settings.clone(), clock.clone())),
+    })
 }
 
 /// The engine of a configuration.

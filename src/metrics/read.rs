@@ -1,6 +1,8 @@
 //! Makes metrics of numbers that others keep, when they are shown.
 
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use std::time::Duration;
+
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 /// A family of metrics.
 pub(super) fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
@@ -35,5 +37,26 @@ pub(super) fn gauge(value: impl Into<f64>) -> Metric {
     gauge.set_value(value.into());
     let mut metric = Metric::default();
     metric.set_gauge(gauge);
+    metric
+}
+
+/// A histogram of durations: how many are at most as long as each bound and longer than the one before, then how many are longer than all,
+/// and how long they are together.
+pub(super) fn histogram(bounds: &[Duration], counts: &[u64], sum: Duration) -> Metric {
+    let mut below = 0;
+    let bounds = bounds.iter().zip(counts);
+    let buckets = bounds.map(|(bound, count)| {
+        below += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound.as_secs_f64());
+        bucket.set_cumulative_count(below);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(counts.iter().sum());
+    histogram.set_sample_sum(sum.as_secs_f64());
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
     metric
 }

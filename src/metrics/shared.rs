@@ -1,10 +1,10 @@
 //! The metrics of shared limits and of their store. They are read when they are shown, and there are none without a store.
 
-use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
+use prometheus::proto::{MetricFamily, MetricType};
 
-use super::read::{counter, family, gauge};
+use super::read::{counter, family, gauge, histogram};
 use crate::limit::Limiter;
-use crate::shared_store::{LATENCY_BOUNDS, Numbers, Store};
+use crate::shared_store::{LATENCY_BOUNDS, Store};
 
 /// The metrics of this store, and of the limits that are kept in it.
 pub(super) fn families(store: &Store, limiter: &Limiter) -> Vec<MetricFamily> {
@@ -31,7 +31,7 @@ pub(super) fn families(store: &Store, limiter: &Limiter) -> Vec<MetricFamily> {
             "gateway_shared_call_duration_seconds",
             "Time that calls to the store of shared limits took.",
             MetricType::HISTOGRAM,
-            vec![histogram(&numbers)],
+            vec![histogram(&LATENCY_BOUNDS, &numbers.latency, numbers.latency_sum)],
         ),
         family(
             "gateway_shared_store_up",
@@ -58,23 +58,4 @@ pub(super) fn families(store: &Store, limiter: &Limiter) -> Vec<MetricFamily> {
             alone.collect(),
         ),
     ]
-}
-
-fn histogram(numbers: &Numbers) -> Metric {
-    let mut below = 0;
-    let bounds = LATENCY_BOUNDS.iter().zip(numbers.latency);
-    let buckets = bounds.map(|(bound, count)| {
-        below += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(bound.as_secs_f64());
-        bucket.set_cumulative_count(below);
-        bucket
-    });
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(numbers.latency.iter().sum());
-    histogram.set_sample_sum(numbers.latency_sum.as_secs_f64());
-    let mut metric = Metric::default();
-    metric.set_histogram(histogram);
-    metric
 }

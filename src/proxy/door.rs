@@ -64,17 +64,19 @@ impl Door {
             client,
             method: &head.method,
             version: head.version,
+            tls: request.connection.tls,
             target: head.raw_path(),
             headers: &head.headers,
         };
-        let Decision { route, consumer, reservation, keys, course } =
+        let Decision { route, consumer, told, reservation, keys, course } =
             engine.decide(&facts, request.started).await;
         if let Some(route) = route {
             request.route = Some(route);
             request.running = Some(Running::start(&active.traffic.route(Some(route)).in_flight));
             active.traffic.count_decisions(route, reservation.reports());
         }
-        (request.consumer, request.reservation, request.keys) = (consumer, reservation, keys);
+        (request.consumer, request.told) = (consumer, told);
+        (request.reservation, request.keys) = (reservation, keys);
         match course {
             Course::Forward(forward) => context.forward(forward).map_err(|_| Reply::internal()),
             Course::Answer(reply) => Err(reply),

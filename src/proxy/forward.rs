@@ -50,6 +50,7 @@ pub(super) fn request(
             is_continued: trace.is_continued(),
         }),
         consumer: arrived.consumer.as_deref(),
+        told: arrived.told.as_ref(),
         server: relay.forwarding.attempt.as_ref().map(|attempt| &attempt.server.address),
     };
     let target = relay.forwarding.plan.target.as_deref();

@@ -11,7 +11,7 @@ use super::request_id;
 use crate::clock::Timestamp;
 use crate::consumer::Consumer;
 use crate::engine::exchange::Asked;
-use crate::engine::{KeyValues, Sender};
+use crate::engine::{KeyValues, Sender, Told};
 use crate::gateway::Active;
 use crate::limit::Reservation;
 use crate::metrics::Running;
@@ -35,6 +35,8 @@ pub(super) struct Request {
     pub(super) route: Option<usize>,
     /// The consumer, if one has proved to be calling.
     pub(super) consumer: Option<Arc<Consumer>>,
+    /// What a service that was asked says of the caller, for the upstream.
+    pub(super) told: Option<Told>,
     /// Counts it as running on its route.
     pub(super) running: Option<Running>,
     /// What the limits made of it, and what it holds of them.
@@ -75,6 +77,7 @@ impl Request {
             trace,
             route: None,
             consumer: None,
+            told: None,
             running: None,
             reservation: Reservation::default(),
             settled: None,

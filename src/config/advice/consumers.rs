@@ -1,15 +1,24 @@
-//! `[plans.*]`, and limits by consumer.
+//! `[plans.*]`, `[auth.forward]`, and limits by consumer.
 
-use super::super::{Config, Lint};
+use super::super::{Config, Lint, WithoutAnswer};
 use super::findings::{Findings, value};
 use crate::limit::key::KeyPart;
 
-/// Looks at plans, and at limits that go by consumers.
+/// Looks at plans, at the service that is asked, and at limits that go by consumers.
 pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
     let counts = config.consumers.of_plans(config.plans.len());
     // A token may name any plan.
     let tokens = config.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
-    let is_named_elsewhere = tokens.is_some_and(|jwt| jwt.rules.plan_claim.is_some());
+    let is_in_tokens = tokens.is_some_and(|jwt| jwt.rules.plan_claim.is_some());
+    let service = config.auth.as_ref().and_then(|auth| auth.forward.as_ref());
+    if service.is_some_and(|service| service.on_error == WithoutAnswer::Allow) {
+        let place = findings.section("auth").and_then(|auth| value(&auth.entry("forward")?.node, "on_error"));
+        let message = "whoever can keep the service from answering, by many requests say, comes in as a stranger; \
+                       leave it out, unless what strangers may do is harmless";
+        findings.add(Lint::LetInOnError, place, message.to_owned());
+    }
+    // A service may, too.
+    let is_named_elsewhere = is_in_tokens || service.is_some();
     for (entry, count) in findings.named("plans").iter().zip(counts) {
         if count == 0 && !is_named_elsewhere {
             let message = format!(

@@ -45,6 +45,9 @@ const UNSEEN: &[&str] = &[
     "auth_failures_taken",
     "auth_failures_unknown",
     "auth_fields",
+    "auth_forward_fields",
+    "auth_forward_missing",
+    "auth_forward_twice",
     "env_malformed",
     "env_unset",
     "env_value_does_not_fit",
@@ -205,6 +208,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[auth.api_key]", "/properties/auth/properties/api_key"),
     ("[auth.basic]\nhtpasswd = \"tests/fixtures/htpasswd/users\"", "/properties/auth/properties/basic"),
     ("[auth.jwt]\njwks = \"http://[::1]/\"", "/properties/auth/properties/jwt"),
+    ("[auth.forward]\nurl = \"http://a\"", "/properties/auth/properties/forward"),
     ("[limiter]\nsnapshot = \"/a\"", "/properties/limiter"),
     (
         "[limiter.shared]\nurl = \"redis://a\"\nsecret = \"0123456789abcdef\"",
@@ -256,7 +260,7 @@ fn a_default_of_the_schema_is_the_default() {
             // A list of failures goes with a `charge` that is not the default, and what happens without a store with a store.
             let before = match &**name {
                 "failures" => format!("{before}\ncharge = \"on_failure\""),
-                "on_error" => format!("{STORE}\n{before}\nshared = true"),
+                "on_error" if before.starts_with("[limits") => format!("{STORE}\n{before}\nshared = true"),
                 _ => (*before).to_owned(),
             };
             if let Some(default) = setting.get("default") {

@@ -85,6 +85,8 @@ zzzzzz = 1
 [auth.jwt]
 zzzzzz = 1
 keys = [{ zzzzzz = 1 }]
+[auth.forward]
+zzzzzz = 1
 [consumers.a]
 zzzzzz = 1
 [limits.a]

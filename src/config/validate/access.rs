@@ -84,8 +84,8 @@ fn subjects(item: Item<'_>, callers: &Callers<'_>) -> Checked<Vec<Subject>> {
 }
 
 fn consumer(name: &str, callers: &Callers<'_>) -> Result<Subject, Fault> {
-    // Tokens name consumers that the file does not.
-    let is_known = callers.auth.is_none_or(|auth| auth.jwt.is_some())
+    // Tokens name consumers that the file does not, and so does a service.
+    let is_known = callers.auth.is_none_or(|auth| auth.jwt.is_some() || auth.forward.is_some())
         || callers.consumers.is_none_or(|consumers| consumers.named(name).is_some());
     match is_known {
         true => Ok(Subject::Consumer(name.to_owned())),

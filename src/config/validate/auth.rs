@@ -2,6 +2,7 @@
 
 mod api_key;
 mod basic;
+mod forward;
 mod jwt;
 
 use http::HeaderName;
@@ -31,13 +32,15 @@ pub(super) static AUTH: Table = Table::new(
             Kind::Table(&jwt::JWT),
             "Which tokens are believed, and where requests have them.",
         ),
+        Setting::new("forward", Kind::Table(&forward::FORWARD), "A service that is asked about each caller."),
     ],
 );
 
 /// A list of ways to prove who is calling.
-pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key", "basic", "jwt"]), 0);
+pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key", "basic", "jwt", "forward"]), 0);
 
-const WORDS: &[(&str, Way)] = &[("api_key", Way::ApiKey), ("basic", Way::Basic), ("jwt", Way::Jwt)];
+const WORDS: &[(&str, Way)] =
+    &[("api_key", Way::ApiKey), ("basic", Way::Basic), ("jwt", Way::Jwt), ("forward", Way::Forward)];
 
 /// Without `[auth]`.
 pub(super) fn default_auth() -> Auth {
@@ -47,6 +50,7 @@ pub(super) fn default_auth() -> Auth {
         api_key: api_key::default(),
         basic: None,
         jwt: None,
+        forward: None,
     }
 }
 
@@ -57,15 +61,21 @@ pub(super) fn ways(item: Item<'_>) -> Checked<Vec<Way>> {
 
 /// What is missing in `[auth]` for one of these ways.
 pub(super) fn missing(ways: &[Way], auth: &Auth) -> Option<Fault> {
-    if auth.basic.is_none() && ways.contains(&Way::Basic) {
+    let lacks = |way, is_described: bool| !is_described && ways.contains(&way);
+    if lacks(Way::Basic, auth.basic.is_some()) {
         let fault = Fault::new("nobody has a password: there is no [auth.basic]");
         return Some(fault.hint("write [auth.basic], and htpasswd = \"users.htpasswd\" below"));
     }
-    (auth.jwt.is_none() && ways.contains(&Way::Jwt)).then(|| {
-        Fault::new("no tokens are believed: there is no [auth.jwt]").hint(
+    if lacks(Way::Jwt, auth.jwt.is_some()) {
+        return Some(Fault::new("no tokens are believed: there is no [auth.jwt]").hint(
             "write [auth.jwt], and below jwks = \"https://issuer.example/jwks.json\" and who the issuer is",
-        )
-    })
+        ));
+    }
+    if lacks(Way::Forward, auth.forward.is_some()) {
+        let fault = Fault::new("there is no service to ask: there is no [auth.forward]");
+        return Some(fault.hint("write [auth.forward], and url = \"http://127.0.0.1:9000/verify\" below"));
+    }
+    None
 }
 
 /// Reads `[auth]`. `underscores` says whether fields pass whose names have other characters than letters, digits and `-`.
@@ -78,7 +88,14 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
     let api_key = section.or("api_key", api_key::default(), |item| api_key::read(&item, underscores));
     let basic = section.optional("basic", |item| basic::read(&item));
     let jwt = section.optional("jwt", |item| jwt::read(&item, underscores));
-    let twice = twice(&section, &consumer_header, &plan_header, &api_key, &jwt);
+    let forward = section.optional("forward", |item| forward::read(&item, underscores));
+    let twice = twice(&section, &consumer_header, &plan_header, &api_key, &jwt).or_else(|| {
+        let told = [consumer_header.as_ref().ok()?, plan_header.as_ref().ok()?];
+        let key = api_key.as_ref().ok()?.header.as_ref();
+        let token = jwt.as_ref().ok()?.as_ref().map(|jwt| &jwt.header);
+        let fault = forward::twice(forward.as_ref().ok()?.as_ref()?, told, [key, token])?;
+        Some(section.report(fault))
+    });
     section.finish();
     twice.map_or(Ok(()), Err)?;
     Ok(Auth {
@@ -87,6 +104,7 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
         api_key: api_key?,
         basic: basic?,
         jwt: jwt?,
+        forward: forward?,
     })
 }
 
