@@ -18,7 +18,7 @@
 //! where the request is forwarded or answered.
 //!
 //! A door (`proxy/door.rs`, which the server asks before Pingora sees the request; in the tests a table of requests) makes the facts, runs the steps, and sends what they
-//! say. The engine reads no clock and draws no random numbers: a door passes in both.
+//! say. The engine reads no clock and draws no random numbers: a door passes in both. Only tokens go by the wall clock, which `identify` reads.
 
 mod claims;
 mod clients;

@@ -1,5 +1,7 @@
 //! The keys of an issuer.
 
+use std::collections::{HashMap, HashSet};
+
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::Jwk;
 use ring::digest::{Context, SHA256};
@@ -22,9 +24,9 @@ pub struct KeySet {
 /// Where a set comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// A file of the operator, who may write secrets into it. What is wrong in it is an error.
+    /// A file of the operator, who may write secrets into it. Two keys of the same name in it are an error.
     File,
-    /// A server, which shows the set to everybody. So a secret in it is none, and is left out, as is what cannot be used.
+    /// A server, which shows the set to everybody. So a secret in it is none, and is left out, as are two keys of the same name.
     Server,
 }
 
@@ -156,17 +158,17 @@ impl KeySet {
     }
 }
 
-/// These keys without those of which another one has the name and the algorithm, and how many those are. A key that stands twice is one.
-fn distinct(mut keys: Vec<Key>) -> (Vec<Key>, usize) {
-    let mut at = 0;
-    while at < keys.len() {
-        match keys[..at].contains(&keys[at]) {
-            true => drop(keys.remove(at)),
-            false => at += 1,
-        }
+/// These keys without those of which another one has the name and the algorithm, and how many names those have. A key that stands twice is one.
+/// It takes linear time, since a set may have thousands.
+fn distinct(keys: Vec<Key>) -> (Vec<Key>, usize) {
+    let mut first: HashMap<(Option<&str>, Algorithm), (usize, bool)> = HashMap::with_capacity(keys.len());
+    for (at, key) in keys.iter().enumerate() {
+        let (before, is_ambiguous) = first.entry((key.id(), key.algorithm())).or_insert((at, false));
+        *is_ambiguous |= keys[*before] != *key;
     }
-    let meant = |key: &Key| (key.id().map(str::to_owned), key.algorithm());
-    let alike = |key: &Key| keys.iter().filter(|other| meant(other) == meant(key)).count() > 1;
-    let (same, apart): (Vec<Key>, Vec<Key>) = keys.iter().cloned().partition(alike);
-    (apart, same.len())
+    let same = first.values().filter(|(_, is_ambiguous)| *is_ambiguous).count();
+    let apart: HashSet<usize> =
+        first.into_values().filter(|(_, is_ambiguous)| !is_ambiguous).map(|(at, _)| at).collect();
+    let keys = keys.into_iter().enumerate().filter(|(at, _)| apart.contains(at));
+    (keys.map(|(_, key)| key).collect(), same)
 }

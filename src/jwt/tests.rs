@@ -229,6 +229,9 @@ fn keys_are_found_by_their_names() {
     assert_eq!(set(&json!([ed(1, Some("a")), ed(2, Some("a"))])), Err(NoKeys::SameName));
     assert_eq!(set(&json!([ed(1, None), ed(2, None)])), Err(NoKeys::SameName));
     assert_eq!(set(&json!([ed(1, Some("a")), ed(1, Some("a"))])).unwrap().count(), 1);
+    let many: Vec<Value> =
+        (0..3000).map(|n| ed(u8::try_from(n % 251).unwrap(), Some(&n.to_string()))).collect();
+    assert_eq!(set(&json!(many)).unwrap().count(), 3000);
     assert_ne!(one.fingerprint(), two.fingerprint());
     assert_eq!(one.fingerprint(), set(&json!([ed(1, Some("a"))])).unwrap().fingerprint());
     assert_ne!(one.fingerprint(), set(&json!([ed(1, None)])).unwrap().fingerprint());
