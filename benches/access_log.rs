@@ -106,6 +106,7 @@ fn exchange(engine: &Engine) -> Exchange {
         tls: false,
         target: target.path_and_query().unwrap().as_str().as_bytes(),
         headers: &headers,
+        certificate: None,
     };
     let decision = engine.decide(&facts, Timestamp::default()).now_or_never().unwrap();
     let forwarded = match decision.course {

@@ -43,7 +43,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 
-pub use auth::{Access, ApiKey, Auth, Basic, Jwks, Jwt, JwtKeys, Subject, Way};
+pub use auth::{Access, ApiKey, Auth, Basic, ClientCertificates, Jwks, Jwt, JwtKeys, Subject, Way};
 pub use env::Env;
 pub use excerpt::{Excerpt, Excerpts};
 pub use forward_auth::{ForwardAuth, WithoutAnswer};

@@ -30,6 +30,7 @@ pub struct Consumers {
     list: Vec<Arc<Consumer>>,
     by_name: HashMap<String, usize>,
     by_key: HashMap<KeyHash, usize>,
+    by_certificate: HashMap<String, usize>,
 }
 
 /// Why a consumer cannot be added.
@@ -40,6 +41,9 @@ pub enum Taken {
     /// It has the key with this index in its list, and so has another one, or itself.
     Key(usize),
 }
+
+/// The longest name of a consumer, in bytes.
+const MAX_NAME: usize = 128;
 
 /// What the text of a hash begins with: the algorithm.
 const ALGORITHM: &str = "sha256:";
@@ -93,6 +97,13 @@ impl fmt::Debug for KeyHash {
 }
 
 impl Consumer {
+    /// Whether a text may be the name of a consumer, which goes into header fields and the paths of the side port: 1 to 128 letters,
+    /// digits, and `_` `.` `@` `:` `+` `/` `|` `=` `~` `-`.
+    pub fn is_name(text: &str) -> bool {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@:+/|=~-".contains(&byte);
+        (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(fits)
+    }
+
     /// A consumer of this name, with the plan of this index. The name has no character that a field value cannot have.
     pub fn new(name: String, plan: Option<usize>) -> Self {
         let field = HeaderValue::try_from(&name).unwrap_or_else(|_| HeaderValue::from_static(""));
@@ -137,6 +148,30 @@ impl Consumers {
         self.by_name.insert(consumer.name.clone(), index);
         self.list.push(Arc::new(consumer));
         Ok(())
+    }
+
+    /// Notes that certificates with these names are this consumer's.
+    ///
+    /// # Errors
+    /// The index of a name that another one has, or that stands twice.
+    pub fn add_certificates(&mut self, consumer: &str, names: Vec<String>) -> Result<(), usize> {
+        let Some(&consumer) = self.by_name.get(consumer) else { return Ok(()) };
+        for (index, name) in names.into_iter().enumerate() {
+            if self.by_certificate.insert(name, consumer).is_some() {
+                return Err(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// The consumer whose certificates have this name, written as `client_certificate` writes it.
+    pub fn with_certificate(&self, name: &str) -> Option<&Arc<Consumer>> {
+        self.by_certificate.get(name).map(|index| &self.list[*index])
+    }
+
+    /// Whether some consumer has a certificate.
+    pub fn have_certificates(&self) -> bool {
+        !self.by_certificate.is_empty()
     }
 
     /// All of them, in the order in which they were added.

@@ -12,7 +12,7 @@
 //! | the life of a request | `engine` |
 //! | where limits are kept together, other services | `shared_store`, `fetch` |
 //! | what the user wrote, as plain values | `config` |
-//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `password`, `cors`, `compression`, `tls`, `jwt` |
+//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `password`, `client_certificate`, `cors`, `compression`, `tls`, `jwt` |
 //! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `query`, `logging` |
 //!
 //! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
@@ -27,6 +27,7 @@ pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod client;
+pub mod client_certificate;
 pub mod clock;
 pub mod compression;
 mod concurrency;

@@ -41,6 +41,8 @@ pub struct ServerTls {
     pub identities: Vec<Identity>,
     /// Who may vouch for clients, at least one; `None` asks them for no certificate.
     pub client_authorities: Option<Authorities>,
+    /// Whether a client may show none.
+    pub strangers: bool,
 }
 
 /// How the servers of an upstream are spoken to.
@@ -178,9 +180,9 @@ impl ServerTls {
             Some(authorities) => {
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(authorities.iter().cloned());
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-                    .build()
-                    .map_err(|error| rustls::Error::General(error.to_string()))?
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+                let verifier = if self.strangers { verifier.allow_unauthenticated() } else { verifier };
+                verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?
             }
         };
         let names = self.identities.iter().map(|identity| (identity.names.as_slice(), &identity.certified));
@@ -251,6 +253,7 @@ pub(crate) mod tests {
         let tls = ServerTls {
             identities: vec![identity("localhost")],
             client_authorities: Some(read_authorities(&file("ca.pem")).unwrap()),
+            strangers: false,
         };
         let certificates = Certificates::new(&tls).unwrap();
         let before = certificates.current();

@@ -167,6 +167,9 @@ fn tell_who_is_asking<H: Head>(
             remove(name, engine.config().server.underscores_in_headers, head);
         }
     }
+    for name in engine.certificate_fields() {
+        head.remove(name);
+    }
     for (name, value) in told.into_iter().flat_map(|told| told.iter()) {
         head.insert(name.clone(), value.clone())?;
     }

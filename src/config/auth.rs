@@ -8,6 +8,7 @@ use http::{HeaderName, Uri};
 use ipnet::IpNet;
 
 use super::forward_auth::ForwardAuth;
+use crate::client_certificate::NameKind;
 use crate::jwt::{KeySet, Rules};
 use crate::password::Users;
 use crate::tls::Authorities;
@@ -27,6 +28,8 @@ pub struct Auth {
     pub jwt: Option<Jwt>,
     /// `[auth.forward]`; `None` where it is left out.
     pub forward: Option<ForwardAuth>,
+    /// `[auth.client_certificate]`
+    pub client_certificate: ClientCertificates,
 }
 
 /// `[auth.api_key]`: where requests have their keys; at least one place.
@@ -99,6 +102,15 @@ impl fmt::Debug for Jwks {
     }
 }
 
+/// `[auth.client_certificate]`: what certificates of clients say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// The name in a certificate that is the name of its consumer, if no consumer lists one of its names.
+    pub name_from: Option<NameKind>,
+    /// Whether trusted proxies say which certificate a client has shown to them.
+    pub from_proxy: bool,
+}
+
 /// A way to prove who is calling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Way {
@@ -110,6 +122,8 @@ pub enum Way {
     Jwt,
     /// The answer of a service that is asked.
     Forward,
+    /// A certificate that the client has shown.
+    ClientCertificate,
 }
 
 /// Who may use a route.

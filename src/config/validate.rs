@@ -132,6 +132,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
         plans: &plan_names,
         consumers: consumers.as_ref().ok().map(|read| read.as_ref().unwrap_or(&nobody)),
         auth: auth.as_ref().ok().map(|read| read.as_ref().unwrap_or(&default_auth)),
+        server: server.server.as_ref().ok(),
         ways: server.ways,
         required: server.auth_required,
     };

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, Method, Version};
 
 use super::{Engine, Reply};
 use crate::client::{ClientId, Conflict, Statement};
+use crate::client_certificate::{self, ClientCertificate};
 use crate::config::Auth;
 use crate::field_names::{self, Names, folds_alike};
 
@@ -82,6 +83,8 @@ pub struct Facts<'a> {
     pub target: &'a [u8],
     /// The header fields.
     pub headers: &'a HeaderMap,
+    /// The certificate that the client itself has shown in its handshake: see [`Engine::own_certificate`].
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// The fields of a request that are taken away before anything is decided.
@@ -130,6 +133,30 @@ impl Engine {
         self.config.auth.as_ref().is_some_and(of)
     }
 
+    /// The certificate of a client, where the one with which its connection began is this. That of a trusted proxy which says what its clients
+    /// have shown is none of theirs.
+    pub fn own_certificate<'a>(
+        &self,
+        sender: &Sender,
+        shown: Option<&'a ClientCertificate>,
+    ) -> Option<&'a ClientCertificate> {
+        let from_proxy = self.config.auth.as_ref().is_some_and(|auth| auth.client_certificate.from_proxy);
+        shown.filter(|_| !(from_proxy && sender.peer_is_trusted))
+    }
+
+    /// Whether servers take a field of this name for one in which a proxy says what a client has shown.
+    pub fn is_about_a_certificate(&self, name: &HeaderName) -> bool {
+        self.config.auth.is_some() && client_certificate::FIELDS.iter().any(|field| folds_alike(name, field))
+    }
+
+    /// The fields by which a trusted proxy says what a client has shown, which do not go upstream.
+    pub fn certificate_fields(&self) -> &'static [HeaderName] {
+        match &self.config.auth {
+            Some(auth) if auth.client_certificate.from_proxy => &client_certificate::FIELDS,
+            _ => &[],
+        }
+    }
+
     /// The fields that a door takes away before it makes the facts of a request.
     ///
     /// # Errors
@@ -140,9 +167,14 @@ impl Engine {
         if !sender.peer_is_trusted {
             not_forwarded.extend(field_names::claims(headers));
         }
-        if self.config.auth.is_some() {
+        if let Some(auth) = &self.config.auth {
             // Only the gateway itself says who the consumer is, also where it asks nobody.
             not_forwarded.extend(headers.keys().filter(|name| self.is_own_statement(name)).cloned());
+            // A certificate that somebody says to have seen. Only a trusted proxy is believed, and only in this spelling.
+            let believed = auth.client_certificate.from_proxy && sender.peer_is_trusted;
+            let is_believed = |name: &&HeaderName| believed && client_certificate::FIELDS.contains(name);
+            let certificates = headers.keys().filter(|name| self.is_about_a_certificate(name));
+            not_forwarded.extend(certificates.filter(|name| !is_believed(name)).cloned());
         }
         Ok(Stripped { not_forwarded, dropped: self.field_names.dropped(headers) })
     }

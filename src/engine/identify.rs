@@ -5,6 +5,7 @@
 
 mod api_key;
 mod basic;
+mod client_certificate;
 pub(super) mod forward;
 mod jwt;
 mod passwords;
@@ -298,6 +299,7 @@ impl Way {
             Self::Basic => basic::find(facts.headers),
             Self::Jwt => auth.jwt.as_ref().map_or(Ok(None), |jwt| jwt::find(jwt, facts)),
             Self::Forward => auth.forward.as_ref().map_or(Ok(None), |forward| forward::find(forward, facts)),
+            Self::ClientCertificate => client_certificate::find(facts),
         }
     }
 
@@ -305,7 +307,7 @@ impl Way {
     fn takes_long(self, engine: &Engine, found: &Credentials<'_>, now: Timestamp) -> bool {
         match self {
             // A signature takes less than a millisecond.
-            Self::ApiKey | Self::Jwt | Self::Forward => false,
+            Self::ApiKey | Self::Jwt | Self::Forward | Self::ClientCertificate => false,
             Self::Basic => engine
                 .passwords_of_users()
                 .is_some_and(|basic| basic::takes_long(basic, &engine.passwords, found, now)),
@@ -322,6 +324,10 @@ impl Way {
     ) -> Result<Arc<Consumer>, Unproven> {
         match self {
             Self::ApiKey => api_key::verify(&engine.config.consumers, &engine.verified_keys, found, now),
+            Self::ClientCertificate => {
+                let settings = engine.config.auth.as_ref().map(|auth| auth.client_certificate);
+                client_certificate::verify(settings.unwrap_or_default(), &engine.config.consumers, found)
+            }
             Self::Basic => {
                 let basic = engine.passwords_of_users().ok_or(basic::WRONG)?;
                 let consumers = &engine.config.consumers;
@@ -339,6 +345,8 @@ impl Way {
             Self::Basic => auth.basic.as_ref().map(basic::challenge),
             Self::Jwt => auth.jwt.as_ref().map(|jwt| jwt::challenge(jwt, wrong)),
             Self::Forward => auth.forward.as_ref().map(forward::challenge),
+            // There is no scheme for what happens in the handshake.
+            Self::ClientCertificate => None,
         }
     }
 }

@@ -305,6 +305,7 @@ impl Door {
             tls: false,
             target: row.target.as_bytes(),
             headers: &headers,
+            certificate: None,
         };
         let decided = self.engine.decide(&facts, now).now_or_never();
         decided.expect("with all buckets in memory, no step waits")

@@ -60,6 +60,9 @@ async fn explain_readable(
         let why = match () {
             () if stripped.dropped.contains(name) => "servers may take its name for another field",
             () if engine.is_own_statement(name) => "only the gateway says who the consumer is",
+            () if engine.is_about_a_certificate(name) => {
+                "only a trusted proxy may say it, if from_proxy = true"
+            }
             () if claims.contains(name) && !sender.peer_is_trusted() => "only a trusted proxy may say it",
             () => "Connection names it",
         };
@@ -74,6 +77,7 @@ async fn explain_readable(
         tls: question.tls,
         target: question.target.as_bytes(),
         headers: &headers,
+        certificate: None,
     };
     let located = engine.locate(&facts);
     let taken = located.as_ref().ok().map(Located::route_index);

@@ -273,6 +273,7 @@ fn nothing_is_taken_and_what_is_left_is_told() {
         tls: false,
         target: asked.target.as_bytes(),
         headers: &asked.headers,
+        certificate: None,
     };
     for _ in 0..20 {
         engine.decide(&facts, now).now_or_never().unwrap();

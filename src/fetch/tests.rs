@@ -244,7 +244,8 @@ async fn an_error_says_that_nobody_is_there() {
 
 #[tokio::test]
 async fn a_service_over_https_is_believed_for_its_certificate() {
-    let tls = ServerTls { identities: vec![identity("localhost")], client_authorities: None };
+    let tls =
+        ServerTls { identities: vec![identity("localhost")], client_authorities: None, strangers: false };
     let acceptor = TlsAcceptor::from(Arc::new(tls.server_config().unwrap()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::own_fields::OwnFields;
+use crate::client_certificate::ClientCertificate;
 use crate::clock::Timestamp;
 use crate::engine::Peer;
 use crate::gateway::{Gateway, MemoryPressure};
@@ -23,6 +24,8 @@ pub struct Connection {
     pub peer: Peer,
     /// Whether it is encrypted.
     pub tls: bool,
+    /// The certificate that the client has shown in the handshake, which has verified it.
+    pub certificate: Option<Arc<ClientCertificate>>,
     /// What it belongs to. Requests go by this reference, so that threads do not contend for its count with every request.
     pub gateway: Arc<Gateway>,
     /// Of its listener: connections close after the request that is running.
@@ -66,6 +69,7 @@ impl Connection {
         Self {
             peer,
             tls,
+            certificate: None,
             gateway,
             closing,
             head_at: AtomicU64::new(0),
@@ -83,6 +87,12 @@ impl Connection {
             peer_text: OnceLock::new(),
             ending: AtomicU8::new(0),
         }
+    }
+
+    /// The same, whose client has shown this certificate.
+    #[must_use]
+    pub fn showing(self, certificate: Option<Arc<ClientCertificate>>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// How scarce memory is for what waits for its client.

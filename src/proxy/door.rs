@@ -67,6 +67,7 @@ impl Door {
             tls: request.connection.tls,
             target: head.raw_path(),
             headers: &head.headers,
+            certificate: engine.own_certificate(&request.sender, request.connection.certificate.as_deref()),
         };
         let Decision { route, consumer, told, reservation, keys, course } =
             engine.decide(&facts, request.started).await;

@@ -64,6 +64,7 @@ fn with_inputs<R>(
         tls: false,
         target: &record.target,
         headers: &record.headers,
+        certificate: None,
     };
     let located = engine.locate(&facts).map_err(|reply| (verdict_of(&reply), None))?;
     let not_asked = (Verdict::NotAsked, Some(located.route_index()));

@@ -28,6 +28,7 @@ use super::tcp::Tcp;
 use super::tls::{Acceptor, Shaken};
 use super::{date, http1};
 use crate::client::ClientId;
+use crate::client_certificate::ClientCertificate;
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
 use crate::log_throttle::LogThrottle;
@@ -106,8 +107,11 @@ impl Serving {
             (Peer::at(peer), None)
         };
         let Some((socket, mistaken)) = self.transport(Tcp::new(socket), peer.address).await else { return };
+        // The handshake has read it before.
+        let certificate = socket.client_certificate().and_then(|der| ClientCertificate::parse(der).ok());
         let connection =
-            Arc::new(Connection::new(peer, self.tls.is_some(), self.closing.clone(), self.gateway.clone()));
+            Connection::new(peer, self.tls.is_some(), self.closing.clone(), self.gateway.clone());
+        let connection = Arc::new(connection.showing(certificate.map(Arc::new)));
         let (limits, max_requests) = self.limits();
         let clock = self.gateway.clock.clone();
         let negotiated_http2 = socket.negotiated_http2();

@@ -222,12 +222,10 @@ impl Serving {
     ) {
         let active = self.gateway.active();
         let clock = &self.gateway.clock;
-        let connection = Arc::new(Connection::new(
-            connection.peer,
-            connection.tls,
-            self.closing.clone(),
-            self.gateway.clone(),
-        ));
+        let certificate = connection.certificate.clone();
+        let connection =
+            Connection::new(connection.peer, connection.tls, self.closing.clone(), self.gateway.clone());
+        let connection = Arc::new(connection.showing(certificate));
         connection.set_head_at(clock.now());
         let (head, body) = request.into_parts();
         let server = &active.config().server;

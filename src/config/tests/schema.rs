@@ -38,6 +38,9 @@ fn the_schema_of_the_repository_is_what_the_program_prints() {
 const UNSEEN: &[&str] = &[
     "admin_listen_is_the_default_of_the_server",
     "auth_basic_missing",
+    "auth_client_certificate_missing",
+    "auth_client_certificate_nobody",
+    "auth_client_certificate_twice",
     "auth_consumer",
     "auth_failures_answers",
     "auth_failures_by_key",
@@ -201,6 +204,11 @@ fn odd_values_are_valid_in_an_editor_too() {
 /// Tables with defaults: what is before them in a file, and where they are in the schema.
 const TABLES: &[(&str, &str)] = &[
     ("[server]", "/properties/server"),
+    (
+        "[server]\nlisten = [{ address = \"127.0.0.1:8443\", tls = true }]\n[server.tls]\n\
+         certificates = [{ cert = \"tests/fixtures/tls/localhost.pem\", key = \"tests/fixtures/tls/localhost.key\" }]",
+        "/properties/server/properties/tls",
+    ),
     ("[admin]", "/properties/admin"),
     ("[access_log]", "/properties/access_log"),
     ("[tracing]", "/properties/tracing"),
@@ -209,6 +217,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[auth.basic]\nhtpasswd = \"tests/fixtures/htpasswd/users\"", "/properties/auth/properties/basic"),
     ("[auth.jwt]\njwks = \"http://[::1]/\"", "/properties/auth/properties/jwt"),
     ("[auth.forward]\nurl = \"http://a\"", "/properties/auth/properties/forward"),
+    ("[auth.client_certificate]", "/properties/auth/properties/client_certificate"),
     ("[limiter]\nsnapshot = \"/a\"", "/properties/limiter"),
     (
         "[limiter.shared]\nurl = \"redis://a\"\nsecret = \"0123456789abcdef\"",

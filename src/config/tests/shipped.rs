@@ -87,6 +87,8 @@ zzzzzz = 1
 keys = [{ zzzzzz = 1 }]
 [auth.forward]
 zzzzzz = 1
+[auth.client_certificate]
+zzzzzz = 1
 [consumers.a]
 zzzzzz = 1
 [limits.a]

@@ -5,7 +5,7 @@ use super::super::problem::{Checked, Fault, quoted};
 use super::super::section::Section;
 use super::super::table::Kind;
 use super::super::value::address;
-use super::super::{Access, Auth, Subject, Way};
+use super::super::{Access, Auth, Server, Subject, Way};
 use super::auth;
 use super::names::Names;
 use crate::consumer::Consumers;
@@ -22,6 +22,8 @@ pub(super) struct Callers<'a> {
     pub(super) consumers: Option<&'a Consumers>,
     /// `[auth]`; `None` if it cannot be read.
     pub(super) auth: Option<&'a Auth>,
+    /// `[server]`; `None` if it cannot be read.
+    pub(super) server: Option<&'a Server>,
     /// `auth` of `[server]`.
     pub(super) ways: Checked<Vec<Way>>,
     /// `auth_required` of `[server]`.
@@ -55,7 +57,9 @@ pub(super) fn access(section: &Section<'_>, callers: &Callers<'_>) -> Checked<Ac
         Some(own) => own,
         None => callers.ways.as_ref().map_err(|reported| *reported)?.clone(),
     };
-    if let Some(fault) = callers.auth.and_then(|auth| auth::missing(&ways, auth)) {
+    if let Some(fault) =
+        callers.auth.and_then(|auth| auth::missing(&ways, auth, callers.server, callers.consumers))
+    {
         return Err(match section.get("auth") {
             Some(item) => item.report(fault),
             None => section.report(fault),

@@ -2,6 +2,7 @@
 
 mod api_key;
 mod basic;
+mod client_certificate;
 mod forward;
 mod jwt;
 
@@ -12,8 +13,9 @@ use super::super::problem::{Checked, Fault, Reported};
 use super::super::section::Section;
 use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_name;
-use super::super::{ApiKey, Auth, Jwt, Way};
+use super::super::{ApiKey, Auth, ClientCertificates, Jwt, Server, Way};
 use super::shared::{FIELD, FIELD_NAME};
+use crate::consumer::Consumers;
 use crate::field_names::{is_of_the_gateway, is_plain};
 
 const CONSUMER_HEADER: HeaderName = HeaderName::from_static("x-consumer");
@@ -33,14 +35,25 @@ pub(super) static AUTH: Table = Table::new(
             "Which tokens are believed, and where requests have them.",
         ),
         Setting::new("forward", Kind::Table(&forward::FORWARD), "A service that is asked about each caller."),
+        Setting::new(
+            "client_certificate",
+            Kind::Table(&client_certificate::CLIENT_CERTIFICATE),
+            "Certificates of clients.",
+        ),
     ],
 );
 
 /// A list of ways to prove who is calling.
-pub(super) const WAYS: Kind = Kind::List(&Kind::Word(&["api_key", "basic", "jwt", "forward"]), 0);
+pub(super) const WAYS: Kind =
+    Kind::List(&Kind::Word(&["api_key", "basic", "jwt", "forward", "client_certificate"]), 0);
 
-const WORDS: &[(&str, Way)] =
-    &[("api_key", Way::ApiKey), ("basic", Way::Basic), ("jwt", Way::Jwt), ("forward", Way::Forward)];
+const WORDS: &[(&str, Way)] = &[
+    ("api_key", Way::ApiKey),
+    ("basic", Way::Basic),
+    ("jwt", Way::Jwt),
+    ("forward", Way::Forward),
+    ("client_certificate", Way::ClientCertificate),
+];
 
 /// Without `[auth]`.
 pub(super) fn default_auth() -> Auth {
@@ -51,6 +64,7 @@ pub(super) fn default_auth() -> Auth {
         basic: None,
         jwt: None,
         forward: None,
+        client_certificate: ClientCertificates::default(),
     }
 }
 
@@ -59,8 +73,13 @@ pub(super) fn ways(item: Item<'_>) -> Checked<Vec<Way>> {
     item.values("ways", |item| item.word(WORDS)).each_once().all()
 }
 
-/// What is missing in `[auth]` for one of these ways.
-pub(super) fn missing(ways: &[Way], auth: &Auth) -> Option<Fault> {
+/// What is missing for one of these ways. `server` and `consumers` are `None` if they cannot be read.
+pub(super) fn missing(
+    ways: &[Way],
+    auth: &Auth,
+    server: Option<&Server>,
+    consumers: Option<&Consumers>,
+) -> Option<Fault> {
     let lacks = |way, is_described: bool| !is_described && ways.contains(&way);
     if lacks(Way::Basic, auth.basic.is_some()) {
         let fault = Fault::new("nobody has a password: there is no [auth.basic]");
@@ -74,6 +93,21 @@ pub(super) fn missing(ways: &[Way], auth: &Auth) -> Option<Fault> {
     if lacks(Way::Forward, auth.forward.is_some()) {
         let fault = Fault::new("there is no service to ask: there is no [auth.forward]");
         return Some(fault.hint("write [auth.forward], and url = \"http://127.0.0.1:9000/verify\" below"));
+    }
+    if !ways.contains(&Way::ClientCertificate) {
+        return None;
+    }
+    let ClientCertificates { name_from, from_proxy } = auth.client_certificate;
+    let asks = |server: &Server| server.tls.as_ref().is_some_and(|tls| tls.client_authorities.is_some());
+    if !from_proxy && !server.is_none_or(asks) {
+        let fault = Fault::new("no client shows a certificate: [server.tls] has no `client_ca`");
+        return Some(fault.hint(
+            "write client_ca = \"clients.pem\" there, or from_proxy = true in [auth.client_certificate]",
+        ));
+    }
+    if name_from.is_none() && !consumers.is_none_or(Consumers::have_certificates) {
+        let fault = Fault::new("no certificate is anybody's: no consumer has `certificates`");
+        return Some(fault.hint("write certificates = [\"spiffe://example.org/alice\"] below [consumers.alice], or name_from in [auth.client_certificate]"));
     }
     None
 }
@@ -89,6 +123,8 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
     let basic = section.optional("basic", |item| basic::read(&item));
     let jwt = section.optional("jwt", |item| jwt::read(&item, underscores));
     let forward = section.optional("forward", |item| forward::read(&item, underscores));
+    let client_certificate = section
+        .or("client_certificate", ClientCertificates::default(), |item| client_certificate::read(&item));
     let twice = twice(&section, &consumer_header, &plan_header, &api_key, &jwt).or_else(|| {
         let told = [consumer_header.as_ref().ok()?, plan_header.as_ref().ok()?];
         let key = api_key.as_ref().ok()?.header.as_ref();
@@ -105,6 +141,7 @@ pub(super) fn auth(item: Item<'_>, underscores: bool) -> Checked<Auth> {
         basic: basic?,
         jwt: jwt?,
         forward: forward?,
+        client_certificate: client_certificate?,
     })
 }
 

@@ -11,13 +11,11 @@ use super::super::table::{Kind, Setting, Table};
 use super::super::text;
 use super::names::{Names, label};
 use super::shared::FILE;
+use crate::client_certificate;
 use crate::consumer::{Consumer, Consumers, KeyHash, Taken};
 
 /// The largest file of consumers, in bytes.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
-
-/// The longest name of a consumer, in bytes.
-const MAX_NAME: usize = 128;
 
 /// What matches the name of a consumer.
 const NAME: &str = "[A-Za-z0-9_.@:+/|=~-]{1,128}";
@@ -35,6 +33,11 @@ static CONSUMER: Table = Table::new(
             "keys",
             Kind::List(&Kind::Pattern(&["sha256:[0-9A-Fa-f]{64}"]), 0),
             "The SHA-256 of each of its API keys, as `gateway key new` prints it.",
+        ),
+        Setting::new(
+            "certificates",
+            Kind::List(&Kind::Pattern(&[".+:.+"]), 0),
+            "A name in each of its certificates, such as \"spiffe://example.org/alice\" or \"dns:alice.example.org\".",
         ),
     ],
 );
@@ -116,12 +119,21 @@ fn consumer(name: &str, item: &Item<'_>, plans: &Names<'_>, to: &mut Consumers) 
         Some(item) => item.values("hashes of API keys", |item| item.parse(HASH, hash)),
         None => super::super::values::Values::empty(),
     };
+    let certificates = match section.get("certificates") {
+        Some(item) => item.values("names in certificates", |item| item.parse(CERTIFICATE, certificate)),
+        None => super::super::values::Values::empty(),
+    };
     section.finish();
     named?;
     keys.complete?;
+    certificates.complete?;
     let (hashes, items): (Vec<_>, Vec<_>) = keys.list.into_iter().unzip();
+    let (names, certificates): (Vec<_>, Vec<_>) = certificates.list.into_iter().unzip();
     match to.add(Consumer::new(name.to_owned(), plan?), &hashes) {
-        Ok(()) => Ok(()),
+        Ok(()) => to.add_certificates(name, names).map_err(|index| {
+            let fault = Fault::new("this name stands twice, so it does not say who is calling");
+            certificates[index].report(fault.hint("give each consumer certificates of its own"))
+        }),
         Err(Taken::Name) => {
             let fault = Fault::new(format!("another file has the consumer {} too", quoted(name)));
             Err(item.report_key(fault.hint("give each consumer its own name")))
@@ -131,6 +143,16 @@ fn consumer(name: &str, item: &Item<'_>, plans: &Names<'_>, to: &mut Consumers) 
             Err(items[index].report(fault.hint("make each consumer a key of its own with `gateway key new`")))
         }
     }
+}
+
+const CERTIFICATE: &str = "a name in a certificate, such as \"spiffe://example.org/alice\"";
+
+fn certificate(text: &str) -> Result<String, Fault> {
+    client_certificate::name(text).map_err(|_| {
+        Fault::new(format!("{} is no name in a certificate", quoted(text))).hint(
+            "write a URI such as \"spiffe://example.org/alice\", or \"dns:alice.example.org\", \"email:alice@example.org\" or \"subject:CN=alice,O=Example\"",
+        )
+    })
 }
 
 const HASH: &str = "the hash of an API key, \"sha256:\" and 64 hexadecimal digits";
@@ -146,8 +168,7 @@ fn hash(text: &str) -> Result<KeyHash, Fault> {
 /// Checks the name of a consumer, which goes into header fields and the paths of the side port.
 pub(super) fn consumer_name(name: &str) -> Result<(), Fault> {
     label("consumer", name)?;
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.@:+/|=~-".contains(&byte);
-    if name.len() <= MAX_NAME && name.bytes().all(fits) {
+    if Consumer::is_name(name) {
         return Ok(());
     }
     Err(Fault::new(format!("{} cannot be the name of a consumer", quoted(name)))

@@ -31,6 +31,12 @@ pub(super) static SERVER_TLS: Table = Table::new(
             FILE,
             "A PEM file of authorities: clients must show a certificate of one of them.",
         ),
+        Setting::new(
+            "client_certificates",
+            Kind::Word(&["required", "optional"]),
+            "Whether a client may show none: then routes say who must.",
+        )
+        .or("\"required\""),
     ],
 );
 
@@ -96,8 +102,21 @@ pub(super) fn server(
     let client_authorities = section.optional("client_ca", |item| {
         tls::read_authorities(path(&item)?).map_err(|flaw| item.report(flaw.into()))
     });
+    let strangers = section
+        .or("client_certificates", false, |item| item.word(&[("required", false), ("optional", true)]));
+    if let (Ok(None), Ok(true)) = (&client_authorities, strangers) {
+        section.useless(
+            &["client_certificates"],
+            "without `client_ca`",
+            "write client_ca = \"clients.pem\"",
+        )?;
+    }
     section.finish();
-    Ok(Some(ServerTls { identities: identities?, client_authorities: client_authorities? }))
+    Ok(Some(ServerTls {
+        identities: identities?,
+        client_authorities: client_authorities?,
+        strangers: strangers?,
+    }))
 }
 
 /// Reads `tls` of an upstream: true, false, or a table.

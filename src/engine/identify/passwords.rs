@@ -106,7 +106,8 @@ mod tests {
         // What is being made when its request leaves is made to its end, and then another one may be.
         runtime.block_on(async {
             let mut left = Box::pin(verifies());
-            assert!(futures_util::poll!(left.as_mut()).is_pending());
+            // Ready, if the thread was quicker than this one.
+            let _ = futures_util::poll!(left.as_mut());
         });
         drop(runtime);
         assert_eq!(passwords.threads.available_permits(), all);
