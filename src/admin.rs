@@ -102,7 +102,7 @@ fn calls() -> OpenApiRouter<Arc<Gateway>> {
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     let (active, now) = (gateway.active(), gateway.clock.now());
     for (index, upstream) in active.upstreams.iter().enumerate() {
-        let any_up = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|e| e.health(now).is_up());
+        let any_up = |endpoints: &[Arc<Endpoint>]| endpoints.iter().any(|e| e.health(now).is_usable());
         let up = upstream.servers().into_iter().map(|(_, endpoints)| any_up(&endpoints));
         active.traffic.set_servers_up(index, up);
     }

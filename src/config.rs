@@ -162,6 +162,20 @@ pub struct Admin {
     pub token: Option<String>,
     /// Hosts under which a browser may open it.
     pub hosts: Vec<HostPattern>,
+    /// When `/ready` says that the gateway can do its work.
+    pub ready: Ready,
+}
+
+/// When `/ready` says that the gateway can do its work. While it drains it cannot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ready {
+    /// When each upstream has a usable server.
+    #[default]
+    AllUpstreams,
+    /// When one upstream has a usable server, or there is none.
+    AnyUpstream,
+    /// Always: what is sent on is not its business.
+    Serving,
 }
 
 impl fmt::Debug for Admin {
@@ -169,7 +183,8 @@ impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = self.token.as_ref().map(|_| "***");
         let mut shown = f.debug_struct("Admin");
-        shown.field("listen", &self.listen).field("token", &token).field("hosts", &self.hosts).finish()
+        shown.field("listen", &self.listen).field("token", &token).field("hosts", &self.hosts);
+        shown.field("ready", &self.ready).finish()
     }
 }
 

@@ -15,7 +15,7 @@ pub use self::active::{Active, Outputs};
 pub use self::memory_pressure::{MemoryPressure, Wait};
 pub use self::reloads::{History, ReloadOutcome, Reloads, Waiting};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
+use crate::config::{Config, Ready};
 use crate::limit::snapshot::Snapshot;
 use crate::metrics::Metrics;
 
@@ -109,8 +109,15 @@ impl Gateway {
         if self.is_draining() {
             return Err("draining".to_owned());
         }
-        let now = self.clock.now();
-        match self.active().upstreams.iter().find(|upstream| !upstream.is_usable(now)) {
+        let (active, now) = (self.active(), self.clock.now());
+        let ready = active.config().admin.as_ref().map(|admin| admin.ready).unwrap_or_default();
+        let all = &active.upstreams;
+        let is_enough = match ready {
+            Ready::AllUpstreams => false,
+            Ready::AnyUpstream => all.iter().any(|upstream| upstream.is_usable(now)),
+            Ready::Serving => true,
+        };
+        match all.iter().find(|upstream| !is_enough && !upstream.is_usable(now)) {
             None => Ok(()),
             Some(upstream) => {
                 let complaint = upstream.complaint(now);

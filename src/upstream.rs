@@ -8,6 +8,7 @@ mod connection_count;
 mod endpoint;
 mod health;
 mod http2_connections;
+mod knock;
 mod pool;
 mod probe;
 mod resolve;
@@ -76,9 +77,10 @@ const fn http1_group(tls: u64, thread: u64) -> u64 {
     1 << (u64::BITS - 1) | tls << THREAD_BITS | thread
 }
 
-/// Keeps the names of an upstream resolved and its servers checked. It never ends.
+/// Keeps the names of an upstream resolved and its servers checked, and looks whether those that took no connection take one. It never
+/// ends.
 pub async fn look_after(upstream: Arc<Upstream>) {
-    tokio::join!(upstream.keep_resolved(), upstream.keep_checked());
+    tokio::join!(upstream.keep_resolved(), upstream.keep_checked(), upstream.keep_knocking());
 }
 
 /// A group of servers that requests are balanced over.

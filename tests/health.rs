@@ -7,7 +7,7 @@ use mock_backend::MockBackend;
 
 use crate::support::gateway::Gateway;
 use crate::support::http::request;
-use crate::support::upstream::RawUpstream;
+use crate::support::upstream::{RawUpstream, dead_address};
 use crate::support::{backends, before_servers, eventually, quoted, to_upstream};
 
 const CHECKS: &str = "health = { path = \"/health\", interval = \"20ms\", unhealthy_after = 2 }";
@@ -254,5 +254,43 @@ fn a_check_asks_what_it_is_told_to() {
     assert!(head.starts_with("POST /up?a=b HTTP/1.1\r\n"), "{head}");
     for field in ["host: api.example.com:80\r\n", "content-length: 0\r\n"] {
         assert!(head.to_ascii_lowercase().contains(field), "{head}");
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_connection_is_not_usable_anywhere_and_comes_back_without_requests() {
+    let (dead, held) = dead_address();
+    let gateway = Gateway::start(&before_servers(&[quoted(dead)], ""));
+    assert_eq!(gateway.admin_get("/ready").status, 200, "nothing is known of it yet");
+    gateway.get("/users").is_problem(502);
+    let up = format!(r#"gateway_upstream_server_up{{server="{dead}",upstream="main"}}"#);
+    let ready = gateway.admin_get("/ready");
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().contains(&format!("{dead} is refusing")), "{}", ready.text());
+    assert_eq!(gateway.admin_get("/stats").json()["upstreams"]["main"]["usable"], false);
+    gateway.metric_becomes(&up, 0.0);
+    drop(held);
+    let _back = MockBackend::builder().listen(dead).start_blocking().unwrap();
+    eventually("it is ready", || (gateway.admin_get("/ready").status == 200).then_some(()));
+    assert_eq!(gateway.admin_get("/stats").json()["upstreams"]["main"]["usable"], true);
+    gateway.metric_becomes(&up, 1.0);
+    assert_eq!(gateway.get("/users").status, 200);
+}
+
+#[test]
+fn what_one_dead_upstream_of_two_means_is_for_the_operator_to_say() {
+    let (dead, _held) = dead_address();
+    let backend = backends(1).remove(0);
+    let config = format!(
+        "[upstreams.dead]\nservers = [{}]\n[upstreams.alive]\nservers = [{}]\n\
+         [[routes]]\nname = \"dead\"\npath = \"/dead\"\nupstream = \"dead\"\n\
+         [[routes]]\nname = \"alive\"\npath = \"/*\"\nupstream = \"alive\"\n",
+        quoted(dead),
+        quoted(backend.addr())
+    );
+    for (ready, status) in [("all_upstreams", 503), ("any_upstream", 200), ("serving", 200)] {
+        let gateway = Gateway::start_with_admin(&config, &format!("ready = \"{ready}\""));
+        gateway.get("/dead").is_problem(502);
+        assert_eq!(gateway.admin_get("/ready").status, status, "{ready}");
     }
 }

@@ -130,12 +130,17 @@ impl Endpoint {
         is_below(self.running(), self.max_running)
     }
 
+    /// Notes that it has taken a connection. Returns whether it did not take the one before.
+    pub(super) fn takes_connections(&self) -> bool {
+        let before = self.health.load();
+        matches!(before, ServerHealth::Refusing { .. }) && self.health.change(before, ServerHealth::Up)
+    }
+
     /// Notes a health check. Returns whether the endpoint's health changes.
     pub(super) fn checked(&self, passed: bool, health: &Health) -> bool {
         let before = self.health.load();
-        if let (true, ServerHealth::Refusing { .. }) = (passed, before) {
-            // The endpoint takes connections. If another thread has noted that first, nothing is left to do.
-            self.health.change(before, ServerHealth::Up);
+        if passed {
+            self.takes_connections();
         }
         let unhealthy = before == ServerHealth::Unhealthy;
         if passed != unhealthy {

@@ -57,14 +57,13 @@ impl ServerHealth {
         }
     }
 
-    /// Whether the endpoint can get requests at all.
+    /// Whether requests can be expected to be answered there. `/ready`, `/stats`, the live page and `gateway_upstream_server_up` all go by
+    /// this.
     pub fn is_usable(self) -> bool {
-        matches!(self, Self::Up | Self::Trial | Self::Refusing { .. })
-    }
-
-    /// Whether no failure is known of the endpoint.
-    pub fn is_up(self) -> bool {
-        matches!(self, Self::Up | Self::Trial)
+        match self {
+            Self::Up | Self::Trial => true,
+            Self::Refusing { .. } | Self::Ejected { .. } | Self::Unhealthy => false,
+        }
     }
 
     fn to_word(self) -> u64 {

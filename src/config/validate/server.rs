@@ -13,7 +13,9 @@ use super::super::suggest;
 use super::super::table::{Kind, Setting, Table};
 use super::super::value::{address, http::header_value, quantity};
 use super::super::values::Values;
-use super::super::{AccessLog, Address, Admin, Listener, LogFormat, LogTarget, MaxMemory, Server, Way};
+use super::super::{
+    AccessLog, Address, Admin, Listener, LogFormat, LogTarget, MaxMemory, Ready, Server, Way,
+};
 use super::auth;
 use super::auth_failures::{self, Failures};
 use super::listen::Place;
@@ -103,6 +105,12 @@ pub(super) static ADMIN: Table = Table::new(
         Setting::new("token", Kind::Text, "For calls that change something; empty refuses them all.")
             .or("\"\""),
         Setting::new("hosts", HOSTS, "Names under which a browser may open it.").or("[]"),
+        Setting::new(
+            "ready",
+            Kind::Word(&["all_upstreams", "any_upstream", "serving"]),
+            "When /ready says 200.",
+        )
+        .or("\"all_upstreams\""),
     ],
 );
 
@@ -357,6 +365,12 @@ fn header_size(item: Item<'_>) -> Checked<usize> {
         .ok_or_else(|| item.expected("from \"1KiB\" to \"1MiB\""))
 }
 
+const READY: [(&str, Ready); 3] = [
+    ("all_upstreams", Ready::AllUpstreams),
+    ("any_upstream", Ready::AnyUpstream),
+    ("serving", Ready::Serving),
+];
+
 /// The values of `[admin]`.
 pub(super) struct AdminRead {
     pub(super) admin: Checked<Option<Admin>>,
@@ -368,7 +382,12 @@ pub(super) struct AdminRead {
 pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
     let Some(item) = item else {
         return AdminRead {
-            admin: Ok(Some(Admin { listen: DEFAULT_ADMIN, token: None, hosts: Vec::new() })),
+            admin: Ok(Some(Admin {
+                listen: DEFAULT_ADMIN,
+                token: None,
+                hosts: Vec::new(),
+                ready: Ready::default(),
+            })),
             listen: Some((DEFAULT_ADMIN.into(), None)),
         };
     };
@@ -395,11 +414,12 @@ pub(super) fn admin(item: Option<Item<'_>>) -> AdminRead {
         let example = "a host such as \"gateway.example.com\"";
         item.values("hosts", |item| item.parse(example, page_host)).each_once().all()
     });
+    let ready = section.or("ready", Ready::default(), |item| item.word(&READY));
     section.finish();
     let listen = place.as_ref().ok().cloned().flatten();
     let admin = place.and_then(|place| {
-        let (token, hosts) = (token?, hosts?);
-        Ok(place.map(|(listen, _)| Admin { listen, token, hosts }))
+        let (token, hosts, ready) = (token?, hosts?, ready?);
+        Ok(place.map(|(listen, _)| Admin { listen, token, hosts, ready }))
     });
     AdminRead { admin, listen: listen.map(|(address, span)| (address.into(), span)) }
 }
