@@ -53,7 +53,8 @@ pub(super) fn at(_: SocketAddr) -> Option<ListeningProcess> {
     None
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use std::net::TcpListener;
