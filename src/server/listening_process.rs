@@ -4,6 +4,11 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 
+#[cfg(target_os = "linux")]
+use procfs::net::{TcpState, tcp, tcp6};
+#[cfg(target_os = "linux")]
+use procfs::process::{FDTarget, all_processes};
+
 /// A process.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ListeningProcess {
@@ -21,9 +26,6 @@ impl fmt::Display for ListeningProcess {
 /// The process that has an address for itself, as far as this user may know. Of another user's processes only root sees the sockets.
 #[cfg(target_os = "linux")]
 pub(super) fn at(address: SocketAddr) -> Option<ListeningProcess> {
-    use procfs::net::{TcpState, tcp, tcp6};
-    use procfs::process::{FDTarget, all_processes};
-
     let is_in_the_way = |other: SocketAddr| {
         let (ip, wanted) = (other.ip().to_canonical(), address.ip().to_canonical());
         other.port() == address.port() && (ip == wanted || ip.is_unspecified() || wanted.is_unspecified())
@@ -54,12 +56,12 @@ pub(super) fn at(_: SocketAddr) -> Option<ListeningProcess> {
 }
 
 #[cfg(test)]
-#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use std::net::TcpListener;
 
     #[test]
+    #[cfg_attr(not(target_os = "linux"), ignore = "nobody is asked there")]
     fn the_process_that_listens_is_found() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
