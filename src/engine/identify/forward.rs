@@ -24,7 +24,6 @@ pub use self::answer::Told;
 use self::answer::{Allowed, Answer, Refused};
 use self::failure::Failure;
 pub use self::numbers::{LATENCY_BOUNDS, Numbers};
-use self::question::Question;
 pub use self::service::Service;
 use super::proof::{Credentials, Unproven};
 use crate::clock::Timestamp;
@@ -81,9 +80,8 @@ pub(super) async fn ask(
     facts: &Facts<'_>,
     now: Timestamp,
 ) -> Result<Verdict, Unproven> {
-    let question =
-        Question::new(&service.settings().url, telling::fields(service.settings(), located, facts)?);
-    let told = service.ask(question, now).await.and_then(|answer| match answer {
+    let told = service.ask(&telling::of(service.settings(), located, facts), now).await?;
+    let told = told.and_then(|answer| match answer {
         Answer::Allowed(allowed) => {
             let consumer = consumer(&allowed, config).inspect_err(|failure| service.note(failure, now))?;
             Ok(Verdict::Allowed(consumer, allowed.told.clone()))

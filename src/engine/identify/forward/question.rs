@@ -1,58 +1,73 @@
 //! A question to the service, and the key by which its answer is known again.
 
-use http::{HeaderMap, Request, Uri};
-use ring::digest::{Context, SHA256};
+use std::hash::Hasher as _;
 
-/// The SHA-256 of all that is told in a question.
-pub(super) type Key = [u8; 32];
+use http::{HeaderMap, HeaderValue, Request, Uri};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-/// A question about a request.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub(super) request: Request<()>,
-    pub(super) key: Key,
-}
+use super::super::proof::Unproven;
+use super::telling::Telling;
 
-impl Question {
-    /// The question that tells these fields.
-    pub(super) fn new(url: &Uri, fields: HeaderMap) -> Self {
-        let key = key(&fields);
-        let mut request = Request::new(());
-        request.uri_mut().clone_from(url);
-        *request.headers_mut() = fields;
-        Self { request, key }
+/// By this an answer is known again. It is made of all that the service is told.
+pub(super) type Key = [u8; 16];
+
+/// Makes keys of what the service is told, by SipHash-2-4 with 128 bits: without the secret nobody finds two questions with the same key.
+pub(super) struct Keys([u8; 16]);
+
+impl Keys {
+    /// With a secret that nobody else knows.
+    pub(super) fn new() -> Self {
+        Self(rand::random())
     }
-}
 
-/// The SHA-256 of fields. Each name and each value has its length before it, so that no two lists of fields make the same bytes.
-fn key(fields: &HeaderMap) -> Key {
-    let mut context = Context::new(&SHA256);
-    for (name, value) in fields {
-        for part in [name.as_str().as_bytes(), value.as_bytes()] {
-            context.update(&(part.len() as u64).to_le_bytes());
-            context.update(part);
+    /// The key of a question that tells this. Each name and each value has its length before it, so that no two lists of fields make the
+    /// same bytes.
+    pub(super) fn of(&self, telling: &Telling<'_>) -> Key {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        for (name, value) in telling {
+            for part in [name.as_str().as_bytes(), value] {
+                hasher.write_usize(part.len());
+                hasher.write(part);
+            }
         }
+        hasher.finish128().as_bytes()
     }
-    let mut key = Key::default();
-    key.copy_from_slice(context.finish().as_ref());
-    key
+}
+
+/// The question that tells this.
+///
+/// # Errors
+/// When a value is none that a field can have.
+pub(super) fn question(url: &Uri, telling: &Telling<'_>) -> Result<Request<()>, Unproven> {
+    let mut fields = HeaderMap::with_capacity(telling.len());
+    for (name, value) in telling {
+        let untold = |_| Unproven::Ambiguous("the target of the request cannot be told in a field");
+        fields.insert(*name, HeaderValue::from_bytes(value).map_err(untold)?);
+    }
+    let mut request = Request::new(());
+    request.uri_mut().clone_from(url);
+    *request.headers_mut() = fields;
+    Ok(request)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
 
     use super::*;
 
     #[test]
     fn other_fields_have_another_key() {
-        let fields = |fields: &[(&'static str, &'static str)]| {
-            let field = |(name, value): &(&'static str, &'static str)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
+        let names = ["a", "ab", "c", "cd"].map(HeaderName::from_static);
+        let keys = Keys::new();
+        let key = |fields: &[(&str, &'static str)]| {
+            let field = |(name, value): &(&str, &'static str)| {
+                let name = names.iter().find(|known| known == name).unwrap();
+                (name, value.as_bytes().into())
             };
-            key(&fields.iter().map(field).collect())
+            keys.of(&fields.iter().map(field).collect())
         };
         let different = [
             &[][..],
@@ -66,8 +81,8 @@ mod tests {
             &[("a", "b"), ("c", "")],
             &[("a", "b"), ("cd", "")],
         ];
-        let keys: HashSet<_> = different.iter().map(|each| fields(each)).collect();
-        assert_eq!(keys.len(), different.len());
-        assert_eq!(fields(&[("a", "b")]), fields(&[("a", "b")]));
+        let all: HashSet<_> = different.iter().map(|each| key(each)).collect();
+        assert_eq!(all.len(), different.len());
+        assert_eq!(key(&[("a", "b")]), key(&[("a", "b")]));
     }
 }

@@ -13,11 +13,13 @@ use log::warn;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::super::proof::Unproven;
 use super::super::verified::Verified;
 use super::answer::{Allowed, Answer, Refused};
 use super::failure::Failure;
 use super::numbers::{Counters, Numbers, count};
-use super::question::{Key, Question};
+use super::question::{Key, Keys, question};
+use super::telling::Telling;
 use crate::clock::{Clock, Timestamp};
 use crate::config::ForwardAuth;
 use crate::fetch::{Client, FetchError};
@@ -42,6 +44,7 @@ pub struct Service {
     /// Apart from each other, so that callers who are refused do not displace those who are not.
     allowed: Verified<Arc<Allowed>>,
     refused: Verified<Arc<Refused>>,
+    keys: Keys,
     running: Mutex<HashMap<Key, Running>>,
     counters: Counters,
     /// From which second on the clock the next failure may be logged.
@@ -70,6 +73,7 @@ impl Service {
             clock,
             allowed: Verified::new(MAX_REMEMBERED),
             refused: Verified::new(MAX_REMEMBERED),
+            keys: Keys::new(),
             running: Mutex::default(),
             counters: Counters::default(),
             next_line: AtomicU64::new(0),
@@ -86,16 +90,27 @@ impl Service {
         self.counters.read()
     }
 
-    /// The answer to a question of a request that came at this time. It is waited for no longer than the settings say.
+    /// What the service says when it is told this of a request that came at this time, if it says anything. The answer is waited for no
+    /// longer than the settings say.
     ///
     /// # Errors
-    /// When there is no answer.
-    pub(super) async fn ask(self: &Arc<Self>, question: Question, now: Timestamp) -> Outcome {
-        if let Some(answer) = self.remembered(&question.key, now) {
+    /// When the request has something that the service cannot be told.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        telling: &Telling<'_>,
+        now: Timestamp,
+    ) -> Result<Outcome, Unproven> {
+        let key = self.keys.of(telling);
+        if let Some(answer) = self.remembered(&key, now) {
             count(&self.counters.remembered);
-            return Ok(answer);
+            return Ok(Ok(answer));
         }
-        let mut outcome = self.start_or_join(question, now)?;
+        let request = question(&self.settings.url, telling)?;
+        Ok(self.ask_anew(key, request, now).await)
+    }
+
+    async fn ask_anew(self: &Arc<Self>, key: Key, request: Request<()>, now: Timestamp) -> Outcome {
+        let mut outcome = self.start_or_join(key, request, now)?;
         let failure = match timeout(self.settings.timeout, outcome.wait_for(Option::is_some)).await {
             Ok(Ok(outcome)) => return outcome.clone().unwrap_or(Err(Failure::GivenUp)),
             Ok(Err(_)) => Failure::GivenUp,
@@ -119,15 +134,20 @@ impl Service {
     }
 
     /// Waits for the answer to a question that runs, or has it asked.
-    fn start_or_join(self: &Arc<Self>, question: Question, now: Timestamp) -> Result<Running, Failure> {
+    fn start_or_join(
+        self: &Arc<Self>,
+        key: Key,
+        request: Request<()>,
+        now: Timestamp,
+    ) -> Result<Running, Failure> {
         let mut running = self.running();
-        if let Some(same) = running.get(&question.key) {
+        if let Some(same) = running.get(&key) {
             count(&self.counters.joined);
             return Ok(same.clone());
         }
         let (teller, outcome) = watch::channel(None);
         // It may have been answered since it was looked for.
-        if let Some(answer) = self.remembered(&question.key, now) {
+        if let Some(answer) = self.remembered(&key, now) {
             count(&self.counters.remembered);
             teller.send_replace(Some(Ok(answer)));
             return Ok(outcome);
@@ -138,10 +158,10 @@ impl Service {
             self.note(&Failure::Full, now);
             return Err(Failure::Full);
         }
-        running.insert(question.key, outcome.clone());
+        running.insert(key, outcome.clone());
         drop(running);
-        let asking = Asking { service: self.clone(), key: question.key };
-        tokio::spawn(asking.run(question.request, now, teller));
+        let asking = Asking { service: self.clone(), key };
+        tokio::spawn(asking.run(request, now, teller));
         Ok(outcome)
     }
 

@@ -1,61 +1,63 @@
 //! What the service is told about a request.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use std::borrow::Cow;
 
-use super::super::proof::Unproven;
+use http::{HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
+
 use crate::config::ForwardAuth;
 use crate::engine::{Facts, Located};
 
-const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What the service is told: names and values of fields, each name once.
+pub(super) type Telling<'a> = SmallVec<[(&'a HeaderName, Cow<'a, [u8]>); 8]>;
 
 /// The fields that tell of a request to a route.
-///
-/// # Errors
-/// When the request has a target that no field can have.
-pub(super) fn fields(
-    settings: &ForwardAuth,
-    located: &Located<'_>,
-    facts: &Facts<'_>,
-) -> Result<HeaderMap, Unproven> {
-    let untold = |_| Unproven::Ambiguous("the target of the request cannot be told in a field");
+pub(super) fn of<'a>(
+    settings: &'a ForwardAuth,
+    located: &'a Located<'_>,
+    facts: &'a Facts<'_>,
+) -> Telling<'a> {
     // The path in the form by which the route was found: what is served is what was asked about.
-    let mut target = located.path().as_bytes().to_vec();
-    if let Some(query) = located.query() {
-        target.push(b'?');
-        target.extend_from_slice(query);
-    }
-    let mut fields = HeaderMap::new();
-    fields.insert(X_FORWARDED_METHOD, HeaderValue::from_str(facts.method.as_str()).map_err(untold)?);
-    fields.insert(X_FORWARDED_PROTO, proto(facts));
+    let path = located.path().as_bytes();
+    let target = match located.query() {
+        Some(query) => [path, query].join(&b'?').into(),
+        None => path.into(),
+    };
+    let mut telling = Telling::new();
+    telling.push((&X_FORWARDED_METHOD, facts.method.as_str().as_bytes().into()));
+    telling.push((&X_FORWARDED_PROTO, proto(facts).into()));
     if let Some(host) = facts.headers.get(header::HOST) {
-        fields.insert(X_FORWARDED_HOST, host.clone());
+        telling.push((&X_FORWARDED_HOST, host.as_bytes().into()));
     }
-    fields.insert(X_FORWARDED_URI, HeaderValue::from_bytes(&target).map_err(untold)?);
-    fields.insert(
-        X_FORWARDED_FOR,
-        HeaderValue::try_from(facts.client.to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-    );
+    telling.push((&X_FORWARDED_URI, target));
+    telling.push((&X_FORWARDED_FOR, facts.client.to_string().into_bytes().into()));
     for name in &settings.request_headers {
-        let values: Vec<_> = facts.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        if !values.is_empty() {
+        let mut values = facts.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        match (values.next(), values.next()) {
+            (None, _) => {}
+            (Some(only), None) => telling.push((name, only.into())),
             // There are several of `Cookie` alone, which are parts of one (RFC 9113, section 8.2.3).
-            fields.insert(name, HeaderValue::from_bytes(&values.join(&b"; "[..])).map_err(untold)?);
+            (Some(first), Some(second)) => {
+                let all: Vec<_> = [first, second].into_iter().chain(values).collect();
+                telling.push((name, all.join(&b"; "[..]).into()));
+            }
         }
     }
-    Ok(fields)
+    telling
 }
 
 /// The scheme by which the client has asked, as far as a trusted proxy or the connection tells. What another peer says has been taken away.
-fn proto(facts: &Facts<'_>) -> HeaderValue {
-    let mut told = facts.headers.get_all(X_FORWARDED_PROTO).iter();
-    let by_connection = if facts.tls { "https" } else { "http" };
+fn proto<'a>(facts: &Facts<'a>) -> &'a [u8] {
+    let mut told = facts.headers.get_all(&X_FORWARDED_PROTO).iter();
     match (told.next(), told.next()) {
-        (Some(told), None) if told == "https" || told == "http" => told.clone(),
-        _ => HeaderValue::from_static(by_connection),
+        (Some(told), None) if told == "https" || told == "http" => told.as_bytes(),
+        _ if facts.tls => b"https",
+        _ => b"http",
     }
 }
