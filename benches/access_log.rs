@@ -108,7 +108,7 @@ fn exchange(engine: &Engine) -> Exchange {
         headers: &headers,
         certificate: None,
     };
-    let decision = engine.decide(&facts, Timestamp::default()).now_or_never().unwrap();
+    let decision = engine.decide(&facts, Timestamp::default(), |_| ()).now_or_never().unwrap();
     let forwarded = match decision.course {
         Course::Forward(forward) => Some(Forwarded {
             upstream: forward.upstream,

@@ -198,3 +198,35 @@ fn a_body_that_nobody_takes_is_answered_in_time() {
         gateway.metric_becomes(IN_FLIGHT, 0.0);
     }
 }
+
+#[test]
+fn while_it_is_found_out_who_is_asking() {
+    let (silent, _over) = stalling();
+    let silent = silent.address();
+    for (way, auth) in [
+        ("forward", format!("[auth.forward]\nurl = \"http://{silent}/verify\"\ntimeout = \"30s\"")),
+        ("jwt", format!("[auth.jwt]\njwks = \"http://{silent}/jwks.json\"\ntimeout = \"30s\"")),
+    ] {
+        let (address, _held) = full_address();
+        let gateway = Gateway::start(&to_upstream(address, &format!("{auth}\n---\n---\nauth = [\"{way}\"]")));
+        let token = ("Authorization", "Bearer e30.e30.e30");
+        for _ in 0..2 {
+            let socket = client(&gateway, &request("GET", "/", &[token], ""));
+            gateway.metric_becomes(IN_FLIGHT, 1.0);
+            reset(socket);
+            gateway.metric_becomes(IN_FLIGHT, 0.0);
+        }
+        let mut frames = Frames::open(gateway.address());
+        let fields = [GET.as_slice(), &[("authorization", token.1)]].concat();
+        frames.send_headers(1, &fields, true);
+        gateway.metric_becomes(IN_FLIGHT, 1.0);
+        frames.send(RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+        gateway.metric_becomes(IN_FLIGHT, 0.0);
+        let log = gateway.access_log(3);
+        let has_left = |line: &serde_json::Value| {
+            line["status"] == 499 && line["route"] == "all" && line["error"] == "the client has left"
+        };
+        assert!(log.iter().all(has_left), "{way}: {log:?}");
+        gateway.metric_becomes(r#"gateway_requests_total{code="499",method="GET",route="all"}"#, 3.0);
+    }
+}

@@ -25,8 +25,9 @@ pub struct Decision {
 }
 
 impl Engine {
-    /// Takes a request through the steps until it is forwarded or answered.
-    pub async fn decide(&self, facts: &Facts<'_>, now: Timestamp) -> Decision {
+    /// Takes a request through the steps until it is forwarded or answered. `on_route` is told the index of its route as soon as that is
+    /// known: the request may wait after that, and its client leave.
+    pub async fn decide(&self, facts: &Facts<'_>, now: Timestamp, on_route: impl FnOnce(usize)) -> Decision {
         let mut decision = Decision {
             route: None,
             consumer: None,
@@ -38,6 +39,7 @@ impl Engine {
         decision.course = match self.locate(facts) {
             Ok(located) => {
                 decision.route = Some(located.route_index());
+                on_route(located.route_index());
                 let course = self.admit(&located, facts, now, &mut decision).await;
                 course.unwrap_or_else(Course::Answer)
             }

@@ -276,7 +276,7 @@ fn nothing_is_taken_and_what_is_left_is_told() {
         certificate: None,
     };
     for _ in 0..20 {
-        engine.decide(&facts, now).now_or_never().unwrap();
+        engine.decide(&facts, now, |_| ()).now_or_never().unwrap();
     }
     let told = told(&engine, request, now);
     for line in [

@@ -69,11 +69,15 @@ impl Door {
             headers: &head.headers,
             certificate: engine.own_certificate(&request.sender, request.connection.certificate.as_deref()),
         };
+        let (on, running) = (&mut request.route, &mut request.running);
+        let on_route = |route| {
+            *on = Some(route);
+            *running = Some(Running::start(&active.traffic.route(Some(route)).in_flight));
+        };
+        // Whoever watches the client drops this when it leaves, also while it waits for an answer about the caller or a limit.
         let Decision { route, consumer, told, reservation, keys, course } =
-            engine.decide(&facts, request.started).await;
+            engine.decide(&facts, request.started, on_route).await;
         if let Some(route) = route {
-            request.route = Some(route);
-            request.running = Some(Running::start(&active.traffic.route(Some(route)).in_flight));
             active.traffic.count_decisions(route, reservation.reports());
         }
         (request.consumer, request.told) = (consumer, told);
