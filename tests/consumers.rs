@@ -127,6 +127,35 @@ fn what_could_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
+fn a_redirect_carries_no_key_over() {
+    let redirect = |settings: &str| {
+        format!(
+            "{}[auth.api_key]\nquery = \"api_key\"\n{settings}[[routes]]\nname = \"old\"\npath = \"/old/*\"\nauth = [\"api_key\"]\n\
+             redirect = {{ to = \"https://new.example/*\" }}\n",
+            consumers()
+        )
+    };
+    let gateway = Gateway::start(&redirect(""));
+    let location = |gateway: &Gateway, query: &str| {
+        let answer = gateway.get(&format!("/old/a{query}"));
+        assert!((300..400).contains(&answer.status), "{answer:?}");
+        answer.header("location").unwrap().to_owned()
+    };
+    for (query, rest) in [
+        (format!("?api_key={ALICE}"), ""),
+        (format!("?x=1&api_key={ALICE}&y=2"), "?x=1&y=2"),
+        (format!("?%61pi%5Fkey={ALICE}&x"), "?x"),
+    ] {
+        assert_eq!(location(&gateway, &query), format!("https://new.example/a{rest}"), "{query}");
+    }
+    let gateway = Gateway::start(&redirect("keep = true\n"));
+    assert_eq!(
+        location(&gateway, &format!("?api_key={ALICE}")),
+        format!("https://new.example/a?api_key={ALICE}")
+    );
+}
+
+#[test]
 fn a_key_is_in_no_log_on_whatever_route() {
     let (gateway, _backend) = knowing("[auth.api_key]\nquery = \"api_key\"\n---\n---\n");
     let referer = format!("http://a.example/?x=1&api_key={ALICE}");

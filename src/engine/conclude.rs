@@ -1,5 +1,7 @@
 //! The step that says where an admitted request goes: to an upstream, or back with the answer that the route has for it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -78,10 +80,11 @@ impl Engine {
             )),
             Action::Redirect { to, status } => {
                 let mut location = to.apply(located.path(), located.captures()).into_bytes();
-                if let Some(query) = located.query() {
+                let credential = self.credential_parameter(route);
+                if let Some(query) = located.query().and_then(|query| carried_over(query, credential)) {
                     let separator = if location.contains(&b'?') { b'&' } else { b'?' };
                     location.push(separator);
-                    location.extend_from_slice(query);
+                    location.extend_from_slice(&query);
                 }
                 let Ok(location) = HeaderValue::from_bytes(&location) else {
                     return Err(Reply::bad_request("the query cannot be carried over"));
@@ -92,7 +95,7 @@ impl Engine {
         })
     }
 
-    /// The parameter of the query that has a credential which this route's upstream does not get.
+    /// The parameter of the query that has a credential which neither this route's upstream gets nor the target of its redirect.
     fn credential_parameter(&self, route: &Route) -> Option<&str> {
         let api_key = &self.config.auth.as_ref()?.api_key;
         let is_taken_out = !api_key.keep && route.access.ways.contains(&Way::ApiKey);
@@ -106,6 +109,14 @@ impl Engine {
             Balance::Hash(key) => Some(key.fingerprint(inputs, &Secret::shared()).ok()?.bits()),
             _ => None,
         }
+    }
+}
+
+/// What a redirect carries over of a query: all but the parameter that has a credential; `None` if nothing is left then.
+fn carried_over<'a>(query: &'a [u8], credential: Option<&str>) -> Option<Cow<'a, [u8]>> {
+    match credential.and_then(|name| query::without(query, name)) {
+        Some(rest) => (!rest.is_empty()).then_some(Cow::Owned(rest)),
+        None => Some(Cow::Borrowed(query)),
     }
 }
 
