@@ -439,6 +439,40 @@ fn failed_tries_are_charged() {
 }
 
 #[test]
+fn guesses_that_wait_for_keys_together_are_counted() {
+    let issuer = Issuer::new(31);
+    let server = KeyServer::start(Answer::Keys(issuer.jwks()));
+    let jwt = format!("jwks = \"{}\"\n{RULES}timeout = \"1s\"", server.url());
+    let world = world("auth_failures = \"3/h\"", &jwt, "", tempfile::tempdir().unwrap());
+    assert_eq!(world.status(&issuer.token(&claims("alice"))), 200);
+    // It shows no keys any more, so whoever asks for them waits. Until they may be asked for again, guesses are refused at once.
+    server.set(Answer::Drip);
+    let unknown = Issuer::new(32).named("unknown", &claims("bob"));
+    let statuses = eventually("a fetch that tokens wait for", || {
+        let before = server.count();
+        let statuses: Vec<u16> = thread::scope(|scope| {
+            let asking: Vec<_> = (0..16).map(|_| scope.spawn(|| world.status(&unknown))).collect();
+            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        if server.count() > before {
+            return Some(statuses);
+        }
+        let filled =
+            crate::support::http::request("DELETE", "/limits/auth_failures/clients/127.0.0.1", &TOKEN, "");
+        let mut admin = crate::support::http::Connection::open(world.gateway.admin());
+        admin.send(filled);
+        assert_eq!(admin.response().status, 200);
+        None
+    });
+    let wrong = statuses.iter().filter(|status| **status == 401).count();
+    // There are two workers, and each may be about to charge one.
+    assert!(
+        (3..=4).contains(&wrong) && statuses.iter().all(|status| [401, 429].contains(status)),
+        "{statuses:?}"
+    );
+}
+
+#[test]
 fn keys_are_fetched_and_new_ones_are_found() {
     let (first, second) = (Issuer::new(10), Issuer::new(11));
     let server = KeyServer::start(Answer::Keys(first.jwks()));

@@ -14,7 +14,9 @@ mod tokens;
 mod turns;
 mod verified;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -111,11 +113,19 @@ impl Engine {
         }
     }
 
-    /// The principal of a request that a log tells of, which names its consumer.
-    pub fn recorded_principal<'a>(&self, client: &'a ClientId, consumer: Option<&str>) -> Principal<'a> {
+    /// The principal of a request that a log tells of, which names its consumer and its plan. If the file gives the consumer a plan, that
+    /// holds: the file may be another one than when the log was written.
+    pub fn recorded_principal<'a>(
+        &self,
+        client: &'a ClientId,
+        consumer: Option<&str>,
+        plan: Option<&str>,
+    ) -> Principal<'a> {
+        let plan = plan.and_then(|plan| self.config.plans.iter().position(|known| known == plan));
         let known = |name: &str| {
-            let known = self.config.consumers.named(name).cloned();
-            known.unwrap_or_else(|| Arc::new(Consumer::new(name.to_owned(), None)))
+            let known =
+                self.config.consumers.named(name).filter(|known| known.plan().is_some() || plan.is_none());
+            known.cloned().unwrap_or_else(|| Arc::new(Consumer::new(name.to_owned(), plan)))
         };
         Principal { consumer: consumer.map(known), ..Principal::stranger(client) }
     }
@@ -141,13 +151,13 @@ impl Engine {
         }
         let (Some(service), Some(tries)) = (&self.service, tries) else { return Ok(stranger) };
         // In a box, so that requests which do not wait carry no room for it.
-        let verdict = Box::pin(forward::ask(service, &self.config, located, facts, now)).await;
+        let asking = Box::pin(forward::ask(service, &self.config, located, facts, now));
+        let verdict = match has_tried {
+            true => self.tried(asking, &inputs, now, Some(tries)).await?,
+            false => asking.await,
+        };
         let verdict =
             verdict.map_err(|unproven| self.unproven(Way::Forward, unproven, &inputs, now, has_tried))?;
-        if has_tried {
-            // Others of its tries may have failed meanwhile. One that is too many gets no answer, whatever it is.
-            self.may_try(&inputs, now, Some(tries))?;
-        }
         match verdict {
             Verdict::Allowed(consumer, told) => Ok(Principal { consumer, told: Some(told), ..stranger }),
             Verdict::Stranger => Ok(stranger),
@@ -199,36 +209,38 @@ impl Engine {
         let stranger = Principal::stranger(facts.client);
         let inputs = located.inputs(facts, &stranger);
         self.may_try(&inputs, now, tries.as_deref_mut())?;
-        match found {
-            Ok(credentials) if way.takes_long(self, &credentials, now) => {
+        let is_charged = tries.is_some();
+        let refuse = |unproven| self.unproven(way, unproven, &inputs, now, is_charged);
+        let credentials = found.map_err(refuse)?;
+        // One that takes long is charged before the next one's turn.
+        let _turn = match way.takes_long(self, &credentials, now) {
+            true => {
                 // In a box, so that requests which do not wait carry no room for it.
-                Box::pin(self.prove_in_turn(way, credentials, &inputs, now, tries)).await
+                let turn = Box::pin(self.passwords.turn(facts.client));
+                Some(self.tried(turn, &inputs, now, tries.as_deref_mut()).await?.map_err(refuse)?)
             }
-            found => {
-                let proved = match found {
-                    Ok(credentials) => way.verify(self, &credentials, now, tries.is_some()).await,
-                    Err(unproven) => Err(unproven),
-                };
-                proved.map_err(|unproven| self.unproven(way, unproven, &inputs, now, tries.is_some()))
-            }
-        }
+            false => None,
+        };
+        let verifying = way.verify(self, &credentials, now, is_charged);
+        self.tried(verifying, &inputs, now, tries).await?.map_err(refuse)
     }
 
-    /// The same, where it takes long. Other requests of the client come to their ends meanwhile, so it is asked again how often it has failed,
-    /// and it is charged before the next one's turn.
-    async fn prove_in_turn(
+    /// What comes of a try that may have to wait. Others of the client's tries may fail meanwhile, so the client is asked again then for how
+    /// often it has failed: however many it makes at once, those that are too many get no answer, whatever it is.
+    async fn tried<T>(
         &self,
-        way: Way,
-        credentials: Credentials<'_>,
+        trying: impl Future<Output = T>,
         inputs: &Inputs<'_>,
         now: Timestamp,
         tries: Option<&mut Reservation>,
-    ) -> Result<Arc<Consumer>, Reply> {
-        let is_charged = tries.is_some();
-        let refuse = |unproven| self.unproven(way, unproven, inputs, now, is_charged);
-        let _turn = self.passwords.turn(inputs.client).await.map_err(refuse)?;
+    ) -> Result<T, Reply> {
+        let mut trying = pin!(trying);
+        if let Poll::Ready(outcome) = futures_util::poll!(trying.as_mut()) {
+            return Ok(outcome);
+        }
+        let outcome = trying.await;
         self.may_try(inputs, now, tries)?;
-        way.verify(self, &credentials, now, is_charged).await.map_err(refuse)
+        Ok(outcome)
     }
 
     /// The answer to a request whose credentials prove nothing. The client is charged, if it has tried something.
