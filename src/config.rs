@@ -95,6 +95,8 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Those of these files that have private keys.
     pub keys: Vec<PathBuf>,
+    /// Those that have other secrets: values of `${file:…}`, secrets of tokens, hashes of passwords.
+    pub secrets: Vec<PathBuf>,
     /// The content of the file, without secrets.
     pub shown: serde_json::Value,
     /// What the file says and its author probably does not mean.

@@ -4,6 +4,7 @@
 //! [`Value::Broken`] in it, and is not reported again.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeInteger, DeString, DeTable, DeValue};
@@ -180,7 +181,11 @@ impl Maker<'_> {
     }
 
     fn text(&self, text: &str, span: &Span) -> Value {
-        match expand(text, self.env, &|file| self.sink.note_file(file)) {
+        let note = |file: &Path| {
+            self.sink.note_file(file);
+            self.sink.note_secret(file);
+        };
+        match expand(text, self.env, &note) {
             Ok(expanded) => {
                 Value::Text { text: expanded.text, written: expanded.substituted.then(|| text.to_owned()) }
             }

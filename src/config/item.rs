@@ -65,6 +65,11 @@ impl<'a> Item<'a> {
         self.sink.note_key(path);
     }
 
+    /// Notes that this file has another secret, or hashes of passwords.
+    pub(super) fn note_secret(&self, path: &Path) {
+        self.sink.note_secret(path);
+    }
+
     /// Reports a problem of its key.
     pub(super) fn report_key(&self, fault: Fault) -> Reported {
         self.sink.report(self.key_span, fault)

@@ -71,7 +71,8 @@ pub fn read(path: &Path) -> Result<String, LoadError> {
 fn config(root: &Node, name: &str, sink: &Sink<'_>, env: Env<'_>) -> Checked<Config> {
     let config = validate::config(root, sink, env)?;
     let advice = advice::of(&config, root, name, sink);
-    Ok(Config { files: sink.files(), keys: sink.keys(), shown: shown::file(root), advice, ..config })
+    let (files, keys, secrets) = (sink.files(), sink.keys(), sink.secrets());
+    Ok(Config { files, keys, secrets, shown: shown::file(root), advice, ..config })
 }
 
 impl Config {

@@ -29,7 +29,12 @@ impl Config {
             warn(writable(file));
         }
         for key in &self.keys {
-            warn(readable(key));
+            let message = "anybody may read this private key; `chmod o-r` it";
+            warn(readable(key, Lint::ReadableKey, message));
+        }
+        for secret in &self.secrets {
+            let message = "anybody may read this secret; `chmod o-r` it";
+            warn(readable(secret, Lint::ReadableSecret, message));
         }
         warnings.extend(self.advice.iter().cloned());
         warnings
@@ -55,9 +60,8 @@ fn writable(path: &Path) -> Option<Warning> {
         .then(|| warning(Lint::ReplaceableFile, path, message))
 }
 
-fn readable(path: &Path) -> Option<Warning> {
-    (mode(path.metadata()) & OTHERS_READ != 0)
-        .then(|| warning(Lint::ReadableKey, path, "anybody may read this private key; `chmod o-r` it"))
+fn readable(path: &Path, lint: Lint, message: &str) -> Option<Warning> {
+    (mode(path.metadata()) & OTHERS_READ != 0).then(|| warning(lint, path, message))
 }
 
 /// The permissions of a file; zero if they cannot be read.
@@ -94,8 +98,36 @@ mod tests {
             let told = writable(&file);
             assert_eq!(told.is_some(), may_write.is_some(), "{of_folder:o} {of_file:o}: {told:?}");
             assert!(may_write.is_none_or(|word| told.is_some_and(|told| told.message.contains(word))));
-            assert_eq!(readable(&file).is_some(), may_read, "{of_file:o}");
+            assert_eq!(readable(&file, Lint::ReadableKey, "").is_some(), may_read, "{of_file:o}");
         }
         assert_eq!(writable(&inside.join("gone")), None);
+    }
+
+    #[test]
+    fn files_of_secrets_that_others_read_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, content: &str, mode: u32| {
+            let path = folder.path().join(name);
+            fs::write(&path, content).unwrap();
+            chmod(&path, mode);
+            path
+        };
+        let set =
+            r#"{"keys":[{"kty":"oct","k":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8","alg":"HS256"}]}"#;
+        for (mode, count) in [(0o644, 3), (0o640, 0)] {
+            let (token, users, keys) =
+                (file("token", "secret", mode), file("users", "", mode), file("keys.json", set, mode));
+            let text = format!(
+                "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"${{file:{}}}\"\n[auth.basic]\nhtpasswd = {users:?}\n\
+                 [auth.jwt]\njwks = {keys:?}\n[[routes]]\nname = \"r\"\npath = \"/*\"\nrespond = {{}}\n",
+                token.display()
+            );
+            let config = Config::parse("gateway.toml", &text, &|_| None).unwrap();
+            let warnings = config.warnings(None);
+            let told: Vec<_> =
+                warnings.iter().filter(|warning| warning.lint == Lint::ReadableSecret).collect();
+            assert_eq!(told.len(), count, "{warnings:?}");
+            assert!(warnings.iter().all(|warning| warning.lint != Lint::ReadableKey), "{warnings:?}");
+        }
     }
 }

@@ -158,6 +158,7 @@ pub(super) struct Sink<'a> {
     elsewhere: RefCell<Vec<(Place, Problem)>>,
     files: RefCell<Vec<PathBuf>>,
     keys: RefCell<Vec<PathBuf>>,
+    secrets: RefCell<Vec<PathBuf>>,
 }
 
 impl<'a> Sink<'a> {
@@ -171,6 +172,7 @@ impl<'a> Sink<'a> {
             elsewhere: RefCell::new(Vec::new()),
             files: RefCell::new(Vec::new()),
             keys: RefCell::new(Vec::new()),
+            secrets: RefCell::new(Vec::new()),
         }
     }
 
@@ -192,6 +194,16 @@ impl<'a> Sink<'a> {
     /// Those of the other files that have private keys.
     pub(super) fn keys(&self) -> Vec<PathBuf> {
         self.keys.borrow().clone()
+    }
+
+    /// Notes that one of these files has another secret, or hashes of passwords.
+    pub(super) fn note_secret(&self, path: &Path) {
+        self.secrets.borrow_mut().push(path.to_owned());
+    }
+
+    /// Those of the other files that have other secrets, or hashes of passwords.
+    pub(super) fn secrets(&self) -> Vec<PathBuf> {
+        self.secrets.borrow().clone()
     }
 
     /// Records a problem.
@@ -220,6 +232,7 @@ impl<'a> Sink<'a> {
         elsewhere.append(&mut other.elsewhere.take());
         self.files.borrow_mut().append(&mut other.files.take());
         self.keys.borrow_mut().append(&mut other.keys.take());
+        self.secrets.borrow_mut().append(&mut other.secrets.take());
     }
 
     /// The proof of a problem that has been reported before.

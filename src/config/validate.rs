@@ -162,6 +162,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
         routes,
         files: Vec::new(),
         keys: Vec::new(),
+        secrets: Vec::new(),
         shown: serde_json::Value::Null,
         advice: Vec::new(),
     })

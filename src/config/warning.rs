@@ -58,11 +58,15 @@ pub enum Lint {
     ReplaceableFile,
     /// Anybody may read a private key.
     ReadableKey,
+    /// Anybody may read a secret, or hashes of passwords.
+    ReadableSecret,
+    /// Passwords may be guessed as often as one likes.
+    UnlimitedGuesses,
 }
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::UnusedLimit,
         Self::UnusedUpstream,
         Self::UnusedPlan,
@@ -88,6 +92,8 @@ impl Lint {
         Self::WritableFile,
         Self::ReplaceableFile,
         Self::ReadableKey,
+        Self::ReadableSecret,
+        Self::UnlimitedGuesses,
     ];
 
     /// Its name.
@@ -118,6 +124,8 @@ impl Lint {
             Self::WritableFile => "writable-file",
             Self::ReplaceableFile => "replaceable-file",
             Self::ReadableKey => "readable-key",
+            Self::ReadableSecret => "readable-secret",
+            Self::UnlimitedGuesses => "unlimited-guesses",
         }
     }
 }

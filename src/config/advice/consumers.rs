@@ -1,10 +1,10 @@
-//! `[plans.*]`, `[auth.forward]`, and limits by consumer.
+//! `[plans.*]`, `[auth.forward]`, guesses of passwords, and limits by consumer.
 
-use super::super::{Config, Lint, WithoutAnswer};
+use super::super::{Config, Lint, Way, WithoutAnswer};
 use super::findings::{Findings, value};
 use crate::limit::key::KeyPart;
 
-/// Looks at plans, at the service that is asked, and at limits that go by consumers.
+/// Looks at plans, at the service that is asked, at guesses of passwords, and at limits that go by consumers.
 pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
     let counts = config.consumers.of_plans(config.plans.len());
     // A token may name any plan.
@@ -16,6 +16,18 @@ pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
         let message = "whoever can keep the service from answering, by many requests say, comes in as a stranger; \
                        leave it out, unless what strangers may do is harmless";
         findings.add(Lint::LetInOnError, place, message.to_owned());
+    }
+    // API keys have so many random bits that nobody guesses one; a password is guessed if one may try often enough.
+    if config.auth_failures.is_none()
+        && let Some(route) = config.routes.iter().find(|route| route.access.ways.contains(&Way::Basic))
+    {
+        let place = findings.section("auth").and_then(|auth| Some(&auth.entry("basic")?.span));
+        let message = format!(
+            "the route {:?} goes by passwords, and nothing bounds how many a client may try; \
+             write auth_failures = \"5/min\" under [server]",
+            route.name
+        );
+        findings.add(Lint::UnlimitedGuesses, place, message);
     }
     // A service may, too.
     let is_named_elsewhere = is_in_tokens || service.is_some();

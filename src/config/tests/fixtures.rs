@@ -27,7 +27,7 @@ fn every_warning_says_what_is_odd_and_what_to_do() {
         assert!(others.is_none(), "{others:?} in the file of {lint}");
         config.advice.iter().map(|warning| format!("{warning}\n")).collect()
     });
-    let of_files = [Lint::WritableFile, Lint::ReplaceableFile, Lint::ReadableKey];
+    let of_files = [Lint::WritableFile, Lint::ReplaceableFile, Lint::ReadableKey, Lint::ReadableSecret];
     let of_text = Lint::ALL.iter().filter(|lint| !of_files.contains(lint));
     let names: BTreeSet<_> = of_text.map(|lint| format!("{}.toml", lint.name())).collect();
     assert_eq!(seen, names);

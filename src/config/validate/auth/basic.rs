@@ -91,6 +91,7 @@ fn from_file(item: &Item<'_>, to: &mut Users) -> Checked<()> {
         path => Ok(Path::new(path)),
     })?;
     item.note_file(path);
+    item.note_secret(path);
     let text = text::read_at_most(path, MAX_FILE).map_err(|why| {
         let fault = Fault::new(format!("cannot read the passwords in {}: {why}", path.display()));
         item.report(fault.hint(text::unreadable(path, &why)))

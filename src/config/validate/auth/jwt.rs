@@ -273,7 +273,7 @@ fn of_file(item: &Item<'_>, path: &str) -> Checked<KeySet> {
         item.report(Fault::new(none.what()).hint(hint))
     })?;
     if set.has_secrets() {
-        item.note_key(path);
+        item.note_secret(path);
     }
     Ok(set)
 }
