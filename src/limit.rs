@@ -52,6 +52,7 @@ use self::saved::{SavedPlan, split_name};
 use self::snapshot::{Moment, Snapshot};
 pub use self::state::Limit;
 use self::table::{Answer, Place, Table};
+pub use self::tries::AUTH_FAILURES;
 use crate::clock::Timestamp;
 
 /// More limits than this on one request are unusual, and are kept on the heap.

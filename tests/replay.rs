@@ -442,3 +442,68 @@ fn the_gateway_s_own_log_replays_to_the_same_decisions() {
     let refused = report["configs"][0]["totals"]["refused"].as_u64().unwrap();
     assert!(refused > all / 20 && refused < all, "both happen often: {refused}");
 }
+
+#[test]
+fn a_log_tells_who_was_asking_and_by_which_plan() {
+    let config = r#"
+[server]
+auth_failures = "1/min"
+
+[plans.pro]
+
+[consumers.alice]
+plan = "pro"
+
+[limits.api]
+rate = "1/h"
+key = "consumer"
+
+[limits.api.plans]
+pro = { rate = "3/h" }
+
+[auth.jwt]
+plan_claim = "plan"
+keys = [{ algorithm = "HS256", secret = "0123456789abcdef0123456789abcdef" }]
+
+[[routes]]
+name = "r"
+path = "/*"
+auth = ["jwt"]
+limits = ["api"]
+respond = {}
+"#;
+    let line = |second: usize, members: &str| {
+        format!(
+            "{{\"time\":\"2026-11-26T08:00:{second:02}.000000Z\",\"client\":\"192.0.2.1\",\"method\":\"GET\",\"host\":\"a\",\"path\":\"/\",\
+             \"protocol\":\"HTTP/1.1\",\"route\":\"r\",\"duration_ms\":0,{members}}}\n"
+        )
+    };
+    let admitted = "\"status\":200,\"limits\":{\"api\":1}";
+    let refused_by =
+        |limit: &str| format!("\"status\":429,\"limits\":{{\"{limit}\":0}},\"refused_by\":[\"{limit}\"]");
+    let lines = [
+        // The file gives alice her plan, and a token has given bob his.
+        "\"consumer\":\"alice\",".to_owned() + admitted,
+        "\"consumer\":\"alice\",".to_owned() + admitted,
+        "\"consumer\":\"bob\",\"plan\":\"pro\",".to_owned() + admitted,
+        "\"consumer\":\"bob\",\"plan\":\"pro\",".to_owned() + admitted,
+        // A plan that there is no more.
+        "\"consumer\":\"carol\",\"plan\":\"gone\",".to_owned() + admitted,
+        "\"consumer\":\"carol\",\"plan\":\"gone\",".to_owned() + &refused_by("api"),
+        // Nobody: a wrong token, and one too many.
+        "\"status\":401".to_owned(),
+        refused_by("auth_failures"),
+    ];
+    let log: String = lines.iter().enumerate().map(|(second, members)| line(second, members)).collect();
+    let folder = folder(config, &[("access.log", log.as_bytes())]);
+    let told = replayed(folder.path(), &["access.log"]);
+    let totals = &told["configs"][0]["totals"];
+    assert_eq!(
+        (&totals["requests"], &totals["admitted"], &totals["refused"], &totals["not_asked"]),
+        (&8.into(), &5.into(), &1.into(), &2.into()),
+        "{told}"
+    );
+    // So it is where the file that is replayed has no such limit any more.
+    fs::write(folder.path().join("gateway.toml"), config.replace("auth_failures = \"1/min\"", "")).unwrap();
+    assert_eq!(replayed(folder.path(), &["access.log"])["configs"][0]["totals"]["not_asked"], 2);
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gateway::consumer::KeyHash;
+
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, TOKEN};
 use crate::support::http;
@@ -342,4 +344,36 @@ fn a_client_that_pauses_finds_its_tokens_in_the_other_gateway() {
     });
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(admitted(&[other], 110), 96);
+}
+
+#[test]
+fn consumers_have_the_terms_of_their_plans_over_all_gateways() {
+    let redis = Redis::start();
+    let hash = |key: &str| KeyHash::of(key.as_bytes());
+    let (alice, bob) = ("gwk_alice0123456789", "gwk_bob0123456789");
+    let limit = format!(
+        "rate = \"1/h\"\nburst = 5\nkey = \"consumer\"\n[limits.l.plans]\npro = {{ rate = \"1/h\", burst = 20 }}\n\
+         [plans.free]\n[plans.pro]\n[consumers.alice]\nplan = \"pro\"\nkeys = [\"{}\"]\n\
+         [consumers.bob]\nplan = \"free\"\nkeys = [\"{}\"]",
+        hash(alice),
+        hash(bob)
+    );
+    let config = format!("auth = [\"api_key\"]\n{}", config(&redis.url(), &limit));
+    let gateways: Vec<_> = (0..2).map(|_| Gateway::start_with_admin(&config, "token = \"t\"")).collect();
+    gateways.iter().for_each(|gateway| gateway.metric_becomes("gateway_shared_gateways", 2.0));
+    let admitted = |key: &str| {
+        let mut connections: Vec<_> = gateways.iter().map(Gateway::connect).collect();
+        let asked = (0..40).map(|number| {
+            let connection = &mut connections[number % 2];
+            connection.get_with("/", &[("X-Api-Key", key)]).status
+        });
+        asked.filter(|status| *status == 200).count()
+    };
+    assert_eq!((admitted(alice), admitted(bob)), (20, 5));
+    // A wrong key counts for nobody.
+    assert_eq!(admitted("gwk_mallory"), 0);
+    for (name, burst) in [("alice", 20), ("bob", 5)] {
+        let standing = gateways[1].admin_get(&format!("/limits/l/clients/{name}")).json();
+        assert_eq!((&standing["burst"], &standing["tokens"]), (&burst.into(), &0.into()), "{standing}");
+    }
 }

@@ -16,6 +16,7 @@ pub(super) struct Parts {
     time: Timestamp,
     client: ClientId,
     consumer: Option<String>,
+    plan: Option<String>,
     /// Method, host, path, route, referer, user agent.
     texts: [String; 6],
     error: Option<String>,
@@ -41,6 +42,7 @@ impl Parts {
             request_id: "24cacd763f77051875f0bc375c06c9a5",
             client: &self.client,
             consumer: self.consumer.as_deref(),
+            plan: self.plan.as_deref(),
             method,
             host: host.into(),
             path,
@@ -84,11 +86,12 @@ pub(super) fn parts() -> impl Strategy<Value = Parts> {
         any::<(u16, u64, u64)>(),
         any::<Option<u128>>(),
     );
-    let who = (client(text_of_any_length()), prop::option::of(text_of_any_length()));
+    let who =
+        (client(text_of_any_length()), prop::option::of(text_of_any_length()), prop::option::of(text()));
     (time(), who, said, measured, by_limits, names(), names()).prop_map(
         |(
             time,
-            (client, consumer),
+            (client, consumer, plan),
             (texts, error, upstream),
             (durations, numbers, trace_id),
             (limits, keys, costs),
@@ -98,6 +101,7 @@ pub(super) fn parts() -> impl Strategy<Value = Parts> {
             time,
             client,
             consumer,
+            plan,
             texts,
             error,
             upstream,

@@ -32,6 +32,8 @@ pub struct Entry<'a> {
     pub client: &'a ClientId,
     /// The consumer that has proved to be calling.
     pub consumer: Option<&'a str>,
+    /// The plan by which it was counted.
+    pub plan: Option<&'a str>,
     /// The method.
     pub method: &'a str,
     /// The host that was asked for, as it was sent.
@@ -85,6 +87,7 @@ impl<'a> Entry<'a> {
             request_id: "",
             client,
             consumer: None,
+            plan: None,
             method: "-",
             host: Cow::Borrowed(""),
             path: "-",

@@ -35,6 +35,12 @@ impl<'a> Entry<'a> {
             request_id: exchange.request_id(),
             client: &exchange.client,
             consumer: exchange.consumer.as_deref().map(Consumer::name),
+            plan: exchange
+                .consumer
+                .as_deref()
+                .and_then(Consumer::plan)
+                .and_then(|plan| engine.config().plans.get(plan))
+                .map(String::as_str),
             method: asked.map_or("-", |asked| asked.method.as_str()),
             host: text(Asked::host),
             path: asked.map_or("-", Asked::path_and_query),

@@ -39,6 +39,9 @@ pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u
     if let Some(consumer) = entry.consumer {
         object.text(key!("consumer"), consumer);
     }
+    if let Some(plan) = entry.plan {
+        escape(plan, object.begin_text(key!("plan")));
+    }
     object.text(key!("method"), entry.method);
     object.text(key!("host"), &entry.host);
     object.text(key!("path"), entry.path);

@@ -9,6 +9,9 @@ use super::key::Inputs;
 use super::{Claimed, Limiter, Outcome, Refusal, Reservation};
 use crate::clock::Timestamp;
 
+/// The name of the limit that a rate in `server.auth_failures` makes.
+pub const AUTH_FAILURES: &str = "auth_failures";
+
 impl Limiter {
     /// Whether the limit with this index lets a client try. Nothing is taken. A refusal is reported in `reservation`.
     ///

@@ -5,13 +5,13 @@ use http::{HeaderMap, Method, StatusCode};
 use smallvec::SmallVec;
 
 use super::fate::{Fate, Verdict};
-use super::record::Record;
+use super::record::{Own, Record};
 use crate::client::ClientId;
-use crate::config::Access;
+use crate::config::Route;
 use crate::consumer::Consumer;
 use crate::engine::{Engine, Facts, Located, Principal, Reply};
-use crate::limit::Rule;
 use crate::limit::key::{Caller, Inputs};
+use crate::limit::{AUTH_FAILURES, Rule};
 
 /// A request that has come to where limits decide, or was answered before.
 pub(super) struct Arrival {
@@ -71,11 +71,13 @@ fn with_inputs<R>(
     if located.is_preflight() {
         return Err(not_asked);
     }
-    if was_kept_out(record, &located.route().access) {
+    if was_kept_out(engine, record, located.route()) {
         return Err(not_asked);
     }
-    let consumer = record.own.as_ref().and_then(|own| own.consumer.as_deref());
-    let principal = engine.recorded_principal(&record.client, consumer);
+    let own = record.own.as_deref();
+    let consumer = own.and_then(|own| own.consumer.as_deref());
+    let principal =
+        engine.recorded_principal(&record.client, consumer, own.and_then(|own| own.plan.as_deref()));
     let inputs = located.inputs(&facts, &principal);
     Ok(go_on(&located, &principal, &inputs))
 }
@@ -91,11 +93,23 @@ pub(super) fn sender<'a>(
     Inputs { client, caller, method: METHOD, host: "", path: "", query: None, route: "", headers }
 }
 
-/// Whether the gateway's own log tells of a caller that the route did not let in, so that no limit was asked.
-fn was_kept_out(record: &Record, access: &Access) -> bool {
-    let is_kept_out = matches!(record.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
+/// Whether the gateway's own log tells of a caller that the route did not let in, so that no limit of the route was asked.
+fn was_kept_out(engine: &Engine, record: &Record, route: &Route) -> bool {
+    let access = &route.access;
     let asks = !access.ways.is_empty() || access.allow.is_some() || !access.deny.is_empty();
-    is_kept_out && asks && record.own.as_ref().is_some_and(|own| own.limits.is_empty())
+    let Some(own) = record.own.as_deref().filter(|_| asks) else { return false };
+    let is_kept_out = matches!(record.status, Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN));
+    is_kept_out && own.limits.is_empty() || has_tried_too_often(engine, own, route)
+}
+
+/// Whether a request was refused for wrong credentials before it: the limit of those is the only one that was asked.
+fn has_tried_too_often(engine: &Engine, own: &Own, route: &Route) -> bool {
+    let config = engine.config();
+    // Without `auth_failures` in the file that is replayed, the log may still tell of the limit that such a rate makes.
+    let name = config.auth_failures.map_or(AUTH_FAILURES, |limit| &config.limits[limit].name);
+    // Where the route has that limit too, nobody can tell which of the two uses has refused.
+    let is_of_route = route.limits.iter().any(|&limit| config.limits[limit].name == name);
+    !is_of_route && own.limits.len() == 1 && matches!(&own.refused_by[..], [refused_by] if refused_by == name)
 }
 
 /// What the reply to a request without a route says of it.

@@ -46,6 +46,8 @@ pub struct Record {
 pub struct Own {
     /// The consumer that had proved to be calling.
     pub consumer: Option<String>,
+    /// The plan by which it was counted.
+    pub plan: Option<String>,
     /// The limits that were asked about it. Empty if none was: the request was answered before, or has no limits.
     pub limits: Vec<String>,
     /// The limits that refused it.

@@ -37,6 +37,9 @@ impl Serialize for Whole<'_, '_> {
         if let Some(consumer) = entry.consumer {
             map.serialize_entry("consumer", &fit("consumer", consumer))?;
         }
+        if let Some(plan) = entry.plan {
+            map.serialize_entry("plan", plan)?;
+        }
         map.serialize_entry("method", &fit("method", entry.method))?;
         map.serialize_entry("host", &fit("host", &entry.host))?;
         map.serialize_entry("path", &fit("path", entry.path))?;

@@ -6,10 +6,7 @@ use super::super::value::quantity;
 use super::names::Names;
 use crate::limit::key::{Key, KeyPart};
 use crate::limit::quota::Quota;
-use crate::limit::{Charge, Measure, Rule};
-
-/// The name of the limit that a rate makes.
-const NAME: &str = "auth_failures";
+use crate::limit::{AUTH_FAILURES, Charge, Measure, Rule};
 
 /// The buckets of that limit.
 const MAX_CLIENTS: usize = 100_000;
@@ -31,12 +28,15 @@ pub(super) fn read(item: &Item<'_>, names: &Names<'_>) -> Checked<Failures> {
     let rate = item.parse("a rate such as \"5/min\"", quantity::rate)?;
     let quota = Quota::new(rate.count, rate.period, rate.count)
         .map_err(|error| item.report(Fault::new(error.to_string()).hint("such as \"5/min\"")))?;
-    if names.index(NAME)?.is_ok() {
-        let fault = Fault::new(format!("there is a limit `{NAME}`, and a rate here makes another one"));
-        return Err(item.report(fault.hint(format!("write \"{NAME}\" to use it, or give it another name"))));
+    if names.index(AUTH_FAILURES)?.is_ok() {
+        let fault =
+            Fault::new(format!("there is a limit `{AUTH_FAILURES}`, and a rate here makes another one"));
+        return Err(
+            item.report(fault.hint(format!("write \"{AUTH_FAILURES}\" to use it, or give it another name")))
+        );
     }
     let key = Key::of(vec![KeyPart::ClientIp]);
-    Ok(Failures::Own(Box::new(Rule::new(NAME.to_owned(), quota, key, MAX_CLIENTS))))
+    Ok(Failures::Own(Box::new(Rule::new(AUTH_FAILURES.to_owned(), quota, key, MAX_CLIENTS))))
 }
 
 /// The limits, with the one that `auth_failures` makes, and the index of the one that it means.

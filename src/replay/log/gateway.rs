@@ -30,6 +30,8 @@ struct Line<'a> {
     #[serde(borrow)]
     consumer: Option<Text<'a>>,
     #[serde(borrow)]
+    plan: Option<Text<'a>>,
+    #[serde(borrow)]
     method: Option<Text<'a>>,
     #[serde(borrow)]
     host: Option<Text<'a>>,
@@ -109,6 +111,7 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Record, Unreadable> {
             };
     let own = Own {
         consumer: parsed.consumer.map(|name| name.0.into_owned()),
+        plan: parsed.plan.map(|name| name.0.into_owned()),
         limits: names(parsed.limits),
         refused_by: parsed.refused_by.unwrap_or_default(),
         costs: parsed.costs.map_or_else(Vec::new, |costs| {

@@ -232,6 +232,7 @@ fn what_the_access_log_writes_is_read_back() {
             request_id: "id",
             client: &client,
             consumer: Some("alice"),
+            plan: Some("pro"),
             method: "POST",
             host: "a.example:80".into(),
             path: "/a\"\\%20\u{e9}?b=[c]",
@@ -277,7 +278,7 @@ fn what_the_access_log_writes_is_read_back() {
                 );
                 assert_eq!(record.headers["host"], "a.example:80");
                 let own = record.own.unwrap();
-                assert_eq!(own.consumer.as_deref(), Some("alice"));
+                assert_eq!((own.consumer.as_deref(), own.plan.as_deref()), (Some("alice"), Some("pro")));
                 assert_eq!(
                     (&*own.limits, &*own.refused_by),
                     (&["l".into(), "m \"".into()][..], &["m \"".into()][..])

@@ -28,6 +28,7 @@ fn a_line_with_everything() {
     assert_eq!(record.status, Some(StatusCode::TOO_MANY_REQUESTS));
     let own = Own {
         consumer: None,
+        plan: None,
         limits: vec!["z".into(), "a".into()],
         refused_by: vec!["z".into()],
         costs: vec![("z".into(), 7), ("a".into(), u32::MAX)],
