@@ -1,6 +1,6 @@
 # What people do here. `make help` lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run quick test lint format unit build check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions bench-replay docker clean cmake redis
+.PHONY: help run quick test lint format unit build install deb archive check-package check-metrics check-stack check-peers check-page fuzz load bench bench-limiter bench-access-log bench-instructions bench-replay docker clean cmake redis
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,15 @@ quick: cmake ## Build the gateway and the mock backend fast, for a first look
 
 build: cmake ## Build the gateway and the mock backend, optimised
 	cargo build --release --locked --workspace
+
+install: build ## Install the gateway below PREFIX (/usr/local): program, man page, completions, systemd unit, first configuration
+	scripts/package install
+
+deb: build ## Make a Debian package of the same, in target/debian
+	scripts/package deb
+
+archive: build ## Make a .tar.gz of the same, in target
+	scripts/package archive
 
 test: lint unit ## Run every test there is, and check formatting and lints
 
@@ -37,6 +46,11 @@ check-stack: cmake ## Have Prometheus and systemd check the files for them under
 	@scripts/install promtool prometheus
 	cargo build --locked --workspace
 	scripts/check-stack
+
+check-package: cmake ## Install the gateway into a folder, and its Debian package on this machine where that is Debian, and use both
+	@scripts/install strip binutils
+	cargo build --locked
+	scripts/check-package
 
 check-peers: cmake ## Put the gateway between curl, h2load, nginx, and Python's grpcio and websockets
 	@scripts/install curl
