@@ -61,7 +61,7 @@ use crate::cors::Cors;
 use crate::limit::Rule;
 use crate::limit::key::Key;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
-use crate::route::{Conditions, Rewrite};
+use crate::route::{Conditions, Requirement, Rewrite};
 use crate::tls::{ClientTls, ServerTls};
 
 /// A whole configuration.
@@ -389,6 +389,8 @@ pub struct Route {
     pub keeps_encoded_slashes: bool,
     /// The methods it matches; empty is any.
     pub methods: Vec<Method>,
+    /// The header fields and parameters that it asks for: fields first, each in the order of their names.
+    pub requirements: Vec<Requirement>,
     /// Indices into [`Config::limits`]: the server's, then the route's own, each once.
     pub limits: Vec<usize>,
     /// Who may use it.
@@ -412,7 +414,12 @@ pub struct Route {
 impl Route {
     /// Which requests it takes.
     pub fn conditions(&self) -> Conditions<'_> {
-        Conditions { hosts: &self.hosts, path: &self.path, methods: &self.methods }
+        Conditions {
+            hosts: &self.hosts,
+            path: &self.path,
+            methods: &self.methods,
+            requirements: &self.requirements,
+        }
     }
 }
 

@@ -235,6 +235,21 @@ fn a_limit_by_what_the_log_does_not_tell_is_not_judged_unless_it_is_mapped() {
     assert_eq!(report["configs"][0]["totals"]["admitted"], 5);
     let notes = report["notes"].to_string();
     assert!(notes.contains("--map header:x-api-key=FIELD"), "{notes}");
+    let by_field = "\n[[routes]]\nname = \"two\"\npath = \"/users/*\"\nheaders = { X-Api-Key = \"bob\" }\nupstream = \"main\"\n";
+    let config = format!("{CONFIG}{by_field}");
+    let unseen = self::folder(&config, &[("access.log", &log())]);
+    let report = replayed(unseen.path(), &["access.log"]);
+    let notes = report["notes"].to_string();
+    assert!(
+        notes.contains(
+            "The route two cannot be judged, since the log does not tell the header field x-api-key"
+        ),
+        "{notes}"
+    );
+    assert_eq!(report["configs"][0]["limits"][0]["asked"], 5);
+    let report = replayed(unseen.path(), &["access.log", "--map", "header:X-Api-Key=user"]);
+    assert!(!report["notes"].to_string().contains("cannot be judged"), "{}", report["notes"]);
+    assert_eq!(report["configs"][0]["limits"][0]["asked"], 0);
     // Everybody is bob.
     let report = replayed(folder.path(), &["access.log", "--map", "header:X-Api-Key=user"]);
     let limit = &report["configs"][0]["limits"][0];

@@ -48,6 +48,43 @@ fn the_most_specific_route_wins_whatever_the_order() {
 }
 
 #[test]
+fn a_route_by_field_or_parameter_takes_what_has_it_once() {
+    let routes = [
+        saying("all", r#"path = "/a""#),
+        saying("two", "path = \"/a\"\nheaders = { X-Version = \"2\" }"),
+        saying("beta", "path = \"/a\"\nheaders = { X-Version = true }\nquery = { beta = \"1\" }"),
+    ];
+    // What stands before the first table is of [server].
+    let gateway = Gateway::start(&format!("underscores_in_headers = true\n{}", routes.concat()));
+    let ask = |target: &str, fields: &[(&str, &str)]| {
+        let fields = [&[("Host", "a")], fields].concat();
+        gateway.raw(request("GET", target, &fields, ""))
+    };
+    for (target, fields, route) in [
+        ("/a", &[][..], "all"),
+        ("/a", &[("X-Version", "1")], "all"),
+        ("/a", &[("x-version", "2 ")], "two"),
+        ("/a", &[("X_Version", "2")], "all"),
+        ("/a", &[("X-Version", "1"), ("X_Version", "2")], "all"),
+        ("/a", &[("X-Version", "2"), ("Connection", "X-Version")], "all"),
+        ("/a?beta=1", &[("X-Version", "2")], "beta"),
+        ("/a?b%65ta=%31", &[("X-Version", "7")], "beta"),
+        ("/a?beta=1", &[], "all"),
+    ] {
+        assert_eq!(ask(target, fields).text(), route, "{target} {fields:?}");
+    }
+    for (target, fields) in [
+        ("/a", &[("X-Version", "2"), ("X-Version", "2")][..]),
+        ("/a", &[("X-Version", "1"), ("x-version", "2")]),
+        ("/a?beta=1&beta=2", &[("X-Version", "2")]),
+        ("/a?x;beta=1", &[("X-Version", "2")]),
+    ] {
+        ask(target, fields).is_problem(400);
+    }
+    ask("/none", &[("X-Version", "1"), ("x-version", "2")]).is_problem(404);
+}
+
+#[test]
 fn what_no_route_matches_is_not_found() {
     let (gateway, backend) =
         routed("[[routes]]\nname = \"r\"\nhosts = [\"known.example\"]\npath = \"/a\"\nupstream = \"main\"\n");

@@ -17,6 +17,7 @@ mod names;
 mod overrides;
 mod plans;
 mod quota;
+mod requirements;
 mod routes;
 mod server;
 mod shared;
@@ -136,8 +137,12 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
         ways: server.ways,
         required: server.auth_required,
     };
-    let everywhere =
-        routes::Everywhere { limits: server.limits, max_body_size: server.max_body_size, callers };
+    let everywhere = routes::Everywhere {
+        limits: server.limits,
+        max_body_size: server.max_body_size,
+        underscores,
+        callers,
+    };
     let routes = match route_items {
         Some(item) => routes::all(&item, &everywhere, &limit_names, &upstream_names, sink),
         None => Err(file.report(routes::none())),

@@ -1,4 +1,4 @@
-//! The step that finds the route of a request: by its host, its path in normal form, and its method.
+//! The step that finds the route of a request: by its host, its path in normal form, its header fields and query, and its method.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::{Engine, Facts, Reply};
 use crate::config::{Action, Route};
 use crate::cors;
 use crate::route::{
-    Agreement, Captures, Match, Unsafe, host_of, normalise, normalise_keeping_slashes, rewrite,
+    Agreement, Captures, Match, Particulars, Unsafe, host_of, normalise, normalise_keeping_slashes, rewrite,
 };
 
 /// The methods that a route may take without naming others.
@@ -96,9 +96,10 @@ impl Engine {
     /// How the conditions of each route agree with a request whose host and path can be read, in the order of the configuration. It
     /// visits every route.
     pub fn agreements(&self, facts: &Facts<'_>) -> Vec<Agreement> {
-        let Ok(Target { host, path, .. }) = Target::read(facts) else { return Vec::new() };
+        let Ok(Target { host, path, query, .. }) = Target::read(facts) else { return Vec::new() };
         let routes = self.config.routes.iter().map(Route::conditions);
-        routes.map(|conditions| conditions.agreement(&host, &path, facts.method)).collect()
+        let request = Particulars { method: facts.method, headers: Some(facts.headers), query };
+        routes.map(|conditions| conditions.agreement(&host, &path, &request)).collect()
     }
 
     /// Whether the path of a request has an encoded slash.
@@ -122,17 +123,20 @@ impl Engine {
         }
         let target = Target::read(facts)?;
         if let Some(method) = cors::preflight(facts.method, facts.headers)
-            && let Ok(Match::Found { route, captures }) = self.find(&target, &method)
+            && let Ok(Match::Found { route, captures }) = self.find(&target, facts.headers, &method)
             && let index = route.index()
             && self.route(index).cors.is_some()
         {
             return Ok(Located { index, route: self.route(index), target, captures, is_preflight: true });
         }
-        match self.find(&target, facts.method)? {
+        match self.find(&target, facts.headers, facts.method)? {
             Match::Found { route, captures } => {
                 let index = route.index();
                 Ok(Located { index, route: self.route(index), target, captures, is_preflight: false })
             }
+            Match::Doubled { source } => Err(Reply::bad_request(&format!(
+                "the request must not have the {source} more than once: routes go by it"
+            ))),
             Match::MethodNotAllowed { allow } => {
                 let reply =
                     Reply::problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method");
@@ -149,12 +153,13 @@ impl Engine {
 
     /// What the table of routes knows of a target. A target with an encoded slash leads to a route that keeps such slashes, or
     /// nowhere.
-    fn find(&self, target: &Target<'_>, method: &Method) -> Result<Match, Reply> {
-        let found = self.routes.find(&target.host, &target.path, method);
+    fn find(&self, target: &Target<'_>, headers: &HeaderMap, method: &Method) -> Result<Match, Reply> {
+        let request = Particulars { method, headers: Some(headers), query: target.query };
+        let found = self.routes.find(&target.host, &target.path, request);
         let is_safe = match &found {
             _ if !target.has_encoded_slash => true,
             Match::Found { route, captures } => target.stays_safe(self.route(route.index()), captures),
-            Match::MethodNotAllowed { .. } | Match::NotFound => false,
+            Match::Doubled { .. } | Match::MethodNotAllowed { .. } | Match::NotFound => false,
         };
         if is_safe { Ok(found) } else { Err(unreadable(Unsafe::EncodedSlash)) }
     }

@@ -16,7 +16,7 @@ use crate::consumer::Consumer;
 use crate::field_names::FieldNames;
 use crate::limit::Limiter;
 use crate::limit::key::KeyPart;
-use crate::route::Table;
+use crate::route::{Source, Table};
 use crate::shared_store::Store;
 
 /// How many API keys are remembered that were right.
@@ -124,18 +124,23 @@ impl Engine {
     }
 }
 
-/// The header fields by which limits count, callers are known and upstreams choose a server.
+/// The header fields by which limits count, routes are found, callers are known and upstreams choose a server.
 fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
     let limits = config.limits.iter().map(|rule| &rule.key);
     let upstreams = config.upstreams.iter().filter_map(|upstream| match &upstream.balance {
         Balance::Hash(key) => Some(key),
         _ => None,
     });
+    let required = config.routes.iter().flat_map(|route| &route.requirements);
+    let required = required.filter_map(|requirement| match &requirement.source {
+        Source::Header(name) => Some(name),
+        Source::Query(_) => None,
+    });
     let parts = limits.chain(upstreams).flat_map(|key| &key.parts).filter_map(|part| match part {
         KeyPart::Header(name) => Some(name),
         _ => None,
     });
-    parts.chain(config.auth.iter().flat_map(credential_fields))
+    parts.chain(required).chain(config.auth.iter().flat_map(credential_fields))
 }
 
 /// The header fields that may have credentials.

@@ -102,6 +102,8 @@ pub(super) struct Route {
     pub(super) path: String,
     /// Empty is any.
     pub(super) methods: Vec<String>,
+    /// The header fields and parameters that it asks for.
+    pub(super) requirements: Vec<String>,
     pub(super) timeout_seconds: Option<f64>,
     pub(super) max_body_size: u64,
     /// What is changed in its answers, and how they are compressed, in words.

@@ -3,7 +3,7 @@
 use super::explanation::NearMiss;
 use crate::config::{Config, Route};
 use crate::route::pattern::HostPattern;
-use crate::route::{Agreement, PathAgreement};
+use crate::route::{Agreement, PathAgreement, rank};
 
 /// No more are told.
 const MOST: usize = 10;
@@ -23,8 +23,10 @@ pub(super) fn misses(
     };
     let others = agreements.iter().enumerate().filter(|(index, _)| Some(*index) != taken);
     let mut misses: Vec<_> = others.filter(|(_, agreement)| near(agreement)).collect();
-    misses
-        .sort_by_key(|(_, agreement)| std::cmp::Reverse((agreement.path, agreement.host, agreement.method)));
+    misses.sort_by_key(|(_, agreement)| {
+        let unmet = std::cmp::Reverse(agreement.unmet.len());
+        std::cmp::Reverse((agreement.path, agreement.host, agreement.method, unmet))
+    });
     // Routes that share only the beginning of the path say nothing where others are closer.
     if misses.first().is_some_and(|(_, closest)| !matches!(closest.path, PathAgreement::Begins(_))) {
         misses.retain(|(_, agreement)| !matches!(agreement.path, PathAgreement::Begins(_)));
@@ -69,14 +71,18 @@ fn why(
         let methods: Vec<_> = route.methods.iter().map(ToString::to_string).collect();
         why.push(format!("it takes {}, and not {method}", listed(&methods)));
     }
+    why.extend(agreement.unmet.iter().map(|unmet| format!("it asks for one {unmet}")));
     if agreement.path == PathAgreement::Yes && slash && !route.keeps_encoded_slashes {
         why.push("it refuses encoded slashes: encoded_slashes = \"keep\" takes them".to_owned());
     }
     if let (true, Some(taken)) = (why.is_empty(), taken) {
         why.push(match () {
             () if host_rank(route) < host_rank(taken) => "its host is less specific".to_owned(),
-            () if route.path == taken.path => "it does not name the method".to_owned(),
-            () => "its path is less specific".to_owned(),
+            () if route.path != taken.path => "its path is less specific".to_owned(),
+            () if rank(&route.requirements) < rank(&taken.requirements) => {
+                "it asks for less of the header fields and the query".to_owned()
+            }
+            () => "it does not name the method".to_owned(),
         });
     }
     why

@@ -32,6 +32,7 @@ pub(super) fn explained(route: &config::Route, asked: &HeaderMap) -> Route {
         hosts: route.hosts.iter().map(ToString::to_string).collect(),
         path: route.path.to_string(),
         methods: route.methods.iter().map(ToString::to_string).collect(),
+        requirements: route.requirements.iter().map(ToString::to_string).collect(),
         timeout_seconds: route.timeout.map(|timeout| timeout.as_secs_f64()),
         max_body_size: route.max_body_size,
         changes,

@@ -69,6 +69,13 @@ respond = { body = "ok" }
 name = "old"
 path = "/old/*"
 redirect = { to = "/users/*" }
+
+[[routes]]
+name = "old of version 2"
+path = "/old/*"
+headers = { X-Version = "2" }
+query = { beta = true }
+redirect = { to = "/users/*" }
 "#;
 
 /// A request: method, URL, peer, and its fields.
@@ -138,6 +145,29 @@ fn an_explanation_says_what_becomes_of_a_request() {
                 "limit       writes: one request at a time, for everybody together",
                 "            1 of 1 left; a refusal is 503",
                 "            Content-Length: 0",
+            ],
+            &[],
+        ),
+        (
+            get("/old/7?beta=1", "192.0.2.1", &["X-Version: 2"]),
+            &[
+                "route       old of version 2 (gateway.toml:61): any method, any host, /old/*, with header field x-version \"2\", with query parameter beta",
+                "near miss   old (gateway.toml:56): /old/*: it asks for less of the header fields and the query",
+            ],
+            &[],
+        ),
+        (
+            get("/old/7?beta=1", "192.0.2.1", &["X-Version: 1"]),
+            &[
+                "route       old (gateway.toml:56): any method, any host, /old/*",
+                "near miss   old of version 2 (gateway.toml:61): /old/*: it asks for one header field x-version \"2\"",
+            ],
+            &[],
+        ),
+        (
+            get("/old/7?beta=1", "192.0.2.1", &["X-Version: 1", "X-Version: 2"]),
+            &[
+                "answer      400 Bad Request: the request must not have the header field x-version more than once: routes go by it",
             ],
             &[],
         ),

@@ -102,7 +102,9 @@ impl Text<'_> {
 fn conditions(route: &Route) -> String {
     let methods = if route.methods.is_empty() { "any method".to_owned() } else { listed(&route.methods) };
     let hosts = if route.hosts.is_empty() { "any host".to_owned() } else { listed(&route.hosts) };
-    format!("{methods}, {hosts}, {}", route.path)
+    let mut conditions = vec![methods, hosts, route.path.clone()];
+    conditions.extend(route.requirements.iter().map(|requirement| format!("with {requirement}")));
+    conditions.join(", ")
 }
 
 fn limit(f: &mut fmt::Formatter<'_>, limit: &Limit) -> fmt::Result {

@@ -20,6 +20,8 @@ use super::spread::Spread;
 use super::trial::Trial;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, LoadError};
+use crate::limit::key::KeyPart;
+use crate::route::Source;
 
 /// What the demands of clients may take of memory, in bytes.
 const DEMANDS: usize = 24 << 20;
@@ -134,18 +136,31 @@ fn load(path: &Path, set: &[Setting]) -> Result<(String, Config), ReplayError> {
 
 fn open(args: &Args, configs: &[(String, Config)]) -> Result<Log, ReplayError> {
     let limits = configs.iter().flat_map(|(_, config)| &config.limits);
-    let parts = limits.flat_map(|rule| &rule.key.parts);
-    let wanted = Wanted::new(parts, args.map.clone(), args.host.clone());
+    let parts = limits.flat_map(|rule| &rule.key.parts).cloned();
+    let requirements =
+        configs.iter().flat_map(|(_, config)| &config.routes).flat_map(|route| &route.requirements);
+    let parts: Vec<KeyPart> =
+        parts.chain(requirements.map(|requirement| part_of(&requirement.source))).collect();
+    let wanted = Wanted::new(&parts, args.map.clone(), args.host.clone());
     let options = Options { format: args.format, wanted, window: WINDOW };
     Log::open(&args.logs, options).map_err(ReplayError::Log)
+}
+
+/// What a route asks for, as the part of a key that has the same value.
+fn part_of(source: &Source) -> KeyPart {
+    match source {
+        Source::Header(name) => KeyPart::Header(name.clone()),
+        Source::Query(name) => KeyPart::Query(name.clone()),
+    }
 }
 
 fn trials(configs: Vec<(String, Config)>, formats: &[Format], wanted: &Wanted) -> Vec<Trial> {
     let has_whole_seconds = formats.iter().any(|format| format.has_whole_seconds());
     let bytes = DEMANDS / configs.len().max(1);
     let knows = |part: &_| formats.iter().all(|format| wanted.knows(*format, part));
+    let tells = |source: &_| formats.iter().all(|format| wanted.tells(*format, &part_of(source)));
     let trial = |(name, config): (String, Config)| {
-        let told = Scenario::new(config, knows, bytes);
+        let told = Scenario::new(config, knows, tells, bytes);
         let spread = has_whole_seconds.then(|| Spread::new(told.engine().limiter()));
         Trial { name, told, spread }
     };

@@ -8,6 +8,7 @@ use super::report::{ConfigPart, LogPart, RunPart};
 use super::scenario::Scenario;
 use crate::limit::Rule;
 use crate::limit::key::KeyPart;
+use crate::route::Source;
 
 /// What is to be told beside what the report's own parts say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +77,22 @@ pub(super) fn notes(
         let note = format!(
             "The limit {} cannot be judged, since the log does not tell {}. --map {}=FIELD says which of its fields stands for it.",
             unjudged.limit, unjudged.part, unjudged.part
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    for untaken in scenarios.iter().flat_map(|scenario| scenario.untaken()) {
+        let note = format!(
+            "The route {} cannot be judged, since the log does not tell the {} that it asks for: its requests take the route that they would \
+             take without it, or none.{}",
+            untaken.route,
+            untaken.source,
+            match &untaken.source {
+                Source::Header(name) =>
+                    format!(" --map header:{name}=FIELD says which field of the log stands for it."),
+                Source::Query(_) => String::new(),
+            }
         );
         if !notes.contains(&note) {
             notes.push(note);

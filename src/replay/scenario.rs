@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::limit::key::{KeyPart, Secret};
 use crate::limit::{Limiter, Outcome, Refusal, Reservation};
+use crate::route::Source;
 
 /// So many requests are taken together. What is known of their clients fits into the first cache of a processor.
 pub(super) const BATCH: usize = 32;
@@ -20,6 +21,7 @@ pub(super) const BATCH: usize = 32;
 pub struct Scenario {
     engine: Engine,
     unjudged: Vec<Unjudged>,
+    untaken: Vec<Untaken>,
     /// The names of the limits that gateways share.
     shared: Vec<String>,
     running: Running,
@@ -42,10 +44,31 @@ pub struct Unjudged {
     pub part: KeyPart,
 }
 
+/// A route that no request can be seen to take by this log.
+#[derive(Clone, Debug)]
+pub struct Untaken {
+    /// The name of the route.
+    pub route: String,
+    /// The field that the log does not tell.
+    pub source: Source,
+}
+
 impl Scenario {
     /// A scenario of this configuration. `knows` says of a part of a key whether the log tells it; limits by other parts are not
-    /// asked. What clients ask for may take so many bytes.
-    pub fn new(mut config: Config, knows: impl Fn(&KeyPart) -> bool, bytes: usize) -> Self {
+    /// asked. `tells` says of what a route asks for whether the log tells it; routes that ask for something else take no request. What clients ask for may take so many bytes.
+    pub fn new(
+        mut config: Config,
+        knows: impl Fn(&KeyPart) -> bool,
+        tells: impl Fn(&Source) -> bool,
+        bytes: usize,
+    ) -> Self {
+        let mut untaken = Vec::new();
+        config.routes.retain(|route| {
+            let untold = route.requirements.iter().find(|requirement| !tells(&requirement.source));
+            let untold = untold.map(|requirement| requirement.source.clone());
+            untaken.extend(untold.clone().map(|source| Untaken { route: route.name.clone(), source }));
+            untold.is_none()
+        });
         let unjudged: Vec<Option<KeyPart>> = config
             .limits
             .iter()
@@ -69,6 +92,7 @@ impl Scenario {
         Self {
             engine: Engine::new(config, limiter),
             unjudged,
+            untaken,
             shared,
             running: Running::default(),
             tallies,
@@ -87,6 +111,11 @@ impl Scenario {
     /// The limits that cannot be judged by this log.
     pub fn unjudged(&self) -> &[Unjudged] {
         &self.unjudged
+    }
+
+    /// The routes that no request can be seen to take by this log.
+    pub fn untaken(&self) -> &[Untaken] {
+        &self.untaken
     }
 
     /// The names of the limits that gateways share.

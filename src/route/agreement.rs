@@ -6,6 +6,7 @@
 use http::Method;
 
 use super::pattern::{PathPattern, Segment};
+use super::requirement::{Particulars, Requirement};
 use super::table::{Conditions, Match, Table};
 
 /// Texts that are longer are not compared for their spelling.
@@ -15,7 +16,7 @@ const MAX_COMPARED: usize = 256;
 const ALIKE: f64 = 0.75;
 
 /// How the conditions of a route agree with a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
     /// Whether the host matches.
     pub host: bool,
@@ -23,6 +24,8 @@ pub struct Agreement {
     pub method: bool,
     /// Whether the path matches.
     pub path: PathAgreement,
+    /// The header fields and parameters that are not as the route asks for.
+    pub unmet: Vec<Requirement>,
 }
 
 /// How a path agrees with a pattern.
@@ -48,12 +51,14 @@ pub enum PathAgreement {
 
 impl Conditions<'_> {
     /// How they agree with a request for this host and path, as in [`Table::find`].
-    pub fn agreement(&self, host: &str, path: &str, method: &Method) -> Agreement {
+    pub fn agreement(&self, host: &str, path: &str, request: &Particulars<'_>) -> Agreement {
         let everything = PathPattern { segments: Vec::new(), prefix: true };
-        let any = Conditions { hosts: &[], path: &everything, methods: &[] };
+        let any = Conditions { hosts: &[], path: &everything, methods: &[], requirements: &[] };
+        let unmet = self.requirements.iter().filter(|requirement| requirement.is_met(request) != Ok(true));
         Agreement {
             host: found(Conditions { hosts: self.hosts, ..any }, host, "/", &Method::GET),
-            method: found(Conditions { methods: self.methods, ..any }, "", "/", method),
+            method: found(Conditions { methods: self.methods, ..any }, "", "/", request.method),
+            unmet: unmet.cloned().collect(),
             path: path_agreement(self.path, path, &|pattern, path| {
                 found(Conditions { path: pattern, ..any }, "", path, &Method::GET)
             }),
@@ -127,7 +132,9 @@ mod tests {
 
     fn path(pattern: &str, path: &str) -> PathAgreement {
         let path_pattern: PathPattern = pattern.parse().unwrap();
-        Conditions { hosts: &[], path: &path_pattern, methods: &[] }.agreement("", path, &Method::GET).path
+        Conditions { hosts: &[], path: &path_pattern, methods: &[], requirements: &[] }
+            .agreement("", path, &(&Method::GET).into())
+            .path
     }
 
     #[test]
@@ -150,9 +157,10 @@ mod tests {
     #[test]
     fn host_and_method_are_asked_by_themselves() {
         let (hosts, pattern) = (["*.example.com".parse().unwrap()], "/a".parse().unwrap());
-        let conditions = Conditions { hosts: &hosts, path: &pattern, methods: &[Method::GET] };
-        let agreement = |host, method| {
-            let Agreement { host, method, .. } = conditions.agreement(host, "/b", &method);
+        let conditions =
+            Conditions { hosts: &hosts, path: &pattern, methods: &[Method::GET], requirements: &[] };
+        let agreement = |host, method: Method| {
+            let Agreement { host, method, .. } = conditions.agreement(host, "/b", &(&method).into());
             (host, method)
         };
         assert_eq!(agreement("a.example.com", Method::HEAD), (true, true));

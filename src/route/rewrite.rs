@@ -80,8 +80,8 @@ mod tests {
     /// What the upstream gets of a path that the pattern matches.
     fn rewritten(pattern: &PathPattern, how: &Rewrite, path: &str) -> Option<String> {
         let mut trie = Trie::default();
-        trie.insert(pattern, &[], RouteId(0));
-        let (_, captures) = trie.find(path, &Method::GET)?;
+        trie.insert(pattern, &[], &[], RouteId(0));
+        let (_, captures) = trie.find(path, &(&Method::GET).into())?;
         Some(rewrite(how, path, &captures).into_owned())
     }
 

@@ -1,10 +1,11 @@
-//! The table of routes: host, path and method to the most specific route.
+//! The table of routes: host, path, header fields, query and method to the most specific route.
 //!
 //! The order in the file does not matter. An exact host goes before a wildcard (the longest first), and a wildcard before any host; then,
-//! segment by segment from the left, a literal goes before a parameter and that before a `*`; then a route that names the method goes
-//! before one that takes any. If the most specific route does not take the request, the next one is tried: a path that no route of
+//! segment by segment from the left, a literal goes before a parameter and that before a `*`; then a route that asks for more header fields
+//! and parameters goes before one that asks for fewer, and one that names more of their values before one that names fewer; then a route
+//! that names the method goes before one that takes any. If the most specific route does not take the request, the next one is tried: a path that no route of
 //! `api.example.com` matches may match one of `*.example.com` or of any host, and a method that `/users/{id}` does not take may be taken
-//! by `/users/*`. If routes match host and path, but none of them takes the method, the answer is 405.
+//! by `/users/*`. If routes match but for the method, the answer is 405.
 //!
 //! A route that names `GET` takes `HEAD` as well, unless another with the same path names `HEAD`.
 //!
@@ -17,6 +18,7 @@ use http::Method;
 use super::captures::Captures;
 use super::hash::NameMap;
 use super::pattern::{HostPattern, PathPattern};
+use super::requirement::{Particulars, Requirement, Source};
 use super::trie::{RouteId, Trie};
 
 /// The result of looking for a route.
@@ -29,12 +31,17 @@ pub enum Match {
         /// The parts of the path that its pattern captured.
         captures: Captures,
     },
-    /// Routes match host and path, but none takes the method: 405.
+    /// The request has a field or parameter more than once, and a route that it might take asks for it: 400.
+    Doubled {
+        /// The field or parameter.
+        source: Source,
+    },
+    /// Routes match but for the method: 405.
     MethodNotAllowed {
         /// The methods that they take.
         allow: Allow,
     },
-    /// No route matches host and path: 404.
+    /// No route matches, whatever the method: 404.
     NotFound,
 }
 
@@ -70,6 +77,8 @@ pub struct Conditions<'a> {
     pub path: &'a PathPattern,
     /// The methods; empty is any.
     pub methods: &'a [Method],
+    /// The header fields and parameters, in an order of their own: equal ones are in the same order.
+    pub requirements: &'a [Requirement],
 }
 
 /// The routes of a configuration, by host, path and method.
@@ -89,7 +98,7 @@ impl Table {
         let mut table = Self::default();
         for (route, id) in routes.into_iter().zip((0..).map(RouteId)) {
             if route.hosts.is_empty() {
-                table.any.insert(route.path, route.methods, id);
+                table.any.insert(route.path, route.methods, route.requirements, id);
             }
             for host in route.hosts {
                 let trie = match host {
@@ -99,7 +108,7 @@ impl Table {
                         table.wildcards.entry(suffix.as_str().into())
                     }
                 };
-                trie.or_default().insert(route.path, route.methods, id);
+                trie.or_default().insert(route.path, route.methods, route.requirements, id);
             }
         }
         table
@@ -107,15 +116,18 @@ impl Table {
 
     /// The most specific route for a request. `host` is what [`host_of`](super::host_of) returned, or empty for a
     /// request that names none; `path` is what [`normalise`](super::normalise) returned.
-    pub fn find(&self, host: &str, path: &str, method: &Method) -> Match {
+    pub fn find<'r>(&self, host: &str, path: &str, request: impl Into<Particulars<'r>>) -> Match {
+        let request = request.into();
         for trie in self.tries(host) {
-            if let Some((route, captures)) = trie.find(path, method) {
-                return Match::Found { route, captures };
+            match trie.find(path, &request) {
+                Some((Ok(route), captures)) => return Match::Found { route, captures },
+                Some((Err(source), _)) => return Match::Doubled { source: source.clone() },
+                None => {}
             }
         }
         let mut methods = Vec::new();
         for trie in self.tries(host) {
-            trie.collect_methods(path, &mut methods);
+            trie.collect_methods(path, &request, &mut methods);
         }
         if methods.is_empty() {
             return Match::NotFound;

@@ -11,6 +11,7 @@ use memchr::memchr;
 use super::captures::Captures;
 use super::hash::NameMap;
 use super::pattern::{PathPattern, Segment};
+use super::requirement::{Particulars, Requirement, Source, are_met, rank};
 
 /// A route: its place in the config.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,9 +41,18 @@ struct Node {
     prefix: Endpoint,
 }
 
-/// The routes of one pattern, by method.
+/// The routes of one pattern.
 #[derive(Clone, Debug, Default)]
 struct Endpoint {
+    /// Those that ask for header fields or parameters, the most specific first.
+    requiring: Vec<(Box<[Requirement]>, ByMethod)>,
+    /// The others.
+    plain: ByMethod,
+}
+
+/// Routes that are told apart by method alone.
+#[derive(Clone, Debug, Default)]
+struct ByMethod {
     named: Vec<(Method, RouteId)>,
     any: Option<RouteId>,
 }
@@ -55,7 +65,13 @@ impl Default for Trie {
 
 impl Trie {
     /// Adds a route. If a route with the same conditions is there already, that one stays.
-    pub(super) fn insert(&mut self, pattern: &PathPattern, methods: &[Method], route: RouteId) {
+    pub(super) fn insert(
+        &mut self,
+        pattern: &PathPattern,
+        methods: &[Method],
+        requirements: &[Requirement],
+        route: RouteId,
+    ) {
         let mut at = 0;
         for segment in &pattern.segments {
             let new = self.nodes.len();
@@ -69,37 +85,44 @@ impl Trie {
             }
         }
         let node = &mut self.nodes[at];
-        if pattern.prefix { &mut node.prefix } else { &mut node.exact }.insert(methods, route);
+        if pattern.prefix { &mut node.prefix } else { &mut node.exact }.insert(methods, requirements, route);
     }
 
-    /// The most specific route that matches the path and takes the method, and what its pattern captured.
-    pub(super) fn find(&self, path: &str, method: &Method) -> Option<(RouteId, Captures)> {
+    /// The most specific route that matches the path and takes the request, and what its pattern captured. Instead of the route, the field or
+    /// parameter that the request has more than once, if that leaves open whether a route takes it.
+    pub(super) fn find(
+        &self,
+        path: &str,
+        request: &Particulars<'_>,
+    ) -> Option<(Result<RouteId, &Source>, Captures)> {
         let mut captures = Captures::none();
         let start = path.starts_with('/').then_some(1)?;
-        let route = self.walk(0, path, Some(start), &mut captures, &mut |endpoint| endpoint.find(method))?;
+        let route = self.walk(0, path, Some(start), &mut captures, &mut |endpoint| endpoint.find(request))?;
         Some((route, captures))
     }
 
-    /// Adds the methods that the path's routes name.
-    pub(super) fn collect_methods(&self, path: &str, methods: &mut Vec<Method>) {
+    /// Adds the methods that the path's routes name, of which each takes what the request says otherwise.
+    pub(super) fn collect_methods(&self, path: &str, request: &Particulars<'_>, methods: &mut Vec<Method>) {
         if path.starts_with('/') {
             self.walk(0, path, Some(1), &mut Captures::none(), &mut |endpoint| {
-                methods.extend(endpoint.named.iter().map(|(method, _)| method.clone()));
-                None
+                let met = endpoint.requiring.iter().filter(|(all, _)| are_met(all, request) == Ok(true));
+                let routes = met.map(|(_, routes)| routes).chain([&endpoint.plain]);
+                methods.extend(routes.flat_map(|routes| &routes.named).map(|(method, _)| method.clone()));
+                None::<()>
             });
         }
     }
 
     /// Visits the endpoints that match, the most specific first, until `visit` takes one. `next` is where the
     /// next segment of the path starts; `None` after the last.
-    fn walk(
-        &self,
+    fn walk<'t, T>(
+        &'t self,
         at: usize,
         path: &str,
         next: Option<usize>,
         captures: &mut Captures,
-        visit: &mut impl FnMut(&Endpoint) -> Option<RouteId>,
-    ) -> Option<RouteId> {
+        visit: &mut impl FnMut(&'t Endpoint) -> Option<T>,
+    ) -> Option<T> {
         let node = self.nodes.get(at)?;
         if let Some(start) = next {
             let tail = path.get(start..)?;
@@ -131,6 +154,36 @@ impl Trie {
 }
 
 impl Endpoint {
+    fn insert(&mut self, methods: &[Method], requirements: &[Requirement], route: RouteId) {
+        if requirements.is_empty() {
+            return self.plain.insert(methods, route);
+        }
+        let at = match self.requiring.iter().position(|(known, _)| **known == *requirements) {
+            Some(at) => at,
+            None => {
+                let at = self.requiring.partition_point(|(known, _)| rank(known) >= rank(requirements));
+                self.requiring.insert(at, (requirements.into(), ByMethod::default()));
+                at
+            }
+        };
+        self.requiring[at].1.insert(methods, route);
+    }
+
+    /// The most specific route that takes a request, or what the request has more than once and a route hangs on.
+    fn find(&self, request: &Particulars<'_>) -> Option<Result<RouteId, &Source>> {
+        for (requirements, routes) in &self.requiring {
+            let Some(route) = routes.find(request.method) else { continue };
+            match are_met(requirements, request) {
+                Ok(true) => return Some(Ok(route)),
+                Ok(false) => {}
+                Err(doubled) => return Some(Err(doubled)),
+            }
+        }
+        self.plain.find(request.method).map(Ok)
+    }
+}
+
+impl ByMethod {
     fn insert(&mut self, methods: &[Method], route: RouteId) {
         if methods.is_empty() {
             self.any.get_or_insert(route);

@@ -70,6 +70,7 @@ const UNSEEN: &[&str] = &[
     "route_dangling_nothing_there",
     "route_ignored_without_upstream",
     "route_names",
+    "route_requirements_ambiguous",
     "route_rewrite",
     "route_strip_prefix_and_rewrite",
     "server_limits",

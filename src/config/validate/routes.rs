@@ -11,8 +11,9 @@ use super::access::{self, Callers};
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
 use super::shared::{self, DURATION_OR_ZERO, HOST, METHOD, SIZE, limits, pattern_fault};
-use super::{action, auth, cors, headers};
+use super::{action, auth, cors, headers, requirements};
 use crate::compression::Coding;
+use crate::route::Requirement;
 use crate::route::pattern::{HostPattern, PathPattern};
 
 pub(super) static ROUTE: Table = Table::new(
@@ -32,6 +33,16 @@ pub(super) static ROUTE: Table = Table::new(
         )
         .required(),
         Setting::new("methods", Kind::List(&METHOD, 1), "Methods; left out, any."),
+        Setting::new(
+            "headers",
+            requirements::HEADERS,
+            "Header fields that a request must have, each with its value, or true for any; left out, none.",
+        ),
+        Setting::new(
+            "query",
+            requirements::QUERY,
+            "Query parameters that a request must have, each with its value, or true for any; left out, none.",
+        ),
         Setting::new(
             "encoded_slashes",
             Kind::Word(&["refuse", "keep"]),
@@ -103,6 +114,8 @@ pub(super) struct Everywhere<'a> {
     pub(super) limits: Checked<Vec<usize>>,
     /// The largest body, where a route does not say.
     pub(super) max_body_size: Checked<u64>,
+    /// Whether fields are passed on whose names have other characters than letters, digits and `-`.
+    pub(super) underscores: bool,
     /// Who may call.
     pub(super) callers: Callers<'a>,
 }
@@ -160,6 +173,13 @@ fn route<'a>(
     let hosts = section.or("hosts", Vec::new(), hosts);
     let path = section.required("path", "path = \"/users/*\"", |item| path(&item));
     let methods = section.or("methods", Vec::new(), methods);
+    let fields =
+        section.optional("headers", |item| requirements::headers(&item, everywhere.underscores, sink));
+    let parameters = section.optional("query", |item| requirements::query(&item, sink));
+    let requirements = fields.and_then(|fields| {
+        let all = [fields.unwrap_or_default(), parameters?.unwrap_or_default()];
+        Ok(all.concat())
+    });
     let keeps_encoded_slashes =
         section.or("encoded_slashes", false, |item| item.word(&[("refuse", false), ("keep", true)]));
     let action = action::action(&section, &path, upstreams);
@@ -179,7 +199,7 @@ fn route<'a>(
     let place = section.get("path").map_or_else(|| section.span.clone(), |item| item.span().clone());
     let line = sink.line(section.span.start);
     section.finish();
-    let matcher = matcher(name, place, &hosts, &path, &methods);
+    let matcher = matcher(name, place, &hosts, &path, &methods, &requirements);
     let route = (|| {
         let mut limits = everywhere.limits.as_ref().map_err(|reported| *reported)?.clone();
         let own = own?.into_iter().filter(|limit| !limits.contains(limit)).collect::<Vec<_>>();
@@ -191,6 +211,7 @@ fn route<'a>(
             path: path?,
             keeps_encoded_slashes: keeps_encoded_slashes?,
             methods: methods?,
+            requirements: requirements?,
             limits,
             access: access?,
             action: action?,
@@ -270,6 +291,7 @@ fn matcher(
     hosts: &Checked<Vec<HostPattern>>,
     path: &Checked<PathPattern>,
     methods: &Checked<Vec<http::Method>>,
+    requirements: &Checked<Vec<Requirement>>,
 ) -> Option<Matcher> {
     Some(Matcher {
         name: name.ok().map(str::to_owned),
@@ -277,5 +299,6 @@ fn matcher(
         hosts: hosts.as_ref().ok()?.clone(),
         path: path.as_ref().ok()?.clone(),
         methods: methods.as_ref().ok()?.clone(),
+        requirements: requirements.as_ref().ok()?.clone(),
     })
 }

@@ -49,8 +49,8 @@ pub(in super::super) fn part(text: &str, underscores: bool) -> Result<KeyPart, F
     }
 }
 
-/// The name of a field that requests still have when limits are decided, and that is sent upstream.
-fn field(text: &str, underscores: bool) -> Result<HeaderName, Fault> {
+/// Parses the name of a field that requests still have when routes and limits are decided, and that is sent upstream.
+pub(in super::super) fn field(text: &str, underscores: bool) -> Result<HeaderName, Fault> {
     let name = header_name(text)?;
     if never_goes_upstream(&name) {
         return Err(Fault::new(format!("`{name}` does not go upstream, so nobody can be told by it"))

@@ -107,6 +107,14 @@ impl Wanted {
         }
     }
 
+    /// Whether a log of this format tells the value itself. The gateway's log may have a hash in its place.
+    pub fn tells(&self, format: Format, part: &KeyPart) -> bool {
+        match part {
+            KeyPart::Header(name) if format == Format::Gateway => self.maps_field(format, name),
+            part => self.knows(format, part),
+        }
+    }
+
     fn reads_field(&self, format: Format, name: &HeaderName) -> bool {
         match format {
             Format::Gateway => true,

@@ -9,11 +9,17 @@ struct Route {
     hosts: Vec<HostPattern>,
     path: PathPattern,
     methods: Vec<Method>,
+    requirements: Vec<Requirement>,
 }
 
 /// The table of these routes.
 fn table(routes: &[Route]) -> Table {
-    Table::new(routes.iter().map(|Route { hosts, path, methods, .. }| Conditions { hosts, path, methods }))
+    Table::new(routes.iter().map(|Route { hosts, path, methods, requirements, .. }| Conditions {
+        hosts,
+        path,
+        methods,
+        requirements,
+    }))
 }
 
 /// `GET,POST api.example.com,*.example.org/users/*`; the methods and the hosts may be left out.
@@ -27,7 +33,19 @@ fn route(text: &str) -> Route {
         hosts: listed(hosts).iter().map(|host| host.parse().unwrap()).collect(),
         path: path.parse().unwrap(),
         methods: listed(methods).iter().map(|method| method.parse().unwrap()).collect(),
+        requirements: Vec::new(),
     }
+}
+
+/// A route of [`route`] that asks for parameters: `b=1&c` wants `b` to be 1, and any `c`.
+fn requiring(text: &str, parameters: &str) -> Route {
+    let requirement = |parameter: &str| {
+        let (name, value) =
+            parameter.split_once('=').map_or((parameter, None), |(name, value)| (name, Some(value)));
+        Requirement { source: Source::Query(name.to_owned()), value: value.map(str::to_owned) }
+    };
+    let requirements = parameters.split('&').map(requirement).collect();
+    Route { name: format!("{text}?{parameters}"), requirements, ..route(text) }
 }
 
 /// What a request finds, by name: a route's, the methods after `405 `, or `404`.
@@ -35,6 +53,7 @@ fn find(routes: &[Route], host: &str, path: &str, method: &Method) -> String {
     match table(routes).find(host, path, method) {
         Match::Found { route, .. } => routes[route.index()].name.clone(),
         Match::MethodNotAllowed { allow } => format!("405 {allow}"),
+        Match::Doubled { source } => format!("400 {source}"),
         Match::NotFound => "404".to_owned(),
     }
 }
@@ -189,6 +208,53 @@ fn captures_are_those_of_the_route_that_won() {
         assert_eq!(route.index(), winner, "{path}");
         let found: Vec<_> = (0..).map_while(|i| captures.parameter(path, i)).collect();
         assert_eq!((found, captures.rest(path)), (parameters, rest), "{path}");
+    }
+}
+
+#[test]
+fn a_route_that_asks_for_more_goes_before_one_that_asks_for_less() {
+    let mut routes = [
+        route("/a"),
+        route("PUT /a"),
+        requiring("/a", "b=1"),
+        requiring("/a", "b"),
+        requiring("POST /a", "b=2"),
+        requiring("/a", "b=1&c"),
+        requiring("GET /a", "b=1&c"),
+        requiring("/*", "b=1"),
+        requiring("GET /x", "d"),
+    ];
+    for _ in 0..2 {
+        for (method, path, query, expected) in [
+            ("GET", "/a", "", "/a"),
+            ("PUT", "/a", "", "PUT /a"),
+            ("GET", "/a", "b=1", "/a?b=1"),
+            ("PUT", "/a", "b=1", "/a?b=1"),
+            ("GET", "/a", "b=2", "/a?b"),
+            ("POST", "/a", "b=2", "POST /a?b=2"),
+            ("PUT", "/a", "b=1&c=x", "/a?b=1&c"),
+            ("HEAD", "/a", "b=1&c=x", "GET /a?b=1&c"),
+            ("GET", "/a", "c=x", "/a"),
+            ("GET", "/a", "b=1&b=2", "400 query parameter b"),
+            ("GET", "/a", "b=1&c=x&c=y", "400 query parameter c"),
+            ("GET", "/a", "b=3&c=x&c=y", "/a?b"),
+            ("GET", "/b", "b=1", "/*?b=1"),
+            ("GET", "/b", "", "404"),
+            ("PUT", "/x", "", "404"),
+            ("PUT", "/x", "d=1", "405 GET, HEAD"),
+            ("GET", "/x", "d=1&d=1", "400 query parameter d"),
+        ] {
+            let method: Method = method.parse().unwrap();
+            let request = Particulars { query: Some(query.as_bytes()), ..(&method).into() };
+            let found = match table(&routes).find("", path, request) {
+                Match::Found { route, .. } => routes[route.index()].name.clone(),
+                Match::MethodNotAllowed { allow } => format!("405 {allow}"),
+                Match::Doubled { source } => format!("400 {source}"),
+                Match::NotFound => "404".to_owned(),
+            };
+            assert_eq!(found, expected, "{method} {path}?{query}");
+        }
+        routes.reverse();
     }
 }
 
