@@ -162,6 +162,16 @@ impl Engine {
     pub fn secret_parameter(&self) -> Option<&str> {
         self.config.auth.as_ref()?.api_key.query.as_deref()
     }
+
+    /// A request target as it may be shown: with a mask for a credential in its query.
+    pub fn shown_target<'a>(&self, target: &'a str) -> Cow<'a, str> {
+        let masked = || {
+            let (path, query) = target.split_once('?')?;
+            let query = query::masked(query.as_bytes(), self.secret_parameter()?)?;
+            Some(format!("{path}?{}", String::from_utf8_lossy(&query)))
+        };
+        masked().map_or(Cow::Borrowed(target), Cow::Owned)
+    }
 }
 
 impl Asked {

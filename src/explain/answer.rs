@@ -19,7 +19,7 @@ const MAX_TARGET: usize = 65_534;
 pub async fn explain(engine: &Engine, question: &Question, now: Timestamp, plainly: bool) -> Explanation {
     let sender = engine.sender(Peer::at(question.peer), &question.headers);
     let mut explanation = Explanation {
-        request: request(question),
+        request: request(engine, question),
         answer: answered(&Reply::internal()),
         client: client(engine, question, &sender),
         caller: None,
@@ -157,13 +157,13 @@ fn readable(config: &Config, question: &Question) -> Result<(), Reply> {
     Err(Reply::problem(status, detail))
 }
 
-fn request(question: &Question) -> Request {
+fn request(engine: &Engine, question: &Question) -> Request {
     let host = question.headers.get(header::HOST).map(HeaderValue::as_bytes).unwrap_or_default();
     Request {
         method: question.method.to_string(),
         scheme: if question.tls { "https" } else { "http" },
         host: String::from_utf8_lossy(host).into_owned(),
-        target: question.target.clone(),
+        target: engine.shown_target(&question.target).into_owned(),
         from: question.peer.ip().to_string(),
     }
 }

@@ -145,7 +145,7 @@ pub(super) fn sent(
     };
     Sent {
         method: question.method.to_string(),
-        target: String::from_utf8_lossy(&head.target).into_owned(),
+        target: engine.shown_target(&String::from_utf8_lossy(&head.target)).into_owned(),
         version: if upstream.http2 { "HTTP/2" } else { "HTTP/1.1" },
         fields: head.headers.iter().map(field).collect(),
     }
