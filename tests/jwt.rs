@@ -1,6 +1,6 @@
 //! Tokens as proof of who is calling: what is believed, what is not, and where the keys come from.
 
-mod issuer;
+pub(crate) mod issuer;
 mod key_server;
 
 use std::fs;

@@ -36,6 +36,7 @@ mod health;
 mod hostile_clients;
 mod http2;
 mod identity;
+mod impostors;
 mod inspection;
 mod jwt;
 mod kills;

@@ -1,7 +1,8 @@
 //! API keys, in a header field or a parameter of the query.
 //!
-//! A key is looked up by its SHA-256, or, if it was right before, by a hash that takes less. How long that takes depends on the hash, which says nothing of a key that is nearly right. Keys have so
-//! many random bits that a hash without a salt is enough, as it is for random tokens elsewhere: there is no list of them to try.
+//! A key is looked up by its SHA-256, or, if it was right before, by a hash that takes less. Nothing compares the key itself with another one:
+//! how long a look-up takes depends on the hash, which says nothing of a key that is nearly right. Keys have so many random bits that a hash
+//! without a salt is enough, as it is for random tokens elsewhere: there is no list of them to try.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -104,4 +105,38 @@ pub(super) fn challenge(places: &ApiKey) -> String {
         challenge.push_str(&format!(", query=\"{name}\""));
     }
     challenge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_keys_take_no_room_and_those_that_are_nearly_right_are_wrong() {
+        const KEY: &str = "gwk_alice0123456789";
+        let (mut consumers, verified) = (Consumers::default(), Verified::new(640));
+        let alice = Consumer::new("alice".to_owned(), None);
+        consumers.add(alice, &[KeyHash::of(KEY.as_bytes())]).unwrap();
+        let now = Timestamp::default();
+        let verify = |key: &[u8]| {
+            verify(&consumers, &verified, &Credentials(key.into()), now).map(|one| one.name().to_owned())
+        };
+        for number in 0..10_000_u32 {
+            assert_eq!(verify(format!("gwk_{number}").as_bytes()), Err(WRONG));
+        }
+        assert_eq!(verified.count(), 0);
+        // Before and after the right one is remembered.
+        for _ in 0..2 {
+            for at in 0..KEY.len() {
+                let mut near = KEY.as_bytes().to_vec();
+                near[at] ^= 1;
+                assert_eq!(verify(&near), Err(WRONG));
+                assert_eq!(verify(&KEY.as_bytes()[..at]), Err(WRONG));
+            }
+            assert_eq!(verify(KEY.as_bytes()).as_deref(), Ok("alice"));
+            assert_eq!(verified.count(), 1);
+        }
+        // The text of the stored hash is no key.
+        assert_eq!(verify(KeyHash::of(KEY.as_bytes()).to_string().as_bytes()), Err(WRONG));
+    }
 }

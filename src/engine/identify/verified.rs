@@ -70,6 +70,12 @@ impl<T: Clone> Verified<T> {
         hasher.finish128().as_u128()
     }
 
+    /// How many are remembered.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap().len()).sum()
+    }
+
     fn shard(&self, hash: u128) -> MutexGuard<'_, Shard<T>> {
         let shard = &self.shards[usize::try_from(hash >> 64 & 0x3f).unwrap_or(0) % SHARDS];
         // The contents are whole between any two statements that can panic.
@@ -135,8 +141,7 @@ mod tests {
         for number in 0..10_000_u32 {
             verified.insert(&[&number.to_le_bytes()], number, at(10), at(0));
         }
-        let count: usize = verified.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
-        assert_eq!(count, 640, "each shard is full");
+        assert_eq!(verified.count(), 640, "each shard is full");
         // Those whose time is over make room first.
         verified.insert(&[b"long"], 0, at(100), at(0));
         for number in 0..10_000_u32 {
