@@ -14,6 +14,8 @@
 //! | both fields, with different clients | none: 400. A client could choose an identity made of both, and a new one for each request |
 //! | a field that names no client (empty, an element without `for`) | "unknown" |
 //! | something that is no address | that name, without its port, which differs for each connection |
+//! | `server.client_ip_header` is configured, and that field is there twice, or is no address | none: 400, for the same reason |
+//! | that field is not there, but a forwarding field is | "unknown" |
 //! | `UNKNOWN` in the PROXY protocol | unknown behind that proxy; the fields of its requests are not believed either |
 
 use std::borrow::Cow;
@@ -39,9 +41,16 @@ pub enum ClientId {
     Opaque(String),
 }
 
-/// The fields of a request name different clients.
+/// Why a request has no client, although a trusted proxy names one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conflict;
+pub enum Misnamed {
+    /// The forwarding fields name different clients.
+    Conflict,
+    /// The field that names the client is there more than once.
+    Twice,
+    /// The field that names the client has no address.
+    NoAddress,
+}
 
 /// What a field of a request names as those before its peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,28 +92,47 @@ impl fmt::Display for ClientId {
 
 /// The peers that are trusted to name the client of a request.
 #[derive(Clone, Debug, Default)]
-pub struct TrustedProxies(Networks);
+pub struct TrustedProxies {
+    networks: Networks,
+    /// The field in which they name the client; `None` is `X-Forwarded-For` and `Forwarded`.
+    field: Option<HeaderName>,
+}
 
 impl TrustedProxies {
     /// Trusts the peers in these networks.
     pub fn new(networks: &[IpNet]) -> Self {
-        Self(Networks::new(networks))
+        Self { networks: Networks::new(networks), field: None }
+    }
+
+    /// The same, who name the client in this field alone, if there is one.
+    #[must_use]
+    pub fn naming_clients_in(self, field: Option<HeaderName>) -> Self {
+        Self { field, ..self }
     }
 
     /// Whether a peer at this address is trusted.
     pub fn contains(&self, peer: IpAddr) -> bool {
-        self.0.contains(peer.to_canonical())
+        self.networks.contains(peer.to_canonical())
     }
 
     /// The client behind `peer`: the peer itself, or if that is trusted, the client that it names.
     ///
     /// # Errors
     /// When `X-Forwarded-For` and `Forwarded` name different clients: one of the two fields came from the client, and it is not known
-    /// which.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<ClientId, Conflict> {
+    /// which. When the one field that names the client is there twice or has no address: then the client may have written it.
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Result<ClientId, Misnamed> {
         let peer = peer.to_canonical();
         if !self.contains(peer) {
             return Ok(ClientId::Address(peer));
+        }
+        if let Some(field) = &self.field {
+            let spoke_for_somebody =
+                || [X_FORWARDED_FOR, FORWARDED].iter().any(|name| headers.contains_key(name));
+            return match named_in(field, headers)? {
+                Some(client) => Ok(client),
+                None if spoke_for_somebody() => Ok(ClientId::Opaque(UNKNOWN.to_owned())),
+                None => Ok(ClientId::Address(peer)),
+            };
         }
         let named = |name, entries: Vec<Cow<'_, str>>| {
             let unknown = headers.contains_key(name).then(|| ClientId::Opaque(UNKNOWN.to_owned()));
@@ -116,12 +144,23 @@ impl TrustedProxies {
             (None, None) => Ok(ClientId::Address(peer)),
             (Some(client), None) | (None, Some(client)) => Ok(client),
             (Some(one), Some(other)) if one == other => Ok(one),
-            (Some(_), Some(_)) => Err(Conflict),
+            (Some(_), Some(_)) => Err(Misnamed::Conflict),
         }
     }
 
     /// What the fields of a request name as those before its peer, each with the entry that [`client`](Self::client) takes.
     pub fn statements(&self, headers: &HeaderMap) -> Vec<Statement> {
+        if let Some(field) = &self.field {
+            let names_somebody = [field, &X_FORWARDED_FOR, &FORWARDED];
+            if !names_somebody.into_iter().any(|name| headers.contains_key(name)) {
+                return Vec::new();
+            }
+            let entries = headers.get_all(field).into_iter();
+            let entries = entries
+                .map(|value| parse_node(&String::from_utf8_lossy(value.as_bytes().trim_ascii())).to_string());
+            let taken = matches!(named_in(field, headers), Ok(Some(_))).then_some(0);
+            return vec![Statement { field: field.clone(), entries: entries.collect(), taken }];
+        }
         let statement = |field: HeaderName, entries: Vec<Cow<'_, str>>| {
             headers.contains_key(&field).then(|| Statement {
                 taken: self.nearest_untrusted(&entries).map(|(at, _)| at),
@@ -148,6 +187,19 @@ impl TrustedProxies {
             }
         }
         nearest
+    }
+}
+
+/// The client that a trusted proxy names in this one field; `None` if the field is not there.
+fn named_in(field: &HeaderName, headers: &HeaderMap) -> Result<Option<ClientId>, Misnamed> {
+    let mut values = headers.get_all(field).into_iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Misnamed::Twice);
+    }
+    match parse_node(&String::from_utf8_lossy(value.as_bytes().trim_ascii())) {
+        ClientId::Opaque(_) => Err(Misnamed::NoAddress),
+        client @ ClientId::Address(_) => Ok(Some(client)),
     }
 }
 
@@ -311,10 +363,39 @@ mod tests {
             ("203.0.113.9", ""),
             ("", "for=203.0.113.9"),
         ] {
-            assert_eq!(asked(x_forwarded_for, forwarded), Err(Conflict), "{x_forwarded_for} {forwarded}");
+            assert_eq!(
+                asked(x_forwarded_for, forwarded),
+                Err(Misnamed::Conflict),
+                "{x_forwarded_for} {forwarded}"
+            );
         }
         let agreed = asked("203.0.113.9", "for=203.0.113.9").unwrap();
         assert_eq!(agreed, ClientId::Address("203.0.113.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn one_field_names_the_client_where_it_should() {
+        let name = HeaderName::from_static("cf-connecting-ip");
+        let trusted = trusting(&["10.0.0.0/8"]).naming_clients_in(Some(name.clone()));
+        let asked = |peer: &str, fields: &[(&HeaderName, &str)]| {
+            trusted.client(peer.parse().unwrap(), &headers(fields)).map(|client| client.to_string())
+        };
+        let chain = (&X_FORWARDED_FOR, "6.6.6.6");
+        for (fields, expected) in [
+            (vec![(&name, "203.0.113.9")], Ok("203.0.113.9")),
+            (vec![(&name, " 203.0.113.9:4711"), chain, (&FORWARDED, "for=7.7.7.7")], Ok("203.0.113.9")),
+            (vec![(&name, "::ffff:203.0.113.9")], Ok("203.0.113.9")),
+            (vec![(&name, "10.9.9.9")], Ok("10.9.9.9")),
+            (vec![chain], Ok("unknown")),
+            (vec![], Ok("10.0.0.1")),
+            (vec![(&name, "203.0.113.9"), (&name, "203.0.113.9")], Err(Misnamed::Twice)),
+            (vec![(&name, "203.0.113.9, 6.6.6.6")], Err(Misnamed::NoAddress)),
+            (vec![(&name, "")], Err(Misnamed::NoAddress)),
+            (vec![(&name, "unknown")], Err(Misnamed::NoAddress)),
+        ] {
+            assert_eq!(asked("10.0.0.1", &fields), expected.map(str::to_owned), "{fields:?}");
+        }
+        assert_eq!(asked("192.0.2.1", &[(&name, "203.0.113.9")]).unwrap(), "192.0.2.1");
     }
 
     #[test]

@@ -153,6 +153,21 @@ pub struct Server {
     pub watch: bool,
     /// The `Server` field of every answer; `None` sends none.
     pub server_header: Option<HeaderValue>,
+    /// What is changed in every answer. Routes have it among their own changes; `set` is for the gateway's own answers too.
+    pub response_headers: HeaderChanges,
+    /// The field in which trusted proxies name the client; `None` is `X-Forwarded-For` and `Forwarded`.
+    pub client_ip_header: Option<HeaderName>,
+    /// `https_redirect`: where a request in the clear is sent; `None` takes it as it is.
+    pub https_redirect: Option<HttpsRedirect>,
+}
+
+/// `server.https_redirect` and `https_port`: how a client that came in the clear is sent to HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpsRedirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: StatusCode,
+    /// The port of HTTPS; `None` is 443, which a URL does not name.
+    pub port: Option<u16>,
 }
 
 /// `[admin]`: the side port.
@@ -393,6 +408,8 @@ pub struct Route {
     pub requirements: Vec<Requirement>,
     /// Indices into [`Config::limits`]: the server's, then the route's own, each once.
     pub limits: Vec<usize>,
+    /// Whether it has not the limits that all other routes have.
+    pub is_exempt: bool,
     /// Who may use it.
     pub access: Access,
     /// What is done with a request.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Facts        what a request says of itself, and which client it is attributed to
+//!   │ encrypted  a client that came in the clear is sent to HTTPS, if it should be
 //!   │ locate     → Located: the route, and what the route's pattern captured
 //!   │ identify   → Principal: the caller, and what the caller proved            (may wait)
 //!   │ let_in     the route lets this caller in
@@ -24,6 +25,7 @@ mod claims;
 mod clients;
 mod conclude;
 mod decide;
+mod encrypt;
 pub mod exchange;
 mod facts;
 mod foresee;

@@ -135,3 +135,54 @@ fn whoever_is_mistaken_about_http2_is_told_so() {
     // Settings, then to go away: the last stream, and PROTOCOL_ERROR.
     assert_eq!(told, *b"\0\0\0\x04\0\0\0\0\0\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01");
 }
+
+#[test]
+fn every_answer_has_the_fields_of_the_server() {
+    let backend = mock_backend::MockBackend::start_blocking().unwrap();
+    let upstream = backend.addr();
+    let gateway = Gateway::start(&format!(
+        r#"
+        [server.response_headers]
+        set = {{ Strict-Transport-Security = "max-age=9", X-Frame-Options = "DENY", Content-Type = "text/x", Retry-After = "7" }}
+        remove = ["X-Backend"]
+        [limits.none]
+        rate = "1/h"
+        [upstreams.main]
+        servers = ["{upstream}"]
+        [[routes]]
+        name = "all"
+        path = "/users/*"
+        upstream = "main"
+        [[routes]]
+        name = "own"
+        path = "/own"
+        respond = {{ body = "ok" }}
+        limits = ["none"]
+        response_headers = {{ set = {{ X-Frame-Options = "SAMEORIGIN" }}, remove = ["Strict-Transport-Security"] }}
+        "#
+    ));
+    let told = |answer: &crate::support::http::Response| {
+        let field = |name| answer.header(name).unwrap_or("-").to_owned();
+        (answer.status, field("strict-transport-security"), field("x-frame-options"), field("content-type"))
+    };
+    let expected = |status, hsts: &str, frames: &str, content_type: &str| {
+        (status, hsts.to_owned(), frames.to_owned(), content_type.to_owned())
+    };
+    let problem = "application/problem+json";
+    let mut http2 = http2::Connection::open(gateway.address());
+    for answer in [gateway.get("/nowhere"), http2.get("/nowhere")] {
+        assert_eq!(told(&answer), expected(404, "max-age=9", "DENY", problem));
+    }
+    assert_eq!(told(&gateway.get("/users")), expected(200, "max-age=9", "DENY", "text/x"));
+    // What a route says of a field holds, for its answer and for its refusal.
+    assert_eq!(told(&gateway.get("/own")), expected(200, "-", "SAMEORIGIN", "text/x"));
+    let refused = gateway.get("/own");
+    assert_eq!(told(&refused), expected(429, "-", "SAMEORIGIN", problem));
+    assert_ne!(refused.header("retry-after"), Some("7"));
+    // Heads that cannot be read.
+    let mut connection = gateway.connect();
+    connection.send("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
+    assert_eq!(told(&connection.response()), expected(400, "max-age=9", "DENY", problem));
+    let answer = http2.send(http2::request("GET", "/", &[("x-other", " outer space ")]), "");
+    assert_eq!(told(&answer), expected(400, "max-age=9", "DENY", problem));
+}

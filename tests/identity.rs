@@ -135,3 +135,39 @@ fn a_gateway_listens_on_ipv6_and_takes_both_kinds_of_client() {
     clients.sort();
     assert_eq!(clients, ["\"127.0.0.1\"", "\"127.0.0.1\"", "\"::1\""]);
 }
+
+#[test]
+fn one_field_of_a_trusted_proxy_names_the_client() {
+    let settings = "trusted_proxies = [\"127.0.0.1\"]\nclient_ip_header = \"X-Real-IP\"";
+    let (gateway, _backend) = forwarding(settings);
+    let fields = [("X-Real-IP", "203.0.113.1"), ("X-Forwarded-For", "6.6.6.6"), ("Forwarded", "for=7.7.7.7")];
+    let echo = gateway.get_with("/echo", &fields).json();
+    assert_eq!(received(&echo, "x-real-ip"), Some("203.0.113.1"));
+    assert_eq!(received(&echo, "x-forwarded-for"), Some("6.6.6.6, 127.0.0.1"));
+    let echo = gateway.get_with("/echo", &fields[..1]).json();
+    assert_eq!(received(&echo, "x-forwarded-for"), Some("203.0.113.1, 127.0.0.1"));
+    let refused = gateway.get_with("/echo", &[("X-Real-IP", "203.0.113.1"), ("X-Real-IP", "203.0.113.2")]);
+    refused.is_problem(400);
+    // The lines of several connections may come in another order than the requests.
+    let lines = gateway.access_log(3);
+    let clients: Vec<_> =
+        lines.iter().map(|line| (line["status"].as_u64(), line["client"].as_str())).collect();
+    assert!(clients.contains(&(Some(400), Some("127.0.0.1"))), "{clients:?}");
+    assert_eq!(
+        clients.iter().filter(|&&line| line == (Some(200), Some("203.0.113.1"))).count(),
+        2,
+        "{clients:?}"
+    );
+}
+
+#[test]
+fn nobody_else_names_the_client_in_that_field() {
+    let settings = "trusted_proxies = [\"10.0.0.0/8\"]\nclient_ip_header = \"CF-Connecting-IP\"\nunderscores_in_headers = true";
+    let (gateway, _backend) = forwarding(settings);
+    let fields = [("CF-Connecting-IP", "203.0.113.1"), ("cf_connecting_ip", "203.0.113.1"), ("X-Other", "1")];
+    let echo = gateway.get_with("/echo", &fields).json();
+    assert_eq!(received(&echo, "x-other"), Some("1"));
+    let names = echo["headers"].as_array().unwrap().iter().map(|field| field[0].as_str().unwrap());
+    assert!(!names.into_iter().any(|name| name.starts_with("cf")), "{echo}");
+    assert_eq!(gateway.access_log(1)[0]["client"], "127.0.0.1");
+}

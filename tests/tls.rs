@@ -259,3 +259,36 @@ fn a_connection_keeps_the_certificate_that_it_began_with() {
     gateway.wait_for_log_line("this key does not belong to the certificate");
     assert!(Connection::open_tls(gateway.address(), Client::new("a.example")).is_ok());
 }
+
+#[test]
+fn requests_in_the_clear_are_sent_to_https() {
+    let backend = MockBackend::start_blocking().unwrap();
+    let settings = "trusted_proxies = [\"10.0.0.0/8\"]\nhttps_redirect = 301\nlimits = [\"l\"]\n[limits.l]\nrate = \"1/h\"";
+    let gateway = Gateway::start(&to_upstream(backend.addr(), settings));
+    for host in ["shop.example", "SHOP.example:8080"] {
+        let mut connection = gateway.connect();
+        connection
+            .send(format!("POST /users?page=2 HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\n\r\n{{}}"));
+        let answer = connection.response();
+        assert_eq!(answer.status, 301);
+        assert_eq!(answer.header("location"), Some("https://shop.example/users?page=2"));
+        assert_eq!(answer.header("ratelimit"), None);
+    }
+    let forged = gateway.get_with("/users", &[("X-Forwarded-Proto", "https")]);
+    assert_eq!(forged.status, 301);
+    let mut connection = gateway.connect();
+    connection.send("GET / HTTP/1.0\r\n\r\n");
+    connection.response().is_problem(400);
+    assert_eq!(backend.count(), 0);
+    let lines = gateway.access_log(4);
+    assert!(lines.iter().all(|line| line["route"] == "" && line.get("limits").is_none()), "{lines:?}");
+}
+
+#[test]
+fn requests_over_tls_are_not_sent_to_https() {
+    let backend = MockBackend::start_blocking().unwrap();
+    let tls = certificates(&["localhost"]);
+    let settings = format!("trusted_proxies = [\"10.0.0.0/8\"]\nhttps_redirect = true\n{tls}");
+    let gateway = Gateway::speaking_tls(&to_upstream(backend.addr(), &settings));
+    assert_eq!(connect(&gateway, Client::new("localhost")).get("/users").status, 200);
+}

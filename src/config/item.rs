@@ -150,6 +150,15 @@ impl<'a> Item<'a> {
         matches!(self.node.value, Value::Boolean(_))
     }
 
+    /// Whether it is a number.
+    pub(super) fn is_number(&self) -> bool {
+        match &self.node.value {
+            Value::Integer { .. } | Value::Float(_) => true,
+            Value::Text { text, written: Some(_) } => text.trim().parse::<u64>().is_ok(),
+            _ => false,
+        }
+    }
+
     /// Whether it is a list.
     pub(super) fn is_list(&self) -> bool {
         matches!(self.node.value, Value::List(_))

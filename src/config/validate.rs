@@ -11,6 +11,7 @@ mod auth_failures;
 mod consumers;
 mod cors;
 mod headers;
+mod https;
 mod limits;
 mod listen;
 mod names;
@@ -28,12 +29,12 @@ mod upstreams;
 
 use std::sync::Arc;
 
-use super::Config;
 use super::document::Node;
 use super::env::Env;
 use super::problem::{Checked, Sink, together};
 use super::section::Section;
 use super::table::{Kind, Setting, Table};
+use super::{Config, HeaderChanges};
 use crate::consumer::Consumers;
 use names::Names;
 
@@ -137,10 +138,12 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
         ways: server.ways,
         required: server.auth_required,
     };
+    let no_changes = HeaderChanges::default();
     let everywhere = routes::Everywhere {
         limits: server.limits,
         max_body_size: server.max_body_size,
         underscores,
+        response_headers: server.server.as_ref().map_or(&no_changes, |server| &server.response_headers),
         callers,
     };
     let routes = match route_items {

@@ -36,7 +36,7 @@ impl Engine {
             keys: KeyValues::new(),
             course: Course::Answer(Reply::internal()),
         };
-        decision.course = match self.locate(facts) {
+        decision.course = match self.encrypted(facts).and_then(|()| self.locate(facts)) {
             Ok(located) => {
                 decision.route = Some(located.route_index());
                 on_route(located.route_index());

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderMap, HeaderName, Method, Version};
 
 use super::{Engine, Reply};
-use crate::client::{ClientId, Conflict, Statement};
+use crate::client::{ClientId, Misnamed, Statement};
 use crate::client_certificate::{self, ClientCertificate};
 use crate::config::Auth;
 use crate::field_names::{self, Names, folds_alike};
@@ -35,7 +35,7 @@ impl Peer {
 #[derive(Clone, Debug)]
 pub struct Sender {
     client: ClientId,
-    is_known: bool,
+    fault: Option<Misnamed>,
     peer_is_trusted: bool,
 }
 
@@ -43,15 +43,18 @@ impl Sender {
     /// The client.
     ///
     /// # Errors
-    /// When the fields of a trusted proxy name two different clients: the request is refused.
+    /// When the fields of a trusted proxy name two different clients, or none where they must: the request is refused.
     pub fn client(&self) -> Result<&ClientId, Reply> {
-        match self.is_known {
-            true => Ok(&self.client),
-            false => Err(Reply::bad_request("X-Forwarded-For and Forwarded name different clients")),
-        }
+        let detail = match self.fault {
+            None => return Ok(&self.client),
+            Some(Misnamed::Conflict) => "X-Forwarded-For and Forwarded name different clients",
+            Some(Misnamed::Twice) => "the field that names the client is there twice",
+            Some(Misnamed::NoAddress) => "the field that names the client has no address",
+        };
+        Err(Reply::bad_request(detail))
     }
 
-    /// The client as logs name it. Where the fields name two clients it is the proxy that sent them.
+    /// The client as logs name it. Where the fields name two clients, or not one, it is the proxy that sent them.
     pub fn shown(&self) -> &ClientId {
         &self.client
     }
@@ -107,20 +110,27 @@ impl Engine {
         let address = peer.address.ip();
         if peer.is_unknown {
             let client = ClientId::unknown_behind(address);
-            return Sender { client, is_known: true, peer_is_trusted: false };
+            return Sender { client, fault: None, peer_is_trusted: false };
         }
         let peer_is_trusted = self.trusts(address);
         match self.trusted_proxies.client(address, headers) {
-            Ok(client) => Sender { client, is_known: true, peer_is_trusted },
-            Err(Conflict) => {
-                Sender { client: ClientId::Address(address.to_canonical()), is_known: false, peer_is_trusted }
-            }
+            Ok(client) => Sender { client, fault: None, peer_is_trusted },
+            Err(fault) => Sender {
+                client: ClientId::Address(address.to_canonical()),
+                fault: Some(fault),
+                peer_is_trusted,
+            },
         }
     }
 
     /// What the fields of a request name as those before its peer.
     pub fn statements(&self, headers: &HeaderMap) -> Vec<Statement> {
         self.trusted_proxies.statements(headers)
+    }
+
+    /// Whether servers take a field of this name for the one in which trusted proxies name the client.
+    pub fn names_the_client(&self, name: &HeaderName) -> bool {
+        self.config.server.client_ip_header.as_ref().is_some_and(|field| folds_alike(name, field))
     }
 
     /// Whether only the gateway itself says what is in a field of this name.
@@ -164,8 +174,14 @@ impl Engine {
     /// fields, so its connection should be closed.
     pub fn stripped(&self, sender: &Sender, headers: &HeaderMap) -> Result<Stripped, Reply> {
         let mut not_forwarded = field_names::named_in_connection(headers).map_err(Reply::bad_request)?;
+        if not_forwarded.iter().any(|name| self.names_the_client(name)) {
+            return Err(Reply::bad_request(
+                "the Connection field names a field that is not the connection's",
+            ));
+        }
         if !sender.peer_is_trusted {
             not_forwarded.extend(field_names::claims(headers));
+            not_forwarded.extend(headers.keys().filter(|name| self.names_the_client(name)).cloned());
         }
         if let Some(auth) = &self.config.auth {
             // Only the gateway itself says who the consumer is, also where it asks nobody.

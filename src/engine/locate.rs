@@ -24,9 +24,10 @@ pub struct Located<'a> {
 }
 
 /// What a request asks for, in normal form.
-struct Target<'a> {
-    host: Cow<'a, str>,
-    path: Cow<'a, str>,
+pub(super) struct Target<'a> {
+    /// In lower case, without the port; empty if an HTTP/1.0 client names none.
+    pub(super) host: Cow<'a, str>,
+    pub(super) path: Cow<'a, str>,
     query: Option<&'a [u8]>,
     has_encoded_slash: bool,
 }
@@ -71,7 +72,7 @@ impl<'a> Located<'a> {
 impl<'a> Target<'a> {
     /// Brings host and path into normal form. An encoded slash is kept for now: whether it may stay is for the route to say, and
     /// only the path leads to the route.
-    fn read(facts: &Facts<'a>) -> Result<Self, Reply> {
+    pub(super) fn read(facts: &Facts<'a>) -> Result<Self, Reply> {
         let (path, query) = split_query(facts.target);
         let host = host(facts.headers)?;
         let (path, has_encoded_slash) = match normalise(path) {
@@ -153,7 +154,12 @@ impl Engine {
 
     /// What the table of routes knows of a target. A target with an encoded slash leads to a route that keeps such slashes, or
     /// nowhere.
-    fn find(&self, target: &Target<'_>, headers: &HeaderMap, method: &Method) -> Result<Match, Reply> {
+    pub(super) fn find(
+        &self,
+        target: &Target<'_>,
+        headers: &HeaderMap,
+        method: &Method,
+    ) -> Result<Match, Reply> {
         let request = Particulars { method, headers: Some(headers), query: target.query };
         let found = self.routes.find(&target.host, &target.path, request);
         let is_safe = match &found {

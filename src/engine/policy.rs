@@ -50,7 +50,8 @@ impl Engine {
     pub fn new(config: Config, limiter: Limiter) -> Self {
         Self {
             routes: Table::new(config.routes.iter().map(Route::conditions)),
-            trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies),
+            trusted_proxies: TrustedProxies::new(&config.server.trusted_proxies)
+                .naming_clients_in(config.server.client_ip_header.clone()),
             field_names: FieldNames::new(config.server.underscores_in_headers, counted_by(&config)),
             recorded: RecordedParts::new(&config),
             ledger: None,
@@ -124,7 +125,7 @@ impl Engine {
     }
 }
 
-/// The header fields by which limits count, routes are found, callers are known and upstreams choose a server.
+/// The header fields by which limits count, routes are found, clients and callers are known and upstreams choose a server.
 fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
     let limits = config.limits.iter().map(|rule| &rule.key);
     let upstreams = config.upstreams.iter().filter_map(|upstream| match &upstream.balance {
@@ -140,7 +141,8 @@ fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
         KeyPart::Header(name) => Some(name),
         _ => None,
     });
-    parts.chain(required).chain(config.auth.iter().flat_map(credential_fields))
+    let of_clients = config.server.client_ip_header.iter();
+    parts.chain(required).chain(of_clients).chain(config.auth.iter().flat_map(credential_fields))
 }
 
 /// The header fields that may have credentials.

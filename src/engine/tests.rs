@@ -191,6 +191,133 @@ fn limits() {
 }
 
 #[test]
+fn what_comes_in_the_clear_is_sent_to_https() {
+    Door::new(
+        r#"
+[server]
+trusted_proxies = ["10.0.0.0/8"]
+limits = ["everybody"]
+https_redirect = true
+https_port = 8443
+[limits.everybody]
+key = "global"
+rate = "9/s"
+[[routes]]
+name = "a"
+path = "/*"
+respond = {}
+[[routes]]
+name = "challenge"
+hosts = ["proof.example"]
+path = "/.well-known/acme-challenge/{token}"
+respond = {}
+"#,
+    )
+    .run(
+        "
+0s | 192.0.2.1 | GET A.example:80 /x%20y/../z?q=1 |                            | 308 to https://a.example:8443/x%20y/../z?q=1 | |
+0s | 192.0.2.1 | POST [2001:DB8::1]:80 //evil/  |                              | 308 to https://[2001:db8::1]:8443//evil/ | |
+0s | 192.0.2.1 | GET a.example /                | X-Forwarded-Proto: https     | 308 to https://a.example:8443/ | |
+0s | 10.0.0.1  | GET a.example /                |                              | 308 to https://a.example:8443/ | |
+0s | 10.0.0.1  | GET a.example /                | X-Forwarded-Proto: HTTPS     | 200 | | everybody=8
+0s | 10.0.0.1  | GET a.example /                | X-Forwarded-Proto: https, https | 200 | | everybody=7
+0s | 10.0.0.1  | GET a.example /                | X-Forwarded-Proto: https,http | 308 to https://a.example:8443/ | |
+0s | 10.0.0.1  | GET a.example /                | X-Forwarded-Proto: https; X-Forwarded-Proto: http | 308 to https://a.example:8443/ | |
+0s | 10.0.0.1  | GET a.example /                | X-Forwarded-Proto: httpsx    | 308 to https://a.example:8443/ | |
+0s | 192.0.2.1 | GET a..b/c /                   |                              | 400 | |
+0s | 192.0.2.1 | GET a.example /%00             |                              | 400 | |
+0s | 192.0.2.1 | OPTIONS a.example *            |                              | 204 allow GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS | |
+0s | 192.0.2.1 | GET a.example /.well-known/acme-challenge/t     |             | 308 to https://a.example:8443/.well-known/acme-challenge/t | |
+0s | 192.0.2.1 | GET proof.example /.well-known/acme-challenge/t |             | 200 | | everybody=6
+0s | 192.0.2.1 | GET proof.example /.well-known/acme-challenge/t/u |           | 308 to https://proof.example:8443/.well-known/acme-challenge/t/u | |
+",
+    );
+}
+
+#[test]
+fn a_route_may_be_exempt_from_the_limits_of_the_server() {
+    Door::new(
+        r#"
+[server]
+limits = ["everybody", "own"]
+[limits.everybody]
+key = "global"
+rate = "9/s"
+[limits.own]
+rate = "9/s"
+[[routes]]
+name = "a"
+path = "/"
+respond = {}
+[[routes]]
+name = "free"
+path = "/free"
+server_limits = false
+respond = {}
+[[routes]]
+name = "own"
+path = "/own"
+server_limits = false
+limits = ["own"]
+respond = {}
+"#,
+    )
+    .run(
+        "
+0s | 192.0.2.1 | GET a /     |  | 200 | | everybody=8 own=8
+0s | 192.0.2.1 | GET a /free |  | 200 | |
+0s | 192.0.2.1 | GET a /own  |  | 200 | | own=7
+",
+    );
+}
+
+#[test]
+fn one_field_of_trusted_proxies_may_name_the_client() {
+    Door::new(
+        r#"
+[server]
+trusted_proxies = ["10.0.0.0/8"]
+client_ip_header = "CF-Connecting-IP"
+underscores_in_headers = true
+[limits.per_client]
+rate = "1/h"
+[limits.per_key]
+key = "header:CF-Connecting-IP"
+rate = "1/h"
+burst = 9
+[[routes]]
+name = "a"
+path = "/"
+limits = ["per_client"]
+respond = {}
+[[routes]]
+name = "key"
+path = "/key"
+limits = ["per_key"]
+respond = {}
+"#,
+    )
+    .run(
+        "
+0s | 10.0.0.1  | GET a /    | CF-Connecting-IP: 203.0.113.1; X-Forwarded-For: 203.0.113.2 | 200 | | per_client=0
+0s | 10.0.0.1  | GET a /    | CF-Connecting-IP: 203.0.113.1; X-Forwarded-For: 203.0.113.3 | 429 after 3600 | | per_client=0!
+0s | 10.0.0.1  | GET a /    | CF-Connecting-IP: 203.0.113.4; Forwarded: for=203.0.113.5    | 200 | | per_client=0
+0s | 192.0.2.1 | GET a /    | CF-Connecting-IP: 203.0.113.6                                | 200 | | per_client=0
+0s | 192.0.2.1 | GET a /    | CF-Connecting-IP: 203.0.113.7                                | 429 after 3600 | | per_client=0!
+0s | 192.0.2.1 | GET a /key | CF-Connecting-IP: 203.0.113.7                                | 200 | | per_key=8
+0s | 192.0.2.1 | GET a /key | CF_Connecting_IP: 203.0.113.7                                | 200 | | per_key=7
+0s | 10.0.0.1  | GET a /key | CF-Connecting-IP: 203.0.113.8; CF_Connecting.IP: 203.0.113.9 | 200 | | per_key=8
+0s | 10.0.0.1  | GET a /    | X-Forwarded-For: 203.0.113.10                                | 200 | | per_client=0
+0s | 10.0.0.2  | GET a /    | X-Forwarded-For: 203.0.113.11                                | 429 after 3600 | | per_client=0!
+0s | 10.0.0.1  | GET a /    |                                                              | 200 | | per_client=0
+0s | 10.0.0.1  | GET a /    | CF-Connecting-IP: 203.0.113.12; CF-Connecting-IP: 203.0.113.12 | 400 | |
+0s | 10.0.0.1  | GET a /    | CF-Connecting-IP: me                                         | 400 | |
+0s | 10.0.0.1  | GET a /    | CF-Connecting-IP: 203.0.113.13; Connection: cf-connecting-ip | 400 | |
+",
+    );
+}
+
+#[test]
 fn without_an_answer_nothing_is_charged_by_answers_and_places_are_free_again() {
     Door::new(CONFIG).run(
         "

@@ -63,7 +63,9 @@ async fn explain_readable(
             () if engine.is_about_a_certificate(name) => {
                 "only a trusted proxy may say it, if from_proxy = true"
             }
-            () if claims.contains(name) && !sender.peer_is_trusted() => "only a trusted proxy may say it",
+            () if (claims.contains(name) || engine.names_the_client(name)) && !sender.peer_is_trusted() => {
+                "only a trusted proxy may say it"
+            }
             () => "Connection names it",
         };
         if headers.remove(name).is_some() {
@@ -79,6 +81,9 @@ async fn explain_readable(
         headers: &headers,
         certificate: None,
     };
+    if let Err(reply) = engine.encrypted(&facts) {
+        return explanation.answer = answered(&reply);
+    }
     let located = engine.locate(&facts);
     let taken = located.as_ref().ok().map(Located::route_index);
     let (config, slash) = (engine.config(), engine.has_encoded_slash(&facts));
@@ -244,8 +249,8 @@ fn client(engine: &Engine, question: &Question, sender: &Sender) -> Client {
             }
         });
     }
-    if sender.client().is_err() {
-        why.push("the two name different clients, and one of them came from the client".to_owned());
+    if let Err(reply) = sender.client() {
+        why.push(format!("{}, so the client itself may have written it", reply.detail()));
     }
     Client {
         identity: sender.client().ok().map(ToString::to_string),

@@ -106,7 +106,7 @@ pub(super) struct Route {
     pub(super) requirements: Vec<String>,
     pub(super) timeout_seconds: Option<f64>,
     pub(super) max_body_size: u64,
-    /// What is changed in its answers, and how they are compressed, in words.
+    /// What is changed in its answers, how they are compressed, and whether the limits of all routes are not its own, in words.
     pub(super) changes: Vec<String>,
 }
 

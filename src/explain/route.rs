@@ -12,6 +12,9 @@ use crate::limit::key::Key;
 /// A route.
 pub(super) fn explained(route: &config::Route, asked: &HeaderMap) -> Route {
     let mut changes = Vec::new();
+    if route.is_exempt {
+        changes.push("server.limits do not hold here (server_limits = false)".to_owned());
+    }
     changes.extend(header_changes("answers", &route.response_headers));
     if !route.compression.is_empty() {
         let codings: Vec<_> = route.compression.iter().map(|coding| coding.name().to_owned()).collect();

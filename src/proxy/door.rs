@@ -102,15 +102,18 @@ impl Door {
         let mut own = OwnFields::default();
         let (mut answer, body) = reply::build(reply, Some(&request.id), &mut own)?;
         self.settle(&answer, active, request);
-        if let Some(route) = request.route.map(|route| active.engine.route(route)) {
-            if reply.is_configured() {
-                forward::change(&route.response_headers, &mut answer)?;
+        let route = request.route.map(|route| active.engine.route(route));
+        match route {
+            Some(route) if reply.is_configured() => forward::change(&route.response_headers, &mut answer)?,
+            _ => {
+                let everywhere = &active.config().server.response_headers;
+                reply::set_everywhere(everywhere, route, &mut answer)?;
             }
-            if let Some(cors) = &route.cors {
-                let origin = head.headers.get(header::ORIGIN);
-                let tell = if reply.is_permission() { cors::permit } else { cors::disclose };
-                tell(cors, origin, &mut answer)?;
-            }
+        }
+        if let Some(cors) = route.and_then(|route| route.cors.as_ref()) {
+            let origin = head.headers.get(header::ORIGIN);
+            let tell = if reply.is_permission() { cors::permit } else { cors::disclose };
+            tell(cors, origin, &mut answer)?;
         }
         let body = if head.method == Method::HEAD { Bytes::new() } else { body };
         request.status = Some(answer.status);

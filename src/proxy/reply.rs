@@ -6,6 +6,7 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 
 use super::own_fields::{OwnField, OwnFields};
+use crate::config::{HeaderChanges, Route};
 use crate::engine::Reply;
 
 /// The head of a reply, and its body. What the configuration may change is in the head; all else is in `own`, where it costs less.
@@ -31,6 +32,28 @@ pub(crate) fn build(
         own.push(OwnField::ContentLength, length);
     }
     Ok((head, body))
+}
+
+/// Gives an answer of the gateway's own the fields that every answer gets: of the route, if it says another value, or nothing if the route
+/// removes the field.
+pub(crate) fn set_everywhere(
+    everywhere: &HeaderChanges,
+    route: Option<&Route>,
+    response: &mut ResponseHeader,
+) -> Result<()> {
+    for (name, value) in &everywhere.set {
+        let value = match route {
+            None => Some(value),
+            Some(route) => {
+                let own = route.response_headers.set.iter().find(|(own, _)| own == name);
+                own.map(|(_, value)| value)
+            }
+        };
+        if let Some(value) = value.filter(|_| !response.headers.contains_key(name)) {
+            response.insert_header(name.clone(), value.clone())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -288,7 +288,9 @@ impl Serving {
 
     /// An answer after which the connection closes, as HTTP/1.
     fn text_of(&self, reply: &Reply, request_id: &HeaderValue) -> BytesMut {
-        http1::answer::closing(reply, &self.own_fields(request_id.clone()), request_id)
+        let active = self.gateway.active();
+        let everywhere = &active.config().server.response_headers.set;
+        http1::answer::closing(reply, &self.own_fields(request_id.clone()), everywhere, request_id)
     }
 
     /// The fields of an answer to a request that did not get through the door, or whose exchange has been ended.

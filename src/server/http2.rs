@@ -282,6 +282,9 @@ impl Serving {
         let write = || -> pingora::Result<()> {
             let mut own = self.own_fields(request_id.clone());
             let (mut head, body) = crate::proxy::reply::build(reply, Some(request_id), &mut own)?;
+            let active = self.gateway.active();
+            crate::proxy::reply::set_everywhere(&active.config().server.response_headers, None, &mut head)?;
+            own.replace_in(&mut head);
             let body = if caller.grpc { grpc::answer(reply, &mut head, &mut own, body)? } else { body };
             lock(stream).write_reply(&caller.method, &mut head, own, body)
         };

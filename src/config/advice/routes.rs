@@ -17,7 +17,8 @@ pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
     let mut table = None;
     let of_file = findings.routes();
     for (index, (route, node)) in config.routes.iter().zip(of_file).enumerate() {
-        if let (Action::Proxy { .. }, true, Some(other)) = (&route.action, route.limits.is_empty(), limited) {
+        let is_unlimited = route.limits.is_empty() && !route.is_exempt;
+        if let (Action::Proxy { .. }, true, Some(other)) = (&route.action, is_unlimited, limited) {
             let message = format!(
                 "the route {:?} has no limit, while others have some, such as {:?}; give it `limits`, \
                  or put a limit on every route with `limits` of [server]",

@@ -9,7 +9,7 @@ use super::super::section::Section;
 use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_value;
 use super::names::Names;
-use super::shared::{FIELD_VALUE, pattern_fault, status};
+use super::shared::{FIELD_VALUE, pattern_fault, redirect_status, status};
 use crate::route::Rewrite;
 use crate::route::pattern::{PathPattern, Segment, Template};
 
@@ -155,13 +155,7 @@ fn redirect(item: &Item<'_>, path: &Checked<PathPattern>) -> Checked<Action> {
             Template::parse_location(text, path).map_err(pattern_fault)
         })
     });
-    let status = section.or("status", StatusCode::PERMANENT_REDIRECT, |item| {
-        let status = status(&item, 100, 599)?;
-        match status.as_u16() {
-            301 | 302 | 303 | 307 | 308 => Ok(status),
-            _ => Err(item.expected("one of the statuses of a redirect: 301, 302, 303, 307 or 308")),
-        }
-    });
+    let status = section.or("status", StatusCode::PERMANENT_REDIRECT, |item| redirect_status(&item));
     section.finish();
     Ok(Action::Redirect { to: to?, status: status? })
 }

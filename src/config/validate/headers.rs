@@ -1,4 +1,4 @@
-//! `request_headers` and `response_headers`: the fields that a route changes.
+//! `request_headers` and `response_headers`: the fields that a route, or all routes, change.
 
 use std::collections::HashSet;
 
@@ -67,6 +67,14 @@ pub(super) fn changes(item: Item<'_>, key: &'static str, sink: &Sink<'_>) -> Che
         }
     }
     Ok(HeaderChanges { remove: remove.all()?, set })
+}
+
+/// The changes of a route where `everywhere` are those of all routes: what a route says of a field holds for it.
+pub(super) fn with(own: HeaderChanges, everywhere: &HeaderChanges) -> HeaderChanges {
+    let named: HashSet<&HeaderName> = own.remove.iter().chain(own.set.iter().map(|(name, _)| name)).collect();
+    let remove: Vec<_> = everywhere.remove.iter().filter(|name| !named.contains(name)).cloned().collect();
+    let set: Vec<_> = everywhere.set.iter().filter(|(name, _)| !named.contains(name)).cloned().collect();
+    HeaderChanges { remove: [remove, own.remove].concat(), set: [set, own.set].concat() }
 }
 
 fn set(item: &Item<'_>, sink: &Sink<'_>) -> Checked<Vec<(HeaderName, HeaderValue)>> {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::super::Route;
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Sink, Span, quoted, together};
 use super::super::section::Section;
 use super::super::table::{Kind, Setting, Table};
+use super::super::{HeaderChanges, Route};
 use super::access::{self, Callers};
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
@@ -72,6 +72,7 @@ pub(super) static ROUTE: Table = Table::new(
         ),
         Setting::new("limits", Kind::List(&Kind::Text, 0), "The names of limits; every one must admit.")
             .or("[]"),
+        Setting::new("server_limits", Kind::Boolean, "Whether server.limits hold here too.").or("true"),
         Setting::new("auth", auth::WAYS, "How callers prove who they are; left out, server.auth."),
         Setting::new(
             "auth_required",
@@ -116,6 +117,8 @@ pub(super) struct Everywhere<'a> {
     pub(super) max_body_size: Checked<u64>,
     /// Whether fields are passed on whose names have other characters than letters, digits and `-`.
     pub(super) underscores: bool,
+    /// What is changed in answers.
+    pub(super) response_headers: &'a HeaderChanges,
     /// Who may call.
     pub(super) callers: Callers<'a>,
 }
@@ -185,6 +188,7 @@ fn route<'a>(
     let action = action::action(&section, &path, upstreams);
     let access = access::access(&section, &everywhere.callers);
     let own = section.or("limits", Vec::new(), |item| limits(&item, limit_names));
+    let server_limits = section.or("server_limits", true, |item| item.boolean());
     let timeout = section.optional("timeout", |item| item.duration_or_zero());
     let max_body_size = match section.get("max_body_size") {
         Some(item) => item.size(),
@@ -201,7 +205,9 @@ fn route<'a>(
     section.finish();
     let matcher = matcher(name, place, &hosts, &path, &methods, &requirements);
     let route = (|| {
-        let mut limits = everywhere.limits.as_ref().map_err(|reported| *reported)?.clone();
+        let of_server = everywhere.limits.as_ref().map_err(|reported| *reported)?;
+        let has_server_limits = server_limits?;
+        let mut limits = if has_server_limits { of_server.clone() } else { Vec::new() };
         let own = own?.into_iter().filter(|limit| !limits.contains(limit)).collect::<Vec<_>>();
         limits.extend(own);
         Ok(Route {
@@ -213,12 +219,16 @@ fn route<'a>(
             methods: methods?,
             requirements: requirements?,
             limits,
+            is_exempt: !has_server_limits && !of_server.is_empty(),
             access: access?,
             action: action?,
             timeout: timeout?.filter(|timeout| !timeout.is_zero()),
             max_body_size: max_body_size?,
             request_headers: request_headers?.unwrap_or_default(),
-            response_headers: response_headers?.unwrap_or_default(),
+            response_headers: headers::with(
+                response_headers?.unwrap_or_default(),
+                everywhere.response_headers,
+            ),
             compression: compression?,
             cors: cors?,
         })

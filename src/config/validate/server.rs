@@ -4,26 +4,31 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Reported, Span, quoted};
 use super::super::section::Section;
 use super::super::suggest;
 use super::super::table::{Kind, Setting, Table};
-use super::super::value::{address, http::header_value, quantity};
+use super::super::value::http::{header_name, header_value};
+use super::super::value::{address, quantity};
 use super::super::values::Values;
 use super::super::{
-    AccessLog, Address, Admin, Listener, LogFormat, LogTarget, MaxMemory, Ready, Server, Way,
+    AccessLog, Address, Admin, HeaderChanges, Listener, LogFormat, LogTarget, MaxMemory, Ready, Server, Way,
 };
 use super::auth;
 use super::auth_failures::{self, Failures};
+use super::headers;
+use super::https;
 use super::listen::Place;
 use super::names::Names;
 use super::shared::{
-    DURATION, DURATION_OR_ZERO, FIELD_VALUE, FILE, HOST, NETWORKS, SIZE, limits, networks, pattern_fault,
+    DURATION, DURATION_OR_ZERO, FIELD, FIELD_NAME, FIELD_VALUE, FILE, HOST, NETWORKS, SIZE, limits, networks,
+    pattern_fault,
 };
 use super::tls;
+use crate::field_names;
 use crate::route::pattern::HostPattern;
 
 const LISTEN: &str = "an address such as \"0.0.0.0:8000\"";
@@ -55,6 +60,7 @@ pub(super) static SERVER: Table = Table::new(
         Setting::new("tls", Kind::Table(&tls::SERVER_TLS), "Certificates, for the listeners that speak TLS."),
         Setting::new("threads", Kind::Integer(0, 1024), "Worker threads; 0 is one for each CPU.").or("0"),
         Setting::new("trusted_proxies", NETWORKS, "Networks whose X-Forwarded-For, Forwarded and PROXY headers are believed.").or("[]"),
+        Setting::new("client_ip_header", FIELD, "The field in which trusted proxies name the client, such as \"CF-Connecting-IP\"; left out, X-Forwarded-For and Forwarded."),
         Setting::new("underscores_in_headers", Kind::Boolean, "Whether request fields pass whose names have _, . or other marks.").or("false"),
         Setting::new("drain_timeout", DURATION_OR_ZERO, "How long running requests may take to finish at a stop.").or("\"30s\""),
         Setting::new("header_timeout", DURATION, "A whole request head must have arrived by then: 408.").or("\"10s\""),
@@ -73,6 +79,9 @@ pub(super) static SERVER: Table = Table::new(
         Setting::new("max_connections_per_client", Kind::Integer(0, 1_000_000), "Connections of an address (of IPv6 a /64); 0 is no bound.").or("0"),
         Setting::new("max_requests_per_connection", Kind::Integer(0, 1_000_000_000), "Requests that a connection carries; 0 is no bound.").or("0"),
         Setting::new("server_header", FIELD_VALUE, "The Server field of every answer; \"\" sends none.").or("\"gateway\""),
+        Setting::new("response_headers", Kind::Table(&headers::CHANGES), "Changes to the fields of every answer; `set` is for the gateway's own answers too."),
+        Setting::new("https_redirect", https::REDIRECT, "Whether requests in the clear are sent to HTTPS: true is 308, or a status.").or("false"),
+        Setting::new("https_port", Kind::Integer(1, 65535), "The port of HTTPS in these redirects; left out, that of the listener with tls = true."),
         Setting::new("watch", Kind::Boolean, "Whether the file is loaded again whenever it or a certificate changes.").or("false"),
         Setting::new("limits", Kind::List(&Kind::Text, 0), "The names of limits on every route, before the route's own.").or("[]"),
         Setting::new("auth", auth::WAYS, "How callers prove who they are on routes that do not say.").or("[]"),
@@ -172,6 +181,14 @@ pub(super) fn server<'a>(item: Option<Item<'a>>, names: &Names<'_>) -> ServerRea
     let server_header = section.or("server_header", default.server_header, |item| {
         item.parse("a string", |text| Ok(Some(header_value(text)?).filter(|value| !value.is_empty())))
     });
+    let response_headers =
+        section.optional("response_headers", |item| headers::changes(item, "response_headers", section.sink));
+    let client_ip_header =
+        section.optional("client_ip_header", |item| client_ip_header(&item, &trusted_proxies));
+    let has_proxies =
+        trusted_proxies.as_ref().map(|networks| !networks.is_empty()).map_err(|reported| *reported);
+    let all: Vec<_> = listen.iter().map(|(listener, _)| listener).collect();
+    let https_redirect = https::redirect(&section, &all, listen_complete, &has_proxies);
     let watch = section.or("watch", default.watch, |item| item.boolean());
     let limits = section.or("limits", Vec::new(), |item| limits(&item, names));
     let ways = section.or("auth", Vec::new(), auth::ways);
@@ -201,6 +218,9 @@ pub(super) fn server<'a>(item: Option<Item<'a>>, names: &Names<'_>) -> ServerRea
             max_requests_per_connection: Some(max_requests?).filter(|&most| most > 0),
             watch: watch?,
             server_header: server_header?,
+            response_headers: response_headers?.unwrap_or_default(),
+            client_ip_header: client_ip_header?,
+            https_redirect: https_redirect?,
         })
     })();
     let listen = listen.into_iter().map(|(listener, span)| (listener.address, span)).collect();
@@ -257,6 +277,9 @@ fn default_server() -> Server {
         max_requests_per_connection: None,
         watch: false,
         server_header: Some(HeaderValue::from_static("gateway")),
+        response_headers: HeaderChanges::default(),
+        client_ip_header: None,
+        https_redirect: None,
     }
 }
 
@@ -342,6 +365,34 @@ fn trusted_proxies(section: &Section<'_>, dependent: &[Item<'_>]) -> Checked<Vec
         (true, [_, ..]) => Err(section.sink.already_reported()),
         _ => Ok(networks),
     }
+}
+
+/// Reads `client_ip_header`, which somebody must be trusted to write.
+fn client_ip_header(item: &Item<'_>, trusted: &Checked<Vec<ipnet::IpNet>>) -> Checked<HeaderName> {
+    let name = item.parse(FIELD_NAME, |text| {
+        let name = header_name(text)?;
+        let fault = match name.as_str() {
+            "x-real-ip" => return Ok(name),
+            "x-forwarded-for" | "forwarded" => {
+                Fault::new(format!("`{name}` is read in any case")).hint("leave out `client_ip_header`")
+            }
+            _ if !field_names::is_plain(&name) => {
+                Fault::new(format!("{} has marks that servers read as another name", quoted(text)))
+                    .hint("have the proxy write a name of letters, digits and `-`, such as \"X-Real-IP\"")
+            }
+            _ if field_names::is_of_the_gateway(&name) => Fault::new(format!(
+                "`{name}` means something else"
+            ))
+            .hint("name the field that the proxy writes, such as \"X-Real-IP\" or \"CF-Connecting-IP\""),
+            _ => return Ok(name),
+        };
+        Err(fault)
+    })?;
+    if trusted.as_ref().map_err(|reported| *reported)?.is_empty() {
+        let fault = Fault::new("nobody would be believed: `trusted_proxies` says whose fields are");
+        return Err(item.report(fault.hint("name the proxies, such as trusted_proxies = [\"10.0.0.0/8\"]")));
+    }
+    Ok(name)
 }
 
 fn max_memory(item: Item<'_>) -> Checked<MaxMemory> {

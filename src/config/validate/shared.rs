@@ -43,6 +43,15 @@ pub(super) fn status(item: &Item<'_>, from: u16, to: u16) -> Checked<StatusCode>
     status.ok_or_else(|| item.expected(&format!("a status from {from} to {to}")))
 }
 
+/// The status of a redirect.
+pub(super) fn redirect_status(item: &Item<'_>) -> Checked<StatusCode> {
+    let status = status(item, 100, 599)?;
+    match status.as_u16() {
+        301 | 302 | 303 | 307 | 308 => Ok(status),
+        _ => Err(item.expected("one of the statuses of a redirect: 301, 302, 303, 307 or 308")),
+    }
+}
+
 /// A list of networks.
 pub(super) fn networks(item: Item<'_>) -> Checked<Vec<IpNet>> {
     item.values("networks", |item| item.parse("a network such as \"10.0.0.0/8\"", address::network)).all()

@@ -39,6 +39,8 @@ struct Line<'a> {
     path: Option<Text<'a>>,
     #[serde(borrow)]
     protocol: Option<Text<'a>>,
+    #[serde(borrow)]
+    route: Option<Text<'a>>,
     status: Option<u64>,
     duration_ms: Option<f64>,
     upstream: Option<IgnoredAny>,
@@ -105,6 +107,10 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Record, Unreadable> {
         || !has_limits
             && match status {
                 Some(StatusCode::BAD_REQUEST | StatusCode::EXPECTATION_FAILED) => true,
+                // A redirect to HTTPS.
+                Some(status) if status.is_redirection() => {
+                    parsed.upstream.is_none() && parsed.route.is_some_and(|route| route.0.is_empty())
+                }
                 // A preflight that the gateway answered.
                 Some(StatusCode::NO_CONTENT) => method == Method::OPTIONS && parsed.upstream.is_none(),
                 _ => false,

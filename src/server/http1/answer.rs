@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use bytes::BytesMut;
-use http::{HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::engine::Reply;
@@ -95,8 +95,13 @@ fn write_field(name: &str, value: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A whole reply, for a connection that closes after it.
-pub(in crate::server) fn closing(reply: &Reply, own: &OwnFields, request_id: &HeaderValue) -> BytesMut {
+/// A whole reply, for a connection that closes after it. Every answer gets the fields of `everywhere`.
+pub(in crate::server) fn closing(
+    reply: &Reply,
+    own: &OwnFields,
+    everywhere: &[(HeaderName, HeaderValue)],
+    request_id: &HeaderValue,
+) -> BytesMut {
     let status = reply.status();
     let reason = status.canonical_reason().unwrap_or("Unknown");
     let mut text = BytesMut::from(format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).as_bytes());
@@ -105,6 +110,14 @@ pub(in crate::server) fn closing(reply: &Reply, own: &OwnFields, request_id: &He
     }
     for (field, value) in own.iter() {
         write_field(field.title(), value.as_bytes(), &mut text);
+    }
+    let is_taken = |name: &HeaderName| {
+        *name == header::CONTENT_TYPE
+            || own.iter().any(|(field, _)| field.title().eq_ignore_ascii_case(name.as_str()))
+            || reply.fields().iter().any(|(field, _)| field.eq_ignore_ascii_case(name.as_str()))
+    };
+    for (name, value) in everywhere.iter().filter(|(name, _)| !is_taken(name)) {
+        write_field(name.as_str(), value.as_bytes(), &mut text);
     }
     write_field("Connection", b"close", &mut text);
     let body = reply.body(Some(request_id));
@@ -188,7 +201,7 @@ mod tests {
     fn a_reply_without_a_body_gets_none() {
         let text = HeaderValue::from_static("text/plain");
         let reply = Reply::plain(StatusCode::NO_CONTENT, text, "x".into());
-        let written = closing(&reply, &OwnFields::default(), &HeaderValue::from_static("i"));
+        let written = closing(&reply, &OwnFields::default(), &[], &HeaderValue::from_static("i"));
         assert_eq!(&*written, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
     }
 
