@@ -28,6 +28,7 @@ mod cors;
 mod crowds;
 mod descriptors;
 mod endings;
+mod examples;
 mod explain;
 mod fields;
 mod first_steps;

@@ -1,12 +1,16 @@
 //! A question to the service, and the key by which its answer is known again.
 
+use std::borrow::Cow;
 use std::hash::Hasher as _;
 
-use http::{HeaderMap, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use smallvec::SmallVec;
 
 use super::super::proof::Unproven;
-use super::telling::Telling;
+
+/// What the service is told: names and values of fields, each name once.
+pub(super) type Telling<'a> = SmallVec<[(&'a HeaderName, Cow<'a, [u8]>); 8]>;
 
 /// By this an answer is known again. It is made of all that the service is told.
 pub(super) type Key = [u8; 16];
@@ -53,8 +57,6 @@ pub(super) fn question(url: &Uri, telling: &Telling<'_>) -> Result<Request<()>, 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-
-    use http::HeaderName;
 
     use super::*;
 

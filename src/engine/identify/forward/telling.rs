@@ -1,10 +1,8 @@
 //! What the service is told about a request.
 
-use std::borrow::Cow;
-
 use http::{HeaderName, HeaderValue, header};
-use smallvec::SmallVec;
 
+use super::question::Telling;
 use crate::config::ForwardAuth;
 use crate::engine::{Facts, Located};
 
@@ -13,9 +11,6 @@ static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-prot
 static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// What the service is told: names and values of fields, each name once.
-pub(super) type Telling<'a> = SmallVec<[(&'a HeaderName, Cow<'a, [u8]>); 8]>;
 
 /// The fields that tell of a request to a route.
 pub(super) fn of<'a>(
