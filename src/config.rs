@@ -277,6 +277,8 @@ pub struct Upstream {
     pub read_timeout: Option<Duration>,
     /// How often a request that failed is sent again, where that is safe.
     pub retries: u32,
+    /// The statuses of answers that are not passed on where another server can be asked.
+    pub retry_on: Vec<StatusCode>,
     /// How many requests a server may have at once; `None` is no bound.
     pub max_connections: Option<usize>,
     /// How many requests may be connected to a server at a time; `None` is no bound.

@@ -153,7 +153,11 @@ impl ProxyHttp for Proxy {
     ) -> Result<()> {
         forward::check_response(response, session.is_upgrade_req())?;
         if !is_interim(response.status) {
-            ctx.relay()?.note_answer(response);
+            let mut relay = ctx.relay()?;
+            relay.note_answer(response);
+            if relay.asks_another(session, response.status) {
+                return Err(Error::explain(NOT_WANTED, "another server is asked").into_up());
+            }
         }
         Ok(())
     }
@@ -286,6 +290,9 @@ impl ProxyHttp for Proxy {
         true
     }
 }
+
+/// An answer is not passed on, since another server is asked.
+const NOT_WANTED: ErrorType = ErrorType::Custom("NotWanted");
 
 /// Whether another answer follows this one.
 pub(crate) fn is_interim(status: StatusCode) -> bool {

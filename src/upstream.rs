@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use log::{info, warn};
 use pingora::Result;
 use pingora::protocols::TcpKeepalive;
@@ -208,6 +209,11 @@ impl Upstream {
         self.config.retries
     }
 
+    /// Whether a request that gets an answer of this status may be sent to another server.
+    pub fn retries_on(&self, status: StatusCode) -> bool {
+        self.config.retry_on.contains(&status)
+    }
+
     /// Spends one of the retries that the traffic has earned, if there is one left.
     pub fn spend_retry(&self, now: Timestamp) -> bool {
         let running: usize = self.pool.load().endpoints.iter().map(|endpoint| endpoint.running()).sum();
@@ -387,6 +393,7 @@ mod tests {
             response_timeout: Duration::from_secs(1),
             read_timeout: None,
             retries: 1,
+            retry_on: Vec::new(),
             max_connections: None,
             max_pending_connects: None,
             health: None,

@@ -128,6 +128,76 @@ fn what_has_been_answered_is_not_asked_again() {
     }
 }
 
+/// An answer of this status whose body says so.
+fn answer(status: u16) -> String {
+    format!("HTTP/1.1 {status} X\r\nContent-Length: 5\r\n\r\nfirst")
+}
+
+#[test]
+fn another_server_is_asked_after_an_answer_of_a_status_that_is_named() {
+    for (settings, status, body, seen) in [
+        ("retry_on = [502, 503, 504]", 502, "", (200, 1)),
+        ("retry_on = [502, 503, 504]", 503, "", (200, 1)),
+        ("retry_on = [503]", 504, "", (504, 0)),
+        ("retry_on = [503]", 500, "", (500, 0)),
+        ("retry_on = [503]", 503, "body", (503, 0)),
+        ("retry_on = []", 503, "", (503, 0)),
+    ] {
+        let pair = Pair::start(settings, move |exchange| {
+            exchange.read_head();
+            exchange.read_exactly(body.len());
+            exchange.write(answer(status));
+        });
+        let got = pair.gateway.raw(request("PUT", "/echo/x", &[], body));
+        let (expected, others) = seen;
+        assert_eq!(got.status, expected, "{settings} {status}");
+        assert_eq!(got.text() == "first", others == 0, "{settings} {status}");
+        pair.saw(1, others, u32::try_from(others).unwrap());
+        if others == 1 {
+            // The connection serves what comes next, and the answer that was left out counts nowhere as the request's.
+            pair.gateway
+                .metric_becomes(r#"gateway_requests_total{code="200",method="PUT",route="all"}"#, 1.0);
+        }
+    }
+    let pair = Pair::start("retry_on = [503]", |exchange| {
+        exchange.read_head();
+        exchange.write(answer(503));
+    });
+    assert_eq!(pair.gateway.raw(request("POST", "/echo/x", &[], "")).status, 503);
+    pair.saw(1, 0, 0);
+}
+
+#[test]
+fn the_last_answer_is_passed_on_when_no_more_servers_are_asked() {
+    let busy = |exchange: &mut Exchange| {
+        exchange.read_head();
+        exchange.write(answer(503));
+    };
+    for (servers, retries, seen) in [(1, 3, 1), (3, 1, 2), (3, 5, 3)] {
+        let upstreams: Vec<_> = (0..servers).map(|_| RawUpstream::start(busy)).collect();
+        let addresses: Vec<_> = upstreams.iter().map(|server| quoted(server.address())).collect();
+        let settings = format!("retry_on = [503]\nretries = {retries}");
+        let gateway = Gateway::start(&before_servers(&addresses, &settings));
+        for target in ["/users", "/users?again"] {
+            let answer = gateway.get(target);
+            assert_eq!((answer.status, answer.text()), (503, "first".to_owned()), "{servers} {retries}");
+        }
+        let asked: usize = upstreams.iter().map(|server| server.received().len()).sum();
+        assert_eq!(asked, 2 * seen, "{servers} servers, {retries} retries");
+    }
+}
+
+#[test]
+fn a_client_of_http2_gets_the_answer_of_the_other_server() {
+    let pair = Pair::start("retry_on = [503]", |exchange| {
+        exchange.read_head();
+        exchange.write(answer(503));
+    });
+    let mut client = http2::Connection::open(pair.gateway.address());
+    assert_eq!(client.send(http2::request("GET", "/echo", &[]), "").status, 200);
+    pair.saw(1, 1, 1);
+}
+
 #[test]
 fn a_late_answer_is_not_asked_for_again() {
     let pair = Pair::start("response_timeout = \"1s\"", |exchange| {

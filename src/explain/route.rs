@@ -81,11 +81,21 @@ pub(super) fn upstream(config: &Config, forward: &Forward, key: Option<&[String]
         connect_timeout_seconds: upstream.connect_timeout.as_secs_f64(),
         response_timeout_seconds: upstream.response_timeout.as_secs_f64(),
         read_timeout_seconds: upstream.read_timeout.map(|timeout| timeout.as_secs_f64()),
-        retries: match upstream.retries {
-            0 => "never sent again".to_owned(),
-            1 => "sent again once, to another server, where that is safe".to_owned(),
-            retries => format!("sent again up to {retries} times, to other servers, where that is safe"),
-        },
+        retries: retries(upstream),
+    }
+}
+
+/// How often a request is sent again, in words.
+fn retries(upstream: &config::Upstream) -> String {
+    let often = match upstream.retries {
+        0 => return "never sent again".to_owned(),
+        1 => "sent again once, to another server, where that is safe".to_owned(),
+        retries => format!("sent again up to {retries} times, to other servers, where that is safe"),
+    };
+    let statuses: Vec<_> = upstream.retry_on.iter().map(|status| status.as_str().to_owned()).collect();
+    match statuses.is_empty() {
+        true => often,
+        false => format!("{often}, also after an answer of {}", listed(&statuses)),
     }
 }
 

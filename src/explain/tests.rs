@@ -38,6 +38,7 @@ status = 503
 [upstreams.users]
 servers = ["127.0.0.1:1", { address = "users.internal:2", weight = 3 }]
 balance = "hash:header:X-User"
+retry_on = [503, 504]
 
 [[routes]]
 name = "user"
@@ -125,12 +126,13 @@ fn an_explanation_says_what_becomes_of_a_request() {
                 "answer      forwarded to the upstream \"users\"",
                 "limit       per_client: 20 at once, then one every 600 ms, for each client_ip",
                 "            does not count this request: it counts PUT",
+                "            timeouts: connect 2 s, response 30 s, silence 5 min; sent again once, to another server, where that is safe, also after an answer of 503, 504",
                 "receives    GET /v2/7?a=b HTTP/1.1",
                 "            Host: shop.example.org",
                 "            X-Forwarded-For: 203.0.113.9",
                 "            X-Forwarded-Proto: https",
                 "            x-secret: ***",
-                "near miss   users (gateway.toml:39): /users/*: its path is less specific",
+                "near miss   users (gateway.toml:40): /users/*: its path is less specific",
             ][..],
             &["hunter2", "X-Debug", "header:x-user: u"][..],
         ),
@@ -151,16 +153,16 @@ fn an_explanation_says_what_becomes_of_a_request() {
         (
             get("/old/7?beta=1", "192.0.2.1", &["X-Version: 2"]),
             &[
-                "route       old of version 2 (gateway.toml:61): any method, any host, /old/*, with header field x-version \"2\", with query parameter beta",
-                "near miss   old (gateway.toml:56): /old/*: it asks for less of the header fields and the query",
+                "route       old of version 2 (gateway.toml:62): any method, any host, /old/*, with header field x-version \"2\", with query parameter beta",
+                "near miss   old (gateway.toml:57): /old/*: it asks for less of the header fields and the query",
             ],
             &[],
         ),
         (
             get("/old/7?beta=1", "192.0.2.1", &["X-Version: 1"]),
             &[
-                "route       old (gateway.toml:56): any method, any host, /old/*",
-                "near miss   old of version 2 (gateway.toml:61): /old/*: it asks for one header field x-version \"2\"",
+                "route       old (gateway.toml:57): any method, any host, /old/*",
+                "near miss   old of version 2 (gateway.toml:62): /old/*: it asks for one header field x-version \"2\"",
             ],
             &[],
         ),
@@ -175,7 +177,7 @@ fn an_explanation_says_what_becomes_of_a_request() {
             ("PATCH", "/health/", "::1", &[]),
             &[
                 "answer      404 Not Found: no route matches this host and path",
-                "near miss   health (gateway.toml:51): /health: its path does not end in a slash, and this one does",
+                "near miss   health (gateway.toml:52): /health: its path does not end in a slash, and this one does",
             ],
             &[],
         ),
@@ -183,7 +185,7 @@ fn an_explanation_says_what_becomes_of_a_request() {
             get("http://shop.example.com/users/7", "192.0.2.1", &[]),
             &[
                 "answer      400 Bad Request: the request must carry one header field x-api-key, by which the limit \"per_key\" counts",
-                "near miss   user (gateway.toml:30): /users/{id}: its host is less specific",
+                "near miss   user (gateway.toml:31): /users/{id}: its host is less specific",
             ],
             &["receives"],
         ),
@@ -220,7 +222,7 @@ fn an_explanation_says_what_becomes_of_a_request() {
         (
             get("/users/a%2fb", "192.0.2.1", &[]),
             &[
-                "near miss   user (gateway.toml:30): /users/{id}: it refuses encoded slashes: encoded_slashes = \"keep\" takes them",
+                "near miss   user (gateway.toml:31): /users/{id}: it refuses encoded slashes: encoded_slashes = \"keep\" takes them",
             ],
             &[],
         ),

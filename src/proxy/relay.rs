@@ -213,6 +213,28 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Whether the request is sent to another server instead of passing on an answer of this status, of which the client has seen nothing:
+    /// the upstream asks for it, the request has no body or none of it has been sent, and doing it twice does no more than doing it once.
+    pub(super) fn asks_another(&mut self, session: &Session, status: StatusCode) -> bool {
+        let upstream = self.upstream();
+        let now = self.request.connection.gateway.clock.now();
+        if !upstream.retries_on(status)
+            || !session.req_header().method.is_idempotent()
+            || session.response_written().is_some()
+            || self.request.bytes_in > 0
+            || self.forwarding.is_over(now)
+        {
+            return false;
+        }
+        let Forwarding { plan, attempt, tries, next, .. } = &mut *self.forwarding;
+        let Some(attempt) = attempt else { return false };
+        if tries.unwanted(&attempt.server.address, upstream.retries()) {
+            let other = upstream.choose(plan.server_key, &tries.servers, now).ok();
+            *next = other.filter(|_| upstream.spend_retry(now));
+        }
+        next.is_some()
+    }
+
     /// Notes that the attempt has failed.
     fn note_upstream_error(&mut self, kind: UpstreamError, error: &Error) {
         if self.forwarding.attempt.is_none() {
@@ -306,6 +328,10 @@ impl<'a> Relay<'a> {
         // Only `retry` remains set where the server has refused the stream unprocessed.
         error.retry.decide_reuse(false);
         let ErrorSource::Upstream = error.esource() else { return false };
+        if self.forwarding.next.is_some() {
+            // The answer is not passed on: see `asks_another`.
+            return self.count_retry();
+        }
         let upstream = self.upstream();
         let now = self.request.connection.gateway.clock.now();
         let over = self.forwarding.is_over(now);

@@ -59,6 +59,17 @@ impl Tries {
         self.connects < MAX_CONNECTS
     }
 
+    /// Notes that a server gave an answer which the upstream wants from none, where a request may be sent again so many times. Whether another
+    /// one may be asked.
+    pub(super) fn unwanted(&mut self, server: &Address, retries: u32) -> bool {
+        let may = self.retries < retries;
+        if may {
+            self.retries += 1;
+            self.servers.push(server.clone());
+        }
+        may
+    }
+
     /// What to do about a failure, where a request may be sent again so many times.
     pub(super) fn failed(&mut self, server: &Address, failure: Failure, retries: u32) -> Again {
         let safe = failure.untouched || (failure.hung_up && failure.idempotent);
@@ -132,6 +143,15 @@ mod tests {
         );
         assert_eq!(*tries.servers, [server(1), server(2)]);
         assert_eq!(Tries::default().failed(&server(1), HUNG_UP, 0), Again::No);
+    }
+
+    #[test]
+    fn answers_that_are_not_wanted_are_counted_as_failures_are() {
+        let mut tries = Tries::default();
+        assert!(tries.unwanted(&server(1), 2));
+        assert_eq!(tries.failed(&server(2), HUNG_UP, 2), Again::Elsewhere);
+        assert!(!tries.unwanted(&server(3), 2));
+        assert_eq!(*tries.servers, [server(1), server(2)]);
     }
 
     #[test]

@@ -68,6 +68,12 @@ pub(super) static UPSTREAM: Table = Table::new(
         )
         .or("1"),
         Setting::new(
+            "retry_on",
+            Kind::List(&Kind::Integer(502, 504), 0),
+            "The statuses for which a request without a body is sent to another server, where that is safe.",
+        )
+        .or("[]"),
+        Setting::new(
             "max_connections",
             Kind::Integer(0, 1_000_000),
             "Requests that each server may have at once; 0 is no bound.",
@@ -157,12 +163,22 @@ fn upstream(name: &str, item: &Item<'_>, underscores: bool) -> Checked<Upstream>
     let response_timeout = section.or("response_timeout", Duration::from_secs(30), |item| item.duration());
     let read_timeout = section.or("read_timeout", Duration::from_secs(300), |item| item.duration_or_zero());
     let retries = section.or("retries", 1, |item| item.integer(0..=MAX_RETRIES));
+    let retry_on = section.or("retry_on", Vec::new(), |item| {
+        item.values("statuses", |item| status(&item, 502, 504)).each_once().all()
+    });
+    let idle = match (&retries, &retry_on) {
+        (Ok(0), Ok(statuses)) if !statuses.is_empty() => {
+            section.useless(&["retry_on"], "with retries = 0", "raise `retries`, or leave it out")
+        }
+        _ => Ok(()),
+    };
     let max_connections = section.or("max_connections", 0, |item| item.integer(0..=1_000_000));
     let max_pending_connects =
         section.or("max_pending_connects", DEFAULT_PENDING_CONNECTS, |item| item.integer(0..=1_000_000));
     let health = section.optional("health", |item| health(name, &item));
     let outlier = section.optional("outlier", |item| outlier(name, &item));
     section.finish();
+    idle?;
     Ok(Upstream {
         name: name.to_owned(),
         servers: servers?,
@@ -173,6 +189,7 @@ fn upstream(name: &str, item: &Item<'_>, underscores: bool) -> Checked<Upstream>
         response_timeout: response_timeout?,
         read_timeout: Some(read_timeout?).filter(|timeout| !timeout.is_zero()),
         retries: u32::try_from(retries?).unwrap_or(1),
+        retry_on: retry_on?,
         max_connections: bound(max_connections?),
         max_pending_connects: bound(max_pending_connects?),
         health: health?,
