@@ -25,6 +25,7 @@ use self::forward::{Told, Verdict};
 pub(super) use self::passwords::Passwords;
 use self::proof::{Credentials, Unproven};
 pub(super) use self::tokens::Tokens;
+use self::turns::Turn;
 pub(super) use self::verified::Verified;
 use super::{Engine, Facts, Located, Reply};
 use crate::client::ClientId;
@@ -213,7 +214,7 @@ impl Engine {
         let refuse = |unproven| self.unproven(way, unproven, &inputs, now, is_charged);
         let credentials = found.map_err(refuse)?;
         // One that takes long is charged before the next one's turn.
-        let _turn = match way.takes_long(self, &credentials, now) {
+        let turn = match way.takes_long(self, &credentials, now) {
             true => {
                 // In a box, so that requests which do not wait carry no room for it.
                 let turn = Box::pin(self.passwords.turn(facts.client));
@@ -221,7 +222,7 @@ impl Engine {
             }
             false => None,
         };
-        let verifying = way.verify(self, &credentials, now, is_charged);
+        let verifying = way.verify(self, &credentials, now, is_charged, turn.clone());
         self.tried(verifying, &inputs, now, tries).await?.map_err(refuse)
     }
 
@@ -326,13 +327,15 @@ impl Way {
         }
     }
 
-    /// The consumer that has these credentials. `may_wait` says whether the request is there to wait, or only asked about.
+    /// The consumer that has these credentials. `may_wait` says whether the request is there to wait, or only asked about. If it takes long,
+    /// it is the `turn` of the client.
     async fn verify(
         self,
         engine: &Engine,
         found: &Credentials<'_>,
         now: Timestamp,
         may_wait: bool,
+        turn: Option<Arc<Turn>>,
     ) -> Result<Arc<Consumer>, Unproven> {
         match self {
             Self::ApiKey => api_key::verify(&engine.config.consumers, &engine.verified_keys, found, now),
@@ -343,7 +346,7 @@ impl Way {
             Self::Basic => {
                 let basic = engine.passwords_of_users().ok_or(basic::WRONG)?;
                 let consumers = &engine.config.consumers;
-                Box::pin(basic::verify(basic, &engine.passwords, consumers, found, now)).await
+                Box::pin(basic::verify(basic, &engine.passwords, consumers, found, now, turn)).await
             }
             Self::Jwt => jwt::verify(engine, found, now, may_wait).await,
             Self::Forward => Err(Unproven::Wrong("only a service can say who is asking")),

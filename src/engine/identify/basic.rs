@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::passwords::Passwords;
 use super::proof::{Credentials, Unproven};
+use super::turns::Turn;
 use crate::clock::Timestamp;
 use crate::config::Basic;
 use crate::consumer::{Consumer, Consumers};
@@ -99,7 +100,7 @@ pub(super) fn takes_long(
     Try::new(basic, passwords, found).is_some_and(|this| !this.is_remembered(passwords, now))
 }
 
-/// The consumer that has this name and password.
+/// The consumer that has this name and password. If that takes long, it is the `turn` of the client.
 ///
 /// # Errors
 /// When nobody has them, or it cannot be found out now.
@@ -109,13 +110,14 @@ pub(super) async fn verify(
     consumers: &Consumers,
     found: &Credentials<'_>,
     now: Timestamp,
+    turn: Option<Arc<Turn>>,
 ) -> Result<Arc<Consumer>, Unproven> {
     let this = Try::new(basic, passwords, found).ok_or(WRONG)?;
     if !this.is_remembered(passwords, now) {
         if !this.hash.takes(this.password) {
             return Err(WRONG);
         }
-        let right = passwords.verifies(this.hash.clone(), this.password.to_vec()).await?;
+        let right = passwords.verifies(this.hash.clone(), this.password.to_vec(), turn).await?;
         if !right || !this.is_known {
             return Err(WRONG);
         }

@@ -50,8 +50,8 @@ impl Passwords {
     ///
     /// # Errors
     /// When it takes too long, or too many wait.
-    pub(super) async fn turn(&self, client: &ClientId) -> Result<Turn<'_>, Unproven> {
-        timeout(PATIENCE, self.turns.wait(client)).await.ok().flatten().ok_or(BUSY)
+    pub(super) async fn turn(&self, client: &ClientId) -> Result<Arc<Turn>, Unproven> {
+        timeout(PATIENCE, self.turns.wait(client)).await.ok().flatten().map(Arc::new).ok_or(BUSY)
     }
 
     /// A number that is always the same for a name, and that nobody else can tell.
@@ -59,16 +59,22 @@ impl Passwords {
         self.random.hash_one(name)
     }
 
-    /// Whether this is the password. Whoever does not wait for it any more leaves nothing behind but a hash that is being made.
+    /// Whether this is the password. Whoever does not wait for it any more leaves nothing behind but a hash that is being made, and the turn
+    /// of its client as long as that takes: a client that leaves again and again would keep all threads busy.
     ///
     /// # Errors
     /// When it cannot be found out now.
-    pub(super) async fn verifies(&self, hash: PasswordHash, password: Vec<u8>) -> Result<bool, Unproven> {
+    pub(super) async fn verifies(
+        &self,
+        hash: PasswordHash,
+        password: Vec<u8>,
+        turn: Option<Arc<Turn>>,
+    ) -> Result<bool, Unproven> {
         let thread = timeout(PATIENCE, self.threads.clone().acquire_owned()).await;
         let Ok(Ok(thread)) = thread else { return Err(BUSY) };
         let made = spawn_blocking(move || {
             // Until the hash is made, also if nobody waits for it any more.
-            let _thread = thread;
+            let _kept = (thread, turn);
             hash.verifies(&password)
         });
         match made.await {
@@ -93,7 +99,7 @@ mod tests {
         let passwords = Passwords::new();
         let all = passwords.threads.available_permits();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-        let verifies = || passwords.verifies(hash.clone(), b"hunter2".to_vec());
+        let verifies = || passwords.verifies(hash.clone(), b"hunter2".to_vec(), None);
         runtime.block_on(async {
             let busy = passwords.threads.clone().acquire_many_owned(u32::try_from(all).unwrap()).await;
             let mut left = Box::pin(verifies());
@@ -111,5 +117,28 @@ mod tests {
         });
         drop(runtime);
         assert_eq!(passwords.threads.available_permits(), all);
+    }
+
+    #[test]
+    fn a_client_that_leaves_has_its_turn_as_long_as_its_hash_is_made() {
+        let hash =
+            PasswordHash::parse("$2b$04$5K5Ej8vybqQ88cufPwEZKeVE5mqaT0PUsOdq.WxDMVRg.xl8PhCvm").unwrap();
+        let client = ClientId::Address([192, 0, 2, 1].into());
+        let passwords = Passwords::new();
+        // The only thread is busy, so the hash is made when the test says so.
+        let runtime = Builder::new_current_thread().enable_time().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (go_on, wait) = std::sync::mpsc::channel::<()>();
+            let busy = spawn_blocking(move || wait.recv());
+            let turn = passwords.turn(&client).await.unwrap();
+            let mut left = Box::pin(passwords.verifies(hash, b"wrong".to_vec(), Some(turn)));
+            assert!(futures_util::poll!(left.as_mut()).is_pending());
+            drop(left);
+            let mut next = Box::pin(passwords.turn(&client));
+            assert!(futures_util::poll!(next.as_mut()).is_pending());
+            drop(go_on);
+            assert!(busy.await.unwrap().is_err());
+            assert!(next.await.is_ok());
+        });
     }
 }

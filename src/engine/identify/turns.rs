@@ -23,7 +23,7 @@ const NETWORK: u128 = u128::MAX << 64;
 
 /// Whose turn it is.
 #[derive(Default)]
-pub(super) struct Turns(Mutex<Lines>);
+pub(super) struct Turns(Arc<Mutex<Lines>>);
 
 #[derive(Default)]
 struct Lines {
@@ -41,30 +41,30 @@ struct Line {
 }
 
 /// The turn of a client, until it is dropped.
-pub(super) struct Turn<'a> {
+pub(super) struct Turn {
     _permit: OwnedSemaphorePermit,
-    _place: Place<'a>,
+    _place: Place,
 }
 
 /// A place in a line, until it is dropped.
-struct Place<'a> {
-    turns: &'a Turns,
+struct Place {
+    lines: Arc<Mutex<Lines>>,
     client: Option<IpAddr>,
 }
 
 impl Turns {
     /// Waits until it is this client's turn. `None` if too many wait already.
-    pub(super) async fn wait(&self, client: &ClientId) -> Option<Turn<'_>> {
+    pub(super) async fn wait(&self, client: &ClientId) -> Option<Turn> {
         let (place, turn) = self.line_up(client)?;
         Some(Turn { _permit: turn.acquire_owned().await.ok()?, _place: place })
     }
 
-    fn line_up(&self, client: &ClientId) -> Option<(Place<'_>, Arc<Semaphore>)> {
+    fn line_up(&self, client: &ClientId) -> Option<(Place, Arc<Semaphore>)> {
         let client = client.address().map(|address| match address {
             IpAddr::V4(address) => IpAddr::V4(address),
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & NETWORK)),
         });
-        let mut lines = self.lock();
+        let mut lines = lock(&self.0);
         if lines.count >= MAX || lines.lines.get(&client).is_some_and(|line| line.count >= MAX_OF_CLIENT) {
             return None;
         }
@@ -72,17 +72,17 @@ impl Turns {
         let new = || Line { turn: Arc::new(Semaphore::new(1)), count: 0 };
         let line = lines.lines.entry(client).or_insert_with(new);
         line.count += 1;
-        Some((Place { turns: self, client }, line.turn.clone()))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Some((Place { lines: self.0.clone(), client }, line.turn.clone()))
     }
 }
 
-impl Drop for Place<'_> {
+fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut lines = self.turns.lock();
+        let mut lines = lock(&self.lines);
         lines.count = lines.count.saturating_sub(1);
         if let Some(line) = lines.lines.get_mut(&self.client) {
             line.count = line.count.saturating_sub(1);
@@ -105,7 +105,7 @@ mod tests {
 
     /// How many tries are in lines, and how many lines there are.
     fn sizes(turns: &Turns) -> (usize, usize) {
-        let lines = turns.lock();
+        let lines = lock(&turns.0);
         (lines.count, lines.lines.len())
     }
 
