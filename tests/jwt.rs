@@ -1,7 +1,7 @@
 //! Tokens as proof of who is calling: what is believed, what is not, and where the keys come from.
 
 pub(crate) mod issuer;
-mod key_server;
+pub(crate) mod key_server;
 
 use std::fs;
 use std::path::PathBuf;

@@ -47,6 +47,7 @@ mod manual;
 mod memory;
 mod messages;
 mod metrics;
+mod outages;
 mod pools;
 mod proxy_protocol;
 mod reload;
