@@ -153,7 +153,14 @@ fn another_server_is_asked_after_an_answer_of_a_status_that_is_named() {
         assert_eq!(got.status, expected, "{settings} {status}");
         assert_eq!(got.text() == "first", others == 0, "{settings} {status}");
         pair.saw(1, others, u32::try_from(others).unwrap());
+        let class = format!("{}xx", status / 100);
+        let answered = r#"gateway_upstream_requests_total{code="CLASS",server="SERVER",upstream="main"}"#;
+        let answered = answered.replace("CLASS", &class).replace("SERVER", &pair.first.address().to_string());
+        pair.gateway.metric_becomes(&answered, 1.0);
         if others == 1 {
+            let other = answered.replace(&class, "2xx");
+            let other = other.replace(&pair.first.address().to_string(), &pair.other.addr().to_string());
+            pair.gateway.metric_becomes(&other, 1.0);
             // The connection serves what comes next, and the answer that was left out counts nowhere as the request's.
             pair.gateway
                 .metric_becomes(r#"gateway_requests_total{code="200",method="PUT",route="all"}"#, 1.0);

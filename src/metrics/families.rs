@@ -34,6 +34,7 @@ pub(super) struct UpstreamFamilies {
     pub(super) duration: HistogramVec,
     pub(super) errors: IntCounterVec,
     pub(super) retries: IntCounterVec,
+    pub(super) answers: IntCounterVec,
     pub(super) server_up: IntGaugeVec,
 }
 
@@ -138,6 +139,12 @@ impl UpstreamFamilies {
                 "gateway_upstream_retries_total",
                 "Attempts at a request beyond the first.",
                 &["upstream"],
+            )?,
+            answers: counters(
+                registry,
+                "gateway_upstream_requests_total",
+                "Requests that servers have answered, by the class of the status.",
+                &["upstream", "server", "code"],
             )?,
             server_up: gauges(
                 registry,

@@ -59,10 +59,20 @@ struct UpstreamMetrics {
     name: String,
     duration: Histogram,
     retries: IntCounter,
-    /// With the name of each server.
-    servers_up: Vec<(String, IntGauge)>,
+    servers: Vec<ServerMetrics>,
     errors: Vec<IntCounter>,
 }
+
+/// The metrics of a server of an upstream.
+struct ServerMetrics {
+    name: String,
+    up: IntGauge,
+    /// By the class of the status, as in [`CLASSES`].
+    answers: [IntCounter; CLASSES.len()],
+}
+
+/// The classes of statuses of answers; the last is of those that HTTP knows none for.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 
 impl Traffic {
     /// The metrics of what this configuration names.
@@ -210,14 +220,17 @@ impl Traffic {
         UpstreamError::ALL.iter().zip(errors).map(|(kind, counter)| (kind.label(), counter.get()))
     }
 
-    /// Notes how long an upstream took to send a response head.
-    pub fn observe_upstream(&self, upstream: usize, took: Duration) {
-        self.upstreams[upstream].duration.observe(took.as_secs_f64());
+    /// Notes an answer of a server: its status, and how long its head took.
+    pub fn note_upstream_answer(&self, upstream: usize, server: usize, status: StatusCode, took: Duration) {
+        let upstream = &self.upstreams[upstream];
+        upstream.duration.observe(took.as_secs_f64());
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
+        upstream.servers[server].answers[class].inc();
     }
 
     /// Notes which servers of an upstream can be used, in the order of the configuration.
     pub fn set_servers_up(&self, upstream: usize, up: impl Iterator<Item = bool>) {
-        self.upstreams[upstream].servers_up.iter().zip(up).for_each(|((_, gauge), up)| gauge.set(up.into()));
+        self.upstreams[upstream].servers.iter().zip(up).for_each(|(server, up)| server.up.set(up.into()));
     }
 }
 
@@ -260,24 +273,36 @@ impl UpstreamMetrics {
     fn new(families: &Families, config: &Upstream) -> Self {
         let name = config.name.as_str();
         let error = |kind: UpstreamError| families.upstreams.errors.with_label_values(&[name, kind.label()]);
-        let server_up = |server: &UpstreamServer| {
+        let server = |server: &UpstreamServer| {
             let server = server.to_string();
-            let gauge = families.upstreams.server_up.with_label_values(&[name, &server]);
-            (server, gauge)
+            ServerMetrics {
+                up: families.upstreams.server_up.with_label_values(&[name, &server]),
+                answers: CLASSES.map(|class| {
+                    families.upstreams.answers.with_label_values(&[name, server.as_str(), class])
+                }),
+                name: server,
+            }
         };
         Self {
             name: name.to_owned(),
             duration: families.upstreams.duration.with_label_values(&[name]),
             retries: families.upstreams.retries.with_label_values(&[name]),
-            servers_up: config.servers.iter().map(server_up).collect(),
+            servers: config.servers.iter().map(server).collect(),
             errors: UpstreamError::ALL.map(error).to_vec(),
         }
     }
 
     fn retire(&self, families: &Families, now: Option<&Self>) {
-        for (server, _) in &self.servers_up {
-            if !now.is_some_and(|now| now.servers_up.iter().any(|(other, _)| other == server)) {
+        for ServerMetrics { name: server, .. } in &self.servers {
+            if !now.is_some_and(|now| now.servers.iter().any(|other| other.name == *server)) {
                 let _ = families.upstreams.server_up.remove_label_values(&[&self.name, server]);
+                for class in CLASSES {
+                    let _ = families.upstreams.answers.remove_label_values(&[
+                        self.name.as_str(),
+                        server.as_str(),
+                        class,
+                    ]);
+                }
             }
         }
         if now.is_none() {

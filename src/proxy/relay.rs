@@ -197,7 +197,8 @@ impl<'a> Relay<'a> {
             let took = now.since(attempt.started);
             attempt.took = Some(took);
             attempt.server.note_answer();
-            self.active.traffic.observe_upstream(self.forwarding.plan.upstream, took);
+            let (index, server) = (self.forwarding.plan.upstream, attempt.server.server());
+            self.active.traffic.note_upstream_answer(index, server, response.status, took);
             match response.status {
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                     upstream.note_failure(&mut attempt.server, now);

@@ -92,6 +92,11 @@ impl Endpoint {
         }
     }
 
+    /// The index of its server in the configuration.
+    pub fn server(&self) -> usize {
+        self.server
+    }
+
     /// How many requests run there.
     pub fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
