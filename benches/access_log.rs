@@ -144,7 +144,7 @@ fn exchange(engine: &Engine) -> Exchange {
 fn bursts(format: LogFormat, engine: &Engine, exchange: &Exchange, bursts: usize) -> [u128; 3] {
     let dropped = IntCounter::new("dropped", "dropped").unwrap();
     let target = LogTarget::File("/dev/null".into());
-    let access_log = AccessLog::open(&config::AccessLog { target, format }, 1, dropped.clone()).unwrap();
+    let access_log = AccessLog::open(&config::AccessLog::whole(target, format), 1, dropped.clone()).unwrap();
     let clock = Clock::monotonic();
     let mut bursts: Vec<_> = (0..bursts)
         .map(|_| {

@@ -17,6 +17,7 @@ mod json;
 mod number;
 mod output;
 mod plain;
+mod sample;
 mod second;
 mod truncate;
 mod writer;
@@ -37,6 +38,7 @@ use self::buffers::{Buffer, Lines, Shared};
 pub use self::entry::{Costs, Entry, Keys, Names, Tokens};
 use self::fair_share::Place;
 use self::output::Output;
+pub use self::sample::is_logged;
 use crate::config;
 
 /// A buffer that holds as much takes lines only of clients that have less than their share of it.
@@ -64,7 +66,7 @@ impl AccessLog {
     pub fn open(config: &config::AccessLog, workers: usize, dropped: IntCounter) -> io::Result<Self> {
         let output = Output::open(config.target.clone())?;
         let shared = Arc::new(Shared {
-            buffers: (0..workers.max(1)).map(|_| Buffer::new(config.format)).collect(),
+            buffers: (0..workers.max(1)).map(|_| Buffer::new(config)).collect(),
             dropped,
             reopen: AtomicBool::new(false),
             closing: AtomicBool::new(false),

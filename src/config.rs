@@ -4,6 +4,7 @@
 //! (`validate`). All problems of the file are reported at once, each as a [`Problem`] with its place. A [`Config`] need not be checked
 //! again: references are indices that exist, and defaults are filled in.
 
+mod access_log;
 mod advice;
 mod auth;
 mod document;
@@ -43,6 +44,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use ipnet::IpNet;
 
+pub use access_log::{AccessLog, LogFormat, LogTarget, Member, Members};
 pub use auth::{Access, ApiKey, Auth, Basic, ClientCertificates, Jwks, Jwt, JwtKeys, Subject, Way};
 pub use env::Env;
 pub use excerpt::{Excerpt, Excerpts};
@@ -216,33 +218,6 @@ pub struct Limiter {
     pub snapshot_interval: Duration,
     /// `[limiter.shared]`: the store of the limits that several gateways keep together; `None` if there is none.
     pub shared: Option<SharedStore>,
-}
-
-/// `[access_log]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLog {
-    /// Where lines go.
-    pub target: LogTarget,
-    /// The format of a line.
-    pub format: LogFormat,
-}
-
-/// Where the access log goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogTarget {
-    /// Standard output.
-    Stdout,
-    /// A file, appended to.
-    File(PathBuf),
-}
-
-/// The format of an access log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Each line is a JSON object.
-    Json,
-    /// The "combined" format of Apache and nginx.
-    Combined,
 }
 
 /// `[tracing]`: the traces that requests belong to.
@@ -426,6 +401,8 @@ pub struct Route {
     pub response_headers: HeaderChanges,
     /// The codings by which answers may be compressed, the preferred first; empty compresses none.
     pub compression: Vec<Coding>,
+    /// Whether its requests have lines in the access log.
+    pub is_logged: bool,
     /// What scripts of other origins may do; `None` leaves that to the upstream.
     pub cors: Option<Cors>,
 }

@@ -213,3 +213,54 @@ fn an_answer_that_says_what_is_wrong_is_logged_with_that() {
     // What succeeds, and what a limit refuses, is told by other members.
     assert!(error(200).is_null() && error(429).is_null(), "{lines:?}");
 }
+
+#[test]
+fn a_sample_has_every_request_in_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sampled.log");
+    let gateway = Gateway::without_preamble(&format!(
+        r#"
+        trusted_proxies = ["127.0.0.1"]
+        [admin]
+        listen = "127.0.0.1:0"
+        [access_log]
+        path = {path:?}
+        sample = 0.5
+        fields = ["time", "status", "request_id"]
+        [[routes]]
+        name = "ok"
+        path = "/ok"
+        respond = {{}}
+        [[routes]]
+        name = "quiet"
+        path = "/quiet"
+        access_log = false
+        respond = {{ status = 503 }}
+        "#
+    ));
+    let mut connection = gateway.connect();
+    for n in 0..40 {
+        let id = format!("request-{n}");
+        assert_eq!(connection.get_with("/ok", &[("X-Request-Id", &id)]).status, 200);
+        assert_eq!(connection.get("/quiet").status, 503);
+    }
+    for _ in 0..5 {
+        assert_eq!(connection.get("/nowhere").status, 404);
+    }
+    let read = || std::fs::read_to_string(&path).unwrap_or_default();
+    eventually("the last lines", || {
+        (read().lines().filter(|line| line.contains("404")).count() == 5).then_some(())
+    });
+    let text = read();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ids: Vec<_> = lines.iter().filter(|line| line["status"] == 200).collect();
+    // The names are always the same, and so are those that are taken.
+    assert_eq!(ids.len(), 22, "{ids:?}");
+    for line in &lines {
+        let has_share = line.get("sample").is_some_and(|share| share == 0.5);
+        assert_eq!(has_share, line["status"] == 200, "{line}");
+        assert_eq!(line.as_object().unwrap().len(), if has_share { 4 } else { 3 }, "{line}");
+        assert_ne!(line["status"], 503);
+    }
+}

@@ -522,3 +522,34 @@ respond = {}
     fs::write(folder.path().join("gateway.toml"), config.replace("auth_failures = \"1/min\"", "")).unwrap();
     assert_eq!(replayed(folder.path(), &["access.log"])["configs"][0]["totals"]["not_asked"], 2);
 }
+
+#[test]
+fn a_log_that_is_a_sample_is_told_to_be_one() {
+    let line = |second: u32, share: &str| {
+        format!(
+            "{{\"time\":\"2026-11-26T08:00:{second:02}.000000Z\",\"request_id\":\"i\",\"client\":\"192.0.2.1\",\"method\":\"GET\",\
+             \"host\":\"a\",\"path\":\"/users/1\",\"protocol\":\"HTTP/1.1\",\"route\":\"users\",\"status\":200,\"bytes_in\":0,\
+             \"bytes_out\":0,\"duration_ms\":1.0,\"limits\":{{\"per_client\":1}}{share}}}\n"
+        )
+    };
+    let sampled: String = (0..5).map(|second| line(second, ",\"sample\":0.1")).chain([line(6, "")]).collect();
+    let whole: String = (0..5).map(|second| line(second, "")).collect();
+    let config = format!(
+        "{CONFIG}\n[[routes]]\nname = \"quiet\"\npath = \"/quiet\"\naccess_log = false\nlimits = [\"per_client\"]\nrespond = {{}}\n"
+    );
+    let folder = folder(
+        CONFIG,
+        &[
+            ("sampled.log", sampled.as_bytes()),
+            ("whole.log", whole.as_bytes()),
+            ("quiet.toml", config.as_bytes()),
+        ],
+    );
+    let notes = |arguments: &[&str]| replayed(folder.path(), arguments)["notes"].to_string();
+    let told = notes(&["sampled.log"]);
+    assert!(told.contains("5 of them stand for about 50"), "{told}");
+    let told = notes(&["whole.log"]);
+    assert!(!told.contains("sample of the requests") && !told.contains("access_log = false"), "{told}");
+    let told = notes(&["whole.log", "-c", "quiet.toml"]);
+    assert!(told.contains("The route quiet has access_log = false"), "{told}");
+}

@@ -64,6 +64,7 @@ impl Parts {
             trace_id: self.trace_id,
             referer: referer.into(),
             user_agent: user_agent.into(),
+            sample: (bytes_in % 2 == 1).then_some(0.25),
         }
     }
 }

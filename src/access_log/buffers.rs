@@ -8,7 +8,7 @@ use prometheus::IntCounter;
 
 use super::fair_share::FairShare;
 use super::formatter::Formatter;
-use crate::config::LogFormat;
+use crate::config::AccessLog;
 
 /// What workers and the writer share.
 pub(super) struct Shared {
@@ -31,8 +31,8 @@ pub(super) struct Lines {
 }
 
 impl Buffer {
-    pub(super) fn new(format: LogFormat) -> Self {
-        let (formatter, fair_share) = (Formatter::new(format), FairShare::default());
+    pub(super) fn new(config: &AccessLog) -> Self {
+        let (formatter, fair_share) = (Formatter::new(config.format, config.members), FairShare::default());
         Self(Mutex::new(Lines { bytes: Vec::new(), formatter, fair_share }))
     }
 

@@ -76,6 +76,8 @@ pub struct Entry<'a> {
     pub referer: Cow<'a, str>,
     /// `User-Agent`.
     pub user_agent: Cow<'a, str>,
+    /// The share of requests like this one that have a line, if not all have.
+    pub sample: Option<f64>,
 }
 
 #[cfg(test)]
@@ -109,6 +111,7 @@ impl<'a> Entry<'a> {
             trace_id: None,
             referer: Cow::Borrowed(""),
             user_agent: Cow::Borrowed(""),
+            sample: None,
         }
     }
 }

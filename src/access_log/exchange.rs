@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Costs, Entry, Names, Tokens};
+use super::{Costs, Entry, Names, Tokens, sample};
 use crate::consumer::Consumer;
 use crate::engine::exchange::Asked;
 use crate::engine::{Engine, Exchange};
@@ -62,6 +62,7 @@ impl<'a> Entry<'a> {
             trace_id: exchange.trace_id,
             referer: text(Asked::referer),
             user_agent: text(Asked::user_agent),
+            sample: sample::share(engine, exchange),
         }
     }
 }

@@ -9,27 +9,29 @@
 use super::entry::Entry;
 use super::second::SecondText;
 use super::{combined, json};
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Members};
 
 /// Formats the lines of a worker.
 pub(super) struct Formatter {
     format: LogFormat,
+    /// What is in a line of JSON.
+    members: Members,
     second: SecondText,
 }
 
 impl Formatter {
-    pub(super) fn new(format: LogFormat) -> Self {
+    pub(super) fn new(format: LogFormat, members: Members) -> Self {
         let second = SecondText::new(match format {
             LogFormat::Json => json::SECOND,
             LogFormat::Combined => combined::SECOND,
         });
-        Self { format, second }
+        Self { format, members, second }
     }
 
     /// Appends the line of a request.
     pub(super) fn append(&mut self, entry: &Entry<'_>, lines: &mut Vec<u8>) {
         match self.format {
-            LogFormat::Json => json::write(entry, &mut self.second, lines),
+            LogFormat::Json => json::write(entry, self.members, &mut self.second, lines),
             LogFormat::Combined => combined::write(entry, &mut self.second, lines),
         }
         lines.push(b'\n');
@@ -74,7 +76,7 @@ mod tests {
 
     fn line(entry: &Entry<'_>, format: LogFormat) -> String {
         let mut line = Vec::new();
-        Formatter::new(format).append(entry, &mut line);
+        Formatter::new(format, Members::ALL).append(entry, &mut line);
         String::from_utf8(line).unwrap()
     }
 

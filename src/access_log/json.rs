@@ -9,7 +9,7 @@ use super::second::{SecondText, Time};
 use super::{number, truncate};
 use crate::address::Address;
 use crate::client::ClientId;
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Member, Members};
 
 /// How the second is written in which a request ended.
 pub(super) const SECOND: &str = "%Y-%m-%dT%H:%M:%S";
@@ -21,8 +21,16 @@ macro_rules! key {
     };
 }
 
-/// Appends the object of a request.
-pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u8>) {
+/// Appends the object of a request, with these members.
+pub(super) fn write(entry: &Entry<'_>, members: Members, second: &mut SecondText, line: &mut Vec<u8>) {
+    // Where all are wanted, nothing is asked for each.
+    match members == Members::ALL {
+        true => write_those(entry, |_| true, second, line),
+        false => write_those(entry, |member| members.has(member), second, line),
+    }
+}
+
+fn write_those(entry: &Entry<'_>, has: impl Fn(Member) -> bool, second: &mut SecondText, line: &mut Vec<u8>) {
     let time = Time::from(entry.time);
     line.extend_from_slice(b"{\"time\":\"");
     line.extend_from_slice(second.of(time));
@@ -31,63 +39,102 @@ pub(super) fn write(entry: &Entry<'_>, second: &mut SecondText, line: &mut Vec<u
     line.push(b'Z');
     let mut cut = Names::new();
     let mut object = Object { line, in_text: true, cut: &mut cut };
-    object.text(key!("request_id"), entry.request_id);
-    match entry.client {
-        ClientId::Address(address) => number::address(*address, object.begin_text(key!("client"))),
-        client @ ClientId::Opaque(_) => object.text(key!("client"), &truncate::displayed(client)),
+    if has(Member::RequestId) {
+        object.text(key!("request_id"), entry.request_id);
     }
-    if let Some(consumer) = entry.consumer {
+    if has(Member::Client) {
+        match entry.client {
+            ClientId::Address(address) => number::address(*address, object.begin_text(key!("client"))),
+            client @ ClientId::Opaque(_) => object.text(key!("client"), &truncate::displayed(client)),
+        }
+    }
+    if let Some(consumer) = entry.consumer
+        && has(Member::Consumer)
+    {
         object.text(key!("consumer"), consumer);
     }
-    if let Some(plan) = entry.plan {
+    if let Some(plan) = entry.plan
+        && has(Member::Plan)
+    {
         escape(plan, object.begin_text(key!("plan")));
     }
-    object.text(key!("method"), entry.method);
-    object.text(key!("host"), &entry.host);
-    object.text(key!("path"), entry.path);
-    object.begin_text(key!("protocol")).extend_from_slice(entry.protocol.as_bytes());
-    escape(entry.route, object.begin_text(key!("route")));
-    number::integer(entry.status, object.begin_value(key!("status")));
-    number::integer(entry.bytes_in, object.begin_value(key!("bytes_in")));
-    number::integer(entry.bytes_out, object.begin_value(key!("bytes_out")));
-    number::milliseconds(entry.duration, object.begin_value(key!("duration_ms")));
-    if let Some(address) = entry.upstream {
+    if has(Member::Method) {
+        object.text(key!("method"), entry.method);
+    }
+    if has(Member::Host) {
+        object.text(key!("host"), &entry.host);
+    }
+    if has(Member::Path) {
+        object.text(key!("path"), entry.path);
+    }
+    if has(Member::Protocol) {
+        object.begin_text(key!("protocol")).extend_from_slice(entry.protocol.as_bytes());
+    }
+    if has(Member::Route) {
+        escape(entry.route, object.begin_text(key!("route")));
+    }
+    if has(Member::Status) {
+        number::integer(entry.status, object.begin_value(key!("status")));
+    }
+    if has(Member::BytesIn) {
+        number::integer(entry.bytes_in, object.begin_value(key!("bytes_in")));
+    }
+    if has(Member::BytesOut) {
+        number::integer(entry.bytes_out, object.begin_value(key!("bytes_out")));
+    }
+    if has(Member::DurationMs) {
+        number::milliseconds(entry.duration, object.begin_value(key!("duration_ms")));
+    }
+    if let Some(address) = entry.upstream
+        && has(Member::Upstream)
+    {
         upstream(address, object.begin_text(key!("upstream")));
     }
-    if let Some(duration) = entry.upstream_duration {
+    if let Some(duration) = entry.upstream_duration
+        && has(Member::UpstreamMs)
+    {
         number::milliseconds(duration, object.begin_value(key!("upstream_ms")));
     }
-    if !entry.limits.is_empty() {
+    if !entry.limits.is_empty() && has(Member::Limits) {
         self::object(&entry.limits, object.begin_value(key!("limits")), number_or_null);
     }
-    if !entry.keys.is_empty() {
+    if !entry.keys.is_empty() && has(Member::Keys) {
         self::object(&entry.keys, object.begin_value(key!("keys")), text_or_null);
     }
-    if !entry.costs.is_empty() {
+    if !entry.costs.is_empty() && has(Member::Costs) {
         self::object(&entry.costs, object.begin_value(key!("costs")), |cost, line| {
             number::integer(cost, line);
         });
     }
-    if let Some(after) = entry.settled {
+    if let Some(after) = entry.settled
+        && has(Member::SettledMs)
+    {
         number::milliseconds(after, object.begin_value(key!("settled_ms")));
     }
-    if !entry.refused_by.is_empty() {
+    if !entry.refused_by.is_empty() && has(Member::RefusedBy) {
         names(&entry.refused_by, object.begin_value(key!("refused_by")));
     }
-    if !entry.would_refuse.is_empty() {
+    if !entry.would_refuse.is_empty() && has(Member::WouldRefuse) {
         names(&entry.would_refuse, object.begin_value(key!("would_refuse")));
     }
-    if let Some(error) = entry.error {
+    if let Some(error) = entry.error
+        && has(Member::Error)
+    {
         object.text(key!("error"), error);
     }
-    if let Some(id) = entry.trace_id {
+    if let Some(id) = entry.trace_id
+        && has(Member::TraceId)
+    {
         number::hexadecimal(id.to_be_bytes(), object.begin_text(key!("trace_id")));
     }
-    if !entry.referer.is_empty() {
+    if !entry.referer.is_empty() && has(Member::Referer) {
         object.text(key!("referer"), &entry.referer);
     }
-    if !entry.user_agent.is_empty() {
+    if !entry.user_agent.is_empty() && has(Member::UserAgent) {
         object.text(key!("user_agent"), &entry.user_agent);
+    }
+    if let Some(share) = entry.sample {
+        number::displayed(&share, object.begin_value(key!("sample")));
     }
     object.end();
 }

@@ -104,7 +104,8 @@ pub(super) fn socket_address(socket: SocketAddr, line: &mut Vec<u8>) {
     }
 }
 
-fn displayed(value: &dyn Display, line: &mut Vec<u8>) {
+/// A value that has nothing in it to escape, as `std::fmt` writes it.
+pub(super) fn displayed(value: &dyn Display, line: &mut Vec<u8>) {
     // Appending to a `Vec` cannot fail.
     let _ = write!(line, "{value}");
 }

@@ -24,7 +24,7 @@ fn counter() -> IntCounter {
 
 fn open(path: &Path, dropped: &IntCounter) -> AccessLog {
     let target = LogTarget::File(path.to_owned());
-    AccessLog::open(&config::AccessLog { target, format: LogFormat::Combined }, 2, dropped.clone()).unwrap()
+    AccessLog::open(&config::AccessLog::whole(target, LogFormat::Combined), 2, dropped.clone()).unwrap()
 }
 
 /// Waits until this is so.
@@ -95,8 +95,7 @@ fn half_a_line_that_was_left_behind_stays_on_a_line_of_its_own() {
 
 #[test]
 fn a_file_that_cannot_be_opened_is_an_error() {
-    let config =
-        config::AccessLog { target: LogTarget::File("/no/such/folder/a".into()), format: LogFormat::Json };
+    let config = config::AccessLog::whole(LogTarget::File("/no/such/folder/a".into()), LogFormat::Json);
     assert!(AccessLog::open(&config, 1, counter()).is_err());
 }
 

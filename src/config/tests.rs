@@ -59,7 +59,7 @@ fn defaults_are_filled_in() {
     assert_eq!(config.server.max_body_size, 10 * 1024 * 1024);
     assert_eq!(config.server.server_header.unwrap(), "gateway");
     assert_eq!(config.admin.unwrap().listen, "127.0.0.1:8001".parse().unwrap());
-    assert_eq!(config.access_log.unwrap(), AccessLog { target: LogTarget::Stdout, format: LogFormat::Json });
+    assert_eq!(config.access_log.unwrap(), AccessLog::whole(LogTarget::Stdout, LogFormat::Json));
     assert_eq!(config.routes[0].max_body_size, 10 * 1024 * 1024);
     assert_eq!(config.routes[0].timeout, None);
     assert_eq!(config.tracing, None);

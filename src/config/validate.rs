@@ -4,6 +4,7 @@
 //! that one mistake is reported once.
 
 mod access;
+mod access_log;
 mod action;
 mod ambiguity;
 mod auth;
@@ -50,7 +51,7 @@ pub(super) static FILE: Table = Table::new(
             "Where clients connect, and what holds for their connections.",
         ),
         Setting::new("admin", Kind::Table(&server::ADMIN), "The side port: metrics, health, the live page."),
-        Setting::new("access_log", Kind::Table(&server::ACCESS_LOG), "A line for each request."),
+        Setting::new("access_log", Kind::Table(&access_log::ACCESS_LOG), "A line for each request."),
         Setting::new("limiter", Kind::Table(&limits::LIMITER), "Settings of the buckets of all limits."),
         Setting::new(
             "tracing",
@@ -95,7 +96,7 @@ pub(super) static FILE: Table = Table::new(
 pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Config> {
     let file = Section::root(&FILE, root, sink);
     let (server, admin) = (file.get("server"), file.get("admin"));
-    let access_log = file.optional("access_log", server::access_log);
+    let log = file.optional("access_log", access_log::read);
     let limiter =
         file.optional("limiter", limits::limiter).map(|read| read.unwrap_or_else(limits::default_limiter));
     let tracing = file.optional("tracing", tracing::tracing);
@@ -158,7 +159,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
     Ok(Config {
         server: server.server?,
         admin: admin.admin?,
-        access_log: access_log?.unwrap_or_else(|| Some(server::default_access_log())),
+        access_log: log?.unwrap_or_else(|| Some(access_log::default())),
         limiter: limiter?,
         tracing: tracing?,
         plans: plans?,

@@ -20,6 +20,9 @@ pub(super) fn explained(route: &config::Route, asked: &HeaderMap) -> Route {
         let codings: Vec<_> = route.compression.iter().map(|coding| coding.name().to_owned()).collect();
         changes.push(format!("answers are compressed with {}, as the client takes it", listed(&codings)));
     }
+    if !route.is_logged {
+        changes.push("requests have no line in the access log (access_log = false)".to_owned());
+    }
     if let Some(cors) = &route.cors {
         let origin = asked.get(header::ORIGIN);
         let allowed = cors.disclosure(origin).next().is_some();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::access_log::{AccessLog, Entry};
+use crate::access_log::{self, AccessLog, Entry};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{Engine, Exchange, Service};
@@ -107,7 +107,9 @@ impl Active {
     /// Writes the record of an exchange: in the metrics, the access log, and the trace that it has a place in.
     pub fn record(&self, metrics: &Metrics, trace: Option<Trace>, exchange: &Exchange) {
         metrics.record(&self.traffic, exchange);
-        if let Some(log) = &self.outputs.access_log {
+        if let Some(log) = &self.outputs.access_log
+            && access_log::is_logged(&self.engine, exchange)
+        {
             log.write(&Entry::of(&self.engine, exchange));
         }
         if let (Some(tracer), Some(trace), Some(asked)) = (&self.outputs.tracer, trace, &exchange.asked) {

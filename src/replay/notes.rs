@@ -19,6 +19,10 @@ pub(super) struct Facts {
     pub without_duration: u64,
     /// Requests that the log itself says were refused.
     pub refused_in_log: u64,
+    /// Requests that stand for others like them, which the log does not have.
+    pub sampled: u64,
+    /// How many requests these stand for, themselves included.
+    pub of_sample: f64,
 }
 
 impl Facts {
@@ -26,6 +30,10 @@ impl Facts {
     pub(super) fn count(&mut self, record: &Record) {
         self.without_host += u64::from(!record.headers.contains_key(HOST));
         self.without_duration += u64::from(record.took.is_none());
+        if let Some(share) = record.own.as_ref().and_then(|own| own.sample) {
+            self.sampled += 1;
+            self.of_sample += 1.0 / share;
+        }
         self.refused_in_log += u64::from(record.status == Some(StatusCode::TOO_MANY_REQUESTS));
     }
 }
@@ -66,6 +74,22 @@ pub(super) fn notes(
              known: it counts as an answer with the logged status.",
             facts.refused_in_log
         ));
+    }
+    if facts.sampled > 0 {
+        notes.push(format!(
+            "The log has a sample of the requests that succeeded (access_log.sample): {} of them stand for about {:.0}. The replay takes each once, \
+             so limits have less to count than they had, and refuse fewer. Rates and bursts that it tells are too low.",
+            facts.sampled, facts.of_sample
+        ));
+    }
+    for name in scenarios.iter().flat_map(|scenario| not_logged(scenario)) {
+        let note = format!(
+            "The route {name} has access_log = false: a gateway with this configuration has not logged its requests, so limits that count them \
+             have less to count here."
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
     }
     if facts.without_host > 0 && scenarios.iter().any(|scenario| has_hosts(scenario)) {
         notes.push(format!(
@@ -148,6 +172,12 @@ fn is_hashed(rule: &Rule) -> bool {
 
 fn has_hosts(scenario: &Scenario) -> bool {
     scenario.engine().config().routes.iter().any(|route| !route.hosts.is_empty())
+}
+
+/// The routes whose requests are not logged although limits count them.
+fn not_logged(scenario: &Scenario) -> impl Iterator<Item = &str> {
+    let routes = scenario.engine().config().routes.iter();
+    routes.filter(|route| !route.is_logged && !route.limits.is_empty()).map(|route| route.name.as_str())
 }
 
 fn sampled(run: &RunPart) -> impl Iterator<Item = (&str, u64)> {

@@ -42,12 +42,14 @@ pub struct Record {
 }
 
 /// What the gateway's own log tells of a request beside what every log tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Own {
     /// The consumer that had proved to be calling.
     pub consumer: Option<String>,
     /// The plan by which it was counted.
     pub plan: Option<String>,
+    /// The share of requests like it that the log has, if it has not all of them.
+    pub sample: Option<f64>,
     /// The limits that were asked about it. Empty if none was: the request was answered before, or has no limits.
     pub limits: Vec<String>,
     /// The limits that refused it.

@@ -83,6 +83,9 @@ impl Serialize for Whole<'_, '_> {
                 map.serialize_entry(name, &fit(name, text))?;
             }
         }
+        if let Some(share) = entry.sample {
+            map.serialize_entry("sample", &share)?;
+        }
         if !cut.is_empty() {
             map.serialize_entry("cut", &cut)?;
         }
@@ -127,9 +130,25 @@ proptest! {
         // The second line is of the same second or of another.
         for _ in 0..2 {
             let mut line = Vec::new();
-            write(&entry, &mut second, &mut line);
+            write(&entry, Members::ALL, &mut second, &mut line);
             prop_assert_eq!(String::from_utf8(line).unwrap(), by_serde(&entry));
             entry.time += SignedDuration::from_nanos(next);
         }
+    }
+    #[test]
+    fn a_line_with_some_members_has_those_and_no_others(parts in parts(), chosen in prop::collection::vec(any::<bool>(), Member::ALL.len())) {
+        let entry = parts.entry();
+        let chosen: Vec<_> = Member::ALL.iter().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(member, _)| *member).collect();
+        let mut line = Vec::new();
+        let members = Members::of(chosen.iter().map(|(_, member)| *member));
+        write(&entry, members, &mut SecondText::new(SECOND), &mut line);
+        let has = |name: &str| matches!(name, "time" | "sample") || chosen.iter().any(|(chosen, _)| *chosen == name);
+        let mut whole: serde_json::Map<_, _> = serde_json::from_str(&by_serde(&entry)).unwrap();
+        whole.retain(|name, _| has(name) || name == "cut");
+        if let Some(serde_json::Value::Array(cut)) = whole.get_mut("cut") {
+            cut.retain(|name| has(name.as_str().unwrap()));
+        }
+        whole.retain(|name, value| name != "cut" || *value != serde_json::json!([]));
+        prop_assert_eq!(serde_json::from_slice::<serde_json::Map<_, _>>(&line).unwrap(), whole);
     }
 }

@@ -104,6 +104,7 @@ pub(super) static ROUTE: Table = Table::new(
             "true, or a list of \"zstd\", \"br\" and \"gzip\", the preferred first.",
         )
         .or("false"),
+        Setting::new("access_log", Kind::Boolean, "Whether its requests have lines in the access log.").or("true"),
         Setting::new("cors", Kind::Table(&cors::CORS), "Which scripts of other origins may use this route."),
     ],
 )
@@ -199,6 +200,7 @@ fn route<'a>(
     let response_headers =
         section.optional("response_headers", |item| headers::changes(item, "response_headers", sink));
     let compression = section.or("compression", Vec::new(), |item| compression(&item));
+    let is_logged = section.or("access_log", true, |item| item.boolean());
     let cors = section.optional("cors", |item| cors::cors(&item, methods.as_deref().unwrap_or_default()));
     let place = section.get("path").map_or_else(|| section.span.clone(), |item| item.span().clone());
     let line = sink.line(section.span.start);
@@ -230,6 +232,7 @@ fn route<'a>(
                 everywhere.response_headers,
             ),
             compression: compression?,
+            is_logged: is_logged?,
             cors: cors?,
         })
     })();

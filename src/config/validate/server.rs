@@ -1,7 +1,6 @@
-//! `[server]`, `[admin]` and `[access_log]`.
+//! `[server]` and `[admin]`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
@@ -14,9 +13,7 @@ use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::{header_name, header_value};
 use super::super::value::{address, quantity};
 use super::super::values::Values;
-use super::super::{
-    AccessLog, Address, Admin, HeaderChanges, Listener, LogFormat, LogTarget, MaxMemory, Ready, Server, Way,
-};
+use super::super::{Address, Admin, HeaderChanges, Listener, MaxMemory, Ready, Server, Way};
 use super::auth;
 use super::auth_failures::{self, Failures};
 use super::headers;
@@ -24,7 +21,7 @@ use super::https;
 use super::listen::Place;
 use super::names::Names;
 use super::shared::{
-    DURATION, DURATION_OR_ZERO, FIELD, FIELD_NAME, FIELD_VALUE, FILE, HOST, NETWORKS, SIZE, limits, networks,
+    DURATION, DURATION_OR_ZERO, FIELD, FIELD_NAME, FIELD_VALUE, HOST, NETWORKS, SIZE, limits, networks,
     pattern_fault,
 };
 use super::tls;
@@ -120,14 +117,6 @@ pub(super) static ADMIN: Table = Table::new(
             "When /ready says 200.",
         )
         .or("\"all_upstreams\""),
-    ],
-);
-
-pub(super) static ACCESS_LOG: Table = Table::new(
-    "A line for each request.",
-    &[
-        Setting::new("path", FILE, "\"-\" is standard output, or \"off\", or a file.").or("\"-\""),
-        Setting::new("format", Kind::Word(&["json", "combined"]), "The format of a line.").or("\"json\""),
     ],
 );
 
@@ -493,32 +482,4 @@ fn token(text: &str) -> Result<Option<String>, Fault> {
     }
     Err(Fault::new("this token has a character that a client could not send")
         .hint("use printable ASCII without spaces and line ends"))
-}
-
-/// The access log where the file does not say.
-pub(super) fn default_access_log() -> AccessLog {
-    AccessLog { target: LogTarget::Stdout, format: LogFormat::Json }
-}
-
-/// Reads `[access_log]`.
-pub(super) fn access_log(item: Item<'_>) -> Checked<Option<AccessLog>> {
-    let section = item.section(
-        &ACCESS_LOG,
-        "[access_log]".into(),
-        "[access_log] once, in single brackets, and its keys below",
-    )?;
-    let target = section.or("path", Some(LogTarget::Stdout), |item| {
-        item.parse("\"-\", \"off\" or the path of a file", |text| match text {
-            "-" => Ok(Some(LogTarget::Stdout)),
-            "off" => Ok(None),
-            "" => Err(Fault::new("an empty path names no file").hint("write \"-\" for stdout, or \"off\"")),
-            path => Ok(Some(LogTarget::File(PathBuf::from(path)))),
-        })
-    });
-    let format = section.or("format", LogFormat::Json, |item| {
-        item.word(&[("json", LogFormat::Json), ("combined", LogFormat::Combined)])
-    });
-    section.finish();
-    let format = format?;
-    Ok(target?.map(|target| AccessLog { target, format }))
 }

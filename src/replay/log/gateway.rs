@@ -50,6 +50,7 @@ struct Line<'a> {
     #[serde(borrow)]
     costs: Option<Entries<'a, u32>>,
     settled_ms: Option<f64>,
+    sample: Option<f64>,
     #[serde(borrow)]
     keys: Option<Entries<'a, Option<Text<'a>>>>,
     #[serde(borrow)]
@@ -118,6 +119,7 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Record, Unreadable> {
     let own = Own {
         consumer: parsed.consumer.map(|name| name.0.into_owned()),
         plan: parsed.plan.map(|name| name.0.into_owned()),
+        sample: parsed.sample.filter(|share| *share > 0.0 && *share < 1.0),
         limits: names(parsed.limits),
         refused_by: parsed.refused_by.unwrap_or_default(),
         costs: parsed.costs.map_or_else(Vec::new, |costs| {

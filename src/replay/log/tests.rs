@@ -211,7 +211,7 @@ fn a_line_from_long_before_is_late() {
 fn written_and_read(format: LogFormat, entry: &Entry<'_>) -> (Record, BTreeSet<Format>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
-    let config = config::AccessLog { target: LogTarget::File(path.clone()), format };
+    let config = config::AccessLog::whole(LogTarget::File(path.clone()), format);
     let log = AccessLog::open(&config, 1, prometheus::IntCounter::new("d", "d").unwrap()).unwrap();
     log.write(entry);
     log.close();
@@ -260,6 +260,7 @@ fn what_the_access_log_writes_is_read_back() {
             trace_id: None,
             referer: "r".into(),
             user_agent: "u".into(),
+            sample: Some(0.25),
         };
         let read_client = name.map_or(client.clone(), |name| ClientId::Opaque(name.to_owned()));
         for (format, read) in [(LogFormat::Json, Format::Gateway), (LogFormat::Combined, Format::Combined)] {

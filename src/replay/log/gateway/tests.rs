@@ -29,6 +29,7 @@ fn a_line_with_everything() {
     let own = Own {
         consumer: None,
         plan: None,
+        sample: None,
         limits: vec!["z".into(), "a".into()],
         refused_by: vec!["z".into()],
         costs: vec![("z".into(), 7), ("a".into(), u32::MAX)],
