@@ -120,8 +120,8 @@ impl Gateway {
         match all.iter().find(|upstream| !is_enough && !upstream.is_usable(now)) {
             None => Ok(()),
             Some(upstream) => {
-                let complaint = upstream.complaint(now);
-                Err(format!("upstream {:?} has no usable server: {complaint}", upstream.name()))
+                let state = upstream.state_of_servers(now);
+                Err(format!("upstream {:?} has no usable server: {state}", upstream.name()))
             }
         }
     }

@@ -265,8 +265,8 @@ impl Upstream {
         self.pool.load().endpoints.iter().any(|endpoint| endpoint.health(now).is_usable())
     }
 
-    /// Why no server can be used: `127.0.0.1:9000 is unhealthy, users.internal:80 has no address`.
-    pub fn complaint(&self, now: Timestamp) -> String {
+    /// How each server does: `127.0.0.1:9000 is unhealthy, users.internal:80 has no address`.
+    pub fn state_of_servers(&self, now: Timestamp) -> String {
         let of_server = |(server, endpoints): (&UpstreamServer, Vec<Arc<Endpoint>>)| match endpoints.first() {
             None => format!("{server} has no address"),
             Some(endpoint) => format!("{server} is {}", endpoint.health(now).label()),
@@ -421,7 +421,7 @@ mod tests {
     fn a_server_without_an_address_has_no_turn() {
         let upstream = upstream(&["name.invalid", "2001:db8::1"]);
         assert!(upstream.is_usable(NOW));
-        assert_eq!(upstream.complaint(NOW), "name.invalid:80 has no address, [2001:db8::1]:80 is up");
+        assert_eq!(upstream.state_of_servers(NOW), "name.invalid:80 has no address, [2001:db8::1]:80 is up");
         assert_eq!(turns(&upstream, 2), ["2001:db8::1", "2001:db8::1"]);
     }
 

@@ -269,6 +269,9 @@ fn a_server_that_takes_no_connection_is_not_usable_anywhere_and_comes_back_witho
     assert!(ready.text().contains(&format!("{dead} is refusing")), "{}", ready.text());
     assert_eq!(gateway.admin_get("/stats").json()["upstreams"]["main"]["usable"], false);
     gateway.metric_becomes(&up, 0.0);
+    let explained = gateway.admin_get("/explain?url=/users").json();
+    assert_eq!(explained["upstream"]["usable"], false);
+    assert_eq!(explained["upstream"]["state"], format!("{dead} is refusing"));
     drop(held);
     let _back = MockBackend::builder().listen(dead).start_blocking().unwrap();
     eventually("it is ready", || (gateway.admin_get("/ready").status == 200).then_some(()));

@@ -32,7 +32,9 @@ pub(super) async fn show(
     let bad = |reason: String| Failure::new(StatusCode::BAD_REQUEST, reason);
     let question = asked(&query.unwrap_or_default()).and_then(|asked| Question::new(&asked)).map_err(bad)?;
     let active = gateway.active();
-    Ok(Json(explain(&active.engine, &question, gateway.clock.now(), false).await))
+    let mut explanation = explain(&active.engine, &question, gateway.clock.now(), false).await;
+    explanation.note_state(&active.upstreams, gateway.clock.now());
+    Ok(Json(explanation))
 }
 
 /// The request that a query asks for.

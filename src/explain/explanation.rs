@@ -1,7 +1,12 @@
 //! What an explanation says.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::clock::Timestamp;
+use crate::upstream;
 
 /// What becomes of a request.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -167,6 +172,20 @@ pub(super) struct Upstream {
     pub(super) read_timeout_seconds: Option<f64>,
     /// How often it is sent again if it fails, in words.
     pub(super) retries: String,
+    /// Whether a server of it can be used, where a running gateway is asked.
+    pub(super) usable: Option<bool>,
+    /// How each of its servers does then, in words.
+    pub(super) state: Option<String>,
+}
+
+impl Explanation {
+    /// Tells how the upstream of the request does, which is one of these, at this time.
+    pub fn note_state(&mut self, upstreams: &[Arc<upstream::Upstream>], now: Timestamp) {
+        let Some(told) = &mut self.upstream else { return };
+        if let Some(upstream) = upstreams.iter().find(|upstream| upstream.name() == told.name) {
+            (told.usable, told.state) = (Some(upstream.is_usable(now)), Some(upstream.state_of_servers(now)));
+        }
+    }
 }
 
 /// A head as an upstream receives it.

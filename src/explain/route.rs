@@ -85,6 +85,8 @@ pub(super) fn upstream(config: &Config, forward: &Forward, key: Option<&[String]
         response_timeout_seconds: upstream.response_timeout.as_secs_f64(),
         read_timeout_seconds: upstream.read_timeout.map(|timeout| timeout.as_secs_f64()),
         retries: retries(upstream),
+        usable: None,
+        state: None,
     }
 }
 
