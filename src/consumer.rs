@@ -184,6 +184,15 @@ impl Consumers {
         self.by_name.get(name).map(|index| &self.list[*index])
     }
 
+    /// The consumer of this name, as somebody else tells it: an issuer of tokens, say. It need not be one of these. The plan that is told comes
+    /// before the one that it has here. The name has no character that a field value cannot have.
+    pub fn known_as(&self, name: &str, plan: Option<usize>) -> Arc<Consumer> {
+        match self.named(name).filter(|known| plan.is_none() || known.plan == plan) {
+            Some(known) => known.clone(),
+            None => Arc::new(Consumer::new(name.to_owned(), plan)),
+        }
+    }
+
     /// The consumer that has the key with this hash. The time that it takes says nothing of a key: what is compared is a hash, and nobody
     /// knows which key has a hash that is close to another one.
     pub fn with_key(&self, key: &KeyHash) -> Option<&Arc<Consumer>> {

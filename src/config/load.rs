@@ -106,6 +106,11 @@ impl Config {
         (sink.finish(name, config), excerpts)
     }
 
+    /// The index of the plan of this name.
+    pub fn plan(&self, name: &str) -> Option<usize> {
+        self.plans.iter().position(|plan| plan == name)
+    }
+
     /// The numbers of its sections in one line: `3 routes, 2 limits, 1 upstream`.
     pub fn summary(&self) -> String {
         let count = |count: usize, noun: &str| match count {

@@ -122,11 +122,11 @@ impl Engine {
         consumer: Option<&str>,
         plan: Option<&str>,
     ) -> Principal<'a> {
-        let plan = plan.and_then(|plan| self.config.plans.iter().position(|known| known == plan));
+        let consumers = &self.config.consumers;
         let known = |name: &str| {
-            let known =
-                self.config.consumers.named(name).filter(|known| known.plan().is_some() || plan.is_none());
-            known.cloned().unwrap_or_else(|| Arc::new(Consumer::new(name.to_owned(), plan)))
+            let of_file = consumers.named(name).and_then(|known| known.plan());
+            let of_log = || self.config.plan(plan?);
+            consumers.known_as(name, of_file.or_else(of_log))
         };
         Principal { consumer: consumer.map(known), ..Principal::stranger(client) }
     }

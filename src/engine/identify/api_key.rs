@@ -7,10 +7,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::HeaderValue;
-
 use super::Verified;
-use super::proof::{Credentials, Unproven};
+use super::proof::{Credentials, Unproven, only_field};
 use crate::clock::Timestamp;
 use crate::config::ApiKey;
 use crate::consumer::{Consumer, Consumers, KeyHash};
@@ -33,14 +31,8 @@ pub(super) fn find<'a>(
 ) -> Result<Option<Credentials<'a>>, Unproven> {
     let of_header = match &places.header {
         None => None,
-        Some(name) => {
-            let mut values = facts.headers.get_all(name).iter();
-            let first = values.next().map(HeaderValue::as_bytes);
-            if values.next().is_some() {
-                return Err(Unproven::Ambiguous("the request has two fields with an API key"));
-            }
-            first.map(Cow::Borrowed)
-        }
+        Some(name) => only_field(facts.headers, name, "the request has two fields with an API key")?
+            .map(|value| Cow::Borrowed(value.as_bytes())),
     };
     let of_query = match (&places.query, query) {
         (Some(name), Some(query)) => of_query(query, name)?,

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::passwords::Passwords;
-use super::proof::{Credentials, Unproven};
+use super::proof::{Credentials, Unproven, only_field};
 use super::turns::Turn;
 use crate::clock::Timestamp;
 use crate::config::Basic;
@@ -24,12 +24,8 @@ pub(super) const WRONG: Unproven = Unproven::Wrong("the name or the password is 
 /// # Errors
 /// When they are malformed, or there are several fields.
 pub(super) fn find(headers: &HeaderMap) -> Result<Option<Credentials<'static>>, Unproven> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Unproven::Ambiguous("the request has two fields Authorization"));
-    }
-    let Some(encoded) = encoded(value) else { return Ok(None) };
+    let value = only_field(headers, &header::AUTHORIZATION, "the request has two fields Authorization")?;
+    let Some(encoded) = value.and_then(encoded) else { return Ok(None) };
     let malformed = Unproven::Wrong("Authorization has no name and password in base64");
     let decoded = STANDARD.decode(encoded).map_err(|_| malformed)?;
     let is_plain = !decoded.iter().any(u8::is_ascii_control);
@@ -125,8 +121,7 @@ pub(super) async fn verify(
             passwords.right.insert(&this.parts(), (), now.after(basic.cache), now);
         }
     }
-    let known = consumers.named(this.name).cloned();
-    Ok(known.unwrap_or_else(|| Arc::new(Consumer::new(this.name.to_owned(), None))))
+    Ok(consumers.known_as(this.name, None))
 }
 
 /// What a client is told that has no name and password, or wrong ones (RFC 7617, section 2).

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::proof::{Credentials, Unproven};
+use super::proof::{Credentials, Unproven, only_field};
 use crate::client_certificate::{CLIENT_CERT, ClientCertificate, only};
 use crate::config::ClientCertificates;
 use crate::consumer::{Consumer, Consumers};
@@ -18,13 +18,10 @@ use crate::engine::Facts;
 /// # Errors
 /// When a proxy says something else than one certificate.
 pub(super) fn find<'a>(facts: &'a Facts<'_>) -> Result<Option<Credentials<'a>>, Unproven> {
-    let mut values = facts.headers.get_all(CLIENT_CERT).iter();
-    let Some(value) = values.next() else {
+    let value = only_field(facts.headers, &CLIENT_CERT, "the request has two fields Client-Cert")?;
+    let Some(value) = value else {
         return Ok(facts.certificate.map(|certificate| Credentials(certificate.names().as_bytes().into())));
     };
-    if values.next().is_some() {
-        return Err(Unproven::Ambiguous("the request has two fields Client-Cert"));
-    }
     const MALFORMED: Unproven =
         Unproven::Ambiguous("Client-Cert has no certificate in base64 between colons");
     // A sequence of bytes (RFC 8941, section 3.3.5).
@@ -54,10 +51,7 @@ pub(super) fn verify(
     }
     let own = settings.name_from.and_then(|kind| only(names, kind)).filter(|name| Consumer::is_name(name));
     match own {
-        Some(name) => {
-            let known = consumers.named(name).cloned();
-            Ok(known.unwrap_or_else(|| Arc::new(Consumer::new(name.to_owned(), None))))
-        }
+        Some(name) => Ok(consumers.known_as(name, None)),
         None => Err(Unproven::Wrong("nobody has this certificate")),
     }
 }

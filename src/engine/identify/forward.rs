@@ -25,7 +25,7 @@ use self::answer::{Allowed, Answer, Refused};
 use self::failure::Failure;
 pub use self::numbers::{LATENCY_BOUNDS, Numbers};
 pub use self::service::Service;
-use super::proof::{Credentials, Unproven};
+use super::proof::{Credentials, Unproven, only_field};
 use crate::clock::Timestamp;
 use crate::config::{Config, ForwardAuth, WithoutAnswer};
 use crate::consumer::Consumer;
@@ -53,11 +53,10 @@ pub(super) fn find<'a>(
 ) -> Result<Option<Credentials<'a>>, Unproven> {
     let mut found = None;
     for name in &settings.request_headers {
-        let mut values = facts.headers.get_all(name).iter();
-        let first = values.next();
-        if values.next().is_some() && name != header::COOKIE {
-            return Err(Unproven::Ambiguous("the request has two fields with a credential"));
-        }
+        let first = match *name == header::COOKIE {
+            true => facts.headers.get(name),
+            false => only_field(facts.headers, name, "the request has two fields with a credential")?,
+        };
         found = found.or(first.map(|value| Credentials(value.as_bytes().into())));
     }
     Ok(found)
@@ -97,13 +96,6 @@ pub(super) async fn ask(
 /// The consumer that an answer names. One that the file does not name has no plan but that of the answer.
 fn consumer(allowed: &Allowed, config: &Config) -> Result<Option<Arc<Consumer>>, Failure> {
     let Some(name) = &allowed.consumer else { return Ok(None) };
-    let in_file = config.consumers.named(name);
-    let Some(plan) = &allowed.plan else {
-        return Ok(Some(in_file.cloned().unwrap_or_else(|| Arc::new(Consumer::new(name.clone(), None)))));
-    };
-    let plan = config.plans.iter().position(|known| known == plan).ok_or(Failure::UnknownPlan)?;
-    Ok(Some(match in_file.filter(|consumer| consumer.plan() == Some(plan)) {
-        Some(same) => same.clone(),
-        None => Arc::new(Consumer::new(name.clone(), Some(plan))),
-    }))
+    let plan = allowed.plan.as_ref().map(|plan| config.plan(plan).ok_or(Failure::UnknownPlan)).transpose()?;
+    Ok(Some(config.consumers.known_as(name, plan)))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::proof::{Credentials, Unproven};
+use super::proof::{Credentials, Unproven, only_field};
 use crate::clock::Timestamp;
 use crate::config::{Jwks, Jwt, JwtKeys, Route, Way};
 use crate::consumer::Consumer;
@@ -39,12 +39,8 @@ impl Engine {
 /// # Errors
 /// When it has several.
 pub(super) fn find<'a>(jwt: &'a Jwt, facts: &'a Facts<'_>) -> Result<Option<Credentials<'a>>, Unproven> {
-    let mut values = facts.headers.get_all(&jwt.header).iter();
-    let Some(first) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Unproven::Ambiguous("the request has two fields with a token"));
-    }
-    let token = token(&jwt.header, first).filter(|token| !token.is_empty());
+    let value = only_field(facts.headers, &jwt.header, "the request has two fields with a token")?;
+    let token = value.and_then(|value| token(&jwt.header, value)).filter(|token| !token.is_empty());
     Ok(token.map(|token| Credentials(Cow::Borrowed(token))))
 }
 

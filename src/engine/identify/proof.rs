@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// Credentials that a request has, as they were sent.
 pub(in crate::engine) struct Credentials<'a>(pub(in crate::engine) Cow<'a, [u8]>);
@@ -40,5 +40,22 @@ impl Unproven {
             Self::Wrong(_) => StatusCode::UNAUTHORIZED,
             Self::Unverified(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+}
+
+/// The only field of a name; `None` if there is none.
+///
+/// # Errors
+/// When there are several, and each reader of the request might take another one. `several` says so.
+pub(super) fn only_field<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    several: &'static str,
+) -> Result<Option<&'a HeaderValue>, Unproven> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    match values.next() {
+        Some(_) => Err(Unproven::Ambiguous(several)),
+        None => Ok(first),
     }
 }

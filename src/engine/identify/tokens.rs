@@ -94,15 +94,8 @@ impl Tokens {
 
 /// The consumer that a token names. One that the file does not name has no plan but that of the token.
 fn known(proved: Proved, config: &Config) -> Result<Arc<Consumer>, Refused> {
-    let in_file = config.consumers.named(&proved.name);
-    let Some(plan) = proved.plan else {
-        return Ok(in_file.cloned().unwrap_or_else(|| Arc::new(Consumer::new(proved.name, None))));
-    };
+    let Some(plan) = proved.plan else { return Ok(config.consumers.known_as(&proved.name, None)) };
     // That of the file would be more than the issuer has said, or less.
-    let plan = config.plans.iter().position(|known| *known == plan);
-    let plan = plan.ok_or(Refused::Wrong("the token names a plan that there is not"))?;
-    match in_file.filter(|consumer| consumer.plan() == Some(plan)) {
-        Some(same) => Ok(same.clone()),
-        None => Ok(Arc::new(Consumer::new(proved.name, Some(plan)))),
-    }
+    let plan = config.plan(&plan).ok_or(Refused::Wrong("the token names a plan that there is not"))?;
+    Ok(config.consumers.known_as(&proved.name, Some(plan)))
 }
