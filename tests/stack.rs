@@ -110,6 +110,7 @@ fn exposed() -> Metrics {
         + &certificates(&["localhost"])
         + "\n[limits.l]\nrate = \"1/h\"\ncost_header = \"X-Cost\"\n"
         + "[limiter.shared]\nurl = \"redis+unix:///nonexistent/redis.sock\"\nsecret = \"0123456789abcdef\"\n"
+        + "[auth.forward]\nurl = \"http://127.0.0.1:1/\"\n[auth.jwt]\njwks = \"http://127.0.0.1:1/\"\n"
         + "[limits.together]\nrate = \"1/h\"\nshared = true\n---\n---\nlimits = [\"l\", \"together\"]";
     let config = to_upstream(backend.addr(), &settings);
     let gateway = Gateway::with_listener("tls = true, proxy_protocol = true", &config);
