@@ -13,7 +13,7 @@
 //! | where limits are kept together, other services | `shared_store`, `fetch` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `password`, `client_certificate`, `cors`, `compression`, `tls`, `jwt` |
-//! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `query`, `logging` |
+//! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `prehashed`, `query`, `logging` |
 //!
 //! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
 //! only declares or re-exports its children does not use them.
@@ -52,6 +52,7 @@ pub mod metrics;
 pub mod networks;
 pub mod new_key;
 pub mod password;
+mod prehashed;
 pub mod proxy;
 pub mod query;
 pub mod quick;

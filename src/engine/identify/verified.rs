@@ -4,14 +4,13 @@
 //! as a message authentication code). Who does not know the key cannot find credentials that are taken for others, and the credentials
 //! themselves are not kept. Only what was right is remembered, so wrong tries take no room.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::Hasher as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::clock::Timestamp;
+use crate::prehashed::PrehashedMap;
 
 /// Many more than there are workers.
 const SHARDS: usize = 64;
@@ -24,7 +23,7 @@ pub(in crate::engine) struct Verified<T> {
     shards: Box<[Mutex<Shard<T>>]>,
 }
 
-type Shard<T> = HashMap<u128, (T, Timestamp), BuildHasherDefault<Bits>>;
+type Shard<T> = PrehashedMap<(T, Timestamp)>;
 
 impl<T: Clone> Verified<T> {
     /// None yet. At most so many are remembered: beyond that, one that is over makes room, or any other.
@@ -54,10 +53,7 @@ impl<T: Clone> Verified<T> {
                 shard.remove(&any);
             }
         }
-        match shard.entry(hash) {
-            Entry::Occupied(mut entry) => drop(entry.insert((proved, until))),
-            Entry::Vacant(entry) => drop(entry.insert((proved, until))),
-        }
+        shard.insert(hash, (proved, until));
     }
 
     /// The hash of parts, each with its length before it: the same bytes in other parts are other credentials.
@@ -80,27 +76,6 @@ impl<T: Clone> Verified<T> {
         let shard = &self.shards[usize::try_from(hash >> 64 & 0x3f).unwrap_or(0) % SHARDS];
         // The contents are whole between any two statements that can panic.
         shard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is looked up is a keyed hash already.
-#[derive(Default)]
-struct Bits(u64);
-
-impl Hasher for Bits {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "half of the bits are enough")]
-    fn write_u128(&mut self, bits: u128) {
-        self.0 = bits as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

@@ -3,9 +3,8 @@
 //! The memory is bounded by the number of clients of the limit. When that many are remembered, a new client takes the place of one of whom
 //! nothing is held; if there is none, the store is asked about each request of the new client.
 
+use std::collections::HashSet;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +21,7 @@ use crate::limit::bucket::Wait;
 use crate::limit::key::Fingerprint;
 use crate::limit::quota::Quota;
 use crate::limit::reading::Reading;
+use crate::prehashed::PrehashedMap;
 
 /// Many more than there are workers.
 const SHARDS: usize = 64;
@@ -55,7 +55,7 @@ struct Shard {
 
 #[derive(Default)]
 struct Contents {
-    of: HashMap<u128, Lease, BuildHasherDefault<Bits>>,
+    of: PrehashedMap<Lease>,
     tokens: TokenCounts,
 }
 
@@ -453,26 +453,6 @@ impl Contents {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(Lease::new(*quota, now)),
         })
-    }
-}
-
-/// A fingerprint is a keyed hash already.
-#[derive(Default)]
-struct Bits(u64);
-
-impl Hasher for Bits {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, bits: u128) {
-        self.0 = (bits & u128::from(u64::MAX)) as u64;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 
