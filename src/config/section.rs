@@ -107,7 +107,12 @@ impl<'a> Section<'a> {
 
     /// Whether there is a key that is a misspelling of one of these, which is reported as unknown.
     pub(super) fn misspells(&self, keys: &[&str]) -> bool {
-        self.entries.iter().any(|entry| suggest::nearest(&entry.name, keys.iter().copied()).is_some())
+        self.unknown().any(|entry| suggest::nearest(&entry.name, keys.iter().copied()).is_some())
+    }
+
+    /// The entries whose keys the table does not have.
+    fn unknown(&self) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(|entry| self.table.names().all(|name| name != entry.name))
     }
 
     /// Reports those of `keys` that are there, although they would do nothing: `why` ends the sentence that begins with the
@@ -132,14 +137,14 @@ impl<'a> Section<'a> {
     pub(super) fn finish(self) {
         let (asked, missing) = (self.asked.take(), self.missing.take());
         let known: Vec<&str> = self.table.names().collect();
+        let unknown: Vec<&Entry> = self.unknown().collect();
+        let has_problems = self.sink.has_problems() || !missing.is_empty() || !unknown.is_empty();
         // After a problem some keys may be left alone.
         debug_assert!(
-            self.sink.has_problems() || !missing.is_empty() || known.iter().all(|key| asked.contains(key)),
+            has_problems || known.iter().all(|key| asked.contains(key)),
             "{} declares keys that nobody reads: {known:?}, but only {asked:?}",
             self.title
         );
-        let unknown: Vec<&Entry> =
-            self.entries.iter().filter(|entry| !known.contains(&entry.name.as_str())).collect();
         for entry in &unknown {
             let name = entry.written().escape_debug();
             let fault = Fault::new(format!("unknown key `{name}` in {}", self.title));
