@@ -15,19 +15,23 @@ const VARIABLE: &str = r"\$\{";
 impl Config {
     /// The schema, as text.
     pub fn schema() -> String {
-        let mut schema = table(&validate::FILE);
+        let mut schema = of_table(&validate::FILE);
         schema["$schema"] = "http://json-schema.org/draft-07/schema#".into();
         schema["title"] = "gateway".into();
         format!("{schema:#}\n")
     }
 }
 
-fn table(table: &Table) -> Json {
+/// What a table may have.
+pub(super) fn of_table(table: &Table) -> Json {
     let property = |setting: &Setting| {
         let mut property = kind(&setting.kind);
         property["description"] = setting.about.into();
         if let Some(default) = setting.default.and_then(value) {
             property["default"] = default;
+        }
+        if let Some(example) = setting.shown_example().as_deref().and_then(value) {
+            property["examples"] = json!([example]);
         }
         (setting.name.to_owned(), property)
     };
@@ -73,7 +77,7 @@ fn kind(of: &Kind) -> Json {
             }
             list
         }
-        Kind::Table(of) => table(of),
+        Kind::Table(of) => of_table(of),
         Kind::Named(names, of) => {
             let names = json!({ "pattern": format!("^({names})$") });
             json!({ "type": "object", "propertyNames": names, "additionalProperties": kind(of) })

@@ -21,6 +21,8 @@ pub(super) struct Setting {
     pub(super) about: &'static str,
     /// The default, as it would be written.
     pub(super) default: Option<&'static str>,
+    /// A value for the documents, as it would be written, if its kind does not suggest one.
+    example: Option<&'static str>,
     pub(super) required: bool,
 }
 
@@ -71,7 +73,12 @@ impl Table {
 impl Setting {
     /// A key that may be left out.
     pub(super) const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        Self { name, kind, about, default: None, required: false }
+        Self { name, kind, about, default: None, example: None, required: false }
+    }
+
+    /// The same key, with an example.
+    pub(super) const fn example(self, example: &'static str) -> Self {
+        Self { example: Some(example), ..self }
     }
 
     /// The same key, with a default.
@@ -82,5 +89,18 @@ impl Setting {
     /// The same key, which must be there.
     pub(super) const fn required(self) -> Self {
         Self { required: true, ..self }
+    }
+
+    /// A value for the documents, as it would be written: a switch that is turned, a word that is not the default. `None` for a table.
+    pub(super) fn shown_example(&self) -> Option<String> {
+        match (self.example, self.kind) {
+            (Some(example), _) => Some(example.into()),
+            (None, Kind::Boolean) => Some((self.default != Some("true")).to_string()),
+            (None, Kind::Word(words)) => {
+                let mut words = words.iter().map(|word| format!("{word:?}"));
+                words.find(|word| self.default != Some(word))
+            }
+            (None, _) => None,
+        }
     }
 }

@@ -5,6 +5,7 @@ mod any_text;
 mod documents;
 mod fixtures;
 mod large;
+mod reference;
 mod schema;
 mod shipped;
 

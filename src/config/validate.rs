@@ -48,45 +48,50 @@ pub(super) static FILE: Table = Table::new(
         Setting::new(
             "server",
             Kind::Table(&server::SERVER),
-            "Where clients connect, and what holds for their connections.",
+            "The listeners, and what holds for the connections of clients.",
         ),
         Setting::new("admin", Kind::Table(&server::ADMIN), "The side port: metrics, health, the live page."),
-        Setting::new("access_log", Kind::Table(&access_log::ACCESS_LOG), "A line for each request."),
-        Setting::new("limiter", Kind::Table(&limits::LIMITER), "Settings of the buckets of all limits."),
+        Setting::new(
+            "access_log",
+            Kind::Table(&access_log::ACCESS_LOG),
+            "The access log, which has a line for each request.",
+        ),
+        Setting::new("limiter", Kind::Table(&limits::LIMITER), "What holds for the buckets of all limits."),
         Setting::new(
             "tracing",
             Kind::Table(&tracing::TRACING),
-            "Traces; left out, what requests say of theirs passes as it is.",
+            "Where traces are sent. Without this table requests are not traced: `traceparent` passes as it is, \
+             and its trace id is in the access log.",
         ),
         Setting::new(
             "consumers",
             consumers::CONSUMERS,
-            "Who is known: consumers by name, or the files that have them.",
+            "The known callers, by name; or the path of a file that has their tables, or a list of such files.",
         ),
         Setting::new(
             "plans",
             Kind::Named("[A-Za-z0-9_.-]{1,64}", &Kind::Table(&consumers::PLAN)),
-            "What consumers may have: plans by name, to which limits give terms.",
+            "The plans that consumers can have, by name. Limits give each plan its terms.",
         ),
         Setting::new(
             "auth",
             Kind::Table(&auth::AUTH),
-            "How callers prove who they are, and what upstreams are told of them.",
+            "How callers prove who they are, and which fields tell upstreams about them.",
         ),
         Setting::new(
             "limits",
             Kind::Named("[A-Za-z0-9_.-]{1,64}", &Kind::Table(&limits::LIMIT)),
-            "Who may have how much: limits by name.",
+            "The limits, by name. Routes name those that hold for them.",
         ),
         Setting::new(
             "upstreams",
             Kind::Named(".{1,128}", &Kind::Table(&upstreams::UPSTREAM)),
-            "Who does the work: upstreams by name.",
+            "The services behind the gateway, by name. Routes name the one that gets their requests.",
         ),
         Setting::new(
             "routes",
             Kind::List(&Kind::Table(&routes::ROUTE), 1),
-            "What goes where; the most specific route wins.",
+            "The routes. The most specific one that matches a request takes it, whatever their order.",
         )
         .required(),
     ],

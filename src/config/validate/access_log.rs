@@ -20,20 +20,34 @@ const NAMES: [&str; Member::ALL.len() + 1] = {
 };
 
 pub(super) static ACCESS_LOG: Table = Table::new(
-    "A line for each request.",
+    "The access log, which has a line for each request.",
     &[
-        Setting::new("path", FILE, "\"-\" is standard output, or \"off\", or a file.").or("\"-\""),
-        Setting::new("format", Kind::Word(&["json", "combined"]), "The format of a line.").or("\"json\""),
+        Setting::new(
+            "path",
+            FILE,
+            "Where lines go: `\"-\"` is standard output, `\"off\"` writes none, and everything else is the path \
+             of a file. The gateway appends to the file, and opens it again on SIGUSR1 and SIGHUP.",
+        )
+        .example(r#""/var/log/gateway/access.log""#).or("\"-\""),
+        Setting::new(
+            "format",
+            Kind::Word(&["json", "combined"]),
+            "How a line is written: as a JSON object, or in the combined format of Apache and nginx.",
+        ).or("\"json\""),
         Setting::new(
             "fields",
             Kind::List(&Kind::Word(&NAMES), 1),
-            "What is in a line of JSON, beside the time; left out, everything.",
-        ),
+            "Which members a JSON line has beside `time`; without this key it has all of them. `gateway replay` \
+             needs `client`, `method`, `path`, `status`, `duration_ms`, `protocol`, `host`, `keys` and `limits`.",
+        )
+        .example(r#"["client", "method", "path", "status", "duration_ms"]"#),
         Setting::new(
             "sample",
             Kind::Fraction,
-            "The share of requests without trouble that have a line; refusals and errors always have one.",
+            "The share of requests without trouble that have a line. Refusals, errors and statuses from 400 on \
+             always have one.",
         )
+        .example("0.1")
         .or("1"),
     ],
 );

@@ -14,24 +14,32 @@ use crate::route::Rewrite;
 use crate::route::pattern::{PathPattern, Segment, Template};
 
 pub(super) static REDIRECT: Table = Table::new(
-    "Where the client is sent; the query is carried over.",
+    "A redirect that the gateway answers with.",
     &[
         Setting::new(
             "to",
             Kind::Pattern(&["/.*", "[Hh][Tt][Tt][Pp][Ss]?://.+"]),
-            "A path or a URL, such as \"/new/*\".",
+            "The path or URL that the client is sent to, with what the pattern of `path` captured. The query of \
+             the request is carried over.",
         )
+        .example(r#""/new/*""#)
         .required(),
-        Setting::new("status", Kind::Integer(301, 308), "301, 302, 303, 307 or 308.").or("308"),
+        Setting::new(
+            "status",
+            Kind::Integer(301, 308),
+            "The status of the redirect: 301, 302, 303, 307 or 308.",
+        )
+        .example("301").or("308"),
     ],
 );
 
 pub(super) static RESPOND: Table = Table::new(
-    "The answer of the gateway itself.",
+    "An answer that the gateway gives itself.",
     &[
-        Setting::new("status", Kind::Integer(200, 599), "The status.").or("200"),
-        Setting::new("body", Kind::Text, "The body.").or("\"\""),
-        Setting::new("content_type", FIELD_VALUE, "The Content-Type of the body.")
+        Setting::new("status", Kind::Integer(200, 599), "The status of the answer.").example("204").or("200"),
+        Setting::new("body", Kind::Text, "The body of the answer.").example(r#""ok""#).or("\"\""),
+        Setting::new("content_type", FIELD_VALUE, "The `Content-Type` of the answer.")
+            .example(r#""application/json""#)
             .or("\"text/plain; charset=utf-8\""),
     ],
 );

@@ -22,23 +22,40 @@ const CONSUMER_HEADER: HeaderName = HeaderName::from_static("x-consumer");
 const PLAN_HEADER: HeaderName = HeaderName::from_static("x-plan");
 
 pub(super) static AUTH: Table = Table::new(
-    "How callers prove who they are, and what upstreams are told of them.",
+    "How callers prove who they are, and which fields tell upstreams about them.",
     &[
-        Setting::new("consumer_header", FIELD, "The field that names the consumer to upstreams.")
-            .or("\"X-Consumer\""),
-        Setting::new("plan_header", FIELD, "The field that names its plan to upstreams.").or("\"X-Plan\""),
-        Setting::new("api_key", Kind::Table(&api_key::API_KEY), "Where requests have their API keys."),
-        Setting::new("basic", Kind::Table(&basic::BASIC), "Names and passwords."),
+        Setting::new(
+            "consumer_header",
+            FIELD,
+            "The request field that tells upstreams the name of the consumer. What clients write there is \
+             dropped.",
+        )
+        .example(r#""X-Client-Name""#)
+        .or("\"X-Consumer\""),
+        Setting::new(
+            "plan_header",
+            FIELD,
+            "The request field that tells upstreams the plan of the consumer. What clients write there is \
+             dropped.",
+        )
+        .example(r#""X-Client-Plan""#)
+        .or("\"X-Plan\""),
+        Setting::new("api_key", Kind::Table(&api_key::API_KEY), "Where requests carry their API keys."),
+        Setting::new("basic", Kind::Table(&basic::BASIC), "Names and passwords (HTTP Basic)."),
         Setting::new(
             "jwt",
             Kind::Table(&jwt::JWT),
-            "Which tokens are believed, and where requests have them.",
+            "Which JSON Web Tokens are accepted. A route with `auth = [\"jwt\"]` needs this table.",
         ),
-        Setting::new("forward", Kind::Table(&forward::FORWARD), "A service that is asked about each caller."),
+        Setting::new(
+            "forward",
+            Kind::Table(&forward::FORWARD),
+            "A service that the gateway asks about each caller (forward auth).",
+        ),
         Setting::new(
             "client_certificate",
             Kind::Table(&client_certificate::CLIENT_CERTIFICATE),
-            "Certificates of clients.",
+            "Certificates that clients show in the TLS handshake.",
         ),
     ],
 );

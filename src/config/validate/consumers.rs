@@ -21,24 +21,32 @@ const MAX_FILE: u64 = 256 * 1024 * 1024;
 const NAME: &str = "[A-Za-z0-9_.@:+/|=~-]{1,128}";
 
 pub(super) static PLAN: Table = Table::new(
-    "A plan: limits give its consumers terms of their own.",
-    &[Setting::new("description", Kind::Text, "What it is, for whoever reads the file.")],
+    "A plan that consumers can have. Limits give it terms.",
+    &[Setting::new("description", Kind::Text, "A note for whoever reads the file.")
+        .example(r#""paying customers""#)],
 );
 
 static CONSUMER: Table = Table::new(
-    "A caller that is known.",
+    "A caller that the gateway knows by its credentials.",
     &[
-        Setting::new("plan", Kind::Text, "The name of its plan; left out, the terms of each limit itself."),
+        Setting::new(
+            "plan",
+            Kind::Text,
+            "The name of the consumer's plan. A consumer without a plan has the terms that each limit has itself.",
+        )
+        .example(r#""pro""#),
         Setting::new(
             "keys",
             Kind::List(&Kind::Pattern(&["sha256:[0-9A-Fa-f]{64}"]), 0),
-            "The SHA-256 of each of its API keys, as `gateway key new` prints it.",
-        ),
+            "The SHA-256 of each API key of the consumer, as `gateway key new` prints it.",
+        )
+        .example(r#"["sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]"#),
         Setting::new(
             "certificates",
             Kind::List(&Kind::Pattern(&[".+:.+"]), 0),
-            "A name in each of its certificates, such as \"spiffe://example.org/alice\" or \"dns:alice.example.org\".",
-        ),
+            "A name in each client certificate of the consumer: a URI, or `dns:…`, `email:…` or `subject:…`.",
+        )
+        .example(r#"["spiffe://example.org/alice", "dns:alice.example.org"]"#),
     ],
 );
 

@@ -29,24 +29,48 @@ const ORIGIN_KIND: Kind = Kind::Pattern(&[r"\*", "[a-z][a-z0-9+.-]*://[^/?#A-Z]+
 const NAMES: Kind = Kind::List(&FIELD, 0);
 
 pub(super) static CORS: Table = Table::new(
-    "Which scripts of other origins may use this route; left out, the upstream says.",
+    "Which scripts of other origins may use the route.",
     &[
         Setting::new(
             "origins",
             Kind::Either(&[ORIGIN_KIND, Kind::List(&ORIGIN_KIND, 1)]),
-            "Origins such as \"https://app.example\" or \"https://*.example.com\", or \"*\" for all.",
+            "The origins whose scripts may use the route, as browsers send them. `\"https://*.example.com\"` is \
+             everything below a domain at any depth, but not the domain itself; `\"*\"` is every origin.",
         )
+        .example(r#"["https://app.example"]"#)
         .required(),
-        Setting::new("credentials", Kind::Boolean, "Whether requests may carry cookies and the like.")
+        Setting::new(
+            "credentials",
+            Kind::Boolean,
+            "Whether such requests may carry cookies, client certificates and the like.",
+        )
             .or("false"),
         Setting::new(
             "methods",
             Kind::List(&METHOD, 1),
-            "What scripts may use; left out, the methods of the route, or GET, HEAD and POST.",
-        ),
-        Setting::new("headers", NAMES, "Request fields that they may send.").or("[]"),
-        Setting::new("expose", NAMES, "Answer fields that they may read.").or("[]"),
-        Setting::new("max_age", DURATION_OR_ZERO, "How long a browser may go by a preflight.").or("\"10m\""),
+            "The methods that scripts may use. Without this key they are those of the route, or GET, HEAD and \
+             POST where the route takes any.",
+        )
+        .example(r#"["GET", "PUT"]"#),
+        Setting::new(
+            "headers",
+            NAMES,
+            "The request fields that scripts may send, beyond those that need no permission.",
+        )
+        .example(r#"["Content-Type", "Authorization"]"#).or("[]"),
+        Setting::new(
+            "expose",
+            NAMES,
+            "The answer fields that scripts may read, beyond `RateLimit`, `RateLimit-Policy` and `Retry-After`, \
+             which they always may.",
+        )
+        .example(r#"["X-Total-Count"]"#).or("[]"),
+        Setting::new(
+            "max_age",
+            DURATION_OR_ZERO,
+            "How long a browser may remember a preflight. With `0` it asks every time.",
+        )
+        .example(r#""1h""#).or("\"10m\""),
     ],
 );
 

@@ -30,9 +30,10 @@ pub(super) static CHANGES: Table = Table::new(
         Setting::new(
             "set",
             Kind::Named(HEADER_NAME, &FIELD_VALUE),
-            "Fields that are set, in place of what was there.",
-        ),
-        Setting::new("remove", Kind::List(&FIELD, 0), "Fields that are removed."),
+            "Fields to set, by name. Each takes the place of every value that was there.",
+        )
+        .example(r#"{ X-Env = "prod" }"#),
+        Setting::new("remove", Kind::List(&FIELD, 0), "Fields to remove.").example(r#"["X-Debug"]"#),
     ],
 );
 

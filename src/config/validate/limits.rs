@@ -30,20 +30,29 @@ const DEFAULT_FAILURES: [StatusCode; 3] =
     [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
 
 pub(super) static LIMITER: Table = Table::new(
-    "Settings of the buckets of all limits.",
+    "What holds for the buckets of all limits.",
     &[
         Setting::new(
             "max_clients",
             MAX_CLIENTS,
-            "The buckets of each limit that does not set its own number.",
+            "How many buckets each limit has, unless it sets its own number. The memory for them is fixed.",
         )
+        .example("10_000_000")
         .or("1_000_000"),
-        Setting::new("snapshot", FILE, "A file in which buckets outlive a restart."),
-        Setting::new("snapshot_interval", DURATION, "How often it is written.").or("\"60s\""),
+        Setting::new("snapshot", FILE, "A file that keeps the buckets over a restart.")
+            .example(r#""/var/lib/gateway/buckets""#),
+        Setting::new(
+            "snapshot_interval",
+            DURATION,
+            "How often the snapshot is written. It is also written at a stop.",
+        )
+        .example(r#""10s""#)
+        .or("\"60s\""),
         Setting::new(
             "shared",
             Kind::Table(&shared_store::SHARED),
-            "The store in which several gateways keep limits together; left out, each gateway counts by itself.",
+            "The store in which several gateways keep limits together: Redis from 6.2 on, or Valkey. Without this \
+             table each gateway counts by itself.",
         ),
     ],
 );
@@ -53,51 +62,159 @@ const MAX_CLIENTS: Kind = Kind::Integer(1, 1_000_000_000);
 const PART: Kind = Kind::Pattern(&[key::PART]);
 
 pub(super) static LIMIT: Table = Table::new(
-    "A limit: one set of buckets, however many routes use it.",
+    "A limit. Its clients have one set of buckets, however many routes name it.",
     &[
-        Setting::new("rate", RATE, "How fast a bucket is refilled: \"10/s\", \"600/min\", \"3/10s\"."),
-        Setting::new("max_in_flight", IN_FLIGHT, "Instead of a rate: so many requests at a time."),
-        Setting::new("burst", TOKENS, "How many tokens a bucket holds; left out, the count in the rate."),
-        Setting::new("cost", TOKENS, "The tokens that a request takes, at most the burst.").or("1"),
-        Setting::new("charge", Kind::Word(&["always", "on_failure"]), "Whether all requests take tokens, or those whose answer has one of the `failures`.").or("\"always\""),
-        Setting::new("failures", Kind::List(&Kind::Integer(100, 599), 1), "The statuses that count with charge = \"on_failure\".").or("[401, 403, 404]"),
-        Setting::new("cost_header", FIELD, "A field of the upstream's answer that names the true cost."),
-        Setting::new("max_cost", TOKENS, "The most that `cost_header` can name; left out, ten times the burst."),
-        Setting::new("max_clients", MAX_CLIENTS, "The buckets of this limit; left out, limiter.max_clients."),
-        Setting::new("shared", Kind::Boolean, "Whether all gateways with the store of [limiter.shared] keep it together.").or("false"),
-        Setting::new("lease", Kind::Integer(1, MAX_TOKENS as u64), "The most requests of a client that a gateway takes ahead from the store; 1 asks the store about every request. Left out, it goes by demand."),
-        Setting::new("on_error", Kind::Word(&["local", "allow", "refuse"]), "While the store does not answer: each gateway its share, everybody passes, or nobody.").or("\"local\""),
+        Setting::new(
+            "rate",
+            RATE,
+            "How fast a bucket is refilled.",
+        )
+        .example(r#""10/s""#),
+        Setting::new(
+            "max_in_flight",
+            IN_FLIGHT,
+            "How many requests of one client may run at a time, instead of a rate. `burst`, `cost`, `charge` and \
+             `max_clients` do not go with it.",
+        )
+        .example("20"),
+        Setting::new(
+            "burst",
+            TOKENS,
+            "How many tokens a bucket holds. Without this key it is the count in `rate`.",
+        )
+        .example("20"),
+        Setting::new(
+            "cost",
+            TOKENS,
+            "How many tokens a request takes, at most `burst`.",
+        )
+        .example("5").or("1"),
+        Setting::new(
+            "charge",
+            Kind::Word(&["always", "on_failure"]),
+            "Whether every request takes tokens, or only one whose answer has a status in `failures`.",
+        ).or("\"always\""),
+        Setting::new(
+            "failures",
+            Kind::List(&Kind::Integer(100, 599), 1),
+            "The statuses that take tokens with `charge = \"on_failure\"`.",
+        )
+        .example("[401, 403]").or("[401, 403, 404]"),
+        Setting::new(
+            "cost_header",
+            FIELD,
+            "A field of the upstream's answer that tells the true cost of the request.",
+        )
+        .example(r#""X-Request-Cost""#),
+        Setting::new(
+            "max_cost",
+            TOKENS,
+            "The most that `cost_header` can tell; a higher number costs this much. Without this key it is ten \
+             times `burst`.",
+        )
+        .example("1000"),
+        Setting::new(
+            "max_clients",
+            MAX_CLIENTS,
+            "How many buckets this limit has. Without this key it is `limiter.max_clients`.",
+        )
+        .example("10_000_000"),
+        Setting::new(
+            "shared",
+            Kind::Boolean,
+            "Whether all gateways with the same `[limiter.shared]` keep this limit together.",
+        ).or("false"),
+        Setting::new(
+            "lease",
+            Kind::Integer(1, MAX_TOKENS as u64),
+            "How many requests of a client a gateway takes ahead from the store at most. With `1` it asks the \
+             store about every request. Without this key the number follows the client's demand.",
+        )
+        .example("1"),
+        Setting::new(
+            "on_error",
+            Kind::Word(&["local", "allow", "refuse"]),
+            "What a shared limit does while the store does not answer: `local` enforces this gateway's share, \
+             `allow` counts nobody, `refuse` answers 503.",
+        ).or("\"local\""),
         Setting::new(
             "key",
             Kind::Either(&[PART, Kind::List(&PART, 1)]),
-            "Whose bucket: client_ip, consumer, header:NAME, cookie:NAME, query:NAME, route, host, path, global, or a list of them.",
+            "Whose requests share a bucket: `client_ip`, `consumer`, `header:NAME`, `cookie:NAME`, `query:NAME`, \
+             `route`, `host`, `path`, `global`, or a list of them.",
         )
+        .example(r#""header:X-Api-Key""#)
         .or("\"client_ip\""),
-        Setting::new("missing_key", Kind::Word(&["client_ip", "reject", "shared"]), "What happens to a request that lacks its key.").or("\"client_ip\""),
-        Setting::new("ipv6_prefix", Kind::Integer(1, 128), "How many bits of an IPv6 address are the client.").or("64"),
+        Setting::new(
+            "missing_key",
+            Kind::Word(&["client_ip", "reject", "shared"]),
+            "What happens to a request that lacks the key: it is counted by its address, it is rejected with 400, \
+             or all such requests share one bucket.",
+        ).or("\"client_ip\""),
+        Setting::new(
+            "ipv6_prefix",
+            Kind::Integer(1, 128),
+            "How many bits of an IPv6 address identify the client.",
+        )
+        .example("56").or("64"),
         Setting::new(
             "overrides",
             Kind::Named(".+", &Kind::Either(&[
                 Kind::Word(&["unlimited"]),
                 Kind::Table(&overrides::OVERRIDE),
             ])),
-            "By the value of the key: \"unlimited\", or terms of its own.",
-        ),
+            "Other terms for single values of the key, by value: `\"unlimited\"`, or a table.",
+        )
+        .example(r#"{ gold-customer = { rate = "100/s", burst = 200 }, our-batch = "unlimited" }"#),
         Setting::new(
             "plans",
             Kind::Named(".+", &Kind::Either(&[
                 Kind::Word(&["unlimited"]),
                 Kind::Table(&overrides::OVERRIDE),
             ])),
-            "By the plan of the consumer: \"unlimited\", or terms of its own.",
-        ),
-        Setting::new("methods", Kind::List(&METHOD, 0), "Only these count; empty is all.").or("[]"),
-        Setting::new("exempt", NETWORKS, "Networks that are never limited.").or("[]"),
-        Setting::new("mode", Kind::Word(&["enforce", "dry_run"]), "dry_run: decide, count, log, and let pass.").or("\"enforce\""),
-        Setting::new("status", Kind::Integer(400, 599), "The status of a refusal.").or("429"),
-        Setting::new("fields", Kind::Boolean, "Whether answers carry the RateLimit fields of this limit.").or("true"),
-        Setting::new("legacy_headers", Kind::Boolean, "Whether answers carry X-RateLimit fields as well.").or("false"),
-        Setting::new("show_keys", Kind::Boolean, "Whether the side port shows the values of headers, cookies and parameters.").or("false"),
+            "Other terms for the consumers of a plan, by plan: `\"unlimited\"`, or a table. The key of the limit \
+             is `consumer`.",
+        )
+        .example(r#"{ pro = { rate = "600/min" }, internal = "unlimited" }"#),
+        Setting::new(
+            "methods",
+            Kind::List(&METHOD, 0),
+            "The methods of the requests that this limit counts. An empty list is all methods.",
+        )
+        .example(r#"["POST"]"#).or("[]"),
+        Setting::new(
+            "exempt",
+            NETWORKS,
+            "Networks whose clients are never limited.",
+        )
+        .example(r#"["10.0.0.0/8"]"#).or("[]"),
+        Setting::new(
+            "mode",
+            Kind::Word(&["enforce", "dry_run"]),
+            "Whether the limit refuses requests, or only decides, counts and logs (`dry_run`).",
+        ).or("\"enforce\""),
+        Setting::new(
+            "status",
+            Kind::Integer(400, 599),
+            "The status of a refusal.",
+        )
+        .example("503").or("429"),
+        Setting::new(
+            "fields",
+            Kind::Boolean,
+            "Whether answers carry the `RateLimit` and `RateLimit-Policy` fields of this limit.",
+        ).or("true"),
+        Setting::new(
+            "legacy_headers",
+            Kind::Boolean,
+            "Whether answers carry `X-RateLimit-*` fields as well.",
+        ).or("false"),
+        Setting::new(
+            "show_keys",
+            Kind::Boolean,
+            "Whether the side port shows the values of header fields, cookies and parameters. Otherwise it shows \
+             a short hash of each.",
+        ).or("false"),
     ],
 )
 .with_one_of(&["rate", "max_in_flight"]);

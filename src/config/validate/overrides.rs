@@ -16,15 +16,21 @@ use crate::limit::{Measure, Override, Terms};
 
 /// What an override may have, whatever the limit counts.
 pub(super) static OVERRIDE: Table =
-    Table::new("The terms of one client.", &[OF_RATE[0], OF_RATE[1], OF_IN_FLIGHT[0]])
+    Table::new("The terms of one client, or of one plan.", &[OF_RATE[0], OF_RATE[1], OF_IN_FLIGHT[0]])
         .with_one_of(&["rate", "max_in_flight"]);
 
 const OF_RATE: [Setting; 2] = [
-    Setting::new("rate", RATE, "How fast its bucket is refilled."),
-    Setting::new("burst", TOKENS, "How many tokens it holds; left out, the count in the rate."),
+    Setting::new("rate", RATE, "How fast the bucket is refilled.").example(r#""100/s""#),
+    Setting::new(
+        "burst",
+        TOKENS,
+        "How many tokens the bucket holds. Without this key it is the count in `rate`.",
+    )
+    .example("200"),
 ];
 
-const OF_IN_FLIGHT: [Setting; 1] = [Setting::new("max_in_flight", IN_FLIGHT, "So many requests at a time.")];
+const OF_IN_FLIGHT: [Setting; 1] =
+    [Setting::new("max_in_flight", IN_FLIGHT, "How many requests may run at a time.").example("100")];
 
 static OVERRIDE_OF_RATE: Table = Table::new("The rate of one client.", &OF_RATE);
 static OVERRIDE_OF_IN_FLIGHT: Table = Table::new("The requests of one client.", &OF_IN_FLIGHT);

@@ -17,95 +17,164 @@ use crate::route::Requirement;
 use crate::route::pattern::{HostPattern, PathPattern};
 
 pub(super) static ROUTE: Table = Table::new(
-    "What is done with requests of some hosts, paths and methods.",
+    "A route: which requests it takes, and what is done with them.",
     &[
-        Setting::new("name", Kind::Pattern(&[".{1,128}"]), "Its name in metrics and logs, unique.")
+        Setting::new(
+            "name",
+            Kind::Pattern(&[".{1,128}"]),
+            "The name of the route in metrics and logs. No two routes have the same.",
+        )
+        .example(r#""users""#)
             .required(),
         Setting::new(
             "hosts",
             Kind::List(&HOST, 1),
-            "Hosts such as \"api.example.com\" and \"*.example.org\"; left out, any.",
-        ),
+            "The hosts for which the route is. Without this key it is for any.",
+        )
+        .example(r#"["api.example.com", "*.example.org"]"#),
         Setting::new(
             "path",
             Kind::Pattern(&["/.*"]),
-            "\"/users\" exact, \"/users/*\" that and all below, \"/users/{id}/orders\" one segment.",
+            "The path pattern: `\"/users\"` is that path alone, `\"/users/*\"` is `/users` and everything below \
+             it, `\"/users/{id}/orders\"` has one segment in the place of `{id}`.",
         )
+        .example(r#""/users/*""#)
         .required(),
-        Setting::new("methods", Kind::List(&METHOD, 1), "Methods; left out, any."),
+        Setting::new(
+            "methods",
+            Kind::List(&METHOD, 1),
+            "The methods that the route takes; a route that names GET takes HEAD too. Without this key it takes \
+             any.",
+        )
+        .example(r#"["GET"]"#),
         Setting::new(
             "headers",
             requirements::HEADERS,
-            "Header fields that a request must have, each with its value, or true for any; left out, none.",
-        ),
+            "Header fields that a request must have: with this value, or with any (`true`).",
+        )
+        .example(r#"{ X-Version = "2", X-Debug = true }"#),
         Setting::new(
             "query",
             requirements::QUERY,
-            "Query parameters that a request must have, each with its value, or true for any; left out, none.",
-        ),
+            "Query parameters that a request must have: with this value, or with any (`true`).",
+        )
+        .example(r#"{ beta = "1" }"#),
         Setting::new(
             "encoded_slashes",
             Kind::Word(&["refuse", "keep"]),
-            "Whether %2F in a path is 400, or a character of its segment.",
+            "What an encoded slash (`%2F`) in a path does: the request is refused with 400, or the slash is kept \
+             as a character of its segment and goes upstream as `%2F`.",
         )
         .or("\"refuse\""),
-        Setting::new("upstream", Kind::Text, "The name of the upstream that requests are sent to."),
+        Setting::new(
+            "upstream",
+            Kind::Text,
+            "The name of the upstream that gets the requests.",
+        )
+        .example(r#""users""#),
         Setting::new(
             "redirect",
             Kind::Table(&action::REDIRECT),
-            "Instead of `upstream`: where the client is sent.",
+            "A redirect that the gateway answers with, instead of an upstream.",
         ),
         Setting::new(
             "respond",
             Kind::Table(&action::RESPOND),
-            "Instead of `upstream`: an answer of the gateway itself.",
+            "An answer that the gateway gives itself, instead of an upstream.",
         ),
         Setting::new(
             "strip_prefix",
             Kind::Pattern(&["/.+"]),
-            "Whole segments to take away at the front of the path.",
-        ),
+            "Whole segments that are taken away from the front of the path.",
+        )
+        .example(r#""/api""#),
         Setting::new(
             "rewrite",
             Kind::Pattern(&["/.*"]),
-            "The path that the upstream gets, such as \"/v2/{id}\".",
-        ),
-        Setting::new("limits", Kind::List(&Kind::Text, 0), "The names of limits; every one must admit.")
+            "The path that the upstream gets, with what the pattern captured.",
+        )
+        .example(r#""/v2/{id}""#),
+        Setting::new(
+            "limits",
+            Kind::List(&Kind::Text, 0),
+            "The names of the route's limits. Every one must admit a request; a refused request takes no tokens \
+             from any.",
+        )
+        .example(r#"["per_client"]"#)
             .or("[]"),
-        Setting::new("server_limits", Kind::Boolean, "Whether server.limits hold here too.").or("true"),
-        Setting::new("auth", auth::WAYS, "How callers prove who they are; left out, server.auth."),
+        Setting::new(
+            "server_limits",
+            Kind::Boolean,
+            "Whether `server.limits` hold for this route too.",
+        ).or("true"),
+        Setting::new(
+            "auth",
+            auth::WAYS,
+            "How callers prove who they are, in the order in which the ways are tried; one of them suffices. `[]` \
+             asks nobody. Without this key it is `server.auth`.",
+        )
+        .example(r#"["api_key", "jwt"]"#),
         Setting::new(
             "auth_required",
             Kind::Boolean,
-            "Whether a request without credentials is refused; left out, server.auth_required.",
+            "Whether a request without credentials gets 401. With `false` it is let in as a stranger. Without \
+             this key it is `server.auth_required`.",
         ),
         Setting::new(
             "allow",
             access::SUBJECTS,
-            "Who is let in: \"consumer:alice\", \"plan:pro\", \"10.0.0.0/8\"; left out, everybody.",
-        ),
-        Setting::new("deny", access::SUBJECTS, "Who is not let in, also if `allow` has it.").or("[]"),
-        Setting::new("timeout", DURATION_OR_ZERO, "How long the whole exchange may take; 0 is no bound.")
+            "Who is let in. Without this key it is everybody.",
+        )
+        .example(r#"["consumer:alice", "plan:pro", "10.0.0.0/8"]"#),
+        Setting::new(
+            "deny",
+            access::SUBJECTS,
+            "Who is not let in, also if `allow` names them.",
+        )
+        .example(r#"["192.0.2.0/24"]"#).or("[]"),
+        Setting::new(
+            "timeout",
+            DURATION_OR_ZERO,
+            "How long the whole exchange may take: 504 after, or the end of the connection if an answer has \
+             begun. `0` is no bound.",
+        )
+        .example(r#""30s""#)
             .or("0"),
-        Setting::new("max_body_size", SIZE, "The largest request body; left out, server.max_body_size."),
+        Setting::new(
+            "max_body_size",
+            SIZE,
+            "The largest request body; a larger one gets 413. Without this key it is `server.max_body_size`.",
+        )
+        .example(r#""1GiB""#),
         Setting::new(
             "request_headers",
             Kind::Table(&headers::CHANGES),
-            "Changes to the fields that the upstream gets.",
+            "Changes to the fields that the upstream receives.",
         ),
         Setting::new(
             "response_headers",
             Kind::Table(&headers::CHANGES),
-            "Changes to the fields that the client gets.",
+            "Changes to the fields that the client receives. Refusals and errors of the gateway are not changed, \
+             except where `server.response_headers` names the same field.",
         ),
         Setting::new(
             "compression",
             Kind::Either(&[Kind::Boolean, Kind::List(&Kind::Word(&["zstd", "br", "gzip"]), 1)]),
-            "true, or a list of \"zstd\", \"br\" and \"gzip\", the preferred first.",
+            "Whether answers are compressed: `true`, or a list of codings with the preferred one first.",
         )
+        .example(r#"["zstd", "br", "gzip"]"#)
         .or("false"),
-        Setting::new("access_log", Kind::Boolean, "Whether its requests have lines in the access log.").or("true"),
-        Setting::new("cors", Kind::Table(&cors::CORS), "Which scripts of other origins may use this route."),
+        Setting::new(
+            "access_log",
+            Kind::Boolean,
+            "Whether requests of the route have lines in the access log.",
+        ).or("true"),
+        Setting::new(
+            "cors",
+            Kind::Table(&cors::CORS),
+            "Which scripts of other origins may use the route. Without this table CORS is the upstream's \
+             business.",
+        ),
     ],
 )
 .with_one_of(&["upstream", "redirect", "respond"]);

@@ -42,7 +42,7 @@ const LISTENER: Kind =
     Kind::Either(&[Kind::Pattern(&[address::LISTEN, address::PLACE]), Kind::Table(&LISTENER_TABLE)]);
 
 pub(super) static SERVER: Table = Table::new(
-    "Where clients connect, and what holds for their connections.",
+    "The listeners, and what holds for the connections of clients.",
     &[
         Setting::new(
             "listen",
@@ -51,70 +51,229 @@ pub(super) static SERVER: Table = Table::new(
                 Kind::Table(&LISTENER_TABLE),
                 Kind::List(&LISTENER, 1),
             ]),
-            "One address or a list: \"0.0.0.0:8000\", \"[::]:8000\", \"unix:/run/gateway/http.sock\", \"systemd\", or a table.",
+            "Where clients connect; one listener or a list. `\"[::]:8000\"` takes IPv4 clients too, unless \
+             `\"0.0.0.0:8000\"` stands beside it. `\"unix:/run/gateway/http.sock\"` is a Unix socket, \
+             `\"systemd\"` and `\"systemd:NAME\"` are sockets that systemd passes.",
         )
+        .example(r#"["0.0.0.0:80", { address = "0.0.0.0:443", tls = true }]"#)
         .or("\"0.0.0.0:8000\""),
-        Setting::new("tls", Kind::Table(&tls::SERVER_TLS), "Certificates, for the listeners that speak TLS."),
-        Setting::new("threads", Kind::Integer(0, 1024), "Worker threads; 0 is one for each CPU.").or("0"),
-        Setting::new("trusted_proxies", NETWORKS, "Networks whose X-Forwarded-For, Forwarded and PROXY headers are believed.").or("[]"),
-        Setting::new("client_ip_header", FIELD, "The field in which trusted proxies name the client, such as \"CF-Connecting-IP\"; left out, X-Forwarded-For and Forwarded."),
-        Setting::new("underscores_in_headers", Kind::Boolean, "Whether request fields pass whose names have _, . or other marks.").or("false"),
-        Setting::new("drain_timeout", DURATION_OR_ZERO, "How long running requests may take to finish at a stop.").or("\"30s\""),
-        Setting::new("header_timeout", DURATION, "A whole request head must have arrived by then: 408.").or("\"10s\""),
-        Setting::new("body_timeout", DURATION, "How long a client may send nothing of a body that it has begun: 408.").or("\"60s\""),
-        Setting::new("idle_timeout", DURATION, "How long a connection may stay open between requests.").or("\"60s\""),
-        Setting::new("tunnel_timeout", DURATION, "How long a tunnel, such as a WebSocket, may be idle.").or("\"1h\""),
+        Setting::new(
+            "tls",
+            Kind::Table(&tls::SERVER_TLS),
+            "The certificates of the listeners that speak TLS.",
+        ),
+        Setting::new(
+            "threads",
+            Kind::Integer(0, 1024),
+            "How many worker threads serve requests. `0` is one for each CPU.",
+        )
+        .example("4").or("0"),
+        Setting::new(
+            "trusted_proxies",
+            NETWORKS,
+            "Networks whose `X-Forwarded-For`, `Forwarded` and PROXY headers are believed.",
+        )
+        .example(r#"["10.0.0.0/8"]"#).or("[]"),
+        Setting::new(
+            "client_ip_header",
+            FIELD,
+            "The request field in which trusted proxies name the client. Without this key `X-Forwarded-For` and \
+             `Forwarded` name it.",
+        )
+        .example(r#""CF-Connecting-IP""#),
+        Setting::new(
+            "underscores_in_headers",
+            Kind::Boolean,
+            "Whether request fields pass whose names have `_`, `.` or other marks. Otherwise they are dropped.",
+        ).or("false"),
+        Setting::new(
+            "drain_timeout",
+            DURATION_OR_ZERO,
+            "How long running requests may take to finish at a stop.",
+        )
+        .example(r#""60s""#).or("\"30s\""),
+        Setting::new(
+            "header_timeout",
+            DURATION,
+            "How long a whole request head, or a TLS handshake, may take: 408 after.",
+        )
+        .example(r#""5s""#).or("\"10s\""),
+        Setting::new(
+            "body_timeout",
+            DURATION,
+            "How long a client may send nothing of a body that it has begun: 408 after.",
+        )
+        .example(r#""30s""#).or("\"60s\""),
+        Setting::new(
+            "idle_timeout",
+            DURATION,
+            "How long a connection may stay open between requests, and how long a client may take nothing of its \
+             answer.",
+        )
+        .example(r#""75s""#).or("\"60s\""),
+        Setting::new(
+            "tunnel_timeout",
+            DURATION,
+            "How long nothing may pass through a tunnel, such as a WebSocket, in either direction before it is \
+             closed.",
+        )
+        .example(r#""10m""#).or("\"1h\""),
         Setting::new(
             "max_memory",
             Kind::Quantity(&["auto", quantity::SIZE], 0, i64::MAX as u64),
-            "Above so much memory requests get 503; \"auto\" is nine tenths of what there is, 0 no bound.",
+            "How much memory the process may take. Above it new requests get 503, and clients that take nothing \
+             of their answers are cut off. `\"auto\"` is nine tenths of what the container or the machine has; \
+             `0` is no bound.",
         )
+        .example(r#""2GiB""#)
         .or("\"auto\""),
-        Setting::new("max_header_size", SIZE, "The largest request head, \"1KiB\" to \"1MiB\": 431 above.").or("\"64KiB\""),
-        Setting::new("max_body_size", SIZE, "The largest request body: 413 above; 0 is no body at all.").or("\"10MiB\""),
-        Setting::new("max_connections", Kind::Integer(0, 100_000_000), "Connections of all clients together; 0 is what the descriptors allow for.").or("0"),
-        Setting::new("max_connections_per_client", Kind::Integer(0, 1_000_000), "Connections of an address (of IPv6 a /64); 0 is no bound.").or("0"),
-        Setting::new("max_requests_per_connection", Kind::Integer(0, 1_000_000_000), "Requests that a connection carries; 0 is no bound.").or("0"),
-        Setting::new("server_header", FIELD_VALUE, "The Server field of every answer; \"\" sends none.").or("\"gateway\""),
-        Setting::new("response_headers", Kind::Table(&headers::CHANGES), "Changes to the fields of every answer; `set` is for the gateway's own answers too."),
-        Setting::new("https_redirect", https::REDIRECT, "Whether requests in the clear are sent to HTTPS: true is 308, or a status.").or("false"),
-        Setting::new("https_port", Kind::Integer(1, 65535), "The port of HTTPS in these redirects; left out, that of the listener with tls = true."),
-        Setting::new("watch", Kind::Boolean, "Whether the file is loaded again whenever it or a certificate changes.").or("false"),
-        Setting::new("limits", Kind::List(&Kind::Text, 0), "The names of limits on every route, before the route's own.").or("[]"),
-        Setting::new("auth", auth::WAYS, "How callers prove who they are on routes that do not say.").or("[]"),
-        Setting::new("auth_required", Kind::Boolean, "Whether they must, on routes that do not say.").or("true"),
-        Setting::new("auth_failures", Kind::Text, "How often an address may try wrong credentials: a rate such as \"5/min\", or the name of a limit."),
+        Setting::new(
+            "max_header_size",
+            SIZE,
+            "The largest request head, from 1KiB to 1MiB; a larger one, or one with more than 256 fields, gets \
+             431.",
+        )
+        .example(r#""32KiB""#).or("\"64KiB\""),
+        Setting::new(
+            "max_body_size",
+            SIZE,
+            "The largest request body; a larger one gets 413. `0` is no body at all.",
+        )
+        .example(r#""1MiB""#).or("\"10MiB\""),
+        Setting::new(
+            "max_connections",
+            Kind::Integer(0, 100_000_000),
+            "How many connections all clients together may have open. At the bound the connection that has waited \
+             longest for a request is closed for a new one; if all have requests, the new one is reset. `0` is \
+             what the limit on descriptors allows.",
+        )
+        .example("20000").or("0"),
+        Setting::new(
+            "max_connections_per_client",
+            Kind::Integer(0, 1_000_000),
+            "How many connections one address (of IPv6 one /64) may have open; one more is reset. Those of \
+             `trusted_proxies` are not counted. `0` is no bound.",
+        )
+        .example("100").or("0"),
+        Setting::new(
+            "max_requests_per_connection",
+            Kind::Integer(0, 1_000_000_000),
+            "How many requests a connection carries before it is closed. `0` is no bound.",
+        )
+        .example("10000").or("0"),
+        Setting::new(
+            "server_header",
+            FIELD_VALUE,
+            "The `Server` field of every answer. An empty string sends none.",
+        )
+        .example(r#""""#).or("\"gateway\""),
+        Setting::new(
+            "response_headers",
+            Kind::Table(&headers::CHANGES),
+            "Changes to the fields of every answer. `set` is for the gateway's own answers too.",
+        ),
+        Setting::new(
+            "https_redirect",
+            https::REDIRECT,
+            "Whether a request in the clear is redirected to HTTPS: `true` does so with 308, a number with that \
+             status.",
+        )
+        .example("true").or("false"),
+        Setting::new(
+            "https_port",
+            Kind::Integer(1, 65535),
+            "The port of HTTPS in these redirects. Without this key it is that of the listener with `tls = true`: \
+             443 where one has it.",
+        )
+        .example("443"),
+        Setting::new(
+            "watch",
+            Kind::Boolean,
+            "Whether the configuration is loaded again whenever one of its files changes.",
+        ).or("false"),
+        Setting::new(
+            "limits",
+            Kind::List(&Kind::Text, 0),
+            "The names of limits that hold for every route, before the route's own.",
+        )
+        .example(r#"["per_client"]"#).or("[]"),
+        Setting::new(
+            "auth",
+            auth::WAYS,
+            "How callers prove who they are on routes without an `auth` of their own.",
+        )
+        .example(r#"["api_key"]"#).or("[]"),
+        Setting::new(
+            "auth_required",
+            Kind::Boolean,
+            "Whether a request without credentials gets 401 there. With `false` it is let in as a stranger.",
+        ).or("true"),
+        Setting::new(
+            "auth_failures",
+            Kind::Text,
+            "How often an address may try wrong credentials: a rate, or the name of a limit. Without this key it \
+             may try as often as it likes.",
+        )
+        .example(r#""5/min""#),
     ],
 );
 
 static LISTENER_TABLE: Table = Table::new(
     "A listener.",
     &[
-        Setting::new("address", Kind::Pattern(&[address::LISTEN, address::PLACE]), "Where it listens.")
-            .required(),
-        Setting::new("tls", Kind::Boolean, "Whether clients speak TLS there.").or("false"),
-        Setting::new("proxy_protocol", Kind::Boolean, "Whether connections begin with a PROXY header.")
-            .or("false"),
+        Setting::new(
+            "address",
+            Kind::Pattern(&[address::LISTEN, address::PLACE]),
+            "The address to listen on, as in `listen`.",
+        )
+        .example(r#""0.0.0.0:443""#)
+        .required(),
+        Setting::new("tls", Kind::Boolean, "Whether clients speak TLS on this listener.").or("false"),
+        Setting::new(
+            "proxy_protocol",
+            Kind::Boolean,
+            "Whether every connection begins with a header of the PROXY protocol, version 1 or 2.",
+        )
+        .or("false"),
         Setting::new(
             "mode",
             Kind::Pattern(&["0*[0-7]{1,3}"]),
-            "The permissions of a Unix socket, such as \"0660\".",
-        ),
+            "The permissions of a Unix socket. Without this key the umask decides.",
+        )
+        .example(r#""0660""#),
     ],
 );
 
 pub(super) static ADMIN: Table = Table::new(
     "The side port: metrics, health, the live page.",
     &[
-        Setting::new("listen", Kind::Pattern(&["off", address::LISTEN]), "An address, or \"off\".")
+        Setting::new(
+            "listen",
+            Kind::Pattern(&["off", address::LISTEN]),
+            "The address of the side port, or `\"off\"`.",
+        )
+        .example(r#""127.0.0.1:9901""#)
             .or("\"127.0.0.1:8001\""),
-        Setting::new("token", Kind::Text, "For calls that change something; empty refuses them all.")
+        Setting::new(
+            "token",
+            Kind::Text,
+            "The token for calls that change something: `Authorization: Bearer TOKEN`. An empty token refuses all \
+             such calls.",
+        )
+        .example(r#""${ADMIN_TOKEN}""#)
             .or("\"\""),
-        Setting::new("hosts", HOSTS, "Names under which a browser may open it.").or("[]"),
+        Setting::new(
+            "hosts",
+            HOSTS,
+            "Names under which a browser may open the side port, beside IP addresses, `localhost` and names \
+             without a dot.",
+        )
+        .example(r#"["gateway.example.com"]"#).or("[]"),
         Setting::new(
             "ready",
             Kind::Word(&["all_upstreams", "any_upstream", "serving"]),
-            "When /ready says 200.",
+            "When `/ready` says 200: if each upstream has a usable server, if one upstream has, or whatever the \
+             upstreams do. A gateway that drains is never ready.",
         )
         .or("\"all_upstreams\""),
     ],

@@ -18,44 +18,68 @@ use crate::tls::read_authorities;
 const URL: Kind = Kind::Pattern(&["(redis|rediss|redis\\+unix|unix)://.+"]);
 
 pub(super) static SHARED: Table = Table::new(
-    "The store in which several gateways keep limits together: Redis or Valkey.",
+    "The store in which several gateways keep limits together: Redis from 6.2 on, or Valkey.",
     &[
         Setting::new(
             "url",
             URL,
-            "Where it is: redis://, rediss://, redis+unix:// or unix://; user and password in it.",
-        ),
+            "The address of the store: `redis://`, `rediss://` (TLS), `redis+unix://` or `unix://`. A user and a \
+             password stand in it, with `/`, `@` and `%` written as `%2F`, `%40` and `%25`.",
+        )
+        .example(r#""redis://:${REDIS_PASSWORD}@10.0.0.1:6379/0""#),
         Setting::new(
             "urls",
             Kind::List(&URL, 1),
-            "Instead of url: the nodes of a Cluster, or the Sentinels.",
-        ),
-        Setting::new("cluster", Kind::Boolean, "Whether the URLs are nodes of a Cluster.").or("false"),
+            "The nodes of a Cluster, or the Sentinels, instead of `url`. They differ in host and port only.",
+        )
+        .example(r#"["redis://10.0.0.1:26379", "redis://10.0.0.2:26379"]"#),
+        Setting::new(
+            "cluster",
+            Kind::Boolean,
+            "Whether the URLs are nodes of a Cluster.",
+        ).or("false"),
         Setting::new(
             "sentinel",
             Kind::Pattern(&[".+"]),
-            "The name of the master that the Sentinels at the URLs know.",
-        ),
+            "The name of the master, if the URLs are Sentinels. User, password and database in the URLs are those \
+             of the master; the Sentinels are asked without.",
+        )
+        .example(r#""mymaster""#),
         Setting::new(
             "secret",
             Kind::Text,
-            "The keys of clients are hashed under it; the same in all gateways, at least 16 characters.",
+            "The secret under which the keys of clients are hashed, so that the store sees only hashes. It is the \
+             same in all gateways and has at least 16 characters.",
         )
+        .example(r#""${file:/run/secrets/limits}""#)
         .required(),
         Setting::new(
             "prefix",
             Kind::Pattern(&["[A-Za-z0-9_.-]{1,64}"]),
             "What every key in the store begins with.",
         )
+        .example(r#""shop""#)
         .or("\"gateway\""),
-        Setting::new("timeout", DURATION, "The longest that a request waits for the store: 1ms to 1s.")
+        Setting::new(
+            "timeout",
+            DURATION,
+            "The longest that a request waits for the store, from 1ms to 1s.",
+        )
+        .example(r#""10ms""#)
             .or("\"5ms\""),
-        Setting::new("lease_time", DURATION, "How long tokens are held ahead: 1s to 60s.").or("\"10s\""),
+        Setting::new(
+            "lease_time",
+            DURATION,
+            "How long tokens are held ahead, from 1s to 60s.",
+        )
+        .example(r#""5s""#).or("\"10s\""),
         Setting::new(
             "ca",
             FILE,
-            "A PEM file of the authorities to trust with rediss://; left out, those of the system.",
-        ),
+            "A PEM file of the certificate authorities to trust with `rediss://`. Without this key the system's \
+             are trusted.",
+        )
+        .example(r#""/etc/gateway/internal-ca.pem""#),
     ],
 )
 .with_one_of(&["url", "urls"]);

@@ -13,28 +13,37 @@ use crate::tls::{self, ClientTls, Flaw, Identity, ServerTls};
 
 const CERTIFICATE: &str = "{ cert = \"api.pem\", key = \"api.key\" }";
 
-const CERT: Setting =
-    Setting::new("cert", FILE, "A PEM file: the certificate, and then those that vouch for it.");
-const KEY: Setting = Setting::new("key", FILE, "A PEM file: the private key.");
+const CERT: Setting = Setting::new(
+    "cert",
+    FILE,
+    "A PEM file: the certificate, followed by the intermediate certificates of its authority.",
+)
+.example(r#""api.pem""#);
+const KEY: Setting =
+    Setting::new("key", FILE, "A PEM file: the private key of the certificate.").example(r#""api.key""#);
 
 pub(super) static SERVER_TLS: Table = Table::new(
-    "TLS, for the listeners that speak it.",
+    "The certificates of the listeners that speak TLS. They speak TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.",
     &[
         Setting::new(
             "certificates",
             Kind::List(&Kind::Table(&IDENTITY), 1),
-            "Chosen by the name of the host; the first is for all others.",
+            "The certificates. A client is shown the first one that has the name of the host it asks for, or the \
+             first of the list.",
         )
+        .example(r#"[{ cert = "api.pem", key = "api.key" }]"#)
         .required(),
         Setting::new(
             "client_ca",
             FILE,
-            "A PEM file of authorities: clients must show a certificate of one of them.",
-        ),
+            "A PEM file of certificate authorities. Clients must show a certificate that one of them has issued.",
+        )
+        .example(r#""clients-ca.pem""#),
         Setting::new(
             "client_certificates",
             Kind::Word(&["required", "optional"]),
-            "Whether a client may show none: then routes say who must.",
+            "Whether a client must show a certificate. With `optional` it may show none, and routes decide; a \
+             certificate that does not verify is refused all the same.",
         )
         .or("\"required\""),
     ],
@@ -43,11 +52,26 @@ pub(super) static SERVER_TLS: Table = Table::new(
 static IDENTITY: Table = Table::new("A certificate and its key.", &[CERT.required(), KEY.required()]);
 
 pub(super) static CLIENT_TLS: Table = Table::new(
-    "How TLS is spoken with the servers.",
+    "How the gateway speaks TLS with the servers of an upstream.",
     &[
-        Setting::new("ca", FILE, "A PEM file of the authorities to trust; left out, those of the system."),
-        Setting::new("server_name", Kind::Pattern(&[".+"]), "The name in the certificate of a server."),
-        Setting::new("insecure", Kind::Boolean, "Verify nothing.").or("false"),
+        Setting::new(
+            "ca",
+            FILE,
+            "A PEM file of the certificate authorities to trust. Without this key the system's are trusted.",
+        )
+        .example(r#""internal-ca.pem""#),
+        Setting::new(
+            "server_name",
+            Kind::Pattern(&[".+"]),
+            "The name that the server is asked for and that its certificate must have. Without this key it is the \
+             host in `servers`.",
+        )
+        .example(r#""users.internal""#),
+        Setting::new(
+            "insecure",
+            Kind::Boolean,
+            "Whether the server's certificate is not verified at all. Anybody can then pose as the server.",
+        ).or("false"),
         CERT,
         KEY,
     ],

@@ -11,20 +11,27 @@ use super::super::table::{Kind, Setting, Table};
 const PATH: &str = "/v1/traces";
 
 pub(super) static TRACING: Table = Table::new(
-    "The traces that requests belong to.",
+    "Where traces are sent.",
     &[
         Setting::new(
             "endpoint",
             Kind::Pattern(&["off", "http://[^?#@]+"]),
-            "A collector's OTLP/HTTP port, such as \"http://127.0.0.1:4318\", or \"off\".",
+            "The OTLP/HTTP port of a collector. Spans go to `/v1/traces` below it as protobuf, without TLS.",
         )
+        .example(r#""http://127.0.0.1:4318""#)
         .or("\"off\""),
-        Setting::new("sample_ratio", Kind::Fraction, "The share of requests whose spans are sent.").or("1.0"),
+        Setting::new(
+            "sample_ratio",
+            Kind::Fraction,
+            "The share of requests whose spans are sent. For requests of `trusted_proxies` the proxy has decided.",
+        )
+        .example("0.1").or("1.0"),
         Setting::new(
             "service_name",
             Kind::Pattern(&[r"(.|\n)*\S(.|\n)*"]),
-            "What the gateway is called in traces.",
+            "The name of the gateway in traces.",
         )
+        .example(r#""edge""#)
         .or("\"gateway\""),
     ],
 );

@@ -31,113 +31,186 @@ const BALANCE: &str = "a way to balance such as \"round_robin\"";
 const SERVER: &str = "a server such as \"127.0.0.1:9000\"";
 
 pub(super) static UPSTREAM: Table = Table::new(
-    "Servers that requests are sent to.",
+    "An upstream: one or more servers that provide the same service.",
     &[
         Setting::new(
             "servers",
             Kind::List(&Kind::Either(&[Kind::Pattern(&[address::SERVER]), Kind::Table(&SERVER_TABLE)]), 1),
-            "A list: \"127.0.0.1:9000\", \"unix:/run/app.sock\", or a table with an address and a weight.",
+            "The servers: `\"HOST:PORT\"`, `\"unix:/PATH\"`, or a table with an address and a weight.",
         )
+        .example(r#"["10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2 }]"#)
         .required(),
         Setting::new(
             "balance",
             Kind::Pattern(&["round_robin|least_requests|random", key::HASH]),
-            "How requests are balanced: round_robin, least_requests, random or hash:KEY.",
+            "Which server gets the next request: `round_robin`, `least_requests`, `random`, or `hash:KEY` with a \
+             part of a limit's key.",
         )
+        .example(r#""hash:client_ip""#)
         .or("\"round_robin\""),
         Setting::new(
             "tls",
             Kind::Either(&[Kind::Boolean, Kind::Table(&tls::CLIENT_TLS)]),
-            "true: verified by the system's authorities; or a table.",
+            "Whether servers are spoken to over TLS: `true` verifies them by the system's certificate \
+             authorities, a table says how else.",
         )
+        .example("true")
         .or("false"),
-        Setting::new("http2", Kind::Boolean, "Whether HTTP/2 is spoken; gRPC needs it.").or("false"),
-        Setting::new("connect_timeout", DURATION, "How long connecting may take: 504 after.").or("\"2s\""),
-        Setting::new("response_timeout", DURATION, "How long the response head may take: 504 after.")
+        Setting::new(
+            "http2",
+            Kind::Boolean,
+            "Whether HTTP/2 is spoken with the servers. gRPC needs it.",
+        ).or("false"),
+        Setting::new(
+            "connect_timeout",
+            DURATION,
+            "How long connecting may take, the TLS handshake included: 504 after.",
+        )
+        .example(r#""500ms""#).or("\"2s\""),
+        Setting::new(
+            "response_timeout",
+            DURATION,
+            "How long the head of the answer may take after the last piece of the request, and how long a server \
+             may take nothing of a request: 504 after.",
+        )
+        .example(r#""10s""#)
             .or("\"30s\""),
         Setting::new(
             "read_timeout",
             DURATION_OR_ZERO,
-            "How long it may send nothing in the middle of its answer; 0 is no bound.",
+            "How long a server may send nothing in the middle of its answer. The client's connection is closed \
+             after. `0` is no bound.",
         )
+        .example(r#""1h""#)
         .or("\"5m\""),
         Setting::new(
             "retries",
             Kind::Integer(0, MAX_RETRIES),
-            "How often a request that failed is sent again, where that is safe.",
+            "How often a request that failed is sent to another server, where that is safe.",
         )
+        .example("2")
         .or("1"),
         Setting::new(
             "retry_on",
             Kind::List(&Kind::Integer(502, 504), 0),
-            "The statuses for which a request without a body is sent to another server, where that is safe.",
+            "Statuses of an answer for which an idempotent request without a body is sent to another server, \
+             within `retries`.",
         )
+        .example("[502, 503]")
         .or("[]"),
         Setting::new(
             "max_connections",
             Kind::Integer(0, 1_000_000),
-            "Requests that each server may have at once; 0 is no bound.",
+            "How many requests each server may have at once. When all servers are full, a request gets 503. `0` \
+             is no bound.",
         )
+        .example("100")
         .or("0"),
         Setting::new(
             "max_pending_connects",
             Kind::Integer(0, 1_000_000),
-            "Requests that may be connected to a server at a time; 0 is no bound.",
+            "How many requests may be connecting to one server at a time. Others wait for half of \
+             `connect_timeout`, and then get 503. `0` is no bound.",
         )
+        .example("64")
         .or("1024"),
         Setting::new(
             "health",
             Kind::Table(&HEALTH),
-            "Asks every server now and then; left out, nobody is asked.",
+            "Health checks of every server. Without this table servers are not checked.",
         ),
         Setting::new(
             "outlier",
             Kind::Table(&OUTLIER),
-            "Goes by how requests fare; left out, nobody is ejected.",
+            "Ejection of servers by how requests fare. Without this table no server is ejected.",
         ),
     ],
 );
 
 static SERVER_TABLE: Table = Table::new(
-    "A server.",
+    "A server of an upstream.",
     &[
-        Setting::new("address", Kind::Pattern(&[address::SERVER]), "Where it is.").required(),
-        Setting::new("weight", Kind::Integer(1, 1000), "Its weight against the other servers.").or("1"),
+        Setting::new(
+            "address",
+            Kind::Pattern(&[address::SERVER]),
+            "The server: `\"HOST:PORT\"` or `\"unix:/PATH\"`.",
+        )
+        .example(r#""10.0.0.2:9000""#)
+        .required(),
+        Setting::new(
+            "weight",
+            Kind::Integer(1, 1000),
+            "The server's share of the requests, against the weights of the others.",
+        )
+        .example("2")
+        .or("1"),
     ],
 );
 
 static HEALTH: Table = Table::new(
-    "How servers are checked.",
+    "Health checks: how every server is asked whether it can serve.",
     &[
-        Setting::new("path", Kind::Pattern(&["/[!\"$-~]*"]), "The path that is asked for.").required(),
-        Setting::new("method", METHOD, "The method of a check.").or("\"GET\""),
-        Setting::new("host", Kind::Text, "What is in Host; \"\" is the server as it is in `servers`.")
-            .or("\"\""),
+        Setting::new(
+            "path",
+            Kind::Pattern(&["/[!\"$-~]*"]),
+            "The path that a check asks for; a query may follow.",
+        )
+        .example(r#""/health""#)
+        .required(),
+        Setting::new("method", METHOD, "The method of a check.").example(r#""HEAD""#).or("\"GET\""),
+        Setting::new(
+            "host",
+            Kind::Text,
+            "The `Host` of a check. An empty string is the server as it stands in `servers`.",
+        )
+        .example(r#""api.example.com""#)
+        .or("\"\""),
         Setting::new(
             "statuses",
             Kind::List(&Kind::Integer(200, 599), 0),
-            "The statuses with which a check passes; [] is 200 to 399.",
+            "The statuses with which a check passes. An empty list is 200 to 399.",
         )
+        .example("[200, 204]")
         .or("[]"),
-        Setting::new("body", Kind::Text, "A text that must be in the answer.").or("\"\""),
-        Setting::new("interval", DURATION, "How often a server is checked.").or("\"5s\""),
-        Setting::new("timeout", DURATION, "How long an answer may take.").or("\"2s\""),
+        Setting::new(
+            "body",
+            Kind::Text,
+            "A text that must be in the first 64 KiB of the answer's body. An empty string is anything.",
+        )
+        .example(r#""ok""#)
+        .or("\"\""),
+        Setting::new("interval", DURATION, "How often each server is checked.")
+            .example(r#""10s""#)
+            .or("\"5s\""),
+        Setting::new("timeout", DURATION, "How long the answer to a check may take.")
+            .example(r#""1s""#)
+            .or("\"2s\""),
         Setting::new(
             "unhealthy_after",
             TIMES,
-            "Checks in a row that fail before a server gets no more requests.",
+            "How many checks in a row fail before a server gets no more requests.",
         )
+        .example("2")
         .or("3"),
-        Setting::new("healthy_after", TIMES, "Checks in a row that pass before it gets requests again.")
+        Setting::new("healthy_after", TIMES, "How many checks in a row pass before a server is tried again.")
+            .example("3")
             .or("2"),
     ],
 );
 
 static OUTLIER: Table = Table::new(
-    "When a server that fails on requests is ejected.",
+    "Outlier detection: when a server that fails requests is ejected.",
     &[
-        Setting::new("consecutive_failures", TIMES, "Failures in a row before a server is ejected.").or("5"),
-        Setting::new("eject_for", DURATION, "How long it gets no requests then.").or("\"10s\""),
+        Setting::new("consecutive_failures", TIMES, "How many failures in a row eject a server.")
+            .example("10")
+            .or("5"),
+        Setting::new(
+            "eject_for",
+            DURATION,
+            "How long an ejected server gets no requests. After that it is tried with one request at a time.",
+        )
+        .example(r#""30s""#)
+        .or("\"10s\""),
     ],
 );
 

@@ -13,15 +13,26 @@ use crate::field_names::{is_of_the_gateway, is_plain};
 const HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
 pub(super) static API_KEY: Table = Table::new(
-    "Where requests have their API keys.",
+    "Where requests carry their API keys.",
     &[
         Setting::new(
             "header",
             FIELD,
-            "A header field; left out, \"X-Api-Key\", or none if there is a `query`.",
-        ),
-        Setting::new("query", Kind::Pattern(&[".+"]), "A parameter of the query."),
-        Setting::new("keep", Kind::Boolean, "Whether upstreams get the key too.").or("false"),
+            "The request field that carries the key. Without this key it is `X-Api-Key`, or none if there is a \
+             `query`.",
+        )
+        .example(r#""X-Api-Key""#),
+        Setting::new(
+            "query",
+            Kind::Pattern(&[".+"]),
+            "The query parameter that carries the key.",
+        )
+        .example(r#""api_key""#),
+        Setting::new(
+            "keep",
+            Kind::Boolean,
+            "Whether upstreams receive the key too.",
+        ).or("false"),
     ],
 );
 

@@ -23,26 +23,35 @@ const CACHE: Duration = Duration::from_secs(60);
 const MAX_CACHE: Duration = Duration::from_secs(60 * 60);
 
 pub(super) static BASIC: Table = Table::new(
-    "Names and passwords.",
+    "Names and passwords (HTTP Basic).",
     &[
         Setting::new(
             "htpasswd",
             Kind::Either(&[FILE, Kind::List(&FILE, 1)]),
-            "The file (or a list of files) that `htpasswd -B` has made.",
+            "A file, or a list of files, with a line `NAME:HASH` for each user, as `htpasswd -B` makes them. The \
+             hashes are bcrypt or argon2.",
         )
+        .example(r#""/etc/gateway/users.htpasswd""#)
         .required(),
         Setting::new(
             "realm",
             Kind::Pattern(&["[ -~]{1,128}"]),
             "What a browser shows when it asks for a password.",
         )
+        .example(r#""staff""#)
         .or("\"gateway\""),
-        Setting::new("keep", Kind::Boolean, "Whether upstreams get name and password too.").or("false"),
+        Setting::new(
+            "keep",
+            Kind::Boolean,
+            "Whether upstreams receive the name and the password too.",
+        ).or("false"),
         Setting::new(
             "cache",
             DURATION_OR_ZERO,
-            "How long a password that was right is known without making its hash again; 0 = not at all.",
+            "How long the gateway remembers that a password was right, so that its hash is not computed again; at \
+             most an hour. With `0` it remembers nothing.",
         )
+        .example(r#""5m""#)
         .or("\"60s\""),
     ],
 );

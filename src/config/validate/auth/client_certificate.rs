@@ -7,17 +7,20 @@ use crate::config::problem::Checked;
 use crate::config::table::{Kind, Setting, Table};
 
 pub(super) static CLIENT_CERTIFICATE: Table = Table::new(
-    "Certificates of clients.",
+    "Certificates that clients show in the TLS handshake.",
     &[
         Setting::new(
             "name_from",
             Kind::Word(&["san_uri", "san_dns", "san_email", "subject_cn"]),
-            "The name in a certificate that is the name of its consumer, where no consumer lists one of its names; left out, such certificates are nobody's.",
-        ),
+            "Which name in a certificate is the name of its consumer, if no consumer lists one of the \
+             certificate's names. Without this key only listed certificates belong to a consumer.",
+        )
+        .example(r#""san_uri""#),
         Setting::new(
             "from_proxy",
             Kind::Boolean,
-            "Whether trusted proxies say in Client-Cert which certificate a client has shown to them.",
+            "Whether trusted proxies say in `Client-Cert` (RFC 9440) which certificate the client has shown to \
+             them.",
         )
         .or("false"),
     ],

@@ -27,40 +27,76 @@ const MAX_FIELDS: usize = 16;
 const FIELDS: Kind = Kind::List(&FIELD, 0);
 
 pub(super) static FORWARD: Table = Table::new(
-    "A service that is asked about each caller.",
+    "A service that the gateway asks about each caller (forward auth).",
     &[
         Setting::new(
             "url",
             Kind::Pattern(&["https?://[^?#@/]+([/?][^#]*)?"]),
-            "What is asked: an http:// or https:// URL.",
+            "The `http://` or `https://` URL that the gateway asks.",
         )
+        .example(r#""http://127.0.0.1:4180/check""#)
         .required(),
-        Setting::new("request_headers", FIELDS, "The fields of a request that the service gets.")
+        Setting::new(
+            "request_headers",
+            FIELDS,
+            "The request fields that the service receives; at most 16.",
+        )
+        .example(r#"["Authorization", "Cookie"]"#)
             .or("[\"Authorization\"]"),
-        Setting::new("response_headers", FIELDS, "The fields of its answer that upstreams get.").or("[]"),
-        Setting::new("consumer_header", FIELD, "The field of its answer that names the consumer.")
+        Setting::new(
+            "response_headers",
+            FIELDS,
+            "The fields of the service's answer that upstreams receive; at most 16. What clients write in these \
+             fields is dropped.",
+        )
+        .example(r#"["X-User-Id"]"#).or("[]"),
+        Setting::new(
+            "consumer_header",
+            FIELD,
+            "The field of the service's answer that names the consumer.",
+        )
+        .example(r#""X-User""#)
             .or("\"X-Consumer\""),
-        Setting::new("plan_header", FIELD, "The field of its answer that names the plan.").or("\"X-Plan\""),
-        Setting::new("timeout", DURATION, "The longest that a request waits for the answer: 1ms to 30s.")
+        Setting::new(
+            "plan_header",
+            FIELD,
+            "The field of the service's answer that names the plan.",
+        )
+        .example(r#""X-Tier""#).or("\"X-Plan\""),
+        Setting::new(
+            "timeout",
+            DURATION,
+            "The longest that a request waits for the service's answer, from 1ms to 30s.",
+        )
+        .example(r#""200ms""#)
             .or("\"500ms\""),
         Setting::new(
             "on_error",
             Kind::Word(&["refuse", "allow"]),
-            "Without an answer: 503, or let in as a stranger.",
+            "What happens to a request for which the service gives no answer: `refuse` answers it with 503, \
+             `allow` lets it in as a stranger.",
         )
         .or("\"refuse\""),
         Setting::new(
             "max_cache",
             DURATION_OR_ZERO,
-            "The longest that an answer is remembered whose Cache-Control allows that: 0 to 1h.",
+            "The longest that an answer is remembered, if its `Cache-Control` allows that; at most an hour. With \
+             `0` no answer is remembered.",
         )
+        .example(r#""5m""#)
         .or("\"60s\""),
-        Setting::new("keep", Kind::Boolean, "Whether upstreams get the `request_headers` too.").or("false"),
+        Setting::new(
+            "keep",
+            Kind::Boolean,
+            "Whether upstreams receive the `request_headers` too.",
+        ).or("false"),
         Setting::new(
             "ca",
             FILE,
-            "A PEM file of the authorities to trust with https://; left out, those of the system.",
-        ),
+            "A PEM file of the certificate authorities to trust with `https://`. Without this key the system's \
+             are trusted.",
+        )
+        .example(r#""/etc/gateway/internal-ca.pem""#),
     ],
 );
 

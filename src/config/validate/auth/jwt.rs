@@ -44,29 +44,84 @@ const ALGORITHM: Kind = Kind::Word(&[
 const TEXT: Kind = Kind::Pattern(&[".+"]);
 
 pub(super) static JWT: Table = Table::new(
-    "Which tokens are believed, and where requests have them.",
+    "Which JSON Web Tokens are accepted, and where requests carry them.",
     &[
-        Setting::new("keys", Kind::List(&Kind::Table(&KEY), 1), "The keys that verify tokens."),
-        Setting::new("jwks", TEXT, "Instead of keys: a set of them, in a file or at an http:// or https:// URL."),
-        Setting::new("issuer", TEXT, "Who must have issued a token."),
+        Setting::new(
+            "keys",
+            Kind::List(&Kind::Table(&KEY), 1),
+            "The keys that verify tokens, if there is no `jwks`.",
+        )
+        .example(r#"[{ algorithm = "RS256", public_key = "issuer.pem" }]"#),
+        Setting::new(
+            "jwks",
+            TEXT,
+            "The issuer's set of keys (JWKS): an `http://` or `https://` URL, or the path of a file.",
+        )
+        .example(r#""https://issuer.example/jwks.json""#),
+        Setting::new(
+            "issuer",
+            TEXT,
+            "What a token must have in `iss`. Without this key any issuer will do.",
+        )
+        .example(r#""https://issuer.example/""#),
         Setting::new(
             "audience",
             Kind::Either(&[TEXT, Kind::List(&TEXT, 1)]),
-            "For whom a token must be, one of these; left out, only tokens for nobody in particular are believed.",
-        ),
-        Setting::new("leeway", DURATION_OR_ZERO, "By how much the issuer's clock may differ: up to 5m.")
+            "What a token must have in `aud`; of a list, one is enough. Without this key only tokens that have no \
+             `aud` are accepted.",
+        )
+        .example(r#""https://api.example.com""#),
+        Setting::new(
+            "leeway",
+            DURATION_OR_ZERO,
+            "By how much the issuer's clock may differ from this machine's, up to 5m.",
+        )
+        .example(r#""10s""#)
             .or("\"30s\""),
-        Setting::new("consumer_claim", TEXT, "The claim that names the consumer.").or("\"sub\""),
-        Setting::new("plan_claim", TEXT, "A claim that names its plan, and then takes precedence over the file."),
-        Setting::new("header", FIELD, "The field that has the token.").or("\"Authorization\""),
-        Setting::new("keep", Kind::Boolean, "Whether upstreams get the token too.").or("false"),
-        Setting::new("refresh", DURATION, "How often the keys of a URL are fetched: 10s to 1d.").or("\"5m\""),
-        Setting::new("timeout", DURATION, "How long fetching them may take: 100ms to 30s.").or("\"5s\""),
+        Setting::new(
+            "consumer_claim",
+            TEXT,
+            "The claim that names the consumer. That consumer need not be in the file.",
+        )
+        .example(r#""client_id""#).or("\"sub\""),
+        Setting::new(
+            "plan_claim",
+            TEXT,
+            "The claim that names the consumer's plan. It goes before the plan in the file. A token that names a \
+             plan which the file does not have gets 401.",
+        )
+        .example(r#""plan""#),
+        Setting::new(
+            "header",
+            FIELD,
+            "The request field that carries the token after the word `Bearer`. In a field other than \
+             `Authorization` that word may be left out.",
+        )
+        .example(r#""X-Token""#).or("\"Authorization\""),
+        Setting::new(
+            "keep",
+            Kind::Boolean,
+            "Whether upstreams receive the token too.",
+        ).or("false"),
+        Setting::new(
+            "refresh",
+            DURATION,
+            "How often the keys of a URL are fetched, from 10s to 1d.",
+        )
+        .example(r#""1h""#).or("\"5m\""),
+        Setting::new(
+            "timeout",
+            DURATION,
+            "How long fetching the keys may take, and how long a request waits for that; from 100ms to 30s.",
+        )
+        .example(r#""2s""#).or("\"5s\""),
         Setting::new(
             "ca",
             FILE,
-            "A PEM file of the authorities to trust with an https:// URL; left out, those of the system.",
-        ),
+            "A PEM file of the certificate authorities to trust with an `https://` URL. Without this key the \
+             system's are trusted.",
+        )
+        .example(r#""/etc/gateway/internal-ca.pem""#),
     ],
 )
 .with_one_of(&["keys", "jwks"]);
@@ -74,10 +129,30 @@ pub(super) static JWT: Table = Table::new(
 static KEY: Table = Table::new(
     "A key that verifies tokens.",
     &[
-        Setting::new("kid", TEXT, "Its name, by which tokens say that they are signed with it."),
-        Setting::new("algorithm", ALGORITHM, "The algorithm of tokens that are signed with it.").required(),
-        Setting::new("public_key", FILE, "A PEM file: the public key, or a certificate that has it."),
-        Setting::new("secret", Kind::Text, "Instead, with HS256, HS384 or HS512: what both sides know."),
+        Setting::new(
+            "kid",
+            TEXT,
+            "The name of the key, if tokens name the key that signed them.",
+        )
+        .example(r#""2026""#),
+        Setting::new(
+            "algorithm",
+            ALGORITHM,
+            "The algorithm of the tokens that this key verifies. A token cannot choose another one.",
+        )
+        .example(r#""ES256""#).required(),
+        Setting::new(
+            "public_key",
+            FILE,
+            "A PEM file: the public key, or a certificate that has it.",
+        )
+        .example(r#""issuer.pem""#),
+        Setting::new(
+            "secret",
+            Kind::Text,
+            "The shared secret of HS256, HS384 or HS512, instead of `public_key`; at least 32, 48 or 64 bytes.",
+        )
+        .example(r#""${file:/run/secrets/jwt}""#),
     ],
 )
 .with_one_of(&["public_key", "secret"]);
