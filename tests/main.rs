@@ -48,6 +48,7 @@ mod memory;
 mod messages;
 mod metrics;
 mod outages;
+mod plots;
 mod pools;
 mod proxy_protocol;
 mod reload;
