@@ -15,7 +15,7 @@ const CONFIG: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"of
 /// Some user who is neither root nor this one.
 const STRANGER: u32 = 65534;
 
-/// Where a process with this configuration waits, as docs/operations.md says.
+/// Where a process with this configuration waits, as docs/install.md says.
 fn name(folder: &Path) -> String {
     let path = folder.join("gateway.toml");
     let hash = SipHasher13::new().hash(path.as_os_str().as_encoded_bytes()).as_u128();
