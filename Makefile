@@ -30,6 +30,9 @@ lint: cmake ## Check formatting, and clippy with warnings denied
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 unit: cmake redis
+	@scripts/install curl
+	@scripts/install jq
+	@scripts/install openssl
 	cargo test --workspace --locked
 
 format: ## Format the code

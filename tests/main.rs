@@ -27,6 +27,7 @@ mod control_socket;
 mod cors;
 mod crowds;
 mod descriptors;
+mod documents;
 mod endings;
 mod examples;
 mod explain;
