@@ -7,6 +7,7 @@
 mod access_log;
 mod advice;
 mod auth;
+mod destination;
 mod document;
 mod env;
 mod excerpt;
@@ -46,6 +47,7 @@ use ipnet::IpNet;
 
 pub use access_log::{AccessLog, LogFormat, LogTarget, Member, Members};
 pub use auth::{Access, ApiKey, Auth, Basic, ClientCertificates, Jwks, Jwt, JwtKeys, Subject, Way};
+pub use destination::{Destination, Split};
 pub use env::Env;
 pub use excerpt::{Excerpt, Excerpts};
 pub use forward_auth::{ForwardAuth, WithoutAnswer};
@@ -424,8 +426,8 @@ impl Route {
 pub enum Action {
     /// Forward it.
     Proxy {
-        /// Index into [`Config::upstreams`].
-        upstream: usize,
+        /// The upstream that it goes to.
+        to: Destination,
         /// The path that the upstream receives.
         rewrite: Rewrite,
     },

@@ -111,7 +111,7 @@ impl Gateway {
         }
         let (active, now) = (self.active(), self.clock.now());
         let ready = active.config().admin.as_ref().map(|admin| admin.ready).unwrap_or_default();
-        let all = &active.upstreams;
+        let all = active.upstreams_in_use();
         let is_enough = match ready {
             Ready::AllUpstreams => false,
             Ready::AnyUpstream => all.iter().any(|upstream| upstream.is_usable(now)),

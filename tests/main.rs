@@ -66,6 +66,7 @@ mod side_port_guard;
 mod side_port_page;
 mod smuggling;
 mod snapshot;
+mod splits;
 mod stack;
 mod starting;
 mod stopping;

@@ -181,7 +181,10 @@ fn sections_keep_the_order_of_the_file_and_references_are_indices() {
     let names: Vec<&str> = config.limits.iter().map(|limit| limit.name.as_str()).collect();
     assert_eq!(names, ["z", "m", "a"]);
     assert_eq!(config.routes[0].limits, [0, 1, 2]);
-    assert!(matches!(config.routes[0].action, Action::Proxy { upstream: 1, rewrite: Rewrite::Keep }));
+    assert!(matches!(
+        config.routes[0].action,
+        Action::Proxy { to: Destination::One(1), rewrite: Rewrite::Keep }
+    ));
     assert_eq!(config.routes[0].timeout, None);
     assert_eq!(config.upstreams[1].servers[0].host(), "::1");
     assert_eq!(config.upstreams[1].servers[1].weight, 3);

@@ -11,6 +11,7 @@ mod auth;
 mod auth_failures;
 mod consumers;
 mod cors;
+mod destination;
 mod headers;
 mod https;
 mod limits;

@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::locate::split_query;
 use super::reserve::Reserved;
 use super::{Engine, Facts, Located, Reply};
-use crate::config::{Action, Balance, Route, Way};
-use crate::limit::key::{Inputs, Secret};
+use crate::config::{Action, Balance, Destination, Route, Split, Way};
+use crate::limit::key::{Inputs, Key, KeyPart, Secret};
 use crate::query;
-use crate::route::rewrite;
+use crate::route::{Shares, rewrite};
 
 /// What a door does with a request.
 pub enum Course {
@@ -46,10 +46,10 @@ impl Engine {
         inputs: &Inputs<'_>,
         _: Reserved,
     ) -> Result<Course, Reply> {
-        self.course(located, facts, inputs)
+        self.course(located, facts, inputs, Shares::draw)
     }
 
-    /// Where a request would go if it were admitted.
+    /// Where a request would go if it were admitted. `draw` draws one of several upstreams, where nothing of the request decides.
     ///
     /// # Errors
     /// The answer to a request whose body is larger than the route takes.
@@ -58,19 +58,24 @@ impl Engine {
         located: &Located<'_>,
         facts: &Facts<'_>,
         inputs: &Inputs<'_>,
+        draw: fn(&Shares) -> usize,
     ) -> Result<Course, Reply> {
         let route = located.route();
         if content_length(facts.headers).is_some_and(|length| length > route.max_body_size) {
             return Err(body_too_large(route));
         }
         Ok(match &route.action {
-            Action::Proxy { upstream, rewrite: how } => {
+            Action::Proxy { to, rewrite: how } => {
+                let upstream = match to {
+                    Destination::One(upstream) => *upstream,
+                    Destination::Split(split) => share(split, inputs, draw),
+                };
                 let path = rewrite(how, located.path(), located.captures());
                 Course::Forward(Forward {
                     route: located.route_index(),
-                    upstream: *upstream,
+                    upstream,
                     target: target(path.as_bytes(), facts.target, self.credential_parameter(route)),
-                    server_key: self.server_key(*upstream, inputs),
+                    server_key: self.server_key(upstream, inputs),
                 })
             }
             Action::Respond { status, body, content_type } => Course::Answer(Reply::plain(
@@ -110,6 +115,18 @@ impl Engine {
             _ => None,
         }
     }
+}
+
+/// The upstream of a request among several.
+#[cold]
+fn share(split: &Split, inputs: &Inputs<'_>, draw: fn(&Shares) -> usize) -> usize {
+    // The same secret for all gateways, so that they agree on the upstream. A request that has no value, or several, goes by its client's
+    // address.
+    let secret = Secret::shared();
+    let value = |key: &Key| key.fingerprint(inputs, &secret).ok();
+    let by_client = || value(&Key::of(vec![KeyPart::ClientIp]));
+    let hash = split.by.as_ref().and_then(|key| value(key).or_else(by_client));
+    hash.map_or_else(|| draw(&split.shares), |hash| split.shares.of(hash.bits()))
 }
 
 /// What a redirect carries over of a query: all but the parameter that has a credential; `None` if nothing is left then.

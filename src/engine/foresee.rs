@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{Course, Engine, Facts, Located, Reply};
 use crate::clock::Timestamp;
-use crate::config::Balance;
+use crate::config::{Action, Balance};
 use crate::consumer::Consumer;
 use crate::limit::Standing;
+use crate::route::Shares;
 
 /// What would become of a request.
 pub struct Foreseen<'a> {
@@ -20,6 +21,8 @@ pub struct Foreseen<'a> {
     pub refusal: Option<Reply>,
     /// What is done with it if no limit refuses it.
     pub course: Course,
+    /// The value by which one of several upstreams is chosen, if the route goes by one, as it may be shown.
+    pub split_key: Option<Vec<String>>,
     /// The value by which the upstream chooses a server, if it goes by one, as it may be shown.
     pub server_key: Option<Vec<String>>,
 }
@@ -49,6 +52,7 @@ impl Engine {
             limits: Vec::new(),
             refusal: None,
             course: Course::Answer(reply),
+            split_key: None,
             server_key: None,
         };
         if located.is_preflight() {
@@ -78,7 +82,10 @@ impl Engine {
             Ok(claims) => {
                 let (reports, verdict) = limiter.foresee(&claims, now);
                 let refusal = verdict.err().map(|refusal| self.refused(refusal, &reports));
-                (refusal, self.course(located, facts, &inputs).unwrap_or_else(Course::Answer))
+                (
+                    refusal,
+                    self.course(located, facts, &inputs, Shares::largest).unwrap_or_else(Course::Answer),
+                )
             }
         };
         let server_key = match &course {
@@ -88,6 +95,19 @@ impl Engine {
             },
             Course::Answer(_) => None,
         };
-        Foreseen { consumer: principal.consumer.clone(), gate, limits, refusal, course, server_key }
+        let split_key = match &located.route().action {
+            Action::Proxy { to, .. } => to.split().and_then(|split| split.by.as_ref()),
+            _ => None,
+        };
+        let split_key = split_key.map(|key| key.shown(&inputs, secret, plainly));
+        Foreseen {
+            consumer: principal.consumer.clone(),
+            gate,
+            limits,
+            refusal,
+            course,
+            split_key,
+            server_key,
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::key_values::RecordedParts;
 use super::ledger::Ledger;
 use crate::client::TrustedProxies;
 use crate::clock::Clock;
-use crate::config::{Auth, Balance, Config, Route};
+use crate::config::{Action, Auth, Balance, Config, Route};
 use crate::consumer::Consumer;
 use crate::field_names::FieldNames;
 use crate::limit::Limiter;
@@ -125,11 +125,16 @@ impl Engine {
     }
 }
 
-/// The header fields by which limits count, routes are found, clients and callers are known and upstreams choose a server.
+/// The header fields by which limits count, routes are found, clients and callers are known, and upstreams and their
+/// servers are chosen.
 fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
     let limits = config.limits.iter().map(|rule| &rule.key);
     let upstreams = config.upstreams.iter().filter_map(|upstream| match &upstream.balance {
         Balance::Hash(key) => Some(key),
+        _ => None,
+    });
+    let splits = config.routes.iter().filter_map(|route| match &route.action {
+        Action::Proxy { to, .. } => to.split()?.by.as_ref(),
         _ => None,
     });
     let required = config.routes.iter().flat_map(|route| &route.requirements);
@@ -137,10 +142,11 @@ fn counted_by(config: &Config) -> impl Iterator<Item = &HeaderName> {
         Source::Header(name) => Some(name),
         Source::Query(_) => None,
     });
-    let parts = limits.chain(upstreams).flat_map(|key| &key.parts).filter_map(|part| match part {
-        KeyPart::Header(name) => Some(name),
-        _ => None,
-    });
+    let parts =
+        limits.chain(upstreams).chain(splits).flat_map(|key| &key.parts).filter_map(|part| match part {
+            KeyPart::Header(name) => Some(name),
+            _ => None,
+        });
     let of_clients = config.server.client_ip_header.iter();
     parts.chain(required).chain(of_clients).chain(config.auth.iter().flat_map(credential_fields))
 }

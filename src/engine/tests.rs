@@ -272,6 +272,53 @@ respond = {}
 }
 
 #[test]
+fn a_value_chooses_one_of_several_upstreams() {
+    // Which value goes where is pinned here: another hash would move every client of a running deployment.
+    Door::new(
+        r#"
+[upstreams.stable]
+servers = ["127.0.0.1:1"]
+[upstreams.canary]
+servers = ["127.0.0.1:2"]
+[upstreams.drained]
+servers = ["127.0.0.1:3"]
+[[routes]]
+name = "a"
+path = "/"
+upstream = { stable = 1, canary = 1, drained = 0 }
+split_by = "header:X-Tenant"
+[[routes]]
+name = "other"
+path = "/other"
+upstream = { canary = 1, stable = 1 }
+split_by = "header:X-Tenant"
+"#,
+    )
+    .run(
+        "
+0s | 192.0.2.1 | GET a /      | X-Tenant: a                | -> stable / | 200 |
+0s | 192.0.2.2 | GET a /      | X-Tenant: a                | -> stable / | 200 |
+0s | 192.0.2.1 | GET a /      | X-Tenant: b                | -> stable / | 200 |
+0s | 192.0.2.1 | GET a /      | X-Tenant: c                | -> stable / | 200 |
+0s | 192.0.2.1 | GET a /      | X-Tenant: e                | -> stable / | 200 |
+0s | 192.0.2.1 | GET a /      | X_Tenant: a                | -> canary / | 200 |
+0s | 192.0.2.1 | GET a /      |                            | -> canary / | 200 |
+0s | 192.0.2.1 | GET a /      | X-Tenant: a; X-Tenant: b   | -> canary / | 200 |
+0s | 192.0.2.3 | GET a /      |                            | -> canary / | 200 |
+0s | 192.0.2.3 | GET a /      | X-Tenant: a; X-Tenant: b   | -> canary / | 200 |
+0s | 192.0.2.4 | GET a /      |                            | -> canary / | 200 |
+0s | 192.0.2.4 | GET a /      | X-Tenant: a; X-Tenant: b   | -> canary / | 200 |
+0s | 192.0.2.7 | GET a /      |                            | -> stable / | 200 |
+0s | 192.0.2.7 | GET a /      | X-Tenant: a; X-Tenant: b   | -> stable / | 200 |
+0s | 192.0.2.1 | GET a /other | X-Tenant: a                | -> stable /other | 200 |
+0s | 192.0.2.1 | GET a /other | X-Tenant: b                | -> canary /other | 200 |
+0s | 192.0.2.1 | GET a /other | X-Tenant: c                | -> canary /other | 200 |
+0s | 192.0.2.1 | GET a /other | X-Tenant: d                | -> canary /other | 200 |
+",
+    );
+}
+
+#[test]
 fn one_field_of_trusted_proxies_may_name_the_client() {
     Door::new(
         r#"

@@ -94,7 +94,7 @@ async fn explain_readable(
         Err(reply) => return explanation.answer = answered(&reply),
     };
     explanation.route = Some(route::explained(located.route(), &headers));
-    let Foreseen { consumer, gate, limits, refusal, course, server_key } =
+    let Foreseen { consumer, gate, limits, refusal, course, split_key, server_key } =
         engine.foresee(&located, &facts, now, plainly).await;
     explanation.caller = caller(engine, located.route(), consumer.as_deref(), gate);
     explanation.limits = limits
@@ -106,7 +106,7 @@ async fn explain_readable(
         .collect();
     match &course {
         Course::Forward(forward) => {
-            let upstream = route::upstream(config, forward, server_key.as_deref());
+            let upstream = route::upstream(config, forward, split_key.as_deref(), server_key.as_deref());
             explanation.answer = Answer {
                 kind: "forwarded",
                 status: None,

@@ -156,11 +156,13 @@ pub(super) struct Limit {
     pub(super) lacks: bool,
 }
 
-/// The upstream of the route.
+/// The upstream that the request goes to.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = ExplainedUpstream)]
 pub(super) struct Upstream {
     pub(super) name: String,
+    /// Where the route has several: what each gets, and how one is chosen, in words.
+    pub(super) shares: Option<String>,
     pub(super) servers: Vec<String>,
     /// How one of them is chosen, in words.
     pub(super) choice: String,

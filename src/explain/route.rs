@@ -5,9 +5,10 @@ use http::{HeaderMap, HeaderValue, header};
 use super::explanation::{Route, Upstream};
 use super::near::listed;
 use super::words::duration;
-use crate::config::{self, Balance, Config, HeaderChanges};
+use crate::config::{self, Action, Balance, Config, HeaderChanges, Split};
 use crate::engine::Forward;
 use crate::limit::key::Key;
+use crate::route::Share;
 
 /// A route.
 pub(super) fn explained(route: &config::Route, asked: &HeaderMap) -> Route {
@@ -55,8 +56,14 @@ fn header_changes(of: &str, changes: &HeaderChanges) -> Option<String> {
     (!both.is_empty()).then(|| format!("{of} {}", both.join(" and ")))
 }
 
-/// The upstream that a request is sent to. `key` is the value by which it chooses a server, if it goes by one.
-pub(super) fn upstream(config: &Config, forward: &Forward, key: Option<&[String]>) -> Upstream {
+/// The upstream that a request is sent to. `split_key` is the value by which it is chosen among several, and `key` the one by which it chooses
+/// a server, if there are such values.
+pub(super) fn upstream(
+    config: &Config,
+    forward: &Forward,
+    split_key: Option<&[String]>,
+    key: Option<&[String]>,
+) -> Upstream {
     let upstream = &config.upstreams[forward.upstream];
     let weights = upstream.servers.iter().any(|server| server.weight != 1);
     let server = |server: &config::UpstreamServer| match weights {
@@ -66,6 +73,10 @@ pub(super) fn upstream(config: &Config, forward: &Forward, key: Option<&[String]
     let parts = |key: &Key| key.parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     Upstream {
         name: upstream.name.clone(),
+        shares: match &config.routes[forward.route].action {
+            Action::Proxy { to, .. } => to.split().map(|split| shares(config, split, split_key)),
+            _ => None,
+        },
         servers: upstream.servers.iter().map(server).collect(),
         choice: match &upstream.balance {
             _ if upstream.servers.len() == 1 => "the only one".to_owned(),
@@ -87,6 +98,26 @@ pub(super) fn upstream(config: &Config, forward: &Forward, key: Option<&[String]
         retries: retries(upstream),
         usable: None,
         state: None,
+    }
+}
+
+/// What each of several upstreams gets, and how one is chosen, in words.
+fn shares(config: &Config, split: &Split, key: Option<&[String]>) -> String {
+    let share = |share: &Share| {
+        let percent = (split.shares.fraction(share) * 10_000.0).round() / 100.0;
+        format!("{:?} {percent} %", config.upstreams[share.target].name)
+    };
+    let shares = listed(&split.shares.all().iter().map(share).collect::<Vec<_>>());
+    match (&split.by, key) {
+        (Some(by), Some(key)) => {
+            let parts: Vec<_> = by.parts.iter().map(ToString::to_string).collect();
+            format!(
+                "of {shares}: the same one for every request with this {}: {}",
+                parts.join(", "),
+                key.join(", ")
+            )
+        }
+        _ => format!("of {shares}: drawn at random for each request; told is the one with the largest share"),
     }
 }
 

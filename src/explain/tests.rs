@@ -6,7 +6,7 @@ use super::text::Text;
 use super::{Asked, Question, explain};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::engine::{Engine, Facts, Peer};
+use crate::engine::{Course, Engine, Facts, Peer};
 use crate::limit::Limiter;
 use crate::limit::key::Secret;
 
@@ -112,6 +112,53 @@ fn what_is_left_of_a_shared_limit_is_not_told_without_its_store() {
         "{told}"
     );
     assert!(!told.contains(" of 10 left"), "{told}");
+}
+
+#[test]
+fn of_several_upstreams_the_one_is_told_that_gets_the_request() {
+    let config = |more: &str| {
+        format!(
+            "[upstreams.stable]\nservers = [\"127.0.0.1:1\"]\n[upstreams.canary]\nservers = [\"127.0.0.1:2\"]\n\
+             [[routes]]\nname = \"r\"\npath = \"/*\"\nupstream = {{ canary = 5, stable = 75 }}\n{more}"
+        )
+    };
+    let at = Clock::manual().now();
+    let drawn = told(&engine(&config("")), ("GET", "/", "192.0.2.1", &[]), at);
+    let shares = "of \"canary\" 6.25 %, \"stable\" 93.75 %";
+    for line in [
+        "answer      forwarded to the upstream \"stable\"",
+        &format!(
+            "            {shares}: drawn at random for each request; told is the one with the largest share"
+        ),
+    ] {
+        assert!(drawn.lines().any(|told| told == line), "{line}\nis missing in\n{drawn}");
+    }
+    let engine = engine(&config("split_by = \"client_ip\""));
+    let mut canaries = 0;
+    for number in 0..200 {
+        let client = format!("192.0.2.{number}");
+        let request = ("GET", "/", &*client, &[][..]);
+        let told = told(&engine, request, at);
+        let line = format!("{shares}: the same one for every request with this client_ip: {client}\n");
+        assert!(told.contains(&line), "{told}");
+        let asked = question(request);
+        let sender = engine.sender(Peer::at(asked.peer), &asked.headers);
+        let facts = Facts {
+            client: sender.client().unwrap(),
+            method: &asked.method,
+            version: http::Version::HTTP_11,
+            tls: false,
+            target: asked.target.as_bytes(),
+            headers: &asked.headers,
+            certificate: None,
+        };
+        let decision = engine.decide(&facts, at, |_| ()).now_or_never().unwrap();
+        let Course::Forward(forward) = decision.course else { panic!("it is forwarded") };
+        let name = &engine.config().upstreams[forward.upstream].name;
+        assert!(told.contains(&format!("answer      forwarded to the upstream {name:?}\n")), "{told}");
+        canaries += u32::from(name == "canary");
+    }
+    assert!((4..25).contains(&canaries), "{canaries}");
 }
 
 #[test]

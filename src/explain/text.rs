@@ -54,6 +54,9 @@ impl Display for Text<'_> {
         if let Some(upstream) = &told.upstream {
             let tls = if upstream.tls { " over TLS" } else { "" };
             line(f, "upstream", format_args!("{}, {}{tls}", upstream.name, upstream.protocol))?;
+            if let Some(shares) = &upstream.shares {
+                line(f, "", shares)?;
+            }
             line(f, "", format_args!("servers {}: {}", listed(&upstream.servers), upstream.choice))?;
             line(f, "", format_args!("timeouts: {}; {}", timeouts(upstream), upstream.retries))?;
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::access_log::{self, AccessLog, Entry};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Action, Config};
 use crate::engine::{Engine, Exchange, Service};
 use crate::limit::Limiter;
 use crate::limit::key::Secret;
@@ -102,6 +102,23 @@ impl Active {
     /// The configuration.
     pub fn config(&self) -> &Config {
         self.engine.config()
+    }
+
+    /// The upstreams, but for those that no request goes to because their weight is zero wherever they are named.
+    pub fn upstreams_in_use(&self) -> Vec<&Arc<Upstream>> {
+        let (mut named, mut used) = (vec![false; self.upstreams.len()], vec![false; self.upstreams.len()]);
+        for route in &self.config().routes {
+            if let Action::Proxy { to, .. } = &route.action {
+                to.upstreams().for_each(|upstream| named[upstream] = true);
+                to.used().for_each(|upstream| used[upstream] = true);
+            }
+        }
+        let in_use = named.iter().zip(used).map(|(named, used)| used || !named);
+        self.upstreams
+            .iter()
+            .zip(in_use)
+            .filter_map(|(upstream, in_use)| in_use.then_some(upstream))
+            .collect()
     }
 
     /// Writes the record of an exchange: in the metrics, the access log, and the trace that it has a place in.

@@ -1,10 +1,10 @@
-//! `[plans.*]`, `[auth.forward]`, guesses of passwords, and limits by consumer.
+//! `[plans.*]`, `[auth.forward]`, guesses of passwords, and what goes by consumers: limits and splits.
 
-use super::super::{Config, Lint, Way, WithoutAnswer};
+use super::super::{Action, Config, Lint, Way, WithoutAnswer};
 use super::findings::{Findings, value};
 use crate::limit::key::KeyPart;
 
-/// Looks at plans, at the service that is asked, at guesses of passwords, and at limits that go by consumers.
+/// Looks at plans, at the service that is asked, at guesses of passwords, and at what goes by consumers.
 pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
     let counts = config.consumers.of_plans(config.plans.len());
     // A token may name any plan.
@@ -38,6 +38,18 @@ pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
                 entry.name
             );
             findings.add(Lint::UnusedPlan, Some(&entry.span), message);
+        }
+    }
+    for (route, node) in config.routes.iter().zip(findings.routes()) {
+        let Action::Proxy { to, .. } = &route.action else { continue };
+        let by = to.split().and_then(|split| split.by.as_ref());
+        if by.is_some_and(|key| key.parts.contains(&KeyPart::Consumer)) && route.access.ways.is_empty() {
+            let message = format!(
+                "the route {:?} is split by `consumer`, and asks nobody who it is, so every caller goes by its address; \
+                 write auth = [\"api_key\"] there, or split_by = \"client_ip\"",
+                route.name
+            );
+            findings.add(Lint::UnaskedConsumer, value(node, "split_by"), message);
         }
     }
     for (index, (rule, entry)) in config.limits.iter().zip(findings.named("limits")).enumerate() {

@@ -71,11 +71,15 @@ fn uncounted(
 /// Warns of a route that gives up before its upstream's connection may have failed, if another server could be tried, or the file says
 /// how long connecting may take.
 fn short_timeout(config: &Config, route: &Route, node: &Node, findings: &mut Findings<'_>) {
-    let (Action::Proxy { upstream, .. }, Some(timeout)) = (&route.action, route.timeout) else { return };
-    let of_file = findings.named("upstreams").get(*upstream);
-    let is_written = of_file.is_some_and(|entry| entry.node.entry("connect_timeout").is_some());
-    let upstream = &config.upstreams[*upstream];
-    if timeout < upstream.connect_timeout && (is_written || upstream.servers.len() > 1) {
+    let (Action::Proxy { to, .. }, Some(timeout)) = (&route.action, route.timeout) else { return };
+    let is_cut_short = |upstream: &usize| {
+        let of_file = findings.named("upstreams").get(*upstream);
+        let is_written = of_file.is_some_and(|entry| entry.node.entry("connect_timeout").is_some());
+        let upstream = &config.upstreams[*upstream];
+        timeout < upstream.connect_timeout && (is_written || upstream.servers.len() > 1)
+    };
+    if let Some(upstream) = to.upstreams().find(is_cut_short) {
+        let upstream = &config.upstreams[upstream];
         let message = format!(
             "the route gives up before connecting to a server of `{}` may have failed, so no other server is tried; \
              raise `timeout`, or lower the `connect_timeout` of the upstream",

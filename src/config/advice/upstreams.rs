@@ -7,8 +7,8 @@ use super::findings::{Findings, value};
 pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
     let mut used = vec![false; config.upstreams.len()];
     for route in &config.routes {
-        if let Action::Proxy { upstream, .. } = &route.action {
-            used[*upstream] = true;
+        if let Action::Proxy { to, .. } = &route.action {
+            to.upstreams().for_each(|upstream| used[upstream] = true);
         }
     }
     let of_file = findings.named("upstreams");

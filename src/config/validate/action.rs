@@ -8,6 +8,7 @@ use super::super::problem::{Checked, Fault, quoted};
 use super::super::section::Section;
 use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_value;
+use super::destination;
 use super::names::Names;
 use super::shared::{FIELD_VALUE, pattern_fault, redirect_status, status};
 use crate::route::Rewrite;
@@ -47,15 +48,17 @@ pub(super) static RESPOND: Table = Table::new(
 /// Reads the action of a route.
 pub(super) fn action(
     section: &Section<'_>,
+    name: &Checked<&str>,
     path: &Checked<PathPattern>,
     upstreams: &Names<'_>,
+    underscores: bool,
 ) -> Checked<Action> {
     let mut given: Vec<(&str, Item<'_>, Checked<Action>)> = Vec::new();
     let forwards = section.get("redirect").is_none() && section.get("respond").is_none();
     let rewrite = if forwards { rewrite(section, path) } else { Ok(Rewrite::Keep) };
     if let Some(item) = section.get("upstream") {
-        let action =
-            upstreams.find(&item).and_then(|upstream| Ok(Action::Proxy { upstream, rewrite: rewrite? }));
+        let to = destination::destination(section, &item, name, upstreams, underscores);
+        let action = to.and_then(|to| Ok(Action::Proxy { to, rewrite: rewrite? }));
         given.push(("upstream", item, action));
     }
     if let Some(item) = section.get("redirect") {
@@ -83,6 +86,7 @@ pub(super) fn action(
                 section.useless(
                     &[
                         "encoded_slashes",
+                        "split_by",
                         "strip_prefix",
                         "rewrite",
                         "timeout",

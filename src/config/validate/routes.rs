@@ -11,7 +11,7 @@ use super::access::{self, Callers};
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
 use super::shared::{self, DURATION_OR_ZERO, HOST, METHOD, SIZE, limits, pattern_fault};
-use super::{action, auth, cors, headers, requirements};
+use super::{action, auth, cors, destination, headers, requirements};
 use crate::compression::Coding;
 use crate::route::Requirement;
 use crate::route::pattern::{HostPattern, PathPattern};
@@ -68,10 +68,16 @@ pub(super) static ROUTE: Table = Table::new(
         .or("\"refuse\""),
         Setting::new(
             "upstream",
-            Kind::Text,
-            "The name of the upstream that gets the requests.",
+            destination::UPSTREAM,
+            "The name of the upstream that gets the requests, or the weights of several upstreams, from 0 to 1,000,000: each gets its share of the requests.",
         )
-        .example(r#""users""#),
+        .example(r#"{ stable = 95, canary = 5 }"#),
+        Setting::new(
+            "split_by",
+            destination::SPLIT_BY,
+            "The part of a request that decides which of several upstreams it goes to, such as `client_ip`. Left out, every request is drawn by chance.",
+        )
+        .example(r#""client_ip""#),
         Setting::new(
             "redirect",
             Kind::Table(&action::REDIRECT),
@@ -255,7 +261,7 @@ fn route<'a>(
     });
     let keeps_encoded_slashes =
         section.or("encoded_slashes", false, |item| item.word(&[("refuse", false), ("keep", true)]));
-    let action = action::action(&section, &path, upstreams);
+    let action = action::action(&section, &name, &path, upstreams, everywhere.underscores);
     let access = access::access(&section, &everywhere.callers);
     let own = section.or("limits", Vec::new(), |item| limits(&item, limit_names));
     let server_limits = section.or("server_limits", true, |item| item.boolean());
