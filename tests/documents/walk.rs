@@ -12,7 +12,7 @@ use super::markdown::{Block, Document, Part};
 use super::session::Session;
 
 /// Languages of blocks that nobody runs: what they show is read by people and other programs.
-const SHOWN_ONLY: [&str; 5] = ["http", "ini", "rust,ignore", "text", "yaml"];
+const SHOWN_ONLY: [&str; 6] = ["http", "ini", "mermaid", "rust,ignore", "text", "yaml"];
 
 /// Says what a document shows and what is not so.
 pub(crate) struct Walk<'a> {
