@@ -2,7 +2,7 @@
 //! module do not use each other in a circle.
 
 mod circles;
-mod source;
+pub(crate) mod source;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -30,6 +30,7 @@ mod descriptors;
 mod documents;
 mod endings;
 mod examples;
+mod excerpts;
 mod explain;
 mod fields;
 mod first_steps;
