@@ -37,24 +37,31 @@ macro_rules! documents {
 documents! {
     readme: "README.md",
     quick_start: "docs/quick-start.md",
+    configuration: "docs/configuration.md",
     contributing: "CONTRIBUTING.md",
     design: "docs/design.md",
     developing: "docs/developing.md",
     measuring: "docs/measuring.md",
     rate_limiting: "docs/rate-limiting.md",
     recipes: "docs/recipes.md",
+    reference: "docs/reference.md",
     replay: "docs/replay.md",
+    routing: "docs/routing.md",
     testing: "docs/testing.md",
     tour: "docs/tour.md",
+    upstreams: "docs/upstreams.md",
 }
 
 /// Those that are not tried yet.
-const LATER: [&str; 5] = [
+const LATER: &[&str] = &[
     "SECURITY.md",
-    "docs/configuration.md",
+    "docs/capacity.md",
+    "docs/comparison.md",
     "docs/consumers.md",
+    "docs/install.md",
     "docs/operations.md",
     "docs/shared-limits.md",
+    "docs/troubleshooting.md",
 ];
 
 /// All documents, by their paths from the root of the repository.

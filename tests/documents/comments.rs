@@ -1,7 +1,7 @@
 //! The comments of documents that say how a block is tried. GitHub shows none of them.
 
 /// Why a block of commands is not run. There is no other reason.
-const REASONS: [&str; 7] = [
+const REASONS: [&str; 8] = [
     "a measurement",
     "another machine",
     "another program's file",
@@ -9,6 +9,7 @@ const REASONS: [&str; 7] = [
     "it runs these tests",
     "it asks for a password",
     "needs Docker",
+    "needs Prometheus",
 ];
 
 /// What a comment says.

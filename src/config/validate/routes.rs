@@ -75,7 +75,7 @@ pub(super) static ROUTE: Table = Table::new(
         Setting::new(
             "split_by",
             destination::SPLIT_BY,
-            "The part of a request that decides which of several upstreams it goes to, such as `client_ip`. Left out, every request is drawn by chance.",
+            "The part of a request that decides which of several upstreams it goes to, such as `client_ip`. Without this key every request is drawn by chance.",
         )
         .example(r#""client_ip""#),
         Setting::new(
