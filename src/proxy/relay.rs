@@ -21,7 +21,7 @@ use crate::config::Route;
 use crate::engine::exchange::Forwarded;
 use crate::engine::{Forward, Reply, UpstreamError, body_too_large};
 use crate::gateway::Active;
-use crate::upstream::{Assignment, NoServer, Upstream, story};
+use crate::upstream::{Assignment, NoServer, Upstream, reason, story};
 
 /// A request that has been admitted, with all that forwarding it needs.
 pub(super) struct Relay<'a> {
@@ -199,6 +199,9 @@ impl<'a> Relay<'a> {
             attempt.server.note_answer();
             let (index, server) = (self.forwarding.plan.upstream, attempt.server.server());
             self.active.traffic.note_upstream_answer(index, server, response.status, took);
+            if response.status.is_server_error() {
+                attempt.server.note_error(|| format!("it answered with {}", response.status));
+            }
             match response.status {
                 StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                     upstream.note_failure(&mut attempt.server, now);
@@ -245,6 +248,14 @@ impl<'a> Relay<'a> {
         let upstream = self.upstream();
         let Some(attempt) = &mut self.forwarding.attempt else { return };
         let now = self.request.connection.gateway.clock.now();
+        let told = |tell: fn(&Error) -> String| match error.esource() {
+            ErrorSource::Downstream => failure::what_was_late(kind).to_owned(),
+            _ => tell(error),
+        };
+        // What this machine lacks is no error of the server.
+        if kind != UpstreamError::Local {
+            attempt.server.note_error(|| format!("{}: {}", kind.label(), told(reason)));
+        }
         match kind {
             UpstreamError::Connect | UpstreamError::ConnectTimeout | UpstreamError::Tls => {
                 upstream.note_refusal(&mut attempt.server, now);
@@ -257,11 +268,7 @@ impl<'a> Relay<'a> {
         }
         if upstream.may_warn(now.since(self.request.connection.gateway.started).as_secs()) {
             let (name, address) = (upstream.name(), &attempt.server.address);
-            let story = match error.esource() {
-                ErrorSource::Downstream => failure::what_was_late(kind).to_owned(),
-                _ => story(error),
-            };
-            warn!("upstream {name:?}, server {address}: {}: {story}", kind.label());
+            warn!("upstream {name:?}, server {address}: {}: {}", kind.label(), told(story));
         }
     }
 
@@ -290,6 +297,7 @@ impl<'a> Relay<'a> {
         let upstream = self.upstream();
         let (Some(attempt), None) = (&mut self.forwarding.attempt, self.forwarding.error) else { return };
         upstream.note_failure(&mut attempt.server, self.request.connection.gateway.clock.now());
+        attempt.server.note_error(|| "it took nothing of a request in time".to_owned());
         self.count_error(UpstreamError::ResponseTimeout);
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::cause;
 use super::http2_connections::Http2Connections;
+use super::last_error::{LastError, LastErrorCell};
 use super::server_health::{AtomicServerHealth, ServerHealth};
 use crate::address::Address;
 use crate::clock::Timestamp;
@@ -41,6 +42,7 @@ pub struct Endpoint {
     /// A request has a permit of it while it is being connected; `None` is no bound.
     pub(super) connecting: Option<Arc<Semaphore>>,
     pub(super) health: AtomicServerHealth,
+    last_error: LastErrorCell,
     /// Whether a trial request runs there.
     pub(super) trying: AtomicBool,
     /// Failures in a row.
@@ -73,6 +75,7 @@ impl Endpoint {
                 .connects
                 .map(|most| Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
             health: AtomicServerHealth::new(ServerHealth::Up),
+            last_error: LastErrorCell::new(),
             trying: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             contrary_checks: AtomicU32::new(0),
@@ -84,12 +87,13 @@ impl Endpoint {
         Some((self.identity, self.http2.clone()?))
     }
 
-    /// Takes over the health of the endpoint before it, but not that it is unhealthy if this one is not checked.
+    /// Takes over the health and the last failure of the endpoint before it, but not that it is unhealthy if this one is not checked.
     pub(super) fn take_over_health(&self, before: &Self, is_checked: bool) {
         match before.health.load() {
             ServerHealth::Unhealthy if !is_checked => {}
-            health => self.health.store(health),
+            _ => self.health.take_over(&before.health),
         }
+        self.last_error.take_over(&before.last_error);
     }
 
     /// The index of its server in the configuration.
@@ -105,6 +109,21 @@ impl Endpoint {
     /// Whether this machine can send anything there at all: see [`cause::can_reach`].
     pub fn can_be_reached(&self) -> bool {
         cause::can_reach(&self.address)
+    }
+
+    /// When it became up, refusing or what it is, in milliseconds since 1970. At the end of an ejection it becomes no other.
+    pub fn health_since_ms(&self) -> i64 {
+        self.health.since_ms()
+    }
+
+    /// Notes that it has failed, with the reason in one line. Of several failures in a second the first is kept.
+    pub fn note_error(&self, what: impl FnOnce() -> String) {
+        self.last_error.note(what);
+    }
+
+    /// How it failed last, by a request or a check.
+    pub fn last_error(&self) -> Option<LastError> {
+        self.last_error.get()
     }
 
     /// Its health.

@@ -112,6 +112,9 @@ impl Upstream {
             }
             Err(error) => Some(reason(&error)),
         };
+        if let Some(fault) = &fault {
+            endpoint.note_error(|| format!("health check: {fault}"));
+        }
         if endpoint.checked(fault.is_none(), health) {
             let (name, address) = (self.name(), &endpoint.address);
             match fault {

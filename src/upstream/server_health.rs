@@ -13,9 +13,9 @@
 //! An endpoint that takes no connection is refusing until it takes one. It gets one request at a time now and then, and gets requests
 //! also when no other endpoint can have them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, wall_clock};
 
 /// The health of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,28 +88,55 @@ impl ServerHealth {
     }
 }
 
-/// A [`ServerHealth`] that threads share.
-pub(super) struct AtomicServerHealth(AtomicU64);
+/// A [`ServerHealth`] that threads share, and since when it is what it is.
+pub(super) struct AtomicServerHealth {
+    word: AtomicU64,
+    /// When it became `Up`, `Refusing` or what it is, in milliseconds since 1970. A new `until` is no change.
+    since_ms: AtomicI64,
+}
 
 impl AtomicServerHealth {
     pub(super) fn new(health: ServerHealth) -> Self {
-        Self(AtomicU64::new(health.to_word()))
+        let since_ms = AtomicI64::new(wall_clock().as_millisecond());
+        Self { word: AtomicU64::new(health.to_word()), since_ms }
     }
 
     // Relaxed, everywhere: no other memory depends on the word.
 
     pub(super) fn load(&self) -> ServerHealth {
-        ServerHealth::of_word(self.0.load(Ordering::Relaxed))
+        ServerHealth::of_word(self.word.load(Ordering::Relaxed))
     }
 
     pub(super) fn store(&self, health: ServerHealth) {
-        self.0.store(health.to_word(), Ordering::Relaxed);
+        let word = health.to_word();
+        self.note_change(self.word.swap(word, Ordering::Relaxed), word);
+    }
+
+    /// Takes over the health of another one, and since when that is so.
+    pub(super) fn take_over(&self, before: &Self) {
+        self.word.store(before.word.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.since_ms.store(before.since_ms(), Ordering::Relaxed);
+    }
+
+    /// When it became what it is, in milliseconds since 1970.
+    pub(super) fn since_ms(&self) -> i64 {
+        self.since_ms.load(Ordering::Relaxed)
     }
 
     /// Changes `from` one health `to` another. Returns false if another thread has changed it first.
     pub(super) fn change(&self, from: ServerHealth, to: ServerHealth) -> bool {
         let (from, to) = (from.to_word(), to.to_word());
-        self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let changed = self.word.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if changed {
+            self.note_change(from, to);
+        }
+        changed
+    }
+
+    fn note_change(&self, from: u64, to: u64) {
+        if from & ServerHealth::KIND != to & ServerHealth::KIND {
+            self.since_ms.store(wall_clock().as_millisecond(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -135,5 +162,20 @@ mod tests {
             assert!(cell.change(health, ServerHealth::Trial));
             assert_eq!(cell.load(), ServerHealth::Trial);
         }
+    }
+
+    #[test]
+    fn it_is_refusing_since_the_first_refusal() {
+        let cell = AtomicServerHealth::new(ServerHealth::Up);
+        let refusing = |nanos| ServerHealth::Refusing { until: Timestamp::from_nanos(nanos) };
+        cell.since_ms.store(1, Ordering::Relaxed);
+        cell.store(ServerHealth::Up);
+        assert_eq!(cell.since_ms(), 1);
+        assert!(cell.change(ServerHealth::Up, refusing(8)) && cell.since_ms() > 1);
+        cell.since_ms.store(2, Ordering::Relaxed);
+        assert!(cell.change(refusing(8), refusing(16)) && cell.since_ms() == 2);
+        let after = AtomicServerHealth::new(ServerHealth::Up);
+        after.take_over(&cell);
+        assert_eq!((after.load(), after.since_ms()), (refusing(16), 2));
     }
 }
