@@ -11,6 +11,8 @@ mod limits;
 mod openapi;
 mod page;
 mod request_counts;
+mod route_errors;
+mod routes;
 mod stats;
 mod token;
 mod token_attempts;
@@ -32,6 +34,7 @@ use utoipa_axum::routes;
 
 use self::events::Feed;
 use self::openapi::Document;
+use self::route_errors::RouteErrors;
 use self::token_attempts::TokenAttempts;
 use crate::gateway::Gateway;
 use crate::metrics;
@@ -52,8 +55,9 @@ pub fn start(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    let feed = Arc::new(Feed::new(&gateway));
-    let router = router(gateway.clone(), feed.clone())?;
+    let errors = Arc::<RouteErrors>::default();
+    let feed = Arc::new(Feed::new(&gateway, errors.clone()));
+    let router = router(gateway.clone(), feed.clone(), errors)?;
     let serve = move || {
         runtime.block_on(async {
             tokio::select! {
@@ -66,13 +70,14 @@ pub fn start(
     thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
 }
 
-fn router(gateway: Arc<Gateway>, feed: Arc<Feed>) -> serde_json::Result<Router> {
+fn router(gateway: Arc<Gateway>, feed: Arc<Feed>, errors: Arc<RouteErrors>) -> serde_json::Result<Router> {
     let (router, api) = calls().split_for_parts();
     Ok(router
         .route("/docs/", get(openapi::page))
         .route("/docs/{*file}", get(openapi::file))
         .route("/page/{file}", get(page::file))
         .layer(Extension(feed))
+        .layer(Extension(errors))
         .layer(Extension(Arc::new(TokenAttempts::default())))
         .layer(Extension(Document::new(api)?))
         .layer(from_fn_with_state(gateway.clone(), guard::guard))

@@ -144,6 +144,11 @@ impl Identity {
         &self.key
     }
 
+    /// The names of hosts that the certificate is for.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// When the certificate expires, in seconds since 1970.
     pub fn expires(&self) -> i64 {
         self.expires

@@ -180,10 +180,16 @@ test("the numbers on the page are those of /metrics", async () => {
   });
   assert.deepEqual(tiles, { served: 9, refused: 7, client_errors: 2, server_errors: 2, would_refuse: 6 });
 
-  const rows = await page.locator("#routes tbody tr").evaluateAll((rows) => rows.map((row) => [...row.children].map((cell) => cell.textContent)));
+  const rows = await page.locator("#routes tbody tr").evaluateAll((rows) => rows.map((row) => {
+    const shown = [...row.children].map((cell) => cell.textContent);
+    return { ...shown, 0: row.querySelector(".opens span:last-child").textContent };
+  }));
   assert.equal(rows.length, 4);
-  for (const [name, , requests] of rows) {
-    assert.equal(number(requests), sum(metrics, "gateway_requests_total", { route: name === "(no route)" ? "" : name }), name);
+  for (const { 0: name, 5: requests, 9: errors } of rows) {
+    const route = name === "(no route)" ? "" : name;
+    assert.equal(number(requests), sum(metrics, "gateway_requests_total", { route }), name);
+    const failed = ["502", "503"].map((code) => sum(metrics, "gateway_requests_total", { route, code }));
+    assert.equal(number(errors), failed[0] + failed[1], name);
   }
   for (const card of await page.locator("#limits > li").all()) {
     const limit = await card.locator("h3").innerText();
@@ -194,6 +200,8 @@ test("the numbers on the page are those of /metrics", async () => {
   const errors = await text(page, "#upstreams > li:has(h3:text-is('nobody')) > p");
   assert.equal(number(errors), sum(metrics, "gateway_upstream_errors_total", { upstream: "nobody" }));
   assert.match(await text(page, "#upstreams > li:has(h3:text-is('users'))"), /● up/);
+  assert.match(await text(page, "#upstreams > li:has(h3:text-is('nobody'))"), /▲ refusing[^]*connect: Connection refused/);
+  assert.match(await text(page, "#limits > li:has(h3:text-is('trial'))"), /dry run\s+1\/h, burst 2, each client_ip\s+on users/);
   assert.deepEqual(page.complaints, []);
   await page.context().close();
 });
@@ -231,12 +239,60 @@ test("a reload that fails is shown with its problems until one succeeds", async 
   const good = await readFile(join(folder, "gateway.toml"), "utf8");
   await writeFile(join(folder, "gateway.toml"), good.replace("burst = 4", "brst = 4"));
   gateway.child.kill("SIGHUP");
-  const alert = page.locator("#alerts li", { hasText: "did you mean `burst`?" });
+  const alert = page.locator("#problems li li", { hasText: "did you mean `burst`?" });
   await alert.waitFor();
+  assert.match(await text(page, "#problems > li:has(li)"), /could not be loaded again: it has 1 problem\.[^]*Since \d\d:\d\d:\d\d[^]*Correct the file/);
   assert.match(await text(page, "#config"), /last reload failed/);
   await writeFile(join(folder, "gateway.toml"), good);
   gateway.child.kill("SIGHUP");
   await alert.waitFor({ state: "detached" });
+  await page.context().close();
+});
+
+test("problems come first, each with what to do, and lead to what they are about", async () => {
+  const page = await open("/");
+  await isLive(page);
+  assert.match(await text(page, "#problems-told"), /^▲ \d problems/);
+  const dead = page.locator("#problems > li", { hasText: "nobody" });
+  assert.match(await dead.innerText(), /Upstream nobody has no usable server: 127\.0\.0\.1:1 takes no connections \(connect: Connection refused.*\)\.\s+Since .*Start it/);
+  const failing = page.locator("#problems > li", { hasText: "Route nowhere fails" });
+  assert.match(await failing.innerText(), /1 of 1 request in the last 5 minutes got a 5xx \(100 %\)\.\s+Since /);
+  await failing.locator("a").click();
+  const opened = page.locator("#routes tr:has(.opens[aria-expanded=true])");
+  assert.match(await opened.innerText(), /nowhere/);
+  assert.match(await page.evaluate(() => document.activeElement.textContent), /nowhere/);
+  assert.match(await text(page, "#routes .detail"), /502: 1/);
+  await page.locator("#routes .detail a", { hasText: "nobody" }).click();
+  assert.match(await page.evaluate(() => document.activeElement.textContent), /^nobody/);
+  assert.deepEqual(page.complaints, []);
+  await page.context().close();
+});
+
+test("routes are found, sorted and opened with the keyboard", async () => {
+  const page = await open("/");
+  await isLive(page);
+  const names = () => page.locator("#routes .opens span:last-child").allInnerTexts();
+  await page.locator("#routes-find").fill("NOBODY /no");
+  assert.deepEqual(await names(), ["nowhere"]);
+  assert.match(await text(page, "#routes-told"), /^1 of 4 routes/);
+  await page.locator("#routes-find").fill("no such word");
+  assert.match(await text(page, "#routes-none"), /No route has these words/);
+  await page.locator("#routes-find").fill("");
+  await page.locator("#routes .sort", { hasText: "Route" }).press("Enter");
+  assert.deepEqual(await names(), ["(no route)", "answers", "nowhere", "users"]);
+  assert.equal(await page.locator("#routes th").first().getAttribute("aria-sort"), "ascending");
+  await page.locator("#routes .sort", { hasText: "Requests" }).press("Enter");
+  assert.equal((await names())[0], "users");
+  const users = page.locator("#routes .opens", { hasText: "users" });
+  await users.press("Enter");
+  assert.equal(await users.getAttribute("aria-expanded"), "true");
+  const detail = await text(page, "#routes .detail");
+  for (const shown of [/Path\s+\/users/, /Leads to\s+users/, /Limits\s+per_key, trial/, /200: 8 · 429: 7/]) assert.match(detail, shown);
+  // It stays where it is while the numbers change.
+  await page.waitForTimeout(1500);
+  assert.match(await page.evaluate(() => document.activeElement.textContent), /users/);
+  await users.press("Enter");
+  assert.equal(await page.locator("#routes .detail").count(), 0);
   await page.context().close();
 });
 
@@ -265,14 +321,15 @@ test("it can be used with the keyboard, and remembers the theme", async () => {
   const page = await open("/", { colorScheme: "light" });
   await isLive(page);
   const focused = [];
-  for (let i = 0; i < 9; i++) {
+  const links = await page.locator("#problems a").count();
+  for (let i = 0; i < 4 + links; i++) {
     await page.keyboard.press("Tab");
     focused.push(await page.evaluate(() => document.activeElement.id || document.activeElement.textContent.trim().slice(0, 20)));
   }
   assert.equal(focused[0], "To the numbers");
   assert.equal(focused[1], "theme");
-  assert.ok(focused[2].startsWith("Route"), focused[2]);
-  assert.deepEqual(focused.slice(3, 8), ["JSON", "Prometheus", "configuration", "limits", "API"]);
+  assert.equal(focused[2 + links], "routes-find");
+  assert.match(focused[3 + links], /^Route/);
   await page.locator("#theme").selectOption("dark");
   await page.reload();
   assert.equal(await page.locator("#theme").inputValue(), "dark");
@@ -290,8 +347,27 @@ test("the page of the API lists every call and tries one, and needs nothing from
   await page.locator("#operations-health-health .execute").click();
   await page.locator("#operations-health-health .live-responses-table .response-col_status", { hasText: "200" }).waitFor();
   assert.deepEqual(page.complaints, []);
+  await page.locator(".back a").click();
+  await isLive(page);
   await page.context().close();
 });
+
+for (const theme of ["light", "dark"]) {
+  test(`the page of the API can be read on a phone in ${theme}`, async () => {
+    const page = await open("/docs", { viewport: PHONE, colorScheme: theme });
+    await page.locator(".opblock").first().waitFor();
+    assert.equal(await excess(page), 0);
+    await page.locator("#operations-numbers-stats .opblock-summary-control").click();
+    await page.locator("#operations-numbers-stats .responses-table").waitFor();
+    assert.equal(await excess(page), 0);
+    const [ground, ink] = await page.evaluate(() => ["backgroundColor", "color"].map((of) => getComputedStyle(document.querySelector(of === "color" ? ".info .title" : "body"))[of]));
+    assert.equal(ground, theme === "light" ? "rgb(250, 250, 250)" : "rgb(28, 32, 34)");
+    const [red] = ink.match(/\d+/g).map(Number);
+    assert.ok(theme === "light" ? red < 100 : red > 180, ink);
+    await page.screenshot({ path: `${import.meta.dirname}/docs-${theme}.png`, fullPage: true });
+    await page.context().close();
+  });
+}
 
 // The last ones, since the gateway starts anew.
 test("a connection that is lost is told of, and the page finds back by itself", async () => {
@@ -312,6 +388,7 @@ test("a connection that is lost is told of, and the page finds back by itself", 
   await startGateway(listen, side);
   await isLive(page);
   await page.locator("#requests-sub", { hasText: /^0 in all/ }).waitFor();
+  await page.locator("#empty", { hasText: "No requests yet" }).waitFor();
   assert.equal(await page.locator("body.lost").count(), 0);
   await page.context().close();
 });
@@ -325,7 +402,7 @@ test("a store of shared limits is shown where there is one", async () => {
   await startGateway(listen, side, SHARED);
   for (let i = 0; i < 3; i++) await (await fetch(`http://${listen}/together`)).arrayBuffer();
   await page.locator("#store .pill", { hasText: "down" }).waitFor();
-  await page.locator("#alerts", { hasText: "The store of shared limits does not answer" }).waitFor();
+  await page.locator("#problems", { hasText: "The store of shared limits does not answer" }).waitFor();
   await page.locator("#store", { hasText: "2 decisions without it" }).waitFor();
   await page.locator("#limits > li:has(h3:text-is('together')) .pill", { hasText: "shared" }).waitFor();
   await page.waitForFunction(() => getComputedStyle(document.querySelector("main")).opacity === "1");

@@ -95,6 +95,66 @@ fn events_have_the_numbers_of_the_stats_and_what_happened_second_by_second() {
 }
 
 #[test]
+fn the_stats_say_where_routes_lead_and_where_limits_apply() {
+    let config = "[limits.each]\nrate = \"600/min\"\nburst = 30\nkey = [\"client_ip\", \"path\"]\nmode = \"dry_run\"\n\
+                  [limits.slots]\nmax_in_flight = 7\n[limits.idle]\nrate = \"1/h\"\n\
+                  [upstreams.u]\nservers = [{ address = \"127.0.0.1:1\", weight = 3 }]\n[upstreams.v]\nservers = [\"127.0.0.1:2\"]\n\
+                  [[routes]]\nname = \"a\"\nhosts = [\"a.example\"]\npath = \"/a/*\"\nmethods = [\"GET\"]\n\
+                  headers = { X-Secret = \"hush\" }\nupstream = { u = 3, v = 1 }\nlimits = [\"each\", \"slots\"]\ntimeout = \"5s\"\n\
+                  [[routes]]\nname = \"b\"\npath = \"/b\"\nrespond = { status = 204 }\nlimits = [\"each\"]";
+    let stats = Gateway::start(config).admin_get("/stats").json();
+    let rule = &stats["routes"]["a"]["rule"];
+    let expected = serde_json::json!({
+        "hosts": ["a.example"], "path": "/a/*", "methods": ["GET"], "requirements": ["header field x-secret"],
+        "action": "forward", "upstreams": [{"name": "u", "share": 0.75}, {"name": "v", "share": 0.25}], "status": null, "limits": ["each", "slots"], "timeout_seconds": 5.0,
+        "line": rule["line"],
+    });
+    assert_eq!(*rule, expected);
+    let respond = &stats["routes"]["b"]["rule"];
+    assert_eq!((&respond["action"], &respond["status"]), (&"respond".into(), &204.into()));
+    assert_eq!(stats["routes"][""]["rule"], Value::Null);
+    let each = &stats["limits"]["each"];
+    assert_eq!(each["rule"]["key"], serde_json::json!(["client_ip", "path"]));
+    assert_eq!((&each["rule"]["tokens_per_second"], &each["rule"]["burst"]), (&10.0.into(), &30.into()));
+    assert_eq!((&each["rule"]["mode"], &each["everywhere"]), (&"dry_run".into(), &true.into()));
+    assert_eq!(each["routes"], serde_json::json!(["a", "b"]));
+    let slots = &stats["limits"]["slots"];
+    assert_eq!((&slots["rule"]["max_in_flight"], &slots["everywhere"]), (&7.into(), &false.into()));
+    assert_eq!(stats["limits"]["idle"]["route_count"], 0);
+    assert_eq!(stats["upstreams"]["u"]["servers"][0]["weight"], 3);
+    assert_eq!(stats["listeners"][0]["tls"], false);
+    assert_eq!(stats["certificates"], serde_json::json!([]));
+}
+
+#[test]
+fn the_stats_say_how_a_server_fails_and_since_when() {
+    let (gateway, backend) = forwarding("");
+    assert_eq!(gateway.get("/status/500").status, 500);
+    let server =
+        |gateway: &Gateway| gateway.admin_get("/stats").json()["upstreams"]["main"]["servers"][0].clone();
+    let before = server(&gateway);
+    assert_eq!((&before["state"], &before["answers"]), (&"up".into(), &serde_json::json!({"5xx": 1})));
+    assert_eq!(before["last_error"]["what"], "it answered with 500 Internal Server Error");
+    drop(backend);
+    let refusing = eventually("it refuses connections, and a second is over", || {
+        assert_eq!(gateway.get("/users").status, 502);
+        let server = server(&gateway);
+        let what = server["last_error"]["what"].as_str().unwrap();
+        (server["state"] == "refusing" && what.starts_with("connect: Connection refused")).then_some(server)
+    });
+    let time = |value: &Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(time(&refusing["since"]) > time(&before["since"]));
+    gateway.get("/users");
+    assert_eq!(server(&gateway)["since"], refusing["since"], "it has not changed since");
+    let late = gateway.admin_get("/stats").json()["routes"]["all"]["of_late"].clone();
+    assert!(late["server_errors"].as_u64() >= Some(2), "{late}");
+    eventually("since when it fails is noted", || {
+        let late = &gateway.admin_get("/stats").json()["routes"]["all"]["of_late"];
+        late["failing_since"].is_string().then_some(())
+    });
+}
+
+#[test]
 fn followers_are_bounded_and_their_places_are_free_when_they_leave() {
     let (gateway, _backend) = forwarding("");
     let mut followers: Vec<_> = (0..32).map(|_| Follower::new(&gateway)).collect();
@@ -141,7 +201,8 @@ fn of_very_many_routes_the_busiest_are_told() {
     let now = Follower::new(&gateway).now(|now| now["stats"]["total"]["requests"] == 1);
     assert_eq!(now["stats"]["routes"].as_object().unwrap().len(), 200);
     assert_eq!(now["stats"]["routes"]["r249"]["requests"], 1);
-    assert_eq!(now["left_out"], 51);
+    let left_out = serde_json::json!({"routes": 51, "limits": 0, "upstreams": 0});
+    assert_eq!(now["left_out"], left_out);
     assert_eq!(gateway.admin_get("/stats").json()["routes"].as_object().unwrap().len(), 251);
 }
 
@@ -160,12 +221,25 @@ fn the_page_and_all_that_it_loads_come_from_the_side_port() {
         .map(|(_, rest)| rest.split('"').next().unwrap())
         .collect();
     assert_eq!(loaded.len(), 5, "{loaded:?}");
-    for target in loaded.into_iter().filter(|target| !target.starts_with("data:")) {
+    let mut loaded: Vec<_> =
+        loaded.into_iter().filter(|target| !target.starts_with("data:")).map(str::to_owned).collect();
+    let mut index = 0;
+    while let Some(target) = loaded.get(index).cloned() {
         let file = gateway.admin_get(&format!("/{target}"));
         assert_eq!(file.status, 200, "{target}");
         let kind = if target.ends_with(".js") { "text/javascript" } else { "text/css" };
         assert_eq!(file.header("content-type"), Some(kind), "{target}");
+        let text = file.text();
+        let imports = text.lines().filter_map(|line| line.strip_prefix("import ")?.split_once("\"./"));
+        for (_, name) in imports {
+            let imported = format!("page/{}", name.trim_end_matches("\";"));
+            if !loaded.contains(&imported) {
+                loaded.push(imported);
+            }
+        }
+        index += 1;
     }
+    assert!(loaded.len() > 10, "{loaded:?}");
     assert_eq!(gateway.admin_get("/page/none").status, 404);
     assert_eq!(
         http::get(gateway.admin(), "/", &[("Host", "rebound.example"), ("Accept-Language", "en")]).status,

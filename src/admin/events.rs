@@ -20,11 +20,11 @@ use utoipa::ToSchema;
 use super::config::ConfigStatus;
 use super::connections::Place;
 use super::failure::{Error, Failure};
-use super::history::{History, INTERVAL, Sample};
-use super::stats::{self, Stats};
+use super::history::{History, INTERVAL, LatencyOfLate, Sample};
+use super::route_errors::RouteErrors;
+use super::stats::{self, LeftOut, Stats};
 use crate::clock::wall_clock;
 use crate::gateway::Gateway;
-use crate::metrics::latency::Summary;
 
 /// How many may follow at a time.
 const FOLLOWERS: usize = 32;
@@ -38,6 +38,7 @@ const SELDOM: u32 = 5;
 /// What is sent to whoever follows.
 pub(super) struct Feed {
     state: Mutex<Looks>,
+    errors: Arc<RouteErrors>,
     events: watch::Sender<Bytes>,
     places: Arc<Semaphore>,
 }
@@ -76,22 +77,20 @@ pub(super) struct Now<'a> {
     not_ready: Option<String>,
     /// The last one.
     sample: Option<&'a Sample>,
-    /// Of the last minute.
-    latency: Summary,
+    latency: LatencyOfLate,
     config: ConfigStatus,
-    /// As `/stats` has them, but only the busiest routes and limits where there are very many.
+    /// As `/stats` has them, but where there are very many only those with problems and the busiest.
     stats: Stats,
-    /// How many routes, limits and upstreams that leaves out.
-    left_out: usize,
+    left_out: LeftOut,
 }
 
 impl Feed {
-    /// Nothing has been seen so far.
-    pub(super) fn new(gateway: &Gateway) -> Self {
+    /// Nothing has been seen so far. The errors of routes are noted there.
+    pub(super) fn new(gateway: &Gateway, errors: Arc<RouteErrors>) -> Self {
         let mut looks = Looks::default();
         looks.count_clients(gateway);
         let places = Arc::new(Semaphore::new(FOLLOWERS));
-        Self { state: Mutex::new(looks), events: watch::Sender::default(), places }
+        Self { state: Mutex::new(looks), errors, events: watch::Sender::default(), places }
     }
 
     fn looks(&self) -> MutexGuard<'_, Looks> {
@@ -111,10 +110,10 @@ impl Looks {
         event("history", &Event::History(Past { interval_ms, samples: self.history.samples() }))
     }
 
-    fn now(&self, gateway: &Gateway) -> String {
+    fn now(&self, gateway: &Gateway, errors: &RouteErrors) -> String {
         let clients =
             |limit: &crate::limit::Limit| self.clients.get(&limit.rule().name).copied().unwrap_or(0);
-        let mut stats = stats::collect(gateway, clients);
+        let mut stats = stats::collect(gateway, errors, clients);
         let left_out = stats.cut(TOLD);
         let now = Now {
             version: env!("CARGO_PKG_VERSION"),
@@ -142,12 +141,14 @@ pub(super) async fn sample(gateway: Arc<Gateway>, feed: Arc<Feed>) {
     for look in (1..=SELDOM).cycle() {
         ticks.tick().await;
         let mut looks = feed.looks();
-        looks.history.note(gateway.active().traffic.routes(), wall_clock().as_millisecond());
+        let (active, at_ms) = (gateway.active(), wall_clock().as_millisecond());
+        looks.history.note(active.traffic.routes(), at_ms);
+        feed.errors.note(active.traffic.routes(), at_ms);
         if feed.events.receiver_count() > 0 {
             if look == SELDOM {
                 looks.count_clients(&gateway);
             }
-            feed.events.send_replace(looks.now(&gateway).into());
+            feed.events.send_replace(looks.now(&gateway, &feed.errors).into());
         }
     }
 }
@@ -171,7 +172,7 @@ pub(super) async fn follow(
     let first = {
         let mut looks = feed.looks();
         looks.count_clients(&gateway);
-        Bytes::from(looks.past() + &looks.now(&gateway))
+        Bytes::from(looks.past() + &looks.now(&gateway, &feed.errors))
     };
     let rest = stream::unfold((Some(first), events, permit), |(first, mut events, permit)| async {
         let next = match first {

@@ -16,8 +16,11 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// How many samples are kept: five minutes.
 const KEPT: usize = 300;
 
-/// How many samples the latency of late is made of: a minute.
-const OF_LATE: usize = 60;
+/// How many intervals latencies of late are of at least.
+const LATENCY_AT_LEAST: usize = 10;
+
+/// How many requests make percentiles: latencies of late reach back until there are so many, or to the oldest sample.
+const ENOUGH: u64 = 100;
 
 /// What happened within one interval.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -25,7 +28,19 @@ pub(super) struct Sample {
     /// When it ended, in milliseconds since 1970.
     at_ms: i64,
     outcomes: RequestCounts,
-    latency: Summary,
+    latency: LatencyOfLate,
+}
+
+/// The latency of late, over a time that has enough requests: the last ten seconds if there were 100, otherwise as long as it takes for 100,
+/// up to five minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub(super) struct LatencyOfLate {
+    /// Over how many seconds.
+    seconds: usize,
+    /// Of how many requests.
+    requests: u64,
+    #[serde(flatten)]
+    summary: Summary,
 }
 
 /// The samples, the oldest first.
@@ -43,16 +58,14 @@ impl History {
         let outcomes = RequestCounts::of(routes);
         let mut latency = Latency::default();
         routes.iter().for_each(|route| latency.add(&route.duration));
-        if let Some(before) = self.latencies.back() {
-            let sample = Sample {
-                at_ms,
-                outcomes: outcomes.since(&self.before),
-                latency: latency.since(before).summary(),
-            };
+        let is_first = self.latencies.is_empty();
+        keep(&mut self.latencies, latency, KEPT + 1);
+        if !is_first {
+            let sample =
+                Sample { at_ms, outcomes: outcomes.since(&self.before), latency: self.latency_of_late() };
             keep(&mut self.samples, sample, KEPT);
         }
         self.before = outcomes;
-        keep(&mut self.latencies, latency, OF_LATE + 1);
     }
 
     /// The samples, the oldest first.
@@ -60,12 +73,19 @@ impl History {
         &self.samples
     }
 
-    /// The latency of the last minute.
-    pub(super) fn latency_of_late(&self) -> Summary {
-        match (self.latencies.front(), self.latencies.back()) {
-            (Some(first), Some(last)) => last.since(first).summary(),
-            _ => Summary::default(),
-        }
+    /// The latency of late.
+    pub(super) fn latency_of_late(&self) -> LatencyOfLate {
+        let mut newest_first = self.latencies.iter().rev().enumerate();
+        let Some((_, last)) = newest_first.next() else { return LatencyOfLate::default() };
+        let is_enough = |(back, before): &(usize, &Latency)| {
+            *back >= LATENCY_AT_LEAST && last.count().saturating_sub(before.count()) >= ENOUGH
+        };
+        let oldest = self.latencies.front().map(|oldest| (self.latencies.len() - 1, oldest));
+        let Some((seconds, before)) = newest_first.find(is_enough).or(oldest) else {
+            return LatencyOfLate::default();
+        };
+        let since = last.since(before);
+        LatencyOfLate { seconds, requests: since.count(), summary: since.summary() }
     }
 }
 
@@ -108,10 +128,31 @@ mod tests {
         let outcomes =
             RequestCounts { served: 1, client_errors: 1, server_errors: 1, ..RequestCounts::default() };
         assert_eq!((sample.at_ms, sample.outcomes), (1000, outcomes));
-        assert!(sample.latency.p50_ms > 1.0 && history.latency_of_late() == sample.latency);
+        assert_eq!((sample.latency.seconds, sample.latency.requests), (1, 3));
+        assert!(sample.latency.summary.p50_ms > 1.0 && history.latency_of_late() == sample.latency);
         (2..1000).for_each(|second| history.note(traffic.routes(), second * 1000));
-        assert_eq!((history.samples().len(), history.latencies.len()), (KEPT, OF_LATE + 1));
+        assert_eq!((history.samples().len(), history.latencies.len()), (KEPT, KEPT + 1));
         assert_eq!(history.samples()[0].at_ms, 700_000);
-        assert_eq!(history.latency_of_late(), Summary::default());
+        let nothing = LatencyOfLate { seconds: KEPT, ..LatencyOfLate::default() };
+        assert_eq!(history.latency_of_late(), nothing);
+    }
+
+    #[test]
+    fn latencies_reach_back_until_there_are_enough_requests() {
+        let config = Config::parse("f", CONFIG, &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+        let traffic = Metrics::new().unwrap().traffic(&config, None);
+        let mut history = History::default();
+        let mut seconds = |count: u32, requests_a_second: u32| {
+            for _ in 0..count {
+                (0..requests_a_second).for_each(|_| traffic.route(Some(0)).duration.observe(0.003));
+                history.note(traffic.routes(), 0);
+            }
+            let latency = history.latency_of_late();
+            (latency.seconds, latency.requests)
+        };
+        assert_eq!(seconds(1, 0), (0, 0));
+        assert_eq!(seconds(8, 3), (8, 24), "there are no more");
+        assert_eq!(seconds(50, 4), (25, 100));
+        assert_eq!(seconds(20, 500), (10, 5000), "no less than ten seconds");
     }
 }

@@ -21,6 +21,16 @@ use crate::limit::{Charge, Limit, Measure, Mode, Remaining};
 #[schema(as = Limit)]
 pub(super) struct Description {
     name: String,
+    #[serde(flatten)]
+    rule: RuleDescription,
+    /// How many clients it has something to remember of.
+    clients: usize,
+}
+
+/// What a limit goes by.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LimitRule)]
+pub(super) struct RuleDescription {
     key: Vec<String>,
     #[serde(flatten)]
     measure: MeasureDescription,
@@ -30,8 +40,6 @@ pub(super) struct Description {
     overrides: usize,
     /// Whether all gateways with the same store keep it together.
     shared: bool,
-    /// How many clients it has something to remember of.
-    clients: usize,
 }
 
 /// What it counts.
@@ -75,10 +83,19 @@ enum RemainingDescription {
 #[utoipa::path(get, path = "/limits", operation_id = "limits", tag = "limits", responses((status = 200, description = "The limits.", body = Vec<Description>)))]
 pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Description>> {
     let now = gateway.clock.now();
-    let describe = |limit: &Limit| {
+    let describe = |limit: &Limit| Description {
+        name: limit.rule().name.clone(),
+        rule: RuleDescription::of(limit),
+        clients: limit.clients(now),
+    };
+    Json(gateway.active().engine.limiter().limits().iter().map(describe).collect())
+}
+
+impl RuleDescription {
+    /// What this limit goes by.
+    pub(super) fn of(limit: &Limit) -> Self {
         let rule = limit.rule();
-        Description {
-            name: rule.name.clone(),
+        Self {
             key: rule.key.parts.iter().map(ToString::to_string).collect(),
             measure: match &rule.measure {
                 Measure::Rate(rate) => MeasureDescription::Rate {
@@ -105,10 +122,8 @@ pub(super) async fn all(State(gateway): State<Arc<Gateway>>) -> Json<Vec<Descrip
             },
             overrides: rule.overrides.len(),
             shared: rule.shared.is_some(),
-            clients: limit.clients(now),
         }
-    };
-    Json(gateway.active().engine.limiter().limits().iter().map(describe).collect())
+    }
 }
 
 /// How a client stands with a limit.

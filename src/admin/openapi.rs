@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Extension, Path};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_swagger_ui::Config;
@@ -16,6 +16,9 @@ use super::failure::Failure;
 /// The description, as it is sent.
 #[derive(Clone)]
 pub(super) struct Document(Arc<str>);
+
+/// The page. Swagger UI's own has no way back and is not made for a phone.
+const HTML: &str = include_str!("page/docs.html");
 
 /// The page sets styles on its elements, and its icons are in its text. It still loads and calls nothing but what is here.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -76,8 +79,8 @@ pub(super) async fn docs() -> Response {
 }
 
 /// The page itself.
-pub(super) async fn page() -> Result<Response, Failure> {
-    serve("")
+pub(super) async fn page() -> Response {
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(HTML)).into_response()
 }
 
 /// What the page is made of.

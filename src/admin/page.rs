@@ -7,10 +7,31 @@ use axum::response::{Html, IntoResponse as _, Response};
 use super::failure::Failure;
 
 const HTML: &str = include_str!("page/index.html");
-const CSS: (&str, &str) = ("text/css", include_str!("page/page.css"));
-const JS: (&str, &str) = ("text/javascript", include_str!("page/page.js"));
-const UPLOT_CSS: (&str, &str) = ("text/css", include_str!("page/uplot/uPlot.min.css"));
-const UPLOT_JS: (&str, &str) = ("text/javascript", include_str!("page/uplot/uPlot.iife.min.js"));
+
+/// The files that the live page and the page of the API load from `/page/`. A script imports others by their names.
+const FILES: [(&str, &str); 21] = [
+    ("cards.js", include_str!("page/cards.js")),
+    ("certificates.js", include_str!("page/certificates.js")),
+    ("charts.js", include_str!("page/charts.js")),
+    ("docs.css", include_str!("page/docs.css")),
+    ("docs.js", include_str!("page/docs.js")),
+    ("elements.js", include_str!("page/elements.js")),
+    ("empty.js", include_str!("page/empty.js")),
+    ("finder.js", include_str!("page/finder.js")),
+    ("limits.js", include_str!("page/limits.js")),
+    ("page.css", include_str!("page/page.css")),
+    ("page.js", include_str!("page/page.js")),
+    ("problems.js", include_str!("page/problems.js")),
+    ("routes.js", include_str!("page/routes.js")),
+    ("store.js", include_str!("page/store.js")),
+    ("text.js", include_str!("page/text.js")),
+    ("theme.js", include_str!("page/theme.js")),
+    ("tiles.js", include_str!("page/tiles.js")),
+    ("told.js", include_str!("page/told.js")),
+    ("upstreams.js", include_str!("page/upstreams.js")),
+    ("uPlot.iife.min.js", include_str!("page/uplot/uPlot.iife.min.js")),
+    ("uPlot.min.css", include_str!("page/uplot/uPlot.min.css")),
+];
 
 /// The live page.
 #[utoipa::path(get, path = "/", operation_id = "page", tag = "pages", responses(
@@ -22,12 +43,8 @@ pub(super) async fn show() -> Html<&'static str> {
 
 /// What the page is made of.
 pub(super) async fn file(Path(name): Path<String>) -> Result<Response, Failure> {
-    let (kind, text) = match name.as_str() {
-        "page.css" => CSS,
-        "page.js" => JS,
-        "uPlot.min.css" => UPLOT_CSS,
-        "uPlot.iife.min.js" => UPLOT_JS,
-        _ => return Err(Failure::new(StatusCode::NOT_FOUND, "there is no such file")),
-    };
+    let missing = || Failure::new(StatusCode::NOT_FOUND, "there is no such file");
+    let (name, text) = FILES.into_iter().find(|(known, _)| *known == name).ok_or_else(missing)?;
+    let kind = if name.ends_with(".css") { "text/css" } else { "text/javascript" };
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

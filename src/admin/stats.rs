@@ -1,35 +1,93 @@
 //! `GET /stats`: the numbers behind the metrics, added up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
+use jiff::Timestamp as Time;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::limits::RuleDescription;
 use super::request_counts::RequestCounts;
+use super::route_errors::{OfLate, RouteErrors};
+use super::routes::RouteDescription;
 use crate::address::Address;
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::limit::Mode;
 use crate::limit::lease::Leases;
 use crate::limit::table::Table;
-use crate::metrics::RouteMetrics;
 use crate::metrics::latency::{Latency, Summary};
+use crate::metrics::{RouteMetrics, Traffic as TrafficMetrics};
 use crate::shared_store::Store;
+use crate::tls::Identity;
+use crate::upstream::ServerHealth;
+
+/// How many routes are named where a limit applies.
+const NAMED: usize = 10;
 
 /// All of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
     uptime_seconds: f64,
     draining: bool,
+    /// Where clients connect.
+    listeners: Vec<Listener>,
     total: Traffic,
-    routes: BTreeMap<String, Traffic>,
+    /// The route without a name is of requests that no route takes.
+    routes: BTreeMap<String, Route>,
     limits: BTreeMap<String, Limit>,
     upstreams: BTreeMap<String, Upstream>,
     /// The store of shared limits; `null` without one.
     shared_store: Option<SharedStore>,
+    /// What listeners show their clients, and upstreams are shown.
+    certificates: Vec<Certificate>,
+}
+
+/// How many of each kind are left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LeftOut {
+    routes: usize,
+    limits: usize,
+    upstreams: usize,
+}
+
+/// Where clients connect.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ListenerStats)]
+struct Listener {
+    /// As in the configuration.
+    address: String,
+    tls: bool,
+}
+
+/// A certificate, and when it expires.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CertificateStats)]
+struct Certificate {
+    /// Its file.
+    path: String,
+    /// The names of hosts that it is for.
+    names: Vec<String>,
+    /// The upstream whose servers are shown it; `null` if clients are.
+    upstream: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Time,
+}
+
+/// A route.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RouteStats)]
+struct Route {
+    #[serde(flatten)]
+    traffic: Traffic,
+    /// In the last five minutes.
+    of_late: OfLate,
+    /// `null` if no route takes them.
+    rule: Option<RouteDescription>,
 }
 
 /// Requests, added up.
@@ -50,6 +108,12 @@ struct Traffic {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LimitStats)]
 struct Limit {
+    rule: RuleDescription,
+    /// Where it applies: the names of the first ten routes.
+    routes: Vec<String>,
+    /// To how many routes it applies, and whether those are all that there are.
+    route_count: usize,
+    everywhere: bool,
     allowed: u64,
     refused: u64,
     would_refuse: u64,
@@ -103,6 +167,8 @@ struct Offender {
 #[schema(as = UpstreamStats)]
 struct Upstream {
     usable: bool,
+    /// Whether requests go to it: not if its weight is 0 wherever a route names it.
+    in_use: bool,
     servers: Vec<Server>,
     retries: u64,
     errors: BTreeMap<&'static str, u64>,
@@ -118,24 +184,56 @@ struct Server {
     #[schema(value_type = Option<String>)]
     address: Option<Address>,
     state: &'static str,
+    /// When its state became what it is. An ejected server that is on trial is ejected since then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Time>,
     in_flight: usize,
+    /// Its weight against the other servers.
+    weight: u32,
+    /// The answers of all addresses of this server, by the class of their status, since the start.
+    answers: BTreeMap<&'static str, u64>,
+    /// How it failed last, by a request or a health check: one failure a second is kept.
+    last_error: Option<LastError>,
+}
+
+/// A failure of a server.
+#[derive(Debug, Serialize, ToSchema)]
+struct LastError {
+    #[schema(value_type = String, format = DateTime)]
+    at: Time,
+    what: String,
 }
 
 /// The numbers behind the metrics, added up.
 #[utoipa::path(get, path = "/stats", operation_id = "stats", tag = "numbers", responses((status = 200, description = "The numbers.", body = Stats)))]
-pub(super) async fn show(State(gateway): State<Arc<Gateway>>) -> Json<Stats> {
+pub(super) async fn show(
+    State(gateway): State<Arc<Gateway>>,
+    Extension(errors): Extension<Arc<RouteErrors>>,
+) -> Json<Stats> {
     let now = gateway.clock.now();
-    Json(collect(&gateway, |limit| limit.clients(now)))
+    Json(collect(&gateway, &errors, |limit| limit.clients(now)))
 }
 
 /// Adds it all up. `clients` says how many clients a limit remembers.
-pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) -> usize) -> Stats {
+pub(super) fn collect(
+    gateway: &Gateway,
+    errors: &RouteErrors,
+    clients: impl Fn(&crate::limit::Limit) -> usize,
+) -> Stats {
     let now = gateway.clock.now();
     let active = gateway.active();
-    let traffic_of = &active.traffic;
+    let (traffic_of, config) = (&active.traffic, active.config());
+    let limits = active.engine.limiter().limits();
+    let decisions = traffic_of.decisions(limits.len());
+    let applies = applications(config);
     let limit = |(index, limit): (usize, &crate::limit::Limit)| {
-        let [allowed, refused, would_refuse, exempt] = traffic_of.decisions(index);
+        let [allowed, refused, would_refuse, exempt] = decisions[index];
+        let Application { routes, count } = applies[index].clone();
         let stats = Limit {
+            rule: RuleDescription::of(limit),
+            routes,
+            route_count: count,
+            everywhere: count == config.routes.len(),
             allowed,
             refused,
             would_refuse,
@@ -148,39 +246,111 @@ pub(super) fn collect(gateway: &Gateway, clients: impl Fn(&crate::limit::Limit) 
         };
         (limit.rule().name.clone(), stats)
     };
+    let used: HashSet<_> = active.upstreams_in_use().into_iter().map(|upstream| upstream.name()).collect();
     let upstream = |(index, upstream): (usize, &Arc<crate::upstream::Upstream>)| {
         let errors = traffic_of.upstream_errors(index).collect();
-        let usable = upstream.is_usable(now);
+        let (usable, in_use) = (upstream.is_usable(now), used.contains(upstream.name()));
         let retries = traffic_of.upstream_retries(index);
-        let servers = servers(upstream, now);
-        (upstream.name().to_owned(), Upstream { usable, servers, retries, errors })
+        let servers = servers(upstream, index, traffic_of, now);
+        (upstream.name().to_owned(), Upstream { usable, in_use, servers, retries, errors })
     };
     Stats {
         uptime_seconds: now.since(gateway.started).as_secs_f64(),
         draining: gateway.is_draining(),
+        listeners: config.server.listen.iter().map(Listener::of).collect(),
         total: traffic(traffic_of.routes()),
-        routes: traffic_of
-            .routes()
-            .iter()
-            .map(|r| (r.name.clone(), traffic(std::slice::from_ref(r))))
-            .collect(),
-        limits: active.engine.limiter().limits().iter().enumerate().map(limit).collect(),
+        routes: routes(traffic_of, config, errors),
+        limits: limits.iter().enumerate().map(limit).collect(),
         upstreams: active.upstreams.iter().enumerate().map(upstream).collect(),
         shared_store: active.engine.store().map(|store| SharedStore::of(store)),
+        certificates: certificates(config),
     }
+}
+
+/// Where a limit applies.
+#[derive(Clone, Default)]
+struct Application {
+    /// The first routes.
+    routes: Vec<String>,
+    count: usize,
+}
+
+/// Where each limit applies, in the order of the configuration.
+fn applications(config: &Config) -> Vec<Application> {
+    let mut all = vec![Application::default(); config.limits.len()];
+    for route in &config.routes {
+        for &limit in &route.limits {
+            let applies = &mut all[limit];
+            applies.count += 1;
+            if applies.routes.len() < NAMED {
+                applies.routes.push(route.name.clone());
+            }
+        }
+    }
+    all
+}
+
+fn routes(metrics: &TrafficMetrics, config: &Config, errors: &RouteErrors) -> BTreeMap<String, Route> {
+    let trails = errors.lock();
+    // The metrics of routes are in their order.
+    let rules = config.routes.iter().map(Some).chain([None]);
+    let route = |(metrics, rule): (&RouteMetrics, Option<&crate::config::Route>)| {
+        let traffic = traffic(std::slice::from_ref(metrics));
+        let of_late = trails.of_late(&metrics.name, &traffic.outcomes);
+        let rule = rule.map(|rule| RouteDescription::of(rule, config));
+        (metrics.name.clone(), Route { traffic, of_late, rule })
+    };
+    metrics.routes().iter().zip(rules).map(route).collect()
+}
+
+fn certificates(config: &Config) -> Vec<Certificate> {
+    let shown = config.server.tls.iter().flat_map(|tls| &tls.identities).map(|identity| (identity, None));
+    let of_upstreams = config.upstreams.iter().filter_map(|upstream| {
+        Some((upstream.tls.as_ref()?.identity.as_ref()?, Some(upstream.name.as_str())))
+    });
+    shown.chain(of_upstreams).filter_map(|(identity, upstream)| Certificate::of(identity, upstream)).collect()
 }
 
 impl Stats {
-    /// Leaves out what there is most of, beyond so many of each kind: routes and limits by what they did, upstreams by name.
-    /// Says how many were left out.
-    pub(super) fn cut(&mut self, most: usize) -> usize {
-        cut(&mut self.routes, most, |route| route.requests)
-            + cut(&mut self.limits, most, |limit| limit.refused + limit.would_refuse + limit.allowed)
-            + cut(&mut self.upstreams, most, |_| 0)
+    /// Leaves out what is beyond so many of each kind: first what has no problem, and of that what did least.
+    pub(super) fn cut(&mut self, most: usize) -> LeftOut {
+        let decided = |limit: &Limit| limit.refused + limit.would_refuse + limit.allowed;
+        let is_down = |upstream: &Upstream| {
+            upstream.servers.iter().any(|server| server.state != ServerHealth::Up.label())
+        };
+        LeftOut {
+            routes: cut(&mut self.routes, most, |r| (r.of_late.server_errors, r.traffic.requests)),
+            limits: cut(&mut self.limits, most, |limit| (limit.is_filling(), decided(limit))),
+            upstreams: cut(&mut self.upstreams, most, |upstream| (!upstream.usable, is_down(upstream))),
+        }
     }
 }
 
-fn cut<T>(map: &mut BTreeMap<String, T>, most: usize, weight: impl Fn(&T) -> u64) -> usize {
+impl Limit {
+    /// Whether three quarters of its table are in use.
+    fn is_filling(&self) -> bool {
+        self.capacity.is_some_and(|capacity| self.clients >= capacity / 4 * 3)
+    }
+}
+
+impl Listener {
+    fn of(listener: &crate::config::Listener) -> Self {
+        Self { address: listener.address.to_string(), tls: listener.tls }
+    }
+}
+
+impl Certificate {
+    fn of(identity: &Identity, upstream: Option<&str>) -> Option<Self> {
+        Some(Self {
+            path: identity.path().to_string_lossy().into_owned(),
+            names: identity.names().to_vec(),
+            upstream: upstream.map(str::to_owned),
+            expires_at: Time::from_second(identity.expires()).ok()?,
+        })
+    }
+}
+
+fn cut<T, W: Ord>(map: &mut BTreeMap<String, T>, most: usize, weight: impl Fn(&T) -> W) -> usize {
     let Some(beyond) = map.len().checked_sub(most).filter(|&beyond| beyond > 0) else { return 0 };
     let mut all: Vec<_> = std::mem::take(map).into_iter().collect();
     all.sort_by_key(|(_, value)| std::cmp::Reverse(weight(value)));
@@ -218,19 +388,37 @@ impl Offender {
     }
 }
 
-fn servers(upstream: &crate::upstream::Upstream, now: Timestamp) -> Vec<Server> {
+fn servers(
+    upstream: &crate::upstream::Upstream,
+    upstream_index: usize,
+    metrics: &TrafficMetrics,
+    now: Timestamp,
+) -> Vec<Server> {
     let mut servers = Vec::new();
-    for (server, endpoints) in upstream.servers() {
-        let server = server.to_string();
-        if endpoints.is_empty() {
-            servers.push(Server { server: server.clone(), address: None, state: "unresolved", in_flight: 0 });
-        }
+    for (index, (server, endpoints)) in upstream.servers().into_iter().enumerate() {
+        let unresolved = Server {
+            server: server.to_string(),
+            address: None,
+            state: "unresolved",
+            since: None,
+            in_flight: 0,
+            weight: server.weight,
+            answers: metrics.server_answers(upstream_index, index).filter(|(_, count)| *count > 0).collect(),
+            last_error: None,
+        };
         servers.extend(endpoints.iter().map(|endpoint| Server {
-            server: server.clone(),
+            server: unresolved.server.clone(),
             address: Some(endpoint.address.clone()),
             state: endpoint.health(now).label(),
+            since: Time::from_millisecond(endpoint.health_since_ms()).ok(),
             in_flight: endpoint.running(),
+            weight: unresolved.weight,
+            answers: unresolved.answers.clone(),
+            last_error: endpoint.last_error().map(|error| LastError { at: error.at, what: error.what }),
         }));
+        if endpoints.is_empty() {
+            servers.push(unresolved);
+        }
     }
     servers
 }

@@ -44,6 +44,11 @@ impl Latency {
         }
     }
 
+    /// How many observations there are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Adds the observations of a histogram.
     pub fn add(&mut self, histogram: &Histogram) {
         let metric = histogram.metric();

@@ -179,10 +179,11 @@ impl Traffic {
         }
     }
 
-    /// The decisions of a limit over all routes: allowed, refused, would refuse, exempt.
-    pub fn decisions(&self, limit: usize) -> [u64; 4] {
-        let mut sums = [0; 4];
-        for (_, decisions) in self.routes.iter().flat_map(|r| &r.decisions).filter(|(of, _)| *of == limit) {
+    /// The decisions of each of so many limits over all routes: allowed, refused, would refuse, exempt.
+    pub fn decisions(&self, limits: usize) -> Vec<[u64; 4]> {
+        let mut sums = vec![[0; 4]; limits];
+        for (limit, decisions) in self.routes.iter().flat_map(|r| &r.decisions) {
+            let Some(sums) = sums.get_mut(*limit) else { continue };
             let counters =
                 [&decisions.allowed, &decisions.refused, &decisions.would_refuse, &decisions.exempt];
             for (sum, counter) in sums.iter_mut().zip(counters) {
@@ -226,6 +227,16 @@ impl Traffic {
         upstream.duration.observe(took.as_secs_f64());
         let class = usize::from(status.as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
         upstream.servers[server].answers[class].inc();
+    }
+
+    /// The answers of a server of an upstream by the class of their status, such as `2xx`.
+    pub fn server_answers(
+        &self,
+        upstream: usize,
+        server: usize,
+    ) -> impl Iterator<Item = (&'static str, u64)> {
+        let answers = &self.upstreams[upstream].servers[server].answers;
+        CLASSES.into_iter().zip(answers).map(|(class, counter)| (class, counter.get()))
     }
 
     /// Notes which servers of an upstream can be used, in the order of the configuration.
