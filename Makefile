@@ -33,6 +33,7 @@ unit: cmake redis
 	@scripts/install curl
 	@scripts/install jq
 	@scripts/install openssl
+	@scripts/install script bsdutils
 	cargo test --workspace --locked
 
 format: ## Format the code

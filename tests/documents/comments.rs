@@ -1,15 +1,16 @@
 //! The comments of documents that say how a block is tried. GitHub shows none of them.
 
 /// Why a block of commands is not run. There is no other reason.
-const REASONS: [&str; 8] = [
+const REASONS: [&str; 9] = [
     "a measurement",
-    "another machine",
     "another program's file",
     "it compiles",
     "it runs these tests",
     "it asks for a password",
     "needs Docker",
     "needs Prometheus",
+    "needs root",
+    "needs systemd",
 ];
 
 /// What a comment says.
@@ -36,6 +37,8 @@ pub(crate) enum OfBlock {
     In(String),
     /// `at the top of: FILE`: the fragment is written there.
     AtTheTopOf(String),
+    /// `terminal`: the commands run on a terminal, where some programs print more.
+    Terminal,
     /// `output: FILTER`: what is printed goes through this program before it is compared.
     Output(String),
 }
@@ -46,8 +49,10 @@ impl Comment {
     /// # Errors
     /// When it is none of these.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        if text == "Ctrl-C" {
-            return Ok(Self::Interrupt);
+        match text {
+            "Ctrl-C" => return Ok(Self::Interrupt),
+            "terminal" => return Ok(Self::OfBlock(OfBlock::Terminal)),
+            _ => {}
         }
         let wrong = || format!("a comment that tests/documents/comments.rs does not know: {text}");
         let (name, value) = text.split_once(':').ok_or_else(wrong)?;

@@ -21,6 +21,9 @@ use crate::support::PATIENCE;
 /// What of the repository is in the folder of a document, with the ports that are used.
 const COPIED: [&str; 4] = ["Makefile", "config", "examples", "scripts/run"];
 
+/// Folders of the system that documents name: they are below the folder of the document here.
+const SYSTEM: [&str; 1] = ["/run/secrets"];
+
 /// The line below which a file has what its document leaves out.
 const ADDED: &str = "\n# The ports of the test:\n";
 
@@ -29,6 +32,10 @@ pub(crate) struct Session {
     folder: TempDir,
     pub(crate) ports: Ports,
     variables: BTreeMap<String, String>,
+    /// What the last command ended with, for `$?`.
+    status: i32,
+    /// Whether commands run on a terminal.
+    terminal: bool,
     running: Vec<Program>,
 }
 
@@ -53,6 +60,8 @@ impl Session {
             folder: tempfile::tempdir().unwrap(),
             ports: Ports::new(),
             variables: BTreeMap::new(),
+            status: 0,
+            terminal: false,
             running: Vec::new(),
         };
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -74,7 +83,7 @@ impl Session {
         } else {
             let to = self.folder.path().join(name);
             fs::create_dir_all(to.parent().unwrap()).unwrap();
-            fs::write(&to, self.ports.to_used(&fs::read_to_string(&from).unwrap())).unwrap();
+            fs::write(&to, self.to_used(&fs::read_to_string(&from).unwrap())).unwrap();
             fs::set_permissions(&to, fs::metadata(&from).unwrap().permissions()).unwrap();
         }
     }
@@ -96,6 +105,19 @@ impl Session {
         fs::set_permissions(&make, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// A text of the document with the ports and folders that are used.
+    fn to_used(&self, text: &str) -> String {
+        SYSTEM.iter().fold(self.ports.to_used(text), |text, folder| {
+            text.replace(folder, &format!("{}{folder}", self.folder.path().display()))
+        })
+    }
+
+    /// What was printed with the ports and folders that are shown.
+    fn to_shown(&self, text: &str) -> String {
+        let text = self.ports.to_shown(text).replace('\r', "");
+        text.replace(&self.folder.path().display().to_string(), "")
+    }
+
     /// A path in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -103,7 +125,7 @@ impl Session {
 
     /// Writes a file, with the ports that are used.
     pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), self.ports.to_used(text)).unwrap();
+        fs::write(self.path(name), self.to_used(text)).unwrap();
     }
 
     /// A configuration that listens on the ports that are used, also where it leaves that to the gateway.
@@ -129,16 +151,43 @@ impl Session {
 
     /// Sets a variable of the commands that come.
     pub(crate) fn set(&mut self, name: String, value: &str) {
-        self.variables.insert(name, self.ports.to_used(value));
+        self.variables.insert(name, self.to_used(value));
+    }
+
+    /// Has the commands that come run on a terminal, or not.
+    pub(crate) fn set_terminal(&mut self, terminal: bool) {
+        self.terminal = terminal;
     }
 
     /// Runs a command to its end, or until it can be used if it goes on running. Returns what it has printed, and whether it went well.
     pub(crate) fn run(&mut self, command: &Command) -> (String, bool) {
+        let code = command.text.trim();
+        if let Some((name, value)) =
+            code.strip_prefix("export ").and_then(|variable| variable.split_once('='))
+        {
+            self.set(name.to_owned(), value);
+            return (String::new(), true);
+        }
         let (printed, good) = match command.ready() {
-            Some(ready) => self.start(&self.naming_ports(&command.text), ready),
-            None => self.finish(&command.text, ""),
+            Some(ready) => self.start(&self.naming_ports(code), ready),
+            None => {
+                let code = format!("(exit {}); {code}", self.status);
+                let (printed, status) = if self.terminal {
+                    self.write(".code", &code);
+                    self.finish("NO_COLOR=1 script --quiet --return --command 'sh .code' /dev/null", "")
+                } else {
+                    self.finish(&code, "")
+                };
+                self.status = status;
+                (printed, status == 0)
+            }
         };
-        (self.ports.to_shown(&printed).replace('\r', ""), good)
+        if code == "gateway init" {
+            // What it has written has its own ports.
+            let written = fs::read_to_string(self.path("gateway.toml")).unwrap();
+            self.write("gateway.toml", &written);
+        }
+        (self.to_shown(&printed), good)
     }
 
     /// The command, if it serves without a file, with the ports that it would otherwise choose itself.
@@ -155,8 +204,8 @@ impl Session {
 
     /// What a filter makes of a text.
     pub(crate) fn filter(&self, filter: &str, text: &str) -> String {
-        let (filtered, good) = self.finish(filter, text);
-        assert!(good, "{filter}: {filtered}");
+        let (filtered, status) = self.finish(filter, text);
+        assert!(status == 0, "{filter}: {filtered}");
         filtered
     }
 
@@ -165,7 +214,7 @@ impl Session {
         let (output, writer) = io::pipe().unwrap();
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
         let child = process::Command::new("sh")
-            .args(["-c", &self.ports.to_used(code)])
+            .args(["-c", &self.to_used(code)])
             .current_dir(self.folder.path())
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("GATEWAY_CONFIG")
@@ -181,7 +230,7 @@ impl Session {
         (child, output)
     }
 
-    fn finish(&self, code: &str, input: &str) -> (String, bool) {
+    fn finish(&self, code: &str, input: &str) -> (String, i32) {
         fs::write(self.path(".input"), input).unwrap();
         let stdin = fs::File::open(self.path(".input")).unwrap().into();
         let (mut child, mut output) = self.shell(code, stdin);
@@ -195,9 +244,9 @@ impl Session {
         let Ok(printed) = receiver.recv_timeout(PATIENCE) else {
             let _ = kill_process_group(group(&child), Signal::KILL);
             let _ = child.wait();
-            return (format!("it has not ended after {PATIENCE:?}"), false);
+            return (format!("it has not ended after {PATIENCE:?}"), 1);
         };
-        (printed, child.wait().unwrap().success())
+        (printed, child.wait().unwrap().code().unwrap_or(1))
     }
 
     fn start(&mut self, code: &str, ready: &str) -> (String, bool) {

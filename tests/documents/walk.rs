@@ -12,7 +12,7 @@ use super::markdown::{Block, Document, Part};
 use super::session::Session;
 
 /// Languages of blocks that nobody runs: what they show is read by people and other programs.
-const SHOWN_ONLY: [&str; 6] = ["http", "ini", "mermaid", "rust,ignore", "text", "yaml"];
+const SHOWN_ONLY: [&str; 8] = ["http", "ini", "json", "mermaid", "python", "rust,ignore", "text", "yaml"];
 
 /// Says what a document shows and what is not so.
 pub(crate) struct Walk<'a> {
@@ -80,13 +80,13 @@ impl<'a> Walk<'a> {
     }
 
     fn try_block(&mut self, block: &Block, of_block: &[OfBlock]) {
-        let not_run: Vec<_> = of_block
-            .iter()
-            .filter_map(
-                |what| if let OfBlock::NotRun(beginning) = what { Some(beginning.as_str()) } else { None },
-            )
-            .collect();
-        if not_run.contains(&"") {
+        let not_run = |code: &str| {
+            of_block
+                .iter()
+                .any(|what| matches!(what, OfBlock::NotRun(beginning) if code.starts_with(beginning)))
+        };
+        // Only a comment that names no beginning is about a command without a text: it is about the whole block.
+        if not_run("") {
             return;
         }
         let commands = match block.language.as_str() {
@@ -100,33 +100,35 @@ impl<'a> Walk<'a> {
                 return;
             }
             language => {
-                return self
-                    .say(block.line, &format!("nobody knows what to do with a block of {language:?}"));
+                let what = format!("nobody knows what to do with a block of {language:?}");
+                return self.say(block.line, &what);
             }
         };
         if commands.is_empty() {
             self.say(block.line, "a block of commands without a command");
         }
-        for command in commands {
-            if not_run.iter().any(|beginning| command.text.starts_with(beginning)) {
-                continue;
+        self.session.set_terminal(of_block.contains(&OfBlock::Terminal));
+        for command in commands.iter().filter(|command| !not_run(&command.text)) {
+            match &command.shown {
+                Some(shown) => self.compare(block, command, shown, of_block),
+                None => self.run(block.line + command.lines[0], command),
             }
-            let line = block.line + command.lines[0];
-            let Some(shown) = &command.shown else {
-                self.run(line, &command);
-                continue;
-            };
-            // What it says is what counts: commands that fail are shown too.
-            let (mut printed, _) = self.session.run(&command);
-            for what in of_block {
-                if let OfBlock::Output(filter) = what {
-                    printed = self.session.filter(filter, &printed);
-                }
+        }
+        self.session.set_terminal(false);
+    }
+
+    /// Runs a command whose output is shown. What it says is what counts: commands that fail are shown too.
+    fn compare(&mut self, block: &Block, command: &Command, shown: &str, of_block: &[OfBlock]) {
+        let (mut printed, _) = self.session.run(command);
+        for what in of_block {
+            if let OfBlock::Output(filter) = what {
+                printed = self.session.filter(filter, &printed);
             }
-            if let Err((difference, right)) = compare(shown, &printed) {
-                self.say(line, &format!("`{}` prints something else:\n{difference}", command.text));
-                self.right.push((block.line + command.lines[1], block.line + command.lines[2], right));
-            }
+        }
+        if let Err((difference, right)) = compare(shown, &printed) {
+            let [before, from, to] = command.lines.map(|lines| block.line + lines);
+            self.say(before, &format!("`{}` prints something else:\n{difference}", command.text));
+            self.right.push((from, to, right));
         }
     }
 
@@ -146,7 +148,7 @@ impl<'a> Walk<'a> {
                 OfBlock::In(lines) => before = lines,
                 OfBlock::With(lines) => with = lines,
                 OfBlock::AtTheTopOf(name) => top = Some(name.as_str()),
-                OfBlock::NotRun(_) | OfBlock::Output(_) => {
+                OfBlock::NotRun(_) | OfBlock::Output(_) | OfBlock::Terminal => {
                     self.say(block.line, "this comment is not for TOML");
                 }
             }
