@@ -62,6 +62,7 @@ pub use warning::{Lint, Warning};
 use crate::compression::Coding;
 use crate::consumer::Consumers;
 use crate::cors::Cors;
+use crate::error_page::Pages;
 use crate::limit::Rule;
 use crate::limit::key::Key;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
@@ -95,6 +96,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[routes]]`, in the order of the file.
     pub routes: Vec<Route>,
+    /// `[errors]`: the pages of answers to requests without a route.
+    pub errors: Pages,
     /// The other files that the configuration names, such as certificates.
     pub files: Vec<PathBuf>,
     /// Those of these files that have private keys.
@@ -407,6 +410,8 @@ pub struct Route {
     pub is_logged: bool,
     /// What scripts of other origins may do; `None` leaves that to the upstream.
     pub cors: Option<Cors>,
+    /// The pages of its errors and refusals: its own, and then those of `[errors]`.
+    pub errors: Pages,
 }
 
 impl Route {

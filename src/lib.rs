@@ -12,7 +12,7 @@
 //! | the life of a request | `engine` |
 //! | where limits are kept together, other services | `shared_store`, `fetch` |
 //! | what the user wrote, as plain values | `config` |
-//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `password`, `client_certificate`, `cors`, `compression`, `tls`, `jwt` |
+//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `password`, `client_certificate`, `cors`, `compression`, `tls`, `jwt`, `error_page` |
 //! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `prehashed`, `query`, `logging` |
 //!
 //! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
@@ -35,6 +35,7 @@ pub mod config;
 pub mod consumer;
 pub mod cors;
 pub mod engine;
+pub mod error_page;
 pub mod explain;
 pub mod fetch;
 pub mod field_names;

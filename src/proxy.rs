@@ -9,6 +9,7 @@ pub mod connection;
 pub mod context;
 mod cors;
 pub mod door;
+mod error_page;
 mod failure;
 mod forward;
 pub(crate) mod grpc;

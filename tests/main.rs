@@ -29,6 +29,7 @@ mod crowds;
 mod descriptors;
 mod documents;
 mod endings;
+mod error_pages;
 mod examples;
 mod excerpts;
 mod explain;

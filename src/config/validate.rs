@@ -12,6 +12,7 @@ mod auth_failures;
 mod consumers;
 mod cors;
 mod destination;
+mod errors;
 mod headers;
 mod https;
 mod limits;
@@ -38,6 +39,7 @@ use super::section::Section;
 use super::table::{Kind, Setting, Table};
 use super::{Config, HeaderChanges};
 use crate::consumer::Consumers;
+use crate::error_page::Pages;
 use names::Names;
 
 pub(super) use self::server::DEFAULT_ADMIN;
@@ -90,6 +92,12 @@ pub(super) static FILE: Table = Table::new(
             "The services behind the gateway, by name. Routes name the one that gets their requests.",
         ),
         Setting::new(
+            "errors",
+            errors::ERRORS,
+            "The pages of the gateway's own refusals and errors, by status (`429`) or class (`4xx`, `5xx`).",
+        )
+        .example(r#"{ 503 = { file = "errors/503.html" } }"#),
+        Setting::new(
             "routes",
             Kind::List(&Kind::Table(&routes::ROUTE), 1),
             "The routes. The most specific one that matches a request takes it, whatever their order.",
@@ -110,6 +118,8 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
     let (upstream_items, upstream_names) =
         names::named(file.get("upstreams"), "upstream", "[upstreams.NAME]", sink);
     let (plan_items, plan_names) = names::named(file.get("plans"), "plan", "[plans.NAME]", sink);
+    let page_files = errors::Files::default();
+    let errors = file.optional("errors", |item| errors::of_file(&item, &page_files));
     let route_items = file.get("routes");
 
     let route_names = route_items.as_ref().map(routes::names).unwrap_or_default();
@@ -152,6 +162,8 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
         underscores,
         response_headers: server.server.as_ref().map_or(&no_changes, |server| &server.response_headers),
         callers,
+        errors: errors.as_ref().map(Option::as_ref).map_err(|reported| *reported),
+        page_files: &page_files,
     };
     let routes = match route_items {
         Some(item) => routes::all(&item, &everywhere, &limit_names, &upstream_names, sink),
@@ -175,6 +187,7 @@ pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Conf
         limits: limits?,
         upstreams: upstreams?,
         routes,
+        errors: Pages::new(errors?.into_iter().collect()),
         files: Vec::new(),
         keys: Vec::new(),
         secrets: Vec::new(),

@@ -5,7 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 
+use crate::error_page::{Filling, Page};
 use crate::limit::fields::retry_after;
+
+/// The field that says when to come back.
+const RETRY_AFTER: &str = "Retry-After";
 
 /// RFC 9457.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -58,7 +62,7 @@ impl Reply {
     /// The answer when the work cannot be done before this time is over.
     pub fn unavailable(detail: &str, wait: Duration) -> Self {
         Self::problem(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with("Retry-After", HeaderValue::from(retry_after(wait)))
+            .with(RETRY_AFTER, HeaderValue::from(retry_after(wait)))
     }
 
     /// The answer when something runs out in the gateway's own machine.
@@ -84,7 +88,7 @@ impl Reply {
         detail.push_str(itoa::Buffer::new().format(seconds));
         detail.push_str(if seconds == 1 { " second" } else { " seconds" });
         Self { status, fields: Vec::new(), body: Body::Problem { detail, violated } }
-            .with("Retry-After", HeaderValue::from(seconds))
+            .with(RETRY_AFTER, HeaderValue::from(seconds))
     }
 
     /// The answer to a browser that asks for permission.
@@ -161,6 +165,14 @@ impl Reply {
                 Some((PROBLEM_JSON, problem(self.status, detail, request_id, violated)))
             }
         }
+    }
+
+    /// The body with its type if it says what is wrong, in the words of this page.
+    pub fn body_of(&self, page: &Page, request_id: Option<&HeaderValue>) -> Option<(HeaderValue, Bytes)> {
+        let Body::Problem { detail, violated } = &self.body else { return None };
+        let retry_after = self.fields.iter().find(|(name, _)| *name == RETRY_AFTER).map(|(_, value)| value);
+        let filling = Filling { status: self.status, detail, retry_after, request_id, limits: violated };
+        Some((page.content_type().clone(), page.filled(&filling)))
     }
 }
 

@@ -13,6 +13,7 @@ use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use super::context::Context;
+use super::error_page::Choice;
 use super::own_fields::OwnFields;
 use super::request::Request;
 use super::{cors, forward, grpc, reply};
@@ -100,9 +101,11 @@ impl Door {
     ) -> Result<(ResponseHeader, Bytes)> {
         let (active, request) = context.request()?;
         let mut own = OwnFields::default();
-        let (mut answer, body) = reply::build(reply, Some(&request.id), &mut own)?;
-        self.settle(&answer, active, request);
         let route = request.route.map(|route| active.engine.route(route));
+        let pages = route.map_or(&active.config().errors, |route| &route.errors);
+        let choice = Choice::of(reply, head, pages);
+        let (mut answer, body) = reply::build(reply, choice.page, Some(&request.id), &mut own)?;
+        self.settle(&answer, active, request);
         match route {
             Some(route) if reply.is_configured() => forward::change(&route.response_headers, &mut answer)?,
             _ => {
@@ -115,6 +118,7 @@ impl Door {
             let tell = if reply.is_permission() { cors::permit } else { cors::disclose };
             tell(cors, origin, &mut answer)?;
         }
+        choice.vary(&mut answer)?;
         let body = if head.method == Method::HEAD { Bytes::new() } else { body };
         request.status = Some(answer.status);
         let body = if grpc::is_call(head) { grpc::answer(reply, &mut answer, &mut own, body)? } else { body };

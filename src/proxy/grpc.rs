@@ -115,7 +115,7 @@ mod tests {
 
     fn answered(reply: &Reply) -> (ResponseHeader, OwnFields, Bytes) {
         let mut own = OwnFields::default();
-        let (mut head, body) = crate::proxy::reply::build(reply, None, &mut own).unwrap();
+        let (mut head, body) = crate::proxy::reply::build(reply, None, None, &mut own).unwrap();
         let body = answer(reply, &mut head, &mut own, body).unwrap();
         (head, own, body)
     }

@@ -8,10 +8,13 @@ use pingora::http::ResponseHeader;
 use super::own_fields::{OwnField, OwnFields};
 use crate::config::{HeaderChanges, Route};
 use crate::engine::Reply;
+use crate::error_page::Page;
 
-/// The head of a reply, and its body. What the configuration may change is in the head; all else is in `own`, where it costs less.
+/// The head of a reply, and its body, in the words of a page if there is one. What the configuration may change is in the head; all else
+/// is in `own`, where it costs less.
 pub(crate) fn build(
     reply: &Reply,
+    page: Option<&Page>,
     request_id: Option<&HeaderValue>,
     own: &mut OwnFields,
 ) -> Result<(ResponseHeader, Bytes)> {
@@ -22,7 +25,10 @@ pub(crate) fn build(
             None => drop(head.append_header(*name, value.clone())?),
         }
     }
-    let Some((content_type, body)) = reply.body(request_id) else { return Ok((head, Bytes::new())) };
+    let paged = page.and_then(|page| reply.body_of(page, request_id));
+    let Some((content_type, body)) = paged.or_else(|| reply.body(request_id)) else {
+        return Ok((head, Bytes::new()));
+    };
     let length = HeaderValue::from(body.len());
     if reply.is_configured() {
         head.insert_header(header::CONTENT_TYPE, content_type)?;
@@ -65,15 +71,16 @@ mod tests {
     #[test]
     fn a_reply_says_how_long_it_is() {
         let mut own = OwnFields::default();
-        let (head, body) = build(&Reply::problem(StatusCode::NOT_FOUND, "x"), None, &mut own).unwrap();
+        let (head, body) = build(&Reply::problem(StatusCode::NOT_FOUND, "x"), None, None, &mut own).unwrap();
         assert_eq!(head.status, StatusCode::NOT_FOUND);
         assert_eq!(own.get(OwnField::ContentType).unwrap(), "application/problem+json");
         assert_eq!(*own.get(OwnField::ContentLength).unwrap(), body.len().to_string());
         let plain = |status| Reply::plain(status, HeaderValue::from_static("text/plain"), "x".into());
-        let (head, body) = build(&plain(StatusCode::OK), None, &mut OwnFields::default()).unwrap();
+        let (head, body) = build(&plain(StatusCode::OK), None, None, &mut OwnFields::default()).unwrap();
         assert_eq!(head.headers[header::CONTENT_TYPE], "text/plain");
         assert_eq!(head.headers[header::CONTENT_LENGTH], body.len().to_string());
-        let (head, body) = build(&plain(StatusCode::NO_CONTENT), None, &mut OwnFields::default()).unwrap();
+        let (head, body) =
+            build(&plain(StatusCode::NO_CONTENT), None, None, &mut OwnFields::default()).unwrap();
         assert!(body.is_empty() && !head.headers.contains_key(header::CONTENT_LENGTH));
     }
 }

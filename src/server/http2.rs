@@ -281,7 +281,7 @@ impl Serving {
     fn reply(&self, stream: &Shared, caller: &Caller, reply: &Reply, request_id: &HeaderValue) {
         let write = || -> pingora::Result<()> {
             let mut own = self.own_fields(request_id.clone());
-            let (mut head, body) = crate::proxy::reply::build(reply, Some(request_id), &mut own)?;
+            let (mut head, body) = crate::proxy::reply::build(reply, None, Some(request_id), &mut own)?;
             let active = self.gateway.active();
             crate::proxy::reply::set_everywhere(&active.config().server.response_headers, None, &mut head)?;
             own.replace_in(&mut head);

@@ -56,6 +56,7 @@ const MORE: &[(&str, &str)] = &[
     ("upstreams.NAME.tls", "upstreams.md#tls"),
     ("upstreams.NAME.health", "upstreams.md#health-checks"),
     ("upstreams.NAME.outlier", "upstreams.md#outlier-detection"),
+    ("errors.NAME", "routing.md#pages-of-your-own"),
     ("routes", "routing.md"),
     ("routes.path", "routing.md#which-route-takes-a-request"),
     ("routes.upstream", "routing.md#shares-of-the-traffic"),
@@ -66,6 +67,7 @@ const MORE: &[(&str, &str)] = &[
     ("routes.allow", "consumers.md#who-is-let-in"),
     ("routes.compression", "routing.md#compression"),
     ("routes.cors", "routing.md#cors-scripts-of-other-origins"),
+    ("routes.errors", "routing.md#pages-of-your-own"),
 ];
 
 /// A table and where it stands: `limits.NAME`, or `routes` in double brackets.

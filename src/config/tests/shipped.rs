@@ -105,6 +105,8 @@ zzzzzz = 1
 zzzzzz = 1
 [upstreams.a.outlier]
 zzzzzz = 1
+[errors.404]
+zzzzzz = 1
 [[routes]]
 name = "a"
 path = "/a"

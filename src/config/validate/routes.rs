@@ -1,6 +1,7 @@
 //! `[[routes]]`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::super::item::Item;
 use super::super::problem::{Checked, Fault, Sink, Span, quoted, together};
@@ -11,8 +12,9 @@ use super::access::{self, Callers};
 use super::ambiguity::{self, Matcher};
 use super::names::{Names, label};
 use super::shared::{self, DURATION_OR_ZERO, HOST, METHOD, SIZE, limits, pattern_fault};
-use super::{action, auth, cors, destination, headers, requirements};
+use super::{action, auth, cors, destination, errors, headers, requirements};
 use crate::compression::Coding;
+use crate::error_page::Layer;
 use crate::route::Requirement;
 use crate::route::pattern::{HostPattern, PathPattern};
 
@@ -181,6 +183,12 @@ pub(super) static ROUTE: Table = Table::new(
             "Which scripts of other origins may use the route. Without this table CORS is the upstream's \
              business.",
         ),
+        Setting::new(
+            "errors",
+            errors::ERRORS_OF_ROUTE,
+            "Pages for errors and refusals on the route, before those of `[errors]`. `false` has no pages here.",
+        )
+        .example(r#"{ 404 = { file = "shop/404.html" } }"#),
     ],
 )
 .with_one_of(&["upstream", "redirect", "respond"]);
@@ -197,6 +205,10 @@ pub(super) struct Everywhere<'a> {
     pub(super) response_headers: &'a HeaderChanges,
     /// Who may call.
     pub(super) callers: Callers<'a>,
+    /// The pages of `[errors]`.
+    pub(super) errors: Checked<Option<&'a Arc<Layer>>>,
+    /// The files of pages that have been read.
+    pub(super) page_files: &'a errors::Files,
 }
 
 /// The fault of a file without routes.
@@ -277,6 +289,7 @@ fn route<'a>(
     let compression = section.or("compression", Vec::new(), |item| compression(&item));
     let is_logged = section.or("access_log", true, |item| item.boolean());
     let cors = section.optional("cors", |item| cors::cors(&item, methods.as_deref().unwrap_or_default()));
+    let errors = errors::of_route(section.get("errors"), everywhere.errors, everywhere.page_files);
     let place = section.get("path").map_or_else(|| section.span.clone(), |item| item.span().clone());
     let line = sink.line(section.span.start);
     section.finish();
@@ -309,6 +322,7 @@ fn route<'a>(
             compression: compression?,
             is_logged: is_logged?,
             cors: cors?,
+            errors: errors?,
         })
     })();
     (route, matcher)
