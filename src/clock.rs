@@ -4,7 +4,7 @@
 //! the clock, so every decision can be tested at an exact instant, without sleeping.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// An instant on a [`Clock`]: nanoseconds since the clock's origin. 64 bits last 584 years.
@@ -94,7 +94,31 @@ impl Clock {
     }
 }
 
-/// The wall clock's time, for log lines, and for tokens, which are valid by the clocks of their issuers: nothing else decides by it.
+/// The wall clock's time at any [`Timestamp`], as far as both clocks go at the same pace since they were last compared. At first it
+/// takes timestamps for times since 1970.
+#[derive(Debug, Default)]
+pub struct WallTime {
+    /// Nanoseconds from 1970 to the origin of the timestamps, which may be before.
+    origin: AtomicI64,
+}
+
+impl WallTime {
+    /// Notes what the wall clock says at this instant. A clock that is centuries off is not believed.
+    pub fn set(&self, (now, wall): (Timestamp, jiff::Timestamp)) {
+        if let Ok(origin) = i64::try_from(wall.as_nanosecond() - i128::from(now.nanos())) {
+            // Relaxed, here and below: a number that no other memory depends on.
+            self.origin.store(origin, Ordering::Relaxed);
+        }
+    }
+
+    /// The wall clock's time at this instant, in nanoseconds since 1970; zero if it was before.
+    pub fn at(&self, now: Timestamp) -> u64 {
+        now.nanos().saturating_add_signed(self.origin.load(Ordering::Relaxed))
+    }
+}
+
+/// The wall clock's time, for log lines, and for what is decided by the calendar: tokens, which are valid by the clocks of their issuers,
+/// and quotas (see [`WallTime`]).
 pub fn wall_clock() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
@@ -116,6 +140,19 @@ mod tests {
         let clock = Clock::monotonic();
         let first = clock.now();
         assert!(clock.now() >= first);
+    }
+
+    #[test]
+    fn the_wall_clock_goes_on_from_what_it_last_said() {
+        let (wall, at) = (WallTime::default(), Timestamp::from_nanos);
+        assert_eq!(wall.at(at(7)), 7);
+        for (now, says) in [(5, 1000), (5000, 30)] {
+            wall.set((at(now), jiff::Timestamp::from_nanosecond(says).unwrap()));
+            assert_eq!(i128::from(wall.at(at(now + 4))), says + 4);
+        }
+        assert_eq!(wall.at(at(0)), 0, "it was before 1970");
+        wall.set((at(0), jiff::Timestamp::MAX));
+        assert_eq!(wall.at(at(5000)), 30);
     }
 
     #[test]

@@ -90,6 +90,11 @@ impl Gateway {
         })
     }
 
+    /// Tells the limits what the wall clock says.
+    pub fn look_at_wall_clock(&self) {
+        self.active().engine.limiter().wall().set(self.clock.now_and_wall());
+    }
+
     /// From now on it is not ready, and connections close after the request that is running.
     pub fn drain(&self) {
         // Relaxed: whoever sees it late serves one request more.

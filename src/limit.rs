@@ -4,9 +4,12 @@
 //! So all buckets are read first, and tokens are taken only if all hold enough. If another request has taken tokens in between, so that
 //! one bucket holds too few after all, the tokens that were taken from the others are put back.
 
+mod asked;
 mod atomic_bucket;
 mod attempt;
 pub mod bucket;
+mod bucket_ref;
+pub mod calendar;
 mod client_state;
 mod consult;
 mod demand;
@@ -27,6 +30,8 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod tries;
+mod window_ref;
+mod windows;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -37,23 +42,26 @@ use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use self::asked::Asked;
 pub use self::attempt::{Attempt, Next, Reach};
 use self::bucket::Wait;
-use self::client_state::{Asked, ClientState, Held};
+use self::client_state::{ClientState, Held};
 pub use self::consult::{OwnTerms, Standing};
 pub use self::demand::Demand;
 use self::key::{Fingerprint, Inputs, NoValue, Secret};
 pub use self::offenders::Offender;
-pub use self::reading::{Reading, Remaining};
+pub use self::reading::{Reading, Remaining, WindowReading};
 use self::report::{Hold, Reserved};
 pub use self::report::{Outcome, Report, Reservation};
 pub use self::rule::{Charge, CostFault, Measure, Mode, Override, PlanTerms, Rate, Rule, Terms};
 use self::saved::{SavedPlan, split_name};
 use self::snapshot::{Moment, Snapshot};
+use self::state::Around;
 pub use self::state::Limit;
-use self::table::{Answer, Place, Table};
+use self::table::{Answer, Table};
 pub use self::tries::AUTH_FAILURES;
-use crate::clock::Timestamp;
+use self::window_ref::{Taken, WindowRef};
+use crate::clock::{Timestamp, WallTime};
 
 /// More limits than this on one request are unusual, and are kept on the heap.
 const USUAL: usize = 4;
@@ -62,8 +70,7 @@ const USUAL: usize = 4;
 pub struct Limiter {
     limits: Vec<Limit>,
     secret: Secret,
-    /// Notified when a lease of a shared limit needs a call without a request.
-    lease_work: Arc<Notify>,
+    around: Around,
     /// The overflows that were counted of limits that no longer exist.
     overflowed_before: u64,
 }
@@ -132,14 +139,14 @@ struct Claim<'a> {
 impl Limiter {
     /// The limits that follow `rules`, in their order, all buckets full.
     pub fn new(rules: Vec<Rule>, secret: Secret) -> Self {
-        let lease_work = Arc::default();
-        let limits = rules.into_iter().map(|rule| Limit::new(rule, &secret, &lease_work)).collect();
-        Self { limits, secret, lease_work, overflowed_before: 0 }
+        let around = Around::default();
+        let limits = rules.into_iter().map(|rule| Limit::new(rule, &secret, &around)).collect();
+        Self { limits, secret, around, overflowed_before: 0 }
     }
 
     /// The limits that follow `rules`, in their order, with the buckets that were saved.
     pub fn restored(rules: Vec<Rule>, saved: Snapshot, now: Timestamp) -> Self {
-        let Snapshot { secret, limits } = saved;
+        let Snapshot { secret, limits, read_at } = saved;
         let (mut saved, mut plans) = (HashMap::new(), HashMap::<String, Vec<SavedPlan>>::new());
         for limit in limits {
             match split_name(&limit.name) {
@@ -150,16 +157,19 @@ impl Limiter {
                 None => drop(saved.insert(limit.name.clone(), limit)),
             }
         }
-        let lease_work = Arc::default();
+        let around = Around::default();
+        if let Ok(wall) = jiff::Timestamp::from_nanosecond(read_at.wall.into()) {
+            around.wall.set((read_at.clock, wall));
+        }
         let limit = |rule: Rule| match saved.remove(&rule.name) {
             Some(saved) => {
                 let plans = plans.remove(&rule.name).unwrap_or_default();
-                Limit::restored(rule, &secret, &lease_work, (&saved, &plans), now)
+                Limit::restored(rule, &secret, &around, (&saved, &plans), now)
             }
-            None => Limit::new(rule, &secret, &lease_work),
+            None => Limit::new(rule, &secret, &around),
         };
         let limits = rules.into_iter().map(limit).collect();
-        Self { limits, secret, lease_work, overflowed_before: 0 }
+        Self { limits, secret, around, overflowed_before: 0 }
     }
 
     /// Writes all buckets that are in debt, for [`restored`](Self::restored). Requests may go on meanwhile.
@@ -175,8 +185,8 @@ impl Limiter {
     pub fn succeeded_by(&self, rules: Vec<Rule>, now: Timestamp) -> Self {
         let before: HashMap<&str, &Limit> = self.limits.iter().map(|l| (l.rule().name.as_str(), l)).collect();
         let limit = |rule: Rule| match before.get(rule.name.as_str()) {
-            Some(before) => before.succeeded_by(rule, &self.secret, &self.lease_work, now),
-            None => Limit::new(rule, &self.secret, &self.lease_work),
+            Some(before) => before.succeeded_by(rule, &self.secret, &self.around, now),
+            None => Limit::new(rule, &self.secret, &self.around),
         };
         let limits: Vec<_> = rules.into_iter().map(limit).collect();
         // The overflows of limits that no longer exist, or have begun anew, stay counted.
@@ -184,7 +194,7 @@ impl Limiter {
             overflowed_before: self.overflowed().saturating_sub(overflowed(&limits)),
             limits,
             secret: self.secret.clone(),
-            lease_work: self.lease_work.clone(),
+            around: self.around.clone(),
         }
     }
 
@@ -200,7 +210,13 @@ impl Limiter {
 
     /// Notified when a lease of a shared limit needs a call without a request: see [`lease::Leases::urgent`].
     pub fn lease_work(&self) -> &Arc<Notify> {
-        &self.lease_work
+        &self.around.lease_work
+    }
+
+    /// The wall clock's time, by which quotas by the calendar go. Until it is [set](WallTime::set), timestamps are taken for times
+    /// since 1970. A limiter that takes the place of another one has the same.
+    pub fn wall(&self) -> &WallTime {
+        &self.around.wall
     }
 
     /// The secret under which keys are hashed, but those of shared limits.
@@ -396,6 +412,13 @@ impl Limiter {
                     }
                     drop(permit);
                 }
+                Hold::Window { at, origin, permit } => {
+                    let ClientState::Window(window) = state else { continue };
+                    if cost > 0 {
+                        window.settle(client, cost, at, origin);
+                    }
+                    drop(permit);
+                }
             }
             if let Some(report) = reservation.reports.iter_mut().find(|report| report.limit == index) {
                 report.remaining = Some(state.look(client, 0, now, || None).remaining);
@@ -414,12 +437,12 @@ fn overflowed(limits: &[Limit]) -> u64 {
 /// Takes all of the claims, or none.
 fn take_all(claims: &[Claim<'_>], inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) {
     let exempt = reservation.reports.len();
-    let mut places = SmallVec::<[Option<Place>; USUAL]>::new();
+    let mut all_taken = SmallVec::<[Option<Taken>; USUAL]>::new();
     for claim in claims {
-        places.push(claim.take(inputs, now, reservation));
+        all_taken.push(claim.take(inputs, now, reservation));
         if reservation.reports.last().is_some_and(Report::refuses) {
             reservation.release();
-            return refund(claims, inputs, &places, &mut reservation.reports[exempt..], now);
+            return refund(claims, inputs, &all_taken, &mut reservation.reports[exempt..], now);
         }
     }
 }
@@ -428,13 +451,13 @@ fn take_all(claims: &[Claim<'_>], inputs: &Inputs<'_>, now: Timestamp, reservati
 fn refund(
     claims: &[Claim<'_>],
     inputs: &Inputs<'_>,
-    places: &[Option<Place>],
+    all_taken: &[Option<Taken>],
     reports: &mut [Report],
     now: Timestamp,
 ) {
-    for ((claim, place), report) in claims.iter().zip(places).zip(reports) {
-        if let (ClientState::Bucket(bucket_ref), Some(place)) = (claim.state.here(), place) {
-            bucket_ref.refund(claim.client, claim.limit.cost(), now, *place);
+    for ((claim, taken), report) in claims.iter().zip(all_taken).zip(reports) {
+        if let Some(taken) = taken {
+            claim.refund(*taken);
         }
         if report.outcome == Outcome::Allowed {
             report.remaining = Some(claim.look(inputs, now).remaining);
@@ -497,9 +520,9 @@ impl Claim<'_> {
         self.state.look(self.client, limit.cost(), now, move || limit.origin(inputs.client))
     }
 
-    /// Takes the claim, and reports the decision. Returns where tokens were taken.
+    /// Takes the claim, and reports the decision. Returns what was taken of a bucket.
     #[inline(always)]
-    fn take(&self, inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) -> Option<Place> {
+    fn take(&self, inputs: &Inputs<'_>, now: Timestamp, reservation: &mut Reservation) -> Option<Taken> {
         let limit = self.limit;
         match self.state {
             ClientState::Bucket(bucket_ref) => {
@@ -507,7 +530,7 @@ impl Claim<'_> {
                     bucket_ref.take(self.client, limit.cost(), now, move || limit.origin(inputs.client));
                 let Answer { verdict, bucket, place } = answer;
                 reservation.reports.push(self.report(Asked::bucket(verdict, *quota, bucket, now)));
-                verdict.is_ok().then_some(place)
+                verdict.is_ok().then_some(Taken { place, at: now })
             }
             ClientState::Held(held) => {
                 self.hold(held, inputs, now, reservation);
@@ -516,7 +539,42 @@ impl Claim<'_> {
             ClientState::Shared(shared) => {
                 Claim { state: shared.here(), ..*self }.take_alone(inputs, now, reservation)
             }
+            ClientState::Window(window) => self.take_in_window(window, inputs, now, reservation),
         }
+    }
+
+    /// Puts back what was taken of a bucket.
+    fn refund(&self, taken: Taken) {
+        let cost = self.limit.cost();
+        match self.state.here() {
+            ClientState::Bucket(home) => home.refund(self.client, cost, taken.at, taken.place),
+            ClientState::Window(window) => window.refund(self.client, cost, taken),
+            ClientState::Held(_) | ClientState::Shared(_) => {}
+        }
+    }
+
+    /// Takes tokens of the present window, or the permit by which they are reserved, and reports the decision.
+    #[inline(never)]
+    fn take_in_window(
+        &self,
+        window: WindowRef<'_>,
+        inputs: &Inputs<'_>,
+        now: Timestamp,
+        reservation: &mut Reservation,
+    ) -> Option<Taken> {
+        let (limit, cost) = (self.limit, self.limit.cost());
+        let Some(running) = window.running else {
+            let (asked, taken) = window.take(self.client, cost, now, || limit.origin(inputs.client));
+            reservation.reports.push(self.report(asked));
+            return taken;
+        };
+        let origin = limit.origin(inputs.client);
+        let (asked, reserved) = window.reserve(running, self.client, cost, now, origin);
+        reservation.reports.push(self.report(asked));
+        if let Some((permit, at)) = reserved {
+            reservation.reserved.push(self.reserved(inputs, Hold::Window { at, origin, permit }));
+        }
+        None
     }
 
     /// Takes the claim on a shared limit as if there were no other gateway.
@@ -527,7 +585,7 @@ impl Claim<'_> {
         inputs: &Inputs<'_>,
         now: Timestamp,
         reservation: &mut Reservation,
-    ) -> Option<Place> {
+    ) -> Option<Taken> {
         self.take(inputs, now, reservation)
     }
 

@@ -54,6 +54,7 @@ mod outages;
 mod plots;
 mod pools;
 mod proxy_protocol;
+mod quotas;
 mod reload;
 mod replay;
 mod retries;

@@ -14,7 +14,8 @@ use super::token::Authorized;
 use crate::clock::Timestamp;
 use crate::engine::{Engine, NamedClient};
 use crate::gateway::Gateway;
-use crate::limit::{Charge, Limit, Measure, Mode, Remaining};
+use crate::limit::table::Table;
+use crate::limit::{Charge, Limit, Measure, Mode, Rate, Remaining};
 
 /// A limit.
 #[derive(Debug, Serialize, ToSchema)]
@@ -55,6 +56,17 @@ enum MeasureDescription {
         max_clients: usize,
         overflowed: u64,
     },
+    Quota {
+        quota: u32,
+        /// In which it is counted: `hour`, `day`, `week` or `month`.
+        period: &'static str,
+        /// How many minutes the clock by which it is counted anew is ahead of UTC.
+        utc_offset_minutes: i16,
+        cost: u32,
+        charge: &'static str,
+        max_clients: usize,
+        overflowed: u64,
+    },
     InFlight {
         max_in_flight: u32,
     },
@@ -76,6 +88,7 @@ pub(super) struct Client {
 #[schema(as = Standing)]
 enum RemainingDescription {
     Bucket { burst: u32, tokens: u32, next_token_seconds: Option<f64>, full_in_seconds: f64 },
+    Window { quota: u32, left: u32, resets_in_seconds: f64 },
     InFlight { max_in_flight: u32, running: u32 },
 }
 
@@ -102,13 +115,18 @@ impl RuleDescription {
                     tokens_per_second: rate.quota.tokens_per_second(),
                     burst: rate.quota.burst(),
                     cost: rate.cost,
-                    charge: match rate.charge {
-                        Charge::Always => "always",
-                        Charge::OnFailure(_) => "on_failure",
-                        Charge::Header { .. } => "cost_header",
-                    },
+                    charge: charge(rate),
                     max_clients: rate.max_clients,
-                    overflowed: limit.tables().map(crate::limit::table::Table::overflowed).sum(),
+                    overflowed: overflowed(limit),
+                },
+                Measure::Quota(rate, calendar) => MeasureDescription::Quota {
+                    quota: rate.quota.burst(),
+                    period: calendar.period.name(),
+                    utc_offset_minutes: calendar.utc_offset_minutes,
+                    cost: rate.cost,
+                    charge: charge(rate),
+                    max_clients: rate.max_clients,
+                    overflowed: overflowed(limit),
                 },
                 Measure::InFlight(max_in_flight) => {
                     MeasureDescription::InFlight { max_in_flight: *max_in_flight }
@@ -124,6 +142,18 @@ impl RuleDescription {
             shared: rule.shared.is_some(),
         }
     }
+}
+
+fn charge(rate: &Rate) -> &'static str {
+    match rate.charge {
+        Charge::Always => "always",
+        Charge::OnFailure(_) => "on_failure",
+        Charge::Header { .. } => "cost_header",
+    }
+}
+
+fn overflowed(limit: &Limit) -> u64 {
+    limit.tables().map(Table::overflowed).sum()
 }
 
 /// How a client stands with a limit.
@@ -150,7 +180,7 @@ pub(super) async fn client(
     Ok(Json(describe(&active.engine, &named, gateway.clock.now()).await))
 }
 
-/// Fills a client's bucket.
+/// Fills a client's bucket, or counts it anew.
 #[utoipa::path(delete, path = "/limits/{limit}/clients/{*key}", tag = "limits", security(("token" = [])),
     params(
         ("limit" = String, Path, description = "Its name."),
@@ -186,7 +216,7 @@ pub(super) async fn reset(
     }
     let what = match named.limit().rule().measure {
         Measure::InFlight(_) => "it counts the requests that are running: there is nothing to reset",
-        Measure::Rate(_) => "this client is never limited: there is nothing to reset",
+        Measure::Rate(_) | Measure::Quota(..) => "this client is never limited: there is nothing to reset",
     };
     Err(Failure::new(StatusCode::CONFLICT, what))
 }
@@ -229,6 +259,11 @@ async fn describe(engine: &Engine, named: &NamedClient<'_>, now: Timestamp) -> C
                     full_in_seconds: level.full_in.as_secs_f64(),
                 }
             }
+            Remaining::Window(window) => RemainingDescription::Window {
+                quota: window.quota,
+                left: window.left,
+                resets_in_seconds: window.ends_in.as_secs_f64(),
+            },
             Remaining::InFlight { running, max } => {
                 RemainingDescription::InFlight { max_in_flight: max, running }
             }

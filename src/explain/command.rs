@@ -74,9 +74,11 @@ pub fn run(path: &Path, args: &Args) -> Result<String, Unexplained> {
     .map_err(Unexplained::Question)?;
     let config = Config::load(path).map_err(Unexplained::Config)?;
     let limiter = Limiter::new(config.limits.clone(), Secret::random());
+    let clock = Clock::monotonic();
+    limiter.wall().set(clock.now_and_wall());
     let engine = Engine::new(config, limiter);
     let runtime = Builder::new_current_thread().enable_time().build().map_err(Unexplained::System)?;
-    let now = Clock::monotonic().now();
+    let now = clock.now();
     let explanation = runtime.block_on(answer::explain(&engine, &question, now, args.show_secrets));
     if args.json {
         let json = serde_json::to_string_pretty(&explanation).map_err(std::io::Error::other);

@@ -2,7 +2,7 @@
 
 use super::explanation::Limit;
 use super::near::listed;
-use super::words::{duration, quota};
+use super::words::{duration, minutes, quota};
 use crate::engine::ForeseenLimit;
 use crate::limit::key::{MissingKey, NoValue};
 use crate::limit::{Charge, Measure, Mode, OwnTerms, Remaining, Rule, Standing, Terms};
@@ -21,6 +21,7 @@ pub(super) fn explained(rule: &Rule, foreseen: &ForeseenLimit<'_>, plainly: bool
         Standing::Counted { remaining, lacks, .. } => {
             let most = match remaining {
                 Remaining::Bucket(reading) => reading.quota.burst(),
+                Remaining::Window(window) => window.quota,
                 Remaining::InFlight { max, .. } => max,
             };
             (Some(remaining.left()), Some(most), lacks.is_some())
@@ -31,7 +32,12 @@ pub(super) fn explained(rule: &Rule, foreseen: &ForeseenLimit<'_>, plainly: bool
     Limit {
         name: rule.name.clone(),
         counts: matches!(foreseen.standing, Standing::Counted { .. }),
-        terms: terms(rule, own),
+        terms: match foreseen.standing {
+            Standing::Counted { remaining: Remaining::Window(window), .. } => {
+                format!("{}, {} from now", terms(rule, own), minutes(window.ends_in))
+            }
+            _ => terms(rule, own),
+        },
         key: rule.key.parts.iter().map(ToString::to_string).collect(),
         value: if has_key { foreseen.key.clone() } else { Vec::new() },
         mode: match rule.mode {
@@ -57,9 +63,11 @@ fn terms(rule: &Rule, own: Option<OwnTerms<'_>>) -> String {
     };
     match (own.map(OwnTerms::terms), &rule.measure) {
         (Some(Terms::Unlimited), _) => "unlimited".to_owned(),
+        (Some(Terms::Rate(own)), Measure::Quota(_, calendar)) => calendar.in_words(own.burst()),
         (Some(Terms::Rate(own)), _) => quota(&own, cost),
         (Some(Terms::InFlight(max)), _) => at_a_time(max),
         (None, Measure::Rate(rate)) => quota(&rate.quota, cost),
+        (None, Measure::Quota(rate, calendar)) => calendar.in_words(rate.quota.burst()),
         (None, Measure::InFlight(max)) => at_a_time(*max),
     }
 }
@@ -135,7 +143,11 @@ fn notes(
         });
     }
     if let Standing::Counted { lacks: Some(wait), .. } = foreseen.standing {
-        let until = if wait.is_zero() { String::new() } else { format!(" for {}", duration(wait)) };
+        let until = match foreseen.standing {
+            _ if wait.is_zero() => String::new(),
+            Standing::Counted { remaining: Remaining::Window(_), .. } => format!(" for {}", minutes(wait)),
+            _ => format!(" for {}", duration(wait)),
+        };
         notes.push(match rule.mode {
             Mode::Enforce => format!("has too little left for the request{until}"),
             Mode::DryRun => format!("has too little left for the request{until}, and lets it pass"),

@@ -31,6 +31,24 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
+/// A time rounded up: `7 h 12 min`; below an hour to the second, and from a day on to the hour.
+pub(super) fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let two = |first: u64, unit: &str, second: u64, smaller: &str| match (first, second) {
+        (0, _) => format!("{second} {smaller}"),
+        (_, 0) => format!("{first} {unit}"),
+        _ => format!("{first} {unit} {second} {smaller}"),
+    };
+    if seconds < 3600 {
+        return two(seconds / 60, "min", seconds % 60, "s");
+    }
+    let (minutes, hours) = (seconds.div_ceil(60), seconds.div_ceil(3600));
+    match minutes < 24 * 60 {
+        true => two(minutes / 60, "h", minutes % 60, "min"),
+        false => two(hours / 24, "d", hours % 24, "h"),
+    }
+}
+
 /// What a quota allows a client whose requests cost so many tokens each: `20 at once, then one every 100 ms`.
 pub(super) fn quota(quota: &Quota, cost: u32) -> String {
     let (tokens, period) = quota.refill();
@@ -55,6 +73,22 @@ fn gcd(a: u32, b: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_to_the_minute_is_rounded_up() {
+        for (millis, told) in [
+            (0, "0 s"),
+            (1, "1 s"),
+            (61_000, "1 min 1 s"),
+            (3_599_001, "1 h"),
+            (7 * 3_600_000 + 11 * 60_000 + 1, "7 h 12 min"),
+            (24 * 3_600_000, "1 d"),
+            (26 * 3_600_000 + 1, "1 d 3 h"),
+            (48 * 3_600_000 - 1, "2 d"),
+        ] {
+            assert_eq!(minutes(Duration::from_millis(millis)), told, "{millis}");
+        }
+    }
 
     #[test]
     fn a_rate_is_told_exactly() {

@@ -61,6 +61,7 @@ impl Active {
             Some(saved) => Limiter::restored(config.limits.clone(), saved, now),
             None => Limiter::new(config.limits.clone(), Secret::random()),
         };
+        limiter.wall().set(clock.now_and_wall());
         let upstreams = config.upstreams.iter().map(|upstream| Arc::new(Upstream::new(upstream.clone())));
         let (upstreams, traffic) = (upstreams.collect(), metrics.traffic(&config, None));
         let store = config.limiter.shared.clone().map(|settings| Arc::new(Store::new(settings)));

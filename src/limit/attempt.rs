@@ -9,13 +9,14 @@
 use smallvec::{SmallVec, smallvec};
 use std::time::Duration;
 
+use super::asked::Asked;
 use super::bucket::Wait;
-use super::client_state::{Asked, ClientState, SharedRef};
+use super::client_state::{ClientState, SharedRef};
 use super::key::Fingerprint;
-use super::lease::{Answer, Ask, KeptTokens, Leases, Lot, OnError, Share, Sharing, Taken};
+use super::lease::{Answer, Ask, KeptTokens, Leases, Lot, OnError, Share, Sharing, Taken as Leased};
 use super::report::Hold;
 use super::rule::Mode;
-use super::table::Place;
+use super::window_ref::Taken;
 use super::{Claim, Claims, Limiter, Outcome, Refusal, Remaining, Report, Reservation, USUAL};
 use crate::clock::Timestamp;
 
@@ -46,7 +47,7 @@ enum Mark {
     /// It is decided, and nothing has to be put back.
     Decided,
     /// Tokens were taken from a bucket of this process.
-    Bucket(Place),
+    Bucket(Taken),
     /// The share of this gateway was charged without the store.
     Alone { share: Share, is_late: bool },
     /// Tokens of a lease were spent.
@@ -204,9 +205,9 @@ impl<'a, 'c> Attempt<'a, 'c> {
     /// Takes tokens or a permit from the state that this process has of a claim. Returns whether the limit refuses.
     fn take_here(&mut self, index: usize, now: Timestamp, reservation: &mut Reservation) -> bool {
         let claim = self.claim(index);
-        let place = claim.take(self.claims.inputs, now, reservation);
+        let taken = claim.take(self.claims.inputs, now, reservation);
         self.reports[index] = reservation.reports.pop();
-        self.marks[index] = place.map_or(Mark::Decided, Mark::Bucket);
+        self.marks[index] = taken.map_or(Mark::Decided, Mark::Bucket);
         self.reports[index].as_ref().is_some_and(Report::refuses)
     }
 
@@ -222,7 +223,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
         let claim = self.claim(index);
         let (cost, keep) = (claim.limit.cost(), shared.running.is_some());
         let asked = match shared.leases.take(claim.client, shared.home.quota(), cost, keep, now, first) {
-            Taken::Spent { left, lot, .. } => {
+            Leased::Spent { left, lot, .. } => {
                 if keep {
                     let hold = Hold::Shared(KeptTokens::held(shared.leases, claim.client, cost, lot));
                     reservation.reserved.push(claim.reserved(self.claims.inputs, hold));
@@ -232,11 +233,11 @@ impl<'a, 'c> Attempt<'a, 'c> {
                 }
                 Asked { verdict: Ok(()), remaining: Remaining::Bucket(left) }
             }
-            Taken::Refused(wait, left) => {
+            Leased::Refused(wait, left) => {
                 self.marks[index] = Mark::Decided;
                 Asked { verdict: Err(wait), remaining: Remaining::Bucket(left) }
             }
-            Taken::Lacking | Taken::Busy => {
+            Leased::Lacking | Leased::Busy => {
                 self.marks[index] = Mark::Lacking { waited: true };
                 return None;
             }
@@ -336,10 +337,7 @@ impl<'a, 'c> Attempt<'a, 'c> {
         for (index, mark) in self.marks.iter().enumerate() {
             let claim = &self.claims.claims[index];
             match (mark, claim.state) {
-                (Mark::Bucket(place), state) => {
-                    let ClientState::Bucket(bucket_ref) = state.here() else { continue };
-                    bucket_ref.refund(claim.client, claim.limit.cost(), now, *place);
-                }
+                (Mark::Bucket(taken), _) => claim.refund(*taken),
                 (Mark::Lease(lot), ClientState::Shared(shared)) => {
                     shared.leases.put_back(claim.client, claim.limit.cost(), *lot);
                 }

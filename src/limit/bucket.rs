@@ -61,13 +61,26 @@ impl Bucket {
         self.missing(quota, now) == 0
     }
 
-    /// The bucket after `cost` tokens are taken.
+    /// From when on what is missing counts, in ticks: from now, or from the beginning of the window that the bucket is in if that is
+    /// later. Of two threads, one may know of a window before the other.
+    fn since(self, quota: &Quota, now: Timestamp) -> u128 {
+        let now = quota.ticks_at(now);
+        if quota.is_by_window() { now.max(Quota::window_begin(self.full_at)) } else { now }
+    }
+
+    /// Whether the bucket is in a later window than `now`.
+    pub(super) fn is_in_later_window(self, quota: &Quota, now: Timestamp) -> bool {
+        self.since(quota, now) > quota.ticks_at(now)
+    }
+
+    /// The bucket after `cost` tokens are taken. A bucket that is in a later window than `now` refuses, and is to be asked again in
+    /// that one.
     ///
     /// # Errors
     /// With too few tokens: how long until there are enough. A bucket never holds more than the burst; the configuration refuses a
     /// cost above that, and here the wait includes the refill of the tokens beyond the burst.
     pub fn take(self, quota: &Quota, now: Timestamp, cost: u32) -> Result<Self, Wait> {
-        let wanted = self.missing(quota, now) + quota.ticks_for(cost);
+        let wanted = self.full_at.saturating_sub(quota.ticks_at(now)) + quota.ticks_for(cost);
         match wanted.checked_sub(quota.capacity()) {
             None | Some(0) => Ok(Self { full_at: quota.ticks_at(now) + wanted }),
             Some(short) => Err(Wait(quota.duration(short))),
@@ -75,18 +88,29 @@ impl Bucket {
     }
 
     /// The bucket after `cost` tokens are taken, whether it holds as many or not: it may owe some then. It owes at
-    /// most what is refilled in [`MAX_TIME_TO_FILL`](super::quota::MAX_TIME_TO_FILL).
+    /// most what is refilled in [`MAX_TIME_TO_FILL`](super::quota::MAX_TIME_TO_FILL). If it is in a later window than `now`, the
+    /// tokens were of one that is over, and nothing changes.
     #[must_use]
     pub fn owe(self, quota: &Quota, now: Timestamp, cost: u32) -> Self {
-        let missing = (self.missing(quota, now) + quota.ticks_for(cost)).min(quota.most_owed());
-        Self { full_at: quota.ticks_at(now) + missing }
+        match self.is_in_later_window(quota, now) {
+            true => self,
+            false => self.lacking(quota.ticks_for(cost), quota, now),
+        }
+    }
+
+    /// The bucket when so many ticks more are missing.
+    #[must_use]
+    pub(super) fn lacking(self, more: u128, quota: &Quota, now: Timestamp) -> Self {
+        let since = self.since(quota, now);
+        Self { full_at: since + (self.full_at.saturating_sub(since) + more).min(quota.most_owed()) }
     }
 
     /// This bucket without what is missing in another one under the same quota.
     #[must_use]
     pub(super) fn without(self, other: Self, quota: &Quota, now: Timestamp) -> Self {
-        let missing = (self.missing(quota, now) + other.missing(quota, now)).min(quota.most_owed());
-        Self { full_at: quota.ticks_at(now) + missing }
+        let since = self.since(quota, now).max(other.since(quota, now));
+        let missing = self.full_at.saturating_sub(since) + other.full_at.saturating_sub(since);
+        Self { full_at: since + missing.min(quota.most_owed()) }
     }
 
     /// This bucket, or another one under the same quota that holds less.
@@ -96,13 +120,17 @@ impl Bucket {
     }
 
     /// The bucket when another quota takes the place of `old`: the share of tokens that it misses stays the same, and is
-    /// refilled at the new rate from `now` on. Rounded so that it never holds more.
+    /// refilled at the new rate from `now` on. Rounded so that it never holds more. What was counted in a window stays the same number.
     #[must_use]
     pub fn under(self, old: &Quota, new: &Quota, now: Timestamp) -> Self {
         /// The share is counted in this many parts: fine enough for the largest bucket.
         const PARTS: u32 = 40;
-        if old == new {
-            return self;
+        match (old.is_by_window(), new.is_by_window()) {
+            _ if old == new => return self,
+            (true, true) => return self,
+            (false, false) => {}
+            // Neither measure says anything of the other.
+            (true, false) | (false, true) => return Self::FULL,
         }
         let missing = self.missing(old, now);
         if missing == 0 {
@@ -122,6 +150,20 @@ impl Bucket {
         Self { full_at: self.full_at.saturating_sub(quota.ticks_for(cost)) }
     }
 
+    /// The bucket after `cost` tokens are put back that were taken at this time. If it is in another window, nothing changes.
+    #[must_use]
+    pub(super) fn put_back(self, quota: &Quota, taken_at: Timestamp, cost: u32) -> Self {
+        let refunded = self.refund(quota, cost);
+        if !quota.is_by_window() {
+            return refunded;
+        }
+        let begin = quota.ticks_at(taken_at);
+        match Quota::window_begin(self.full_at) == begin {
+            true => Self { full_at: refunded.full_at.max(begin) },
+            false => self,
+        }
+    }
+
     /// What the bucket holds.
     pub fn level(self, quota: &Quota, now: Timestamp) -> Level {
         let missing = self.missing(quota, now);
@@ -138,7 +180,7 @@ impl Bucket {
 
     /// The ticks that it takes to refill what is missing.
     pub(super) fn missing(self, quota: &Quota, now: Timestamp) -> u128 {
-        self.full_at.saturating_sub(quota.ticks_at(now))
+        self.full_at.saturating_sub(self.since(quota, now))
     }
 }
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bucket::{Bucket, Wait};
+use super::asked::Asked;
+use super::bucket::Wait;
+use super::bucket_ref::{BucketRef, reserve};
 use super::key::{Fingerprint, Origin};
 use super::lease::{LeaseTerms, Leases};
-use super::override_bucket::OverrideBucket;
-use super::quota::Quota;
-use super::reading::{Reading, Remaining};
-use super::table::{Answer, Place, Table};
+use super::reading::Remaining;
+use super::window_ref::WindowRef;
 use crate::clock::Timestamp;
 use crate::concurrency::{Concurrency, Full, Permit};
 
@@ -22,6 +22,8 @@ pub(super) enum ClientState<'a> {
     Held(Held<'a>),
     /// A bucket in the store that several gateways share.
     Shared(SharedRef<'a>),
+    /// What was counted in the present window of a calendar.
+    Window(WindowRef<'a>),
 }
 
 /// A bucket in a store, of which this gateway may hold tokens.
@@ -52,24 +54,6 @@ pub(super) enum Held<'a> {
     Reserved(BucketRef<'a>, &'a Arc<Concurrency>),
     /// The running requests, and their maximum.
     InFlight(&'a Arc<Concurrency>, u32),
-}
-
-/// Where a bucket is.
-#[derive(Clone, Copy)]
-pub(super) enum BucketRef<'a> {
-    /// In the table of all clients.
-    Table(&'a Table),
-    /// The client's own, under a quota of its own.
-    Own(&'a Quota, &'a OverrideBucket),
-}
-
-/// The answer to whether a request may pass.
-#[derive(Clone, Copy)]
-pub(super) struct Asked {
-    /// Whether there was enough left, and if not, how long until there is.
-    pub(super) verdict: Result<(), Wait>,
-    /// What is left now.
-    pub(super) remaining: Remaining,
 }
 
 /// The wait until a running request is over, which is not known.
@@ -103,6 +87,7 @@ impl<'a> ClientState<'a> {
                 let (wait, reading) = shared.leases.look(client, shared.home.quota(), cost, now);
                 Asked { verdict: wait.map_or(Ok(()), Err), remaining: Remaining::Bucket(reading) }
             }
+            Self::Window(window) => window.look(client, cost, now, origin),
         }
     }
 
@@ -113,6 +98,7 @@ impl<'a> ClientState<'a> {
             Self::Bucket(BucketRef::Own(..))
                 | Self::Held(Held::Reserved(BucketRef::Own(..), _))
                 | Self::Shared(SharedRef { home: BucketRef::Own(..), .. })
+                | Self::Window(WindowRef { home: BucketRef::Own(..), .. })
         )
     }
 
@@ -120,7 +106,8 @@ impl<'a> ClientState<'a> {
     #[inline]
     pub(super) fn touch(self, client: Fingerprint) {
         if let Self::Bucket(BucketRef::Table(table))
-        | Self::Held(Held::Reserved(BucketRef::Table(table), _)) = self
+        | Self::Held(Held::Reserved(BucketRef::Table(table), _))
+        | Self::Window(WindowRef { home: BucketRef::Table(table), .. }) = self
         {
             table.touch(client);
         }
@@ -128,18 +115,14 @@ impl<'a> ClientState<'a> {
 
     /// Fills the bucket; false if there is none.
     pub(super) fn reset(self, client: Fingerprint, now: Timestamp) -> bool {
-        let (Self::Bucket(bucket_ref)
-        | Self::Held(Held::Reserved(bucket_ref, _))
-        | Self::Shared(SharedRef { home: bucket_ref, .. })) = self
-        else {
-            return false;
-        };
-        if let Self::Shared(shared) = self {
-            shared.leases.forget(client);
-        }
-        match bucket_ref {
-            BucketRef::Table(table) => table.reset(client, now),
-            BucketRef::Own(quota, bucket) => bucket.reset(quota, now),
+        match self {
+            Self::Bucket(home) | Self::Held(Held::Reserved(home, _)) => home.reset(client, now),
+            Self::Shared(shared) => {
+                shared.leases.forget(client);
+                shared.home.reset(client, now);
+            }
+            Self::Window(window) => window.reset(client, now),
+            Self::Held(Held::InFlight(..)) => return false,
         }
         true
     }
@@ -203,85 +186,5 @@ impl Held<'_> {
             }
             Self::Reserved(..) => None,
         }
-    }
-}
-
-/// A bucket without the costs that are reserved for `running` requests, and without that of another one, if it holds
-/// as much.
-fn reserve(
-    quota: &Quota,
-    bucket: Bucket,
-    cost: u32,
-    running: u32,
-    now: Timestamp,
-) -> (Bucket, Result<Bucket, Wait>) {
-    let reserved = bucket.owe(quota, now, cost.saturating_mul(running));
-    (reserved, reserved.take(quota, now, cost))
-}
-
-impl<'a> BucketRef<'a> {
-    /// The quota of the bucket.
-    pub(super) fn quota(self) -> &'a Quota {
-        match self {
-            Self::Table(table) => table.quota(),
-            Self::Own(quota, _) => quota,
-        }
-    }
-
-    fn look(
-        self,
-        client: Fingerprint,
-        now: Timestamp,
-        origin: impl FnOnce() -> Option<Origin>,
-    ) -> (Quota, Bucket) {
-        match self {
-            Self::Table(table) => (*table.quota(), table.look(client, now, origin)),
-            Self::Own(quota, bucket) => (*quota, bucket.look(quota, now)),
-        }
-    }
-
-    /// Takes the tokens of a request, if there are enough. Returns also the quota.
-    #[inline(always)]
-    pub(super) fn take(
-        self,
-        client: Fingerprint,
-        cost: u32,
-        now: Timestamp,
-        origin: impl Fn() -> Option<Origin>,
-    ) -> (&'a Quota, Answer) {
-        match self {
-            Self::Table(table) => (table.quota(), table.take(client, cost, now, origin)),
-            Self::Own(quota, bucket) => {
-                let (bucket, verdict) = bucket.take(quota, now, cost);
-                (quota, Answer { verdict, bucket, place: Place::Own })
-            }
-        }
-    }
-
-    /// Puts back the tokens that were taken just before from this place.
-    pub(super) fn refund(self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
-        match self {
-            Self::Table(table) => table.refund(client, cost, now, place),
-            Self::Own(quota, bucket) => bucket.refund(quota, cost),
-        }
-    }
-
-    /// Takes tokens, whether there are as many or not.
-    pub(super) fn owe(self, client: Fingerprint, cost: u32, now: Timestamp, origin: Option<Origin>) {
-        match self {
-            Self::Table(table) => table.owe(client, cost, now, || origin),
-            Self::Own(quota, bucket) => bucket.owe(quota, now, cost),
-        }
-    }
-}
-
-impl Asked {
-    #[inline]
-    pub(super) fn bucket(verdict: Result<(), Wait>, quota: Quota, bucket: Bucket, now: Timestamp) -> Self {
-        Self { verdict, remaining: Remaining::Bucket(Reading::new(quota, bucket, now)) }
-    }
-
-    fn running(verdict: Result<(), Wait>, running: u32, max: u32) -> Self {
-        Self { verdict, remaining: Remaining::InFlight { running, max } }
     }
 }

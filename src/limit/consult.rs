@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::asked::Asked;
 use super::bucket::Wait;
-use super::client_state::Asked;
 use super::key::{Inputs, NoValue};
 use super::reading::Remaining;
 use super::report::Report;

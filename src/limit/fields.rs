@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::bucket::Level;
 use super::quota::Quota;
-use super::{Limiter, Mode, Outcome, Remaining, Report, Rule};
+use super::{Limiter, Mode, Outcome, Remaining, Report, Rule, WindowReading};
 
 /// The value of a field about one limit is seldom longer.
 const USUAL_LENGTH: usize = 48;
@@ -27,11 +27,11 @@ pub struct Fields {
 /// The `X-RateLimit-*` fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Legacy {
-    /// `X-RateLimit-Limit`: the bucket size of the limit that is nearest to refusing.
+    /// `X-RateLimit-Limit`: the bucket size, or the quota, of the limit that is nearest to refusing.
     pub limit: u32,
     /// `X-RateLimit-Remaining`: whole tokens left of it.
     pub remaining: u32,
-    /// `X-RateLimit-Reset`: whole seconds until its bucket is full.
+    /// `X-RateLimit-Reset`: whole seconds until its bucket is full, or its window is over.
     pub reset: u64,
 }
 
@@ -45,6 +45,7 @@ impl Fields {
                 (Some(Remaining::Bucket(bucket)), Mode::Enforce) => {
                     fields.add(rule, &bucket.quota, bucket.level());
                 }
+                (Some(Remaining::Window(window)), Mode::Enforce) => fields.add_window(rule, window),
                 (Some(Remaining::InFlight { running, max }), Mode::Enforce) => {
                     fields.add_in_flight(rule, running, max);
                 }
@@ -63,6 +64,16 @@ impl Fields {
             }
         }
         self.add_legacy(rule, quota.burst(), level.tokens, whole_seconds(level.full_in));
+    }
+
+    fn add_window(&mut self, rule: &Rule, window: WindowReading) {
+        let WindowReading { quota, left, ends_in, length } = window;
+        if rule.fields {
+            self.describe(rule, quota, left);
+            push(&mut self.policy, ";w=", whole_seconds(length));
+            push(&mut self.state, ";t=", whole_seconds(ends_in));
+        }
+        self.add_legacy(rule, quota, left, whole_seconds(ends_in));
     }
 
     fn add_in_flight(&mut self, rule: &Rule, running: u32, max: u32) {

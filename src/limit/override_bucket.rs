@@ -56,9 +56,9 @@ impl OverrideBucket {
         self.bucket.change(|bucket| bucket.owe(quota, now, cost));
     }
 
-    /// Puts `cost` tokens back that were taken just before.
-    pub(super) fn refund(&self, quota: &Quota, cost: u32) {
-        self.bucket.change(|bucket| bucket.refund(quota, cost));
+    /// Puts `cost` tokens back that were taken just before, at this time.
+    pub(super) fn refund(&self, quota: &Quota, taken_at: Timestamp, cost: u32) {
+        self.bucket.change(|bucket| bucket.put_back(quota, taken_at, cost));
     }
 
     /// Fills the bucket.

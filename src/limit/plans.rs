@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::key::{Fingerprint, Origin};
+use super::quota::{window_at, window_time};
 use super::rule::{PlanTerms, Rule, Terms};
 use super::saved::SavedPlan;
 use super::table::Table;
@@ -105,8 +106,12 @@ impl Plans {
         if self.tables().next().is_some() {
             let paid = tables().map(|table| table.paid_at(now)).max().unwrap_or(now);
             let filled = tables().map(|table| table.quota().time_to_fill()).max().unwrap_or_default();
-            // What is charged between now and the change is paid by then, and so is what requests owe that run on.
-            self.unsettled_until = paid.after(filled).after(RUNNING_ON);
+            self.unsettled_until = match base.quota().is_by_window() {
+                // The next window may begin between now and the change. What is charged to a window ends with it.
+                true => window_time(window_at(now) + 2),
+                // What is charged between now and the change is paid by then, and so is what requests owe that run on.
+                false => paid.after(filled).after(RUNNING_ON),
+            };
         }
         self
     }

@@ -24,6 +24,16 @@ pub const MAX_TIME_TO_FILL: Duration = Duration::from_nanos(1 << 60);
 /// Up to this many ticks in a nanosecond a rate is kept exactly.
 const MAX_TICKS_PER_NANO: u64 = 1 << 18;
 
+/// The same for a bucket that is counted anew in each window of a calendar: more than any rate has, which tells the two apart.
+const TICKS_PER_NANO_OF_WINDOWS: u32 = 1 << 19;
+
+/// The time of such a bucket stands still within a window, and goes on by so many nanoseconds from one window to the next: more than
+/// the tokens that can be counted in one.
+const WINDOW_NANOS_SHIFT: u32 = 31;
+
+/// The ticks in a window.
+const WINDOW_TICKS_SHIFT: u32 = WINDOW_NANOS_SHIFT + TICKS_PER_NANO_OF_WINDOWS.trailing_zeros();
+
 /// The latest time, in ticks, that a bucket can be full at: 73 years after the start in the finest of ticks.
 pub(super) const MAX_TICKS: u128 = (1 << 79) - 1;
 
@@ -107,6 +117,42 @@ impl Quota {
         }
     }
 
+    /// A quota of `count` tokens in each window of a calendar.
+    ///
+    /// Its bucket has a time of its own, which stands still within a window and then goes on by more than any bucket lacks: see
+    /// [`window_time`]. So nothing comes back within the window, and everything at its end. When the bucket will be full tells
+    /// the window and the count in it: the first is the number of whole windows, and the second the rest.
+    ///
+    /// # Errors
+    /// When the count is zero, or more than [`MAX_TOKENS`].
+    pub fn by_window(count: u64) -> Result<Self, QuotaError> {
+        let burst =
+            u32::try_from(count).ok().filter(|&count| count <= MAX_TOKENS).ok_or(QuotaError::TooMany)?;
+        let burst = NonZeroU32::new(burst).ok_or(QuotaError::ZeroBurst)?;
+        Ok(Self::of_windows(burst))
+    }
+
+    const fn of_windows(burst: NonZeroU32) -> Self {
+        const PER_NANO: NonZeroU32 = NonZeroU32::new(TICKS_PER_NANO_OF_WINDOWS).expect("not zero");
+        const PER_TOKEN: NonZeroU64 = NonZeroU64::new(TICKS_PER_NANO_OF_WINDOWS as u64).expect("not zero");
+        Self { burst, ticks_per_nano: PER_NANO, ticks_per_token: PER_TOKEN }
+    }
+
+    /// Whether its buckets are counted anew in each window of a calendar.
+    pub fn is_by_window(&self) -> bool {
+        self.ticks_per_nano.get() == TICKS_PER_NANO_OF_WINDOWS
+    }
+
+    /// The beginning of the window that a time in ticks is in, in ticks.
+    pub(super) fn window_begin(ticks: u128) -> u128 {
+        ticks >> WINDOW_TICKS_SHIFT << WINDOW_TICKS_SHIFT
+    }
+
+    /// The number of the window that a time in ticks is in.
+    pub(super) fn window_number(ticks: u128) -> u64 {
+        u64::try_from(ticks >> WINDOW_TICKS_SHIFT).unwrap_or(u64::MAX)
+    }
+
     /// Its parts: the burst, the ticks in a nanosecond, the ticks in a token.
     pub(super) fn parts(&self) -> (u32, u32, u64) {
         (self.burst.get(), self.ticks_per_nano.get(), self.ticks_per_token.get())
@@ -114,8 +160,13 @@ impl Quota {
 
     /// The quota of these [`parts`](Self::parts); `None` if they make no quota.
     pub(super) fn from_parts((burst, ticks_per_nano, ticks_per_token): (u64, u64, u64)) -> Option<Self> {
+        let burst = NonZeroU32::new(u32::try_from(burst).ok().filter(|&burst| burst <= MAX_TOKENS)?)?;
+        let by_window = Self::of_windows(burst);
+        if by_window.parts() == (burst.get(), u32::try_from(ticks_per_nano).ok()?, ticks_per_token) {
+            return Some(by_window);
+        }
         let quota = Self {
-            burst: NonZeroU32::new(u32::try_from(burst).ok().filter(|&burst| burst <= MAX_TOKENS)?)?,
+            burst,
             ticks_per_nano: NonZeroU32::new(
                 u32::try_from(ticks_per_nano).ok().filter(|_| ticks_per_nano <= MAX_TICKS_PER_NANO)?,
             )?,
@@ -161,8 +212,11 @@ impl Quota {
         self.ticks_for(self.burst.get())
     }
 
-    /// The most ticks that may be missing in a bucket.
+    /// The most ticks that may be missing in a bucket. What is owed in a window ends with it.
     pub(super) fn most_owed(&self) -> u128 {
+        if self.is_by_window() {
+            return (1 << WINDOW_TICKS_SHIFT) - 1;
+        }
         MAX_TIME_TO_FILL.as_nanos() * u128::from(self.ticks_per_nano.get())
     }
 
@@ -233,6 +287,19 @@ impl Quota {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
+
+/// The time of buckets that are counted anew in each window, in the window with this number.
+pub(super) fn window_time(number: u64) -> Timestamp {
+    Timestamp::from_nanos(number.min(MAX_WINDOW) << WINDOW_NANOS_SHIFT)
+}
+
+/// The number of the window in which buckets that are counted anew in each have this time.
+pub(super) fn window_at(time: Timestamp) -> u64 {
+    time.nanos() >> WINDOW_NANOS_SHIFT
+}
+
+/// The number of the last window: the hours of more than 61000 years.
+pub(super) const MAX_WINDOW: u64 = (1 << 29) - 1;
 
 /// A division that is fast for small numbers, as nearly all are.
 fn divide(dividend: u128, divisor: u64) -> u128 {

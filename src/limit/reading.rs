@@ -1,5 +1,7 @@
 //! What a client has left of a limit.
 
+use std::time::Duration;
+
 use super::bucket::{Bucket, Level};
 use super::quota::Quota;
 use crate::clock::Timestamp;
@@ -9,6 +11,8 @@ use crate::clock::Timestamp;
 pub enum Remaining {
     /// Its bucket.
     Bucket(Reading),
+    /// What was counted in the present window of a calendar.
+    Window(WindowReading),
     /// Its running requests.
     InFlight {
         /// How many there are.
@@ -27,11 +31,25 @@ pub struct Reading {
     at: Timestamp,
 }
 
+/// What was counted in a window, at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowReading {
+    /// How many tokens there are in each window.
+    pub quota: u32,
+    /// How many of them are left in this one.
+    pub left: u32,
+    /// How long until the next window begins.
+    pub ends_in: Duration,
+    /// How long the window is from begin to end.
+    pub length: Duration,
+}
+
 impl Remaining {
     /// How much more the client may have at once: whole tokens, or requests.
     pub fn left(&self) -> u32 {
         match self {
             Self::Bucket(reading) => reading.level().tokens,
+            Self::Window(reading) => reading.left,
             Self::InFlight { running, max } => max.saturating_sub(*running),
         }
     }

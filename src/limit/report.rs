@@ -6,6 +6,7 @@ use super::bucket::Wait;
 use super::key::{Fingerprint, Origin};
 use super::lease::KeptTokens;
 use super::reading::Remaining;
+use crate::clock::Timestamp;
 use crate::concurrency::Permit;
 
 /// What the limits decided about a request, and its permits, by which it counts among the running requests until this is
@@ -31,6 +32,14 @@ pub(super) struct Reserved {
 pub(super) enum Hold {
     /// In a bucket of this process, until the permit is dropped.
     Bucket {
+        /// Where the request came from.
+        origin: Option<Origin>,
+        permit: Permit,
+    },
+    /// In a window, until the permit is dropped.
+    Window {
+        /// The time of the bucket when it was reserved.
+        at: Timestamp,
         /// Where the request came from.
         origin: Option<Origin>,
         permit: Permit,

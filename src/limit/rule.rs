@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 
+use super::calendar::Calendar;
 use super::key::Key;
 use super::lease::LeaseTerms;
 use super::quota::Quota;
@@ -43,11 +44,13 @@ pub struct Rule {
 pub enum Measure {
     /// Requests over time, in token buckets.
     Rate(Rate),
+    /// Requests in each window of a calendar. The quota of the rate is one [by window](Quota::by_window).
+    Quota(Rate, Calendar),
     /// Requests at a time, and their maximum, at least one.
     InFlight(u32),
 }
 
-/// A limit on requests over time.
+/// A limit on requests over time, or in each window of a calendar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Rate and burst of each bucket.
@@ -125,7 +128,7 @@ pub struct PlanTerms {
 pub enum Terms {
     /// The client is never limited.
     Unlimited,
-    /// The client's bucket has this quota. The limit counts requests over time.
+    /// The client's bucket has this quota. The limit counts requests over time, or in windows, and the quota is of the same kind.
     Rate(Quota),
     /// The client may have this many requests at a time. The limit counts those.
     InFlight(u32),
@@ -161,11 +164,19 @@ impl Rule {
         }
     }
 
-    /// Its rate, if it counts requests over time.
+    /// Its rate, if it counts requests over time or in windows.
     pub fn rate(&self) -> Option<&Rate> {
         match &self.measure {
-            Measure::Rate(rate) => Some(rate),
+            Measure::Rate(rate) | Measure::Quota(rate, _) => Some(rate),
             Measure::InFlight(_) => None,
+        }
+    }
+
+    /// Its calendar, if it counts requests in windows.
+    pub fn calendar(&self) -> Option<Calendar> {
+        match &self.measure {
+            Measure::Quota(_, calendar) => Some(*calendar),
+            Measure::Rate(_) | Measure::InFlight(_) => None,
         }
     }
 }

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use super::key::{Fingerprint, Key};
+use super::key::Fingerprint;
 use super::quota::Quota;
+use super::rule::Rule;
 use super::table::compact_table::CompactTable;
 
 /// The buckets of a limit.
 pub(super) struct SavedLimit {
     pub(super) name: String,
-    /// The limit's key, as [`describe`] says it. Buckets of another key are not restored.
-    pub(super) key: String,
+    /// What it counts, as [`describe`] says it. Buckets of another key or calendar are not restored.
+    pub(super) what: String,
+    /// The latest window in which it has counted; zero if it does not count in windows.
+    pub(super) window: u64,
     pub(super) table: Arc<CompactTable>,
     pub(super) overrides: Vec<SavedOverride>,
 }
@@ -42,8 +45,13 @@ pub(super) struct SavedOverride {
     pub(super) full_at: u128,
 }
 
-/// A key in words, different for different keys.
-pub(super) fn describe(key: &Key) -> String {
+/// What a limit counts, in words that are different for different keys and calendars.
+pub(super) fn describe(rule: &Rule) -> String {
+    let key = &rule.key;
     let parts: Vec<_> = key.parts.iter().map(|part| format!("{:?}", part.to_string())).collect();
-    format!("{} {:?} {}", parts.join(" "), key.missing, key.ipv6_prefix)
+    let key = format!("{} {:?} {}", parts.join(" "), key.missing, key.ipv6_prefix);
+    match rule.calendar() {
+        None => key,
+        Some(calendar) => format!("{key} {calendar:?}"),
+    }
 }

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! magic and version (8) | secret (16) | time of writing: wall clock (8), clock (8) | limits (4) | each limit | CRC-32 (4)
-//! limit:  name | key | overrides | tables, each of which took the place of the one before it
+//! limit:  name | key and calendar | overrides | tables, each of which took the place of the one before it | latest window (8)
 //! table:  quota | max_clients (8) | overflow buckets | slots: (index + 1 (8), word (16))…, 0 (8)
 //! ```
 //!
@@ -29,7 +29,10 @@ use super::table::word::Word;
 use crate::clock::Timestamp;
 
 /// The first bytes of every file: a name, and the version of this format and of a table's layout.
-const MAGIC: [u8; 8] = *b"gwbkts\x00\x02";
+const MAGIC: [u8; 8] = *b"gwbkts\x00\x03";
+
+/// The same of the version before, which had no windows.
+const MAGIC_WITHOUT_WINDOWS: [u8; 8] = *b"gwbkts\x00\x02";
 
 /// The longest text in a file.
 const MAX_TEXT: u32 = 1 << 16;
@@ -41,6 +44,8 @@ const MAX_CLIENTS: u64 = 1_000_000_000;
 pub struct Snapshot {
     pub(super) secret: Secret,
     pub(super) limits: Vec<SavedLimit>,
+    /// When it was read.
+    pub(super) read_at: Moment,
 }
 
 /// When a snapshot is written, or read.
@@ -66,9 +71,10 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
     let saved: Vec<_> = in_process.flat_map(tables).collect();
     out.length(saved.len())?;
     for (limit, name, table) in saved {
-        let overrides = if name == limit.rule().name { limit.saved_overrides(at.clock) } else { Vec::new() };
+        let now = limit.own_time(at.clock);
+        let overrides = if name == limit.rule().name { limit.saved_overrides(now) } else { Vec::new() };
         out.text(&name)?;
-        out.text(&describe(&limit.rule().key))?;
+        out.text(&describe(limit.rule()))?;
         out.length(overrides.len())?;
         for saved in overrides {
             out.word(saved.client.bits())?;
@@ -80,10 +86,12 @@ pub(super) fn write(limits: &[Limit], secret: &Secret, at: Moment, out: impl Wri
         let before: Vec<_> = before.collect();
         out.length(before.len() + 1)?;
         for former in before.iter().rev() {
-            let debts = former.words_in_debt(at.clock);
+            let debts = former.words_in_debt(now);
             out.table(former.quota(), former.capacity(), &former.overflow_words(), debts)?;
         }
-        out.table(table.quota(), table.capacity(), &table.overflow_words(), table.words_in_debt(at.clock))?;
+        out.table(table.quota(), table.capacity(), &table.overflow_words(), table.words_in_debt(now))?;
+        // After all that was counted in it.
+        out.number(limit.latest_window())?;
     }
     let Checked { inner: mut out, sum } = out;
     out.write_all(&sum.finalize().to_le_bytes())?;
@@ -130,15 +138,19 @@ impl Snapshot {
     /// When it is of another version, or makes no sense.
     pub fn read(file: impl Read, now: Moment) -> io::Result<Self> {
         let mut file = Source(file);
-        if file.bytes()? != MAGIC {
-            return Err(broken("it is no snapshot of this version"));
-        }
+        let has_windows = match file.bytes()? {
+            MAGIC => true,
+            MAGIC_WITHOUT_WINDOWS => false,
+            _ => return Err(broken("it is no snapshot of this version")),
+        };
         let secret = Secret::from_bytes(file.bytes()?);
         let (wall, clock) = (file.number()?, file.number()?);
         let away = Duration::from_nanos(now.wall.saturating_sub(wall));
         let shift = Shift { then: Timestamp::from_nanos(clock).after(away), now: now.clock };
-        let limits = (0..file.length()?).map(|_| read_limit(&mut file, shift)).collect::<io::Result<_>>()?;
-        Ok(Self { secret, limits })
+        let limits = (0..file.length()?)
+            .map(|_| read_limit(&mut file, shift, has_windows))
+            .collect::<io::Result<_>>()?;
+        Ok(Self { secret, limits, read_at: now })
     }
 }
 
@@ -153,6 +165,10 @@ impl Shift {
     /// When a bucket will be full, on the clock of this process; zero if it is full. A later time than [`MAX_TICKS`] is that, as in a
     /// table.
     fn full_at(self, full_at: u128, quota: &Quota) -> u128 {
+        if quota.is_by_window() {
+            // Windows have the same numbers in both processes.
+            return full_at.min(MAX_TICKS);
+        }
         match full_at.saturating_sub(quota.ticks_at(self.then)) {
             0 => 0,
             missing => quota.ticks_at(self.now).saturating_add(missing).min(MAX_TICKS),
@@ -160,8 +176,8 @@ impl Shift {
     }
 }
 
-fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLimit> {
-    let (name, key) = (file.text()?, file.text()?);
+fn read_limit(file: &mut Source<impl Read>, shift: Shift, has_windows: bool) -> io::Result<SavedLimit> {
+    let (name, what) = (file.text()?, file.text()?);
     let mut overrides = Vec::new();
     for _ in 0..file.length()? {
         let (client, quota) = (Fingerprint::from_bits(file.word()?), file.quota()?);
@@ -172,7 +188,8 @@ fn read_limit(file: &mut Source<impl Read>, shift: Shift) -> io::Result<SavedLim
         table = Some(read_table(file, shift, table)?);
     }
     let table = table.ok_or_else(|| broken("a limit has no table"))?;
-    Ok(SavedLimit { name, key, table, overrides })
+    let window = if has_windows { file.number()? } else { 0 };
+    Ok(SavedLimit { name, what, window, table, overrides })
 }
 
 /// Reads a table. It takes memory for the debts in the file, not for the size that the file names: the table may come from a machine
@@ -412,7 +429,7 @@ mod tests {
         out.number(moment(50).clock.nanos()).unwrap();
         out.length(1).unwrap();
         out.text(&rule.name).unwrap();
-        out.text(&describe(&rule.key)).unwrap();
+        out.text(&describe(&rule)).unwrap();
         out.length(bucket.iter().len()).unwrap();
         if let Some((client, full_at)) = bucket {
             out.word(client.bits()).unwrap();
@@ -424,6 +441,7 @@ mod tests {
             let max_clients = usize::try_from(*max_clients).unwrap();
             out.table(&quota, max_clients, overflow, debts.iter().copied()).unwrap();
         }
+        out.number(0).unwrap();
         let Checked { inner: mut out, sum } = out;
         out.extend(sum.finalize().to_le_bytes());
         out

@@ -7,7 +7,8 @@ use http::Method;
 use tokio::sync::Notify;
 
 use super::bucket::Bucket;
-use super::client_state::{BucketRef, ClientState, Held, SharedRef};
+use super::bucket_ref::BucketRef;
+use super::client_state::{ClientState, Held, SharedRef};
 use super::key::{Fingerprint, Inputs, Origin, Secret};
 use super::lease::{LeaseTerms, Leases};
 use super::offenders::{Offender, Offenders};
@@ -18,8 +19,10 @@ use super::reading::Remaining;
 use super::rule::{Charge, Measure, Rate, Rule, Terms};
 use super::saved::{SavedLimit, SavedOverride, SavedPlan, describe};
 use super::table::Table;
+use super::window_ref::WindowRef;
+use super::windows::Windows;
 use crate::client::ClientId;
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, WallTime};
 use crate::concurrency::Concurrency;
 use crate::networks::Networks;
 
@@ -29,6 +32,8 @@ pub struct Limit {
     /// The secret under which its keys are hashed: that of the limiter, or of all gateways that share the limit.
     secret: Secret,
     count: Count,
+    /// The windows in which it counts, if it is a quota by the calendar.
+    windows: Option<Arc<Windows>>,
     /// The tokens that this gateway holds, if the limit is shared. `count` is then used while the store does not answer.
     leases: Option<Arc<Leases>>,
     /// The networks of the rule's `exempt`.
@@ -41,7 +46,7 @@ pub struct Limit {
 
 /// The state of the clients without an override.
 enum Count {
-    /// Their buckets, and the requests whose costs are reserved, if the limit reserves costs.
+    /// Their buckets, or what was counted of each in the present window, and the requests whose costs are reserved, if the limit reserves costs.
     Rate(Arc<Table>, Option<Arc<Concurrency>>),
     /// Their running requests, and how many each may have.
     InFlight(Arc<Concurrency>, u32),
@@ -56,32 +61,35 @@ enum OverrideState {
 
 impl Limit {
     /// A limit without any clients yet.
-    pub(super) fn new(rule: Rule, secret: &Secret, work: &Arc<Notify>) -> Self {
+    pub(super) fn new(rule: Rule, secret: &Secret, around: &Around) -> Self {
         let secret = &secret_of(&rule, secret);
         let count = match &rule.measure {
-            Measure::Rate(rate) => {
+            Measure::Rate(rate) | Measure::Quota(rate, _) => {
                 Count::Rate(Arc::new(Table::new(rate.quota, rate.max_clients)), reserved(rate, None))
             }
             Measure::InFlight(max) => Count::InFlight(Arc::new(Concurrency::default()), *max),
         };
         let state = |terms, _| OverrideState::new(terms, None, Timestamp::default());
         let overrides = overrides(&rule, secret, state);
-        let (leases, plans) = (leases(&rule, work), Plans::new(&rule));
-        Self::made(rule, secret, count, leases, (overrides, plans), Arc::new(Offenders::new()))
+        let (leases, plans) = (leases(&rule, &around.lease_work), Plans::new(&rule));
+        let windows = windows(&rule, around, 0);
+        Self::made(rule, secret, (count, windows), leases, (overrides, plans), Arc::new(Offenders::new()))
     }
 
     /// A limit with the clients that were saved of the limit with its name, and of its plans.
     pub(super) fn restored(
         rule: Rule,
         secret: &Secret,
-        work: &Arc<Notify>,
+        around: &Around,
         (saved, saved_plans): (&SavedLimit, &[SavedPlan]),
         now: Timestamp,
     ) -> Self {
-        let Measure::Rate(rate) = &rule.measure else { return Self::new(rule, secret, work) };
-        if saved.key != describe(&rule.key) || rule.shared.is_some() {
-            return Self::new(rule, secret, work);
+        let Some(rate) = rule.rate() else { return Self::new(rule, secret, around) };
+        if saved.what != describe(&rule) || rule.shared.is_some() {
+            return Self::new(rule, secret, around);
         }
+        let windows = windows(&rule, around, saved.window);
+        let now = own_time(windows.as_deref(), now);
         let table = Arc::new(Table::restored(rate.quota, rate.max_clients, &saved.table, now));
         let plans = Plans::restored(&rule, saved_plans, &table, now);
         let count = Count::Rate(table, reserved(rate, None));
@@ -95,49 +103,44 @@ impl Limit {
             OverrideState::new(terms, before.as_ref(), now)
         };
         let overrides = overrides(&rule, secret, state);
-        Self::made(rule, secret, count, None, (overrides, plans), Arc::new(Offenders::new()))
+        Self::made(rule, secret, (count, windows), None, (overrides, plans), Arc::new(Offenders::new()))
     }
 
     /// The limit that takes the place of this one. It has the same clients if its key is the same.
-    pub(super) fn succeeded_by(
-        &self,
-        rule: Rule,
-        secret: &Secret,
-        work: &Arc<Notify>,
-        now: Timestamp,
-    ) -> Self {
+    pub(super) fn succeeded_by(&self, rule: Rule, secret: &Secret, around: &Around, now: Timestamp) -> Self {
         let own = secret_of(&rule, secret);
-        if rule.key != self.rule.key || own != self.secret {
-            return Self::new(rule, secret, work);
+        if rule.key != self.rule.key || own != self.secret || rule.calendar() != self.rule.calendar() {
+            return Self::new(rule, secret, around);
         }
-        let secret = &own;
+        let (secret, now) = (&own, self.own_time(now));
         let count = match (&rule.measure, &self.count) {
-            (Measure::Rate(rate), Count::Rate(table, in_flight)) => {
+            (Measure::Rate(rate) | Measure::Quota(rate, _), Count::Rate(table, in_flight)) => {
                 Count::Rate(succeed(rate, table, now), reserved(rate, in_flight.as_ref()))
             }
             (Measure::InFlight(max), Count::InFlight(in_flight, _)) => {
                 Count::InFlight(in_flight.clone(), *max)
             }
-            _ => return Self::new(rule, secret, work),
+            _ => return Self::new(rule, secret, around),
         };
         let state = |terms, client| OverrideState::new(terms, self.override_of(client), now);
         let overrides = overrides(&rule, secret, state);
         let is_same = |rate: &Rate| self.rule.rate().is_some_and(|own| own.max_clients == rate.max_clients);
         let leases = match &self.leases {
             Some(before) if rule.shared.is_some() && rule.rate().is_some_and(is_same) => Some(before.clone()),
-            _ => leases(&rule, work),
+            _ => leases(&rule, &around.lease_work),
         };
         let plans = match &count {
             Count::Rate(table, _) => self.plans.succeeded_by(&self.rule, &rule, table, now),
             Count::InFlight(..) => Plans::new(&rule),
         };
+        let count = (count, self.windows.clone());
         Self::made(rule, secret, count, leases, (overrides, plans), self.offenders.clone())
     }
 
     fn made(
         rule: Rule,
         secret: &Secret,
-        count: Count,
+        (count, windows): (Count, Option<Arc<Windows>>),
         leases: Option<Arc<Leases>>,
         (overrides, plans): (Vec<(Fingerprint, OverrideState)>, Plans),
         offenders: Arc<Offenders>,
@@ -147,6 +150,7 @@ impl Limit {
             secret: secret.clone(),
             rule,
             count,
+            windows,
             leases,
             overrides,
             plans,
@@ -188,8 +192,15 @@ impl Limit {
         self.table().into_iter().chain(self.plans.tables().map(|table| &**table))
     }
 
+    /// Drops each former table that has no bucket in debt any more, and compacts those with few. It visits every slot of them.
+    pub fn tidy(&self, now: Timestamp) {
+        let now = self.own_time(now);
+        self.tables().for_each(|table| table.tidy_predecessors(now));
+    }
+
     /// How many clients are in debt, or have running requests. It visits every slot of the table.
     pub fn clients(&self, now: Timestamp) -> usize {
+        let now = self.own_time(now);
         if let Some(leases) = &self.leases {
             return leases.clients();
         }
@@ -250,6 +261,7 @@ impl Limit {
         now: Timestamp,
         origin: impl Fn() -> Option<Origin>,
     ) {
+        let now = self.own_time(now);
         if let Count::Rate(table, _) = &self.count
             && self.plans.are_unsettled(now)
         {
@@ -292,6 +304,13 @@ impl Limit {
                         running: reserved.as_ref(),
                     }));
                 }
+                if let Some(windows) = &self.windows {
+                    return Some(ClientState::Window(WindowRef {
+                        home,
+                        windows,
+                        running: reserved.as_ref(),
+                    }));
+                }
                 Some(
                     reserved
                         .as_ref()
@@ -318,7 +337,17 @@ impl Limit {
         at.ok().map(|at| &self.overrides[at].1)
     }
 
-    /// The buckets of clients with an override.
+    /// The time by which its buckets go: `now`, or that of the present window.
+    pub(super) fn own_time(&self, now: Timestamp) -> Timestamp {
+        own_time(self.windows.as_deref(), now)
+    }
+
+    /// The number of the latest window in which it has counted; zero if it does not count in windows.
+    pub(super) fn latest_window(&self) -> u64 {
+        self.windows.as_ref().map_or(0, |windows| windows.latest())
+    }
+
+    /// The buckets of clients with an override, at this time of theirs.
     pub(super) fn saved_overrides(&self, now: Timestamp) -> Vec<SavedOverride> {
         let saved = |(client, state): &(Fingerprint, OverrideState)| match state {
             OverrideState::Rate(quota, bucket) => Some(SavedOverride {
@@ -343,6 +372,24 @@ impl Limit {
     pub(super) fn exempts(&self, client: &ClientId) -> bool {
         !self.exempt.is_empty() && client.address().is_some_and(|client| self.exempt.contains(client))
     }
+}
+
+/// What the limits of a limiter have in common.
+#[derive(Clone, Default)]
+pub(super) struct Around {
+    /// Notified when a lease needs a call without a request.
+    pub(super) lease_work: Arc<Notify>,
+    /// The wall clock's time.
+    pub(super) wall: Arc<WallTime>,
+}
+
+fn own_time(windows: Option<&Windows>, now: Timestamp) -> Timestamp {
+    windows.map_or(now, |windows| windows.time(now))
+}
+
+/// The windows of a quota by the calendar, of which the one with this number was open before.
+fn windows(rule: &Rule, around: &Around, latest: u64) -> Option<Arc<Windows>> {
+    rule.calendar().map(|calendar| Arc::new(Windows::new(calendar, around.wall.clone(), latest)))
 }
 
 /// The secret under which the keys of a limit are hashed.

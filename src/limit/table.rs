@@ -268,7 +268,7 @@ impl Table {
 
     /// Puts back what [`take`](Self::take) took just before, from the place that it named.
     pub fn refund(&self, client: Fingerprint, cost: u32, now: Timestamp, place: Place) {
-        let put = |bucket: Bucket| bucket.refund(&self.quota, cost);
+        let put = |bucket: Bucket| bucket.put_back(&self.quota, now, cost);
         match place {
             // A bucket without a slot has become full meanwhile: there is nothing to put back.
             Place::Own => {
@@ -366,9 +366,8 @@ impl Table {
     /// more if a request of the time before the reload has charged it since then, and less if another thread has taken it over too.
     #[cold]
     fn correct(&self, client: Fingerprint, read: u128, left: u128, now: Timestamp) {
-        let ticks = self.quota.ticks_at(now);
         self.search(client, now).adjust(|full_at| match left.checked_sub(read) {
-            Some(more) => full_at.max(ticks) + more.min(self.quota.most_owed()),
+            Some(more) => Bucket::from_ticks(full_at).lacking(more, &self.quota, now).ticks(),
             None => full_at.saturating_sub(read - left),
         });
     }

@@ -2,6 +2,7 @@
 
 mod floods;
 mod plans;
+mod quotas;
 
 use super::bucket::Bucket;
 use super::key::{Key, KeyPart, MissingKey};

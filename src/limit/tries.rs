@@ -45,10 +45,13 @@ impl Limiter {
 
     /// Charges a client for a try that has failed.
     pub fn failed_try(&self, limit: usize, inputs: &Inputs<'_>, now: Timestamp) {
-        if let Ok(Claimed::Client(claim)) = self.claim(limit, inputs)
-            && let ClientState::Bucket(bucket) = claim.state
-        {
-            bucket.owe(claim.client, claim.limit.cost(), now, claim.limit.origin(inputs.client));
+        let Ok(Claimed::Client(claim)) = self.claim(limit, inputs) else { return };
+        let (cost, origin) = (claim.limit.cost(), || claim.limit.origin(inputs.client));
+        match claim.state {
+            ClientState::Bucket(bucket) => bucket.owe(claim.client, cost, now, origin()),
+            ClientState::Window(window) => window.owe(claim.client, cost, now, origin()),
+            // Such a limit is not one on failures.
+            ClientState::Held(_) | ClientState::Shared(_) => {}
         }
     }
 }

@@ -143,12 +143,16 @@ fn is_close(report: &Report) -> bool {
     let Some(remaining) = &report.remaining else { return false };
     match (remaining, report.outcome) {
         (Remaining::InFlight { .. }, _) => false,
+        (Remaining::Window(window), Outcome::Refused(_) | Outcome::Allowed) => {
+            let since_its_begin = window.length.saturating_sub(window.ends_in);
+            window.ends_in.min(since_its_begin) <= PRECISION
+        }
         (Remaining::Bucket(_), Outcome::Refused(wait)) => wait.0 <= PRECISION,
         (Remaining::Bucket(reading), Outcome::Allowed) => {
             let level = reading.level();
             let until_one_was_there = reading.quota.time_to_fill().saturating_sub(level.full_in);
             until_one_was_there <= PRECISION
         }
-        (Remaining::Bucket(_), _) => false,
+        (Remaining::Bucket(_) | Remaining::Window(_), _) => false,
     }
 }

@@ -85,6 +85,11 @@ pub fn run(path: &Path, args: &Args) -> Result<(), ReplayError> {
             failure = fill(&mut batch, &mut log).err();
         }
         let Some((now, _)) = batch.last() else { break };
+        if requests == 0
+            && let Some(start) = log.start()
+        {
+            trials.iter().for_each(|trial| trial.begin(start));
+        }
         last = *now;
         batch.iter().for_each(|(_, record)| facts.count(record));
         trials.iter_mut().for_each(|trial| trial.requests(&batch));

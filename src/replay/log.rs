@@ -198,6 +198,11 @@ impl Log {
         }
     }
 
+    /// When the first request began; `None` before there was one.
+    pub(super) fn start(&self) -> Option<Stamp> {
+        self.order.start()
+    }
+
     /// The formats of the files. An empty file has none.
     pub fn formats(&self) -> BTreeSet<Format> {
         self.merge.readers().iter().filter_map(Reader::format).collect()

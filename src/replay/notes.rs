@@ -106,6 +106,16 @@ pub(super) fn notes(
             notes.push(note);
         }
     }
+    for rule in scenarios.iter().flat_map(|scenario| &scenario.engine().config().limits) {
+        let note = format!(
+            "The limit {} is a quota by the calendar. It has no burst, so there is no table of rates and bursts, and its clients are not counted. \
+             In the window in which the log begins, clients may have used up more than the log tells.",
+            rule.name
+        );
+        if rule.calendar().is_some() && !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
     for untaken in scenarios.iter().flat_map(|scenario| scenario.untaken()) {
         let note = format!(
             "The route {} cannot be judged, since the log does not tell the {} that it asks for: its requests take the route that they would \

@@ -10,7 +10,7 @@ use super::spread::Spread;
 use super::tally::{Outcomes, Tally};
 use super::timeline::Timeline;
 use crate::limit::key::Key;
-use crate::limit::{Charge, Limit, Measure, Mode, Rule};
+use crate::limit::{Charge, Limit, Measure, Mode, Rate, Rule};
 
 /// The shares of clients in a frontier, in parts of a thousand.
 pub const SHARES: [u32; 3] = [0, 1, 10];
@@ -221,7 +221,10 @@ fn limit(rule: &Rule, tally: &Tally, unjudged: Option<String>) -> LimitPart {
         hardest: tally.hardest.worst(HARDEST).into_iter().map(hit).collect(),
         hardest_missed: tally.hardest.missed(),
         frontier: frontier.map(|frontier| frontier_rows(rule, frontier)).unwrap_or_default(),
-        burst: rule.rate().map(|rate| rate.quota.burst()),
+        burst: match &rule.measure {
+            Measure::Rate(rate) => Some(rate.quota.burst()),
+            Measure::Quota(..) | Measure::InFlight(_) => None,
+        },
     }
 }
 
@@ -243,19 +246,25 @@ fn frontier_rows(rule: &Rule, frontier: &Frontier) -> Vec<FrontierRow> {
 fn allows(rule: &Rule) -> String {
     match &rule.measure {
         Measure::Rate(rate) => {
-            let mut text = format!("{}, burst {}", rate.quota.rate_in_words(), rate.quota.burst());
-            if rate.cost != 1 {
-                text += &format!(", {} tokens a request", rate.cost);
-            }
-            match &rate.charge {
-                Charge::Always => {}
-                Charge::OnFailure(_) => text += ", charged on failures",
-                Charge::Header { name, .. } => text += &format!(", charged as {name} says"),
-            }
-            text
+            format!("{}, burst {}{}", rate.quota.rate_in_words(), rate.quota.burst(), costs(rate))
         }
+        Measure::Quota(rate, calendar) => calendar.in_words(rate.quota.burst()) + &costs(rate),
         Measure::InFlight(max) => format!("{max} requests at a time"),
     }
+}
+
+/// What a request costs, as the rest of a sentence; nothing if it is one token.
+fn costs(rate: &Rate) -> String {
+    let mut text = match rate.cost {
+        1 => String::new(),
+        cost => format!(", {cost} tokens a request"),
+    };
+    match &rate.charge {
+        Charge::Always => {}
+        Charge::OnFailure(_) => text += ", charged on failures",
+        Charge::Header { name, .. } => text += &format!(", charged as {name} says"),
+    }
+    text
 }
 
 fn key_in_words(key: &Key) -> String {

@@ -78,6 +78,11 @@ impl Spread {
         &self.totals
     }
 
+    /// The limits, and their state.
+    pub(super) fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
     /// The limits, and what each made of the requests that it counted.
     pub fn limits(&self) -> impl Iterator<Item = (&Limit, &Outcomes)> {
         self.limiter.limits().iter().zip(&self.outcomes)

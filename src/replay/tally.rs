@@ -10,7 +10,7 @@ use super::timeline::Timeline;
 use crate::clock::Timestamp;
 use crate::limit::bucket::Wait;
 use crate::limit::key::Fingerprint;
-use crate::limit::{Charge, ClaimedBucket, Outcome, Remaining, Report, Rule};
+use crate::limit::{Charge, ClaimedBucket, Measure, Outcome, Remaining, Report, Rule};
 
 /// What is counted of one limit.
 pub struct Tally {
@@ -51,7 +51,11 @@ impl Outcomes {
 impl Tally {
     /// Nothing counted yet of this limit. Of at most so many clients the demand is kept; of none, there is no frontier.
     pub(super) fn new(rule: &Rule, most_clients: usize) -> Self {
-        let rate = rule.rate().filter(|rate| rate.charge == Charge::Always && most_clients > 0);
+        let rate = match &rule.measure {
+            Measure::Rate(rate) if rate.charge == Charge::Always && most_clients > 0 => Some(rate),
+            // A quota has no burst.
+            Measure::Rate(_) | Measure::Quota(..) | Measure::InFlight(_) => None,
+        };
         Self {
             asked: 0,
             outcomes: Outcomes::default(),
@@ -104,6 +108,7 @@ impl Tally {
 fn until_next(report: &Report) -> Duration {
     match report.remaining {
         Some(Remaining::Bucket(reading)) => reading.level().next_token.unwrap_or_default(),
+        Some(Remaining::Window(window)) => window.ends_in,
         Some(Remaining::InFlight { .. }) | None => Duration::ZERO,
     }
 }

@@ -1,5 +1,5 @@
-//! Maintains the tables of the limits: warns when a table has fewer buckets than clients are in debt, and drops a table that a reload
-//! has replaced when none of its buckets is in debt any more.
+//! Maintains the limits: tells those by the calendar what the wall clock says, warns when a table has fewer buckets than clients are in
+//! debt, and drops a table that a reload has replaced when none of its buckets is in debt any more.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::gateway::Gateway;
 use crate::limit::table::Table;
 
-/// How often the tables are checked.
+/// How often the tables are checked, and the wall clock is asked, which may have been set.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// How many checks pass before another warning of the same limit.
@@ -35,6 +35,7 @@ pub(super) async fn run(gateway: Arc<Gateway>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for check_number in (1..=SELDOM).cycle() {
         ticks.tick().await;
+        gateway.look_at_wall_clock();
         let gateway = gateway.clone();
         let checked = spawn_blocking(move || {
             check(&gateway, &mut seen, check_number == SELDOM);
@@ -50,7 +51,7 @@ fn check(gateway: &Gateway, seen: &mut HashMap<String, Seen>, drop_former: bool)
     for limit in gateway.active().engine.limiter().limits() {
         let Some(table) = limit.table() else { continue };
         if drop_former {
-            limit.tables().for_each(|table| table.tidy_predecessors(gateway.clock.now()));
+            limit.tidy(gateway.clock.now());
         }
         let seen = seen.entry(limit.rule().name.clone()).or_default();
         if let Some(more) = seen.note(limit.tables().map(Table::overflowed).sum()) {

@@ -97,7 +97,7 @@ fn overrides(rule: &Rule, limit: &Node, findings: &mut Findings<'_>) {
     let entries = limit.entry("overrides").map_or(&[][..], |overrides| overrides.node.entries());
     for (of_client, entry) in rule.overrides.iter().zip(entries) {
         let same = match (of_client.terms, &rule.measure) {
-            (Terms::Rate(quota), Measure::Rate(rate)) => quota == rate.quota,
+            (Terms::Rate(quota), Measure::Rate(rate) | Measure::Quota(rate, _)) => quota == rate.quota,
             (Terms::InFlight(most), Measure::InFlight(of_limit)) => most == *of_limit,
             _ => false,
         };

@@ -64,11 +64,13 @@ pub(super) fn add(
 fn check(item: &Item<'_>, rule: &Rule) -> Checked<()> {
     let fault = match &rule.measure {
         Measure::InFlight(_) => "counts requests at a time, and a failed try is over at once",
-        Measure::Rate(rate) if rate.charge != Charge::Always => "goes by the answers of upstreams",
-        Measure::Rate(_) if rule.key.parts != [KeyPart::ClientIp] => "does not go by `client_ip`",
-        Measure::Rate(_) if rule.shared.is_some() => "is shared with other gateways",
-        Measure::Rate(_) if !rule.methods.is_empty() => "does not count all methods",
-        Measure::Rate(_) => return Ok(()),
+        Measure::Rate(rate) | Measure::Quota(rate, _) if rate.charge != Charge::Always => {
+            "goes by the answers of upstreams"
+        }
+        _ if rule.key.parts != [KeyPart::ClientIp] => "does not go by `client_ip`",
+        _ if rule.shared.is_some() => "is shared with other gateways",
+        _ if !rule.methods.is_empty() => "does not count all methods",
+        Measure::Rate(_) | Measure::Quota(..) => return Ok(()),
     };
     let fault = Fault::new(format!("the limit `{}` {fault}", rule.name));
     Err(item.report(

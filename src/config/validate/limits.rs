@@ -11,12 +11,15 @@ use super::super::problem::{Checked, Fault, together};
 use super::super::section::Section;
 use super::super::table::{Kind, Setting, Table};
 use super::super::value::http::header_name;
-use super::super::value::key;
+use super::super::value::{key, quantity};
 use super::names::Names;
 use super::plans::Plans;
-use super::quota::{IN_FLIGHT, in_flight, quota};
-use super::shared::{DURATION, FIELD, FILE, METHOD, NETWORKS, RATE, TOKENS, methods, networks, status};
+use super::quota::{self, IN_FLIGHT, by_calendar, in_flight};
+use super::shared::{
+    DURATION, FIELD, FILE, METHOD, NETWORKS, QUOTA, RATE, TOKENS, UTC_OFFSET, methods, networks, status,
+};
 use super::{overrides, plans, shared_store};
+use crate::limit::calendar::Calendar;
 use crate::limit::key::{Key, KeyPart, MissingKey, Secret};
 use crate::limit::lease::{LeaseTerms, OnError};
 use crate::limit::quota::{MAX_TOKENS, Quota};
@@ -78,6 +81,20 @@ pub(super) static LIMIT: Table = Table::new(
         )
         .example("20"),
         Setting::new(
+            "quota",
+            QUOTA,
+            "How many requests of one client are admitted in each `hour`, `day`, `week` or `month` of the calendar, \
+             instead of a rate. `burst` does not go with it, and the limit cannot be `shared` yet.",
+        )
+        .example(r#""1000/day""#),
+        Setting::new(
+            "utc_offset",
+            UTC_OFFSET,
+            "The clock by which a `quota` is counted anew: so far ahead of UTC, at most 14 hours, without summer \
+             time. Without this key it is UTC.",
+        )
+        .example(r#""+02:00""#),
+        Setting::new(
             "burst",
             TOKENS,
             "How many tokens a bucket holds. Without this key it is the count in `rate`.",
@@ -86,7 +103,7 @@ pub(super) static LIMIT: Table = Table::new(
         Setting::new(
             "cost",
             TOKENS,
-            "How many tokens a request takes, at most `burst`.",
+            "How many tokens a request takes, at most `burst` or the quota.",
         )
         .example("5").or("1"),
         Setting::new(
@@ -110,7 +127,7 @@ pub(super) static LIMIT: Table = Table::new(
             "max_cost",
             TOKENS,
             "The most that `cost_header` can tell; a higher number costs this much. Without this key it is ten \
-             times `burst`.",
+             times `burst` or the quota.",
         )
         .example("1000"),
         Setting::new(
@@ -217,7 +234,7 @@ pub(super) static LIMIT: Table = Table::new(
         ).or("false"),
     ],
 )
-.with_one_of(&["rate", "max_in_flight"]);
+.with_one_of(&["rate", "max_in_flight", "quota"]);
 
 /// The defaults of `[limiter]`.
 pub(super) fn default_limiter() -> Limiter {
@@ -343,6 +360,12 @@ fn shared(
             "each gateway counts its own running requests: leave out `shared`, and divide the maximum",
         )));
     }
+    if let Ok(Measure::Quota(..)) = measure {
+        return Err(report(
+            Fault::new("a limit with `quota` cannot be shared yet")
+                .hint("each gateway counts what passes through it: leave out `shared`, and divide the quota"),
+        ));
+    }
     // If `[limiter]` cannot be read, that has been reported.
     let Ok(Limiter { shared: store, .. }) = limiter else { return Ok(None) };
     let Some(store) = store else {
@@ -372,33 +395,64 @@ const WITH_RATE: [&str; 7] =
 /// The default of `max_cost`, as a multiple of the burst. It bounds how long a client may have to wait after one answer.
 const DEFAULT_MAX_COST: u32 = 10;
 
-/// Reads what the limit counts: `rate` and what goes with it, or `max_in_flight`.
+/// Reads what the limit counts: `rate`, `quota` or `max_in_flight`, and what goes with it.
 fn measure(section: &Section<'_>, default_max_clients: usize) -> Checked<Measure> {
-    let (rate, max_in_flight) = (section.get("rate"), section.get("max_in_flight"));
+    const HINT: &str = "make two limits of it, and name both in the routes: every one must admit";
+    let [rate, quota, max_in_flight] = ["rate", "quota", "max_in_flight"].map(|key| section.get(key));
+    let twice = match (&rate, &quota, &max_in_flight) {
+        (Some(rate), _, Some(_)) => Some((rate, "a limit has either `rate` or `max_in_flight`")),
+        (Some(_), Some(quota), None) => Some((quota, "a limit has either `rate` or `quota`")),
+        (None, Some(quota), Some(_)) => Some((quota, "a limit has either `max_in_flight` or `quota`")),
+        _ => None,
+    };
+    if let Some((item, fault)) = twice {
+        return Err(section.sink.report(item.key_span(), Fault::new(fault).hint(HINT)));
+    }
+    if quota.is_some() {
+        return calendar_quota(section, default_max_clients);
+    }
+    let of_quota = section.useless(
+        &["utc_offset"],
+        "without a `quota`",
+        "only a quota goes by the calendar: leave it out",
+    );
     let Some(max_in_flight) = max_in_flight else {
-        return match rate.is_none() && section.misspells(&["max_in_flight"]) {
+        let measure = match rate.is_none() && section.misspells(&["max_in_flight", "quota"]) {
             // The misspelling is reported, and the keys of a rate are not checked then.
             true => Err(section.sink.reported_later()),
-            false => self::rate(section, default_max_clients).map(Measure::Rate),
+            false => self::rate(section, quota::quota(section), default_max_clients).map(Measure::Rate),
         };
+        return of_quota.and(measure);
     };
-    if let Some(rate) = rate {
-        let fault = Fault::new("a limit has either `rate` or `max_in_flight`");
-        let hint = "make two limits of it, and name both in the routes: every one must admit";
-        return Err(section.sink.report(rate.key_span(), fault.hint(hint)));
-    }
     let useless = section.useless(
         &WITH_RATE,
         "in a limit with `max_in_flight`",
         "it is for a limit with a `rate`: leave it out",
     );
     let max = in_flight(&max_in_flight);
-    useless?;
+    of_quota.and(useless)?;
     Ok(Measure::InFlight(max?))
 }
 
-fn rate(section: &Section<'_>, default_max_clients: usize) -> Checked<Rate> {
-    let quota = quota(section);
+/// Reads `quota` and what goes with it.
+fn calendar_quota(section: &Section<'_>, default_max_clients: usize) -> Checked<Measure> {
+    let read = by_calendar(section);
+    let useless = section.useless(
+        &["burst"],
+        "in a limit with `quota`",
+        "all of the quota may be used at once: leave it out, or let a limit with a `rate` stand beside this one",
+    );
+    let utc_offset_minutes = section.or("utc_offset", 0, |item| {
+        item.parse("a distance from UTC such as \"+02:00\"", quantity::utc_offset)
+    });
+    let rate = rate(section, read.map(|(quota, _)| quota), default_max_clients);
+    let ((_, period), utc_offset_minutes) = (read?, utc_offset_minutes?);
+    useless?;
+    Ok(Measure::Quota(rate?, Calendar { period, utc_offset_minutes }))
+}
+
+/// Reads what goes with a rate or a quota.
+fn rate(section: &Section<'_>, quota: Checked<Quota>, default_max_clients: usize) -> Checked<Rate> {
     let cost = section.or("cost", 1, |item| cost(&item, quota));
     let charge = charge(section, quota, cost);
     let max_clients = section.or("max_clients", default_max_clients, max_clients);
@@ -454,10 +508,14 @@ fn failures(item: Item<'_>) -> Checked<Vec<StatusCode>> {
     }
 }
 
-/// Reads `cost`, which is at most the burst.
+/// Reads `cost`, which is at most the burst or the quota.
 fn cost(item: &Item<'_>, quota: Checked<Quota>) -> Checked<u32> {
     let cost = u32::try_from(item.integer(1..=u64::from(MAX_TOKENS))?).unwrap_or(u32::MAX);
     match quota {
+        Ok(quota) if cost > quota.burst() && quota.is_by_window() => Err(item.report(
+            Fault::new(format!("a cost of {cost} is more than the quota: nobody would be admitted"))
+                .hint(format!("the quota is {}: raise it, or lower the cost", quota.burst())),
+        )),
         Ok(quota) if cost > quota.burst() => Err(item.report(
             Fault::new(format!("a cost of {cost} is more than the bucket holds: nobody would be admitted"))
                 .hint(format!("the burst is {}: raise it, or lower the cost", quota.burst())),

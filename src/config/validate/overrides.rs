@@ -9,15 +9,17 @@ use super::super::item::Item;
 use super::super::problem::{Checked, Fault, quoted, together};
 use super::super::table::{Setting, Table};
 use super::names::Names;
-use super::quota::{IN_FLIGHT, in_flight, quota};
-use super::shared::{RATE, TOKENS};
+use super::quota::{IN_FLIGHT, by_calendar, in_flight, quota};
+use super::shared::{QUOTA, RATE, TOKENS};
 use crate::limit::key::{Key, KeyPart};
 use crate::limit::{Measure, Override, Terms};
 
 /// What an override may have, whatever the limit counts.
-pub(super) static OVERRIDE: Table =
-    Table::new("The terms of one client, or of one plan.", &[OF_RATE[0], OF_RATE[1], OF_IN_FLIGHT[0]])
-        .with_one_of(&["rate", "max_in_flight"]);
+pub(super) static OVERRIDE: Table = Table::new(
+    "The terms of one client, or of one plan.",
+    &[OF_RATE[0], OF_RATE[1], OF_QUOTA[0], OF_IN_FLIGHT[0]],
+)
+.with_one_of(&["rate", "max_in_flight", "quota"]);
 
 const OF_RATE: [Setting; 2] = [
     Setting::new("rate", RATE, "How fast the bucket is refilled.").example(r#""100/s""#),
@@ -29,10 +31,18 @@ const OF_RATE: [Setting; 2] = [
     .example("200"),
 ];
 
+const OF_QUOTA: [Setting; 1] = [Setting::new(
+    "quota",
+    QUOTA,
+    "How many requests are admitted in each period, which is that of the limit itself.",
+)
+.example(r#""5000/day""#)];
+
 const OF_IN_FLIGHT: [Setting; 1] =
     [Setting::new("max_in_flight", IN_FLIGHT, "How many requests may run at a time.").example("100")];
 
 static OVERRIDE_OF_RATE: Table = Table::new("The rate of one client.", &OF_RATE);
+static OVERRIDE_OF_QUOTA: Table = Table::new("The quota of one client.", &OF_QUOTA);
 static OVERRIDE_OF_IN_FLIGHT: Table = Table::new("The requests of one client.", &OF_IN_FLIGHT);
 
 /// Reads the overrides of a limit that counts `measure` by `key`; `routes` are the names of the routes.
@@ -114,6 +124,7 @@ fn address(text: &str, ipv6_prefix: u8) -> Result<String, Fault> {
 pub(super) fn terms(item: &Item<'_>, measure: &Measure, title: &str) -> Checked<Terms> {
     let example = match measure {
         Measure::Rate(_) => "{ rate = \"100/s\", burst = 200 }",
+        Measure::Quota(..) => "{ quota = \"5000/day\" }",
         Measure::InFlight(_) => "{ max_in_flight = 100 }",
     };
     if !item.is_table() {
@@ -124,6 +135,7 @@ pub(super) fn terms(item: &Item<'_>, measure: &Measure, title: &str) -> Checked<
     }
     let table = match measure {
         Measure::Rate(_) => &OVERRIDE_OF_RATE,
+        Measure::Quota(..) => &OVERRIDE_OF_QUOTA,
         Measure::InFlight(_) => &OVERRIDE_OF_IN_FLIGHT,
     };
     let section = item.section(table, title.into(), example)?;
@@ -138,6 +150,23 @@ pub(super) fn terms(item: &Item<'_>, measure: &Measure, title: &str) -> Checked<
                 .hint("raise its `burst`, or lower the `cost` of the limit"),
             )),
             false => Ok(Terms::Rate(quota)),
+        }),
+        Measure::Quota(rate, calendar) => by_calendar(&section).and_then(|(quota, period)| {
+            let fault = if period != calendar.period {
+                let of_limit = calendar.period.name();
+                Fault::new(format!("the quota of the limit is one by the {of_limit}, and this is one by the {}", period.name()))
+                    .hint("all clients of a limit are counted anew at the same time: give them a limit of their own, or the same period")
+            } else if rate.cost > quota.burst() {
+                Fault::new(format!(
+                    "a request costs {}, and this quota is {}: nobody would be admitted",
+                    rate.cost,
+                    quota.burst()
+                ))
+                .hint("raise the quota, or lower the `cost` of the limit")
+            } else {
+                return Ok(Terms::Rate(quota));
+            };
+            Err(section.report(fault))
         }),
         Measure::InFlight(_) => section
             .required("max_in_flight", "max_in_flight = 100", |item| in_flight(&item))

@@ -46,7 +46,7 @@ pub(super) fn all(
 /// The buckets that are kept for the consumers of a plan: as many as the limit keeps, or twice as many as can be needed, if that is
 /// less. It grows in steps, so that few reloads change it.
 fn max_clients(measure: &Measure, key: &Key, consumers: usize) -> usize {
-    let Measure::Rate(rate) = measure else { return 0 };
+    let (Measure::Rate(rate) | Measure::Quota(rate, _)) = measure else { return 0 };
     if *key.parts != [KeyPart::Consumer] {
         return rate.max_clients;
     }

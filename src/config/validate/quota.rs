@@ -1,4 +1,4 @@
-//! The values that a limit and its overrides have in common: `rate` and `burst`, and `max_in_flight`.
+//! The values that a limit and its overrides have in common: `rate` and `burst`, `quota`, and `max_in_flight`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use super::super::problem::{Checked, Fault};
 use super::super::section::Section;
 use super::super::table::Kind;
 use super::super::value::quantity;
+use crate::limit::calendar::Period;
 use crate::limit::quota::{MAX_TOKENS, Quota, QuotaError};
 
 /// Reads `rate` and `burst`, each checked by itself, so that each is reported where it stands.
@@ -31,6 +32,18 @@ pub(super) fn quota(section: &Section<'_>) -> Checked<Quota> {
     let ((rate, item), burst) = (rate?, burst?);
     Quota::new(rate.count, rate.period, burst.unwrap_or(rate.count))
         .map_err(|error| item.report(absurd(error, "such as \"10/s\"")))
+}
+
+/// Reads `quota`: the count, and the period in which it is counted.
+pub(super) fn by_calendar(section: &Section<'_>) -> Checked<(Quota, Period)> {
+    section.required("quota", "quota = \"1000/day\"", |item| {
+        let (count, period) = item.parse("a quota such as \"1000/day\"", quantity::quota)?;
+        let quota = Quota::by_window(count).map_err(|_| {
+            let fault = format!("a quota is 1 to {MAX_TOKENS} requests");
+            item.report(Fault::new(fault).hint("such as \"1000/day\""))
+        })?;
+        Ok((quota, period))
+    })
 }
 
 fn absurd(error: QuotaError, hint: impl Into<Cow<'static, str>>) -> Fault {

@@ -28,6 +28,8 @@ pub(super) const FIELD_VALUE: Kind = Kind::Pattern(&["[\t -~]*"]);
 /// The path of another file.
 pub(super) const FILE: Kind = Kind::Pattern(&[".+"]);
 pub(super) const RATE: Kind = Kind::Pattern(&[quantity::RATE]);
+pub(super) const QUOTA: Kind = Kind::Pattern(&[quantity::QUOTA]);
+pub(super) const UTC_OFFSET: Kind = Kind::Pattern(&[quantity::UTC_OFFSET]);
 /// So many tokens a bucket may hold.
 pub(super) const TOKENS: Kind = Kind::Integer(1, MAX_TOKENS as u64);
 

@@ -1,14 +1,19 @@
-//! Durations (`30s`), sizes (`64KiB`) and rates (`600/min`).
+//! Durations (`30s`), sizes (`64KiB`), rates (`600/min`) and quotas (`1000/day`).
 
 use std::time::Duration;
 
 use super::super::problem::{Fault, quoted};
+use crate::limit::calendar::{MAX_UTC_OFFSET_MINUTES, Period};
 
 /// What matches a duration that is longer than zero, a size, and a rate.
 pub(in super::super) const DURATION: &str = "[0-9]*[1-9][0-9]*(ms|s|m|h|d)";
 pub(in super::super) const SIZE: &str = "0|[0-9]+(B|kB|KB|MB|GB|KiB|MiB|GiB)";
 pub(in super::super) const RATE: &str = "[0-9]*[1-9][0-9]*/((ms|s|m|h|d|w|sec|second|min|minute|hour|day|week)|\
                                          [0-9]*[1-9][0-9]*(ms|s|m|h|d|w|(sec|second|min|minute|hour|day|week)s?))";
+
+/// What matches a quota, and a distance from UTC.
+pub(in super::super) const QUOTA: &str = "[0-9]*[1-9][0-9]*/(hour|day|week|month)";
+pub(in super::super) const UTC_OFFSET: &str = "[+-][0-9]{2}:[0-9]{2}";
 
 /// A rate: tokens in each period. It may still be no valid quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +139,10 @@ pub(in super::super) fn rate(text: &str) -> Result<Rate, Fault> {
     parsed.ok_or_else(|| {
         let fault = Fault::new(format!("{} is not a rate", quoted(text)));
         if period.to_ascii_lowercase().contains("month") || period.to_ascii_lowercase().contains("year") {
-            return fault.hint("months and years have no fixed length: count days, such as \"1000/30d\" or \"1000/365d\"");
+            return fault.hint(
+                "months and years have no fixed length: count days, such as \"1000/30d\" or \"1000/365d\", \
+                 or write quota = \"1000/month\" instead of a rate, which is counted anew on the first",
+            );
         }
         match meant_rate(count, period) {
             Some(meant) => fault.hint(format!("did you mean \"{meant}\"?")),
@@ -183,6 +191,54 @@ fn meant_rate(count: &str, period: &str) -> Option<String> {
         },
     };
     Some(format!("{count}/{number}{unit}"))
+}
+
+/// Parses a quota: `1000/day`. Its count may be too large, or zero.
+pub(in super::super) fn quota(text: &str) -> Result<(u64, Period), Fault> {
+    let (count, unit) = text.split_once('/').unwrap_or((text, ""));
+    let count = split(count).filter(|(_, rest)| rest.is_empty()).map(|(count, _)| count);
+    let period = Period::ALL.into_iter().find(|period| period.name() == unit);
+    if let (Some(count), Some(period)) = (count, period) {
+        return Ok((count, period));
+    }
+    let fault = Fault::new(format!("{} is not a quota", quoted(text)));
+    let meant = match unit.trim().to_ascii_lowercase().as_str() {
+        "h" | "hours" | "1h" => Some(Period::Hour),
+        "d" | "days" | "1d" => Some(Period::Day),
+        "w" | "weeks" | "1w" => Some(Period::Week),
+        "mo" | "months" => Some(Period::Month),
+        _ => None,
+    };
+    Err(match (count, meant) {
+        (Some(count), Some(meant)) => fault.hint(format!("did you mean \"{count}/{}\"?", meant.name())),
+        _ => fault.hint(
+            "write a whole number of requests, a slash, and hour, day, week or month, such as \"1000/day\"; \
+             for any other time there is `rate`",
+        ),
+    })
+}
+
+/// Parses a distance from UTC: `+02:00`, in minutes.
+pub(in super::super) fn utc_offset(text: &str) -> Result<i16, Fault> {
+    let parsed = || {
+        let (sign, digits) = match text.split_at_checked(1)? {
+            ("+", digits) => (1, digits),
+            ("-", digits) => (-1, digits),
+            _ => return None,
+        };
+        let (hours, minutes) = digits.split_once(':')?;
+        let number = |digits: &str| match digits.as_bytes() {
+            [a @ b'0'..=b'9', b @ b'0'..=b'9'] => Some(i16::from(a - b'0') * 10 + i16::from(b - b'0')),
+            _ => None,
+        };
+        let (hours, minutes) = (number(hours)?, number(minutes).filter(|minutes| *minutes < 60)?);
+        Some(sign * (hours * 60 + minutes)).filter(|offset| offset.abs() <= MAX_UTC_OFFSET_MINUTES)
+    };
+    parsed().ok_or_else(|| {
+        Fault::new(format!("{} is no distance from UTC", quoted(text))).hint(
+            "such as \"+02:00\" or \"-06:00\", at most 14 hours; there is no time zone with summer time",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -277,6 +333,53 @@ mod tests {
         }
         for text in ["1000/month", "1/2 months", "1/Year"] {
             assert!(hint(rate(text)).contains("no fixed length"), "{text}");
+        }
+    }
+
+    #[test]
+    fn quotas() {
+        for (text, count, period) in [
+            ("1000/day", 1000, Period::Day),
+            ("5/hour", 5, Period::Hour),
+            ("007/week", 7, Period::Week),
+            ("0/month", 0, Period::Month),
+        ] {
+            assert_eq!(quota(text), Ok((count, period)), "{text}");
+        }
+        for (text, meant) in
+            [("10/d", "10/day"), ("10/ Hours", "10/hour"), ("10/1w", "10/week"), ("3/mo", "3/month")]
+        {
+            assert_eq!(hint(quota(text)), format!("did you mean \"{meant}\"?"), "{text}");
+        }
+        for text in
+            ["", "10", "/day", "-1/day", "10/min", "10/2days", "10/year", "10/day/day", "1.5/day", "10/Day "]
+        {
+            assert!(hint(quota(text)).contains("\"1000/day\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn distances_from_utc() {
+        for (text, minutes) in
+            [("+00:00", 0), ("-00:00", 0), ("+02:00", 120), ("-06:30", -390), ("+14:00", 840)]
+        {
+            assert_eq!(utc_offset(text), Ok(minutes), "{text}");
+        }
+        for text in [
+            "",
+            "Z",
+            "02:00",
+            "+2:00",
+            "+0200",
+            "+14:01",
+            "-15:00",
+            "+01:60",
+            "+ 1:00",
+            "++1:00",
+            "\u{e4}1:00",
+            "Europe/Berlin",
+        ] {
+            assert!(hint(utc_offset(text)).contains("\"+02:00\""), "{text}");
         }
     }
 
