@@ -42,6 +42,7 @@ fn the_metrics_are_those_of_the_contract() {
         ("gateway_upstream_duration_seconds", "histogram"),
         ("gateway_limit_decisions_total", "counter"),
         ("gateway_requests_in_flight", "gauge"),
+        ("gateway_upstream_request_duration_seconds", "histogram"),
         ("gateway_upstream_errors_total", "counter"),
         ("gateway_upstream_requests_total", "counter"),
         ("gateway_upstream_retries_total", "counter"),

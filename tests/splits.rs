@@ -130,10 +130,15 @@ fn what_is_told_of_a_request_is_the_upstream_that_it_went_to() {
         let series =
             format!(r#"gateway_upstream_requests_total{{code="2xx",server="{address}",upstream="{name}"}}"#);
         gateway.metric_becomes(&series, logged as f64);
-        gateway.metric_becomes(
-            &format!(r#"gateway_upstream_duration_seconds_count{{upstream="{name}"}}"#),
-            logged as f64,
-        );
+        let labels = format!(r#"server="{address}",upstream="{name}""#);
+        for series in [
+            format!(r#"gateway_upstream_duration_seconds_count{{upstream="{name}"}}"#),
+            format!("gateway_upstream_request_duration_seconds_count{{{labels}}}"),
+        ] {
+            gateway.metric_becomes(&series, logged as f64);
+        }
+        let slow = format!("gateway_upstream_request_duration_seconds_sum{{{labels}}}");
+        assert!(gateway.metric(&slow) > 0.0);
     }
 }
 

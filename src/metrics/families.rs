@@ -32,6 +32,7 @@ pub(super) struct RouteFamilies {
 /// The metrics of upstreams.
 pub(super) struct UpstreamFamilies {
     pub(super) duration: HistogramVec,
+    pub(super) server_duration: HistogramVec,
     pub(super) errors: IntCounterVec,
     pub(super) retries: IntCounterVec,
     pub(super) answers: IntCounterVec,
@@ -139,6 +140,12 @@ impl UpstreamFamilies {
                 "gateway_upstream_retries_total",
                 "Attempts at a request beyond the first.",
                 &["upstream"],
+            )?,
+            server_duration: histograms(
+                registry,
+                "gateway_upstream_request_duration_seconds",
+                "Time from choosing this server to its whole response head.",
+                &["upstream", "server"],
             )?,
             answers: counters(
                 registry,

@@ -67,6 +67,8 @@ struct UpstreamMetrics {
 struct ServerMetrics {
     name: String,
     up: IntGauge,
+    /// `gateway_upstream_request_duration_seconds`
+    duration: Histogram,
     /// By the class of the status, as in [`CLASSES`].
     answers: [IntCounter; CLASSES.len()],
 }
@@ -226,7 +228,9 @@ impl Traffic {
         let upstream = &self.upstreams[upstream];
         upstream.duration.observe(took.as_secs_f64());
         let class = usize::from(status.as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
-        upstream.servers[server].answers[class].inc();
+        let server = &upstream.servers[server];
+        server.duration.observe(took.as_secs_f64());
+        server.answers[class].inc();
     }
 
     /// The answers of a server of an upstream by the class of their status, such as `2xx`.
@@ -288,6 +292,7 @@ impl UpstreamMetrics {
             let server = server.to_string();
             ServerMetrics {
                 up: families.upstreams.server_up.with_label_values(&[name, &server]),
+                duration: families.upstreams.server_duration.with_label_values(&[name, &server]),
                 answers: CLASSES.map(|class| {
                     families.upstreams.answers.with_label_values(&[name, server.as_str(), class])
                 }),
@@ -307,6 +312,7 @@ impl UpstreamMetrics {
         for ServerMetrics { name: server, .. } in &self.servers {
             if !now.is_some_and(|now| now.servers.iter().any(|other| other.name == *server)) {
                 let _ = families.upstreams.server_up.remove_label_values(&[&self.name, server]);
+                let _ = families.upstreams.server_duration.remove_label_values(&[&self.name, server]);
                 for class in CLASSES {
                     let _ = families.upstreams.answers.remove_label_values(&[
                         self.name.as_str(),
