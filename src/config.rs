@@ -67,6 +67,7 @@ use crate::limit::Rule;
 use crate::limit::key::Key;
 use crate::route::pattern::{HostPattern, PathPattern, Template};
 use crate::route::{Conditions, Requirement, Rewrite};
+use crate::sticky::Sticky;
 use crate::tls::{ClientTls, ServerTls};
 
 /// A whole configuration.
@@ -245,6 +246,8 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// How requests are balanced over the servers.
     pub balance: Balance,
+    /// The cookie by which a client comes back to its server; `None` sets none.
+    pub sticky: Option<Sticky>,
     /// How TLS is spoken with its servers; `None` speaks none.
     pub tls: Option<ClientTls>,
     /// Whether HTTP/2 is spoken with them.

@@ -19,7 +19,7 @@
 //! where the request is forwarded or answered.
 //!
 //! A door (`proxy/door.rs`, which the server asks before Pingora sees the request; in the tests a table of requests) makes the facts, runs the steps, and sends what they
-//! say. The engine reads no clock and draws no random numbers: a door passes in both. Only tokens go by the wall clock, which `identify` reads.
+//! say. The engine reads no clock, a door passes the time in, and it draws random numbers for a split without `split_by` alone. Only tokens go by the wall clock, which `identify` reads.
 
 mod claims;
 mod clients;
@@ -41,7 +41,7 @@ mod reserve;
 mod tests;
 
 pub use self::clients::NamedClient;
-pub use self::conclude::{Course, Forward, body_too_large};
+pub use self::conclude::{Course, Forward, Preference, body_too_large};
 pub use self::decide::Decision;
 pub use self::exchange::{Exchange, UpstreamError};
 pub use self::facts::{Facts, Peer, Sender};

@@ -12,7 +12,7 @@
 //! | the life of a request | `engine` |
 //! | where limits are kept together, other services | `shared_store`, `fetch` |
 //! | what the user wrote, as plain values | `config` |
-//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `password`, `client_certificate`, `cors`, `compression`, `tls`, `jwt`, `error_page` |
+//! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `sticky`, `password`, `client_certificate`, `cors`, `compression`, `tls`, `jwt`, `error_page` |
 //! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `prehashed`, `query`, `logging` |
 //!
 //! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
@@ -61,6 +61,7 @@ pub mod replay;
 pub mod route;
 pub mod server;
 pub mod shared_store;
+pub mod sticky;
 pub mod tls;
 pub mod trace;
 pub mod upstream;

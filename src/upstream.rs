@@ -40,6 +40,7 @@ use self::tls::PeerTls;
 use crate::address::Address;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, ServerAddress, UpstreamServer};
+use crate::engine::Preference;
 
 pub use self::assignment::Assignment;
 pub use self::cause::{io_error, is_local, reason, story};
@@ -176,21 +177,27 @@ impl Upstream {
         self.config.read_timeout
     }
 
-    /// Chooses a server that has not been `tried` for a request. `key` is the hash of the request's value by which the upstream
-    /// chooses servers, if it balances by hash.
+    /// Chooses a server that has not been `tried` for a request: the one that its cookie asks for, if that can be used, and otherwise one as
+    /// the upstream balances.
     ///
     /// # Errors
     /// When there is none: [`NoServer`].
     pub fn choose(
         &self,
-        key: Option<u128>,
+        preference: Preference,
         tried: &[Address],
         now: Timestamp,
     ) -> std::result::Result<Assignment, NoServer> {
         if !self.config.http2 && connection_count::is_at_max() {
             return Err(NoServer::Scarce);
         }
-        self.pool.load().choose(key, tried, now)
+        let pool = self.pool.load();
+        if let Some(sticky) = preference.sticky
+            && let Some(assignment) = pool.stick(sticky, tried, now)
+        {
+            return Ok(assignment);
+        }
+        pool.choose(preference.key, tried, now)
     }
 
     /// Chooses a server for a new request: see [`choose`](Self::choose).
@@ -199,11 +206,11 @@ impl Upstream {
     /// When there is none: [`NoServer`].
     pub fn choose_first(
         &self,
-        key: Option<u128>,
+        preference: Preference,
         now: Timestamp,
     ) -> std::result::Result<Assignment, NoServer> {
         self.budget.earn();
-        self.choose(key, &[], now)
+        self.choose(preference, &[], now)
     }
 
     /// How often a request that failed may be sent again.
@@ -353,7 +360,9 @@ impl Upstream {
             endpoints.extend(of_server.into_iter().map(|address| {
                 known(index, &address).unwrap_or_else(|| {
                     let http2 = |identity| self.http2(identity);
-                    Arc::new(Endpoint::new(index, config, address, self.bounds(), http2))
+                    let endpoint = Endpoint::new(index, config, address, self.bounds(), http2);
+                    let sticky = self.config.sticky.as_ref();
+                    Arc::new(endpoint.known_by(sticky.map(|sticky| (sticky, self.name())), config))
                 })
             }));
         }
@@ -389,6 +398,7 @@ mod tests {
             name: "u".to_owned(),
             servers: hosts.iter().map(server).collect(),
             balance: Balance::RoundRobin,
+            sticky: None,
             tls: None,
             http2: false,
             connect_timeout: Duration::from_secs(1),
@@ -404,7 +414,7 @@ mod tests {
     }
 
     fn turns(upstream: &Upstream, count: usize) -> Vec<String> {
-        let turn = |_| ip(&upstream.choose(None, &[], NOW).unwrap().address);
+        let turn = |_| ip(&upstream.choose(Preference::default(), &[], NOW).unwrap().address);
         (0..count).map(turn).collect()
     }
 
@@ -438,10 +448,15 @@ mod tests {
     fn an_address_that_stays_keeps_its_requests_when_a_name_moves() {
         let upstream = upstream(&["name.invalid"]);
         assert!(!upstream.is_usable(NOW));
-        assert_eq!(upstream.choose(None, &[], NOW).map(drop), Err(NoServer::Unusable(Duration::ZERO)));
+        assert_eq!(
+            upstream.choose(Preference::default(), &[], NOW).map(drop),
+            Err(NoServer::Unusable(Duration::ZERO))
+        );
         upstream.set_addresses(0, &addresses(&["192.0.2.1", "192.0.2.2"]));
-        let (first, second) =
-            (upstream.choose(None, &[], NOW).unwrap(), upstream.choose(None, &[], NOW).unwrap());
+        let (first, second) = (
+            upstream.choose(Preference::default(), &[], NOW).unwrap(),
+            upstream.choose(Preference::default(), &[], NOW).unwrap(),
+        );
         upstream.set_addresses(0, &addresses(&["192.0.2.2", "192.0.2.3"]));
         assert_eq!(turns(&upstream, 2), ["192.0.2.2", "192.0.2.3"]);
         let running = || upstream.pool.load().endpoints.iter().map(|e| e.running()).collect::<Vec<_>>();
@@ -455,7 +470,7 @@ mod tests {
     fn a_server_that_stays_stands_as_it_did() {
         let before = upstream(&["192.0.2.1", "name.invalid"]);
         before.set_addresses(1, &addresses(&["192.0.2.7"]));
-        before.choose(None, &[], NOW).unwrap().refused(NOW);
+        before.choose(Preference::default(), &[], NOW).unwrap().refused(NOW);
         let mut config = upstream(&["192.0.2.9", "name.invalid", "192.0.2.1"]).config;
         config.servers[2].weight = 5;
         let after = before.succeeded_by(config);
@@ -473,7 +488,7 @@ mod tests {
     fn reuse_hashes(config: config::Upstream) -> [u64; 2] {
         let upstream = Upstream::new(config);
         let hash = || {
-            let assignment = upstream.choose(None, &[], NOW).unwrap();
+            let assignment = upstream.choose(Preference::default(), &[], NOW).unwrap();
             upstream.peer(&assignment, Duration::from_secs(1)).unwrap().reuse_hash()
         };
         let here = hash();
@@ -508,7 +523,7 @@ mod tests {
         config.http2 = true;
         let before = Upstream::new(config.clone());
         let number = |upstream: &Upstream| {
-            let mut assignment = upstream.choose(None, &[], NOW).unwrap();
+            let mut assignment = upstream.choose(Preference::default(), &[], NOW).unwrap();
             assert!(assignment.connect(1, Duration::ZERO).now_or_never().unwrap());
             assignment.connection_number()
         };

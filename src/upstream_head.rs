@@ -11,6 +11,7 @@ use crate::config::{Route, Way};
 use crate::consumer::Consumer;
 use crate::engine::{Engine, Peer, Sender, Told};
 use crate::field_names::{alike, is_plain};
+use crate::sticky::Sticky;
 use crate::trace::{TRACEPARENT, TRACESTATE};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -76,6 +77,8 @@ pub struct Known<'a> {
     pub told: Option<&'a Told>,
     /// The server that is asked, where it is known.
     pub server: Option<&'a Address>,
+    /// How the upstream keeps clients at their servers, if it does.
+    pub sticky: Option<&'a Sticky>,
 }
 
 /// The place of a request in a trace, as the upstream is told it.
@@ -125,6 +128,12 @@ pub fn prepare<H: Head>(
     {
         // Only HTTP/1.0 clients name no host; the upstream is asked in HTTP/1.1, which must.
         head.insert(header::HOST, host)?;
+    }
+    if let Some(cookies) = known.sticky.and_then(|sticky| sticky.without(head.headers())) {
+        match cookies {
+            Some(others) => head.insert(header::COOKIE, others)?,
+            None => head.remove(&header::COOKIE),
+        }
     }
     tell_who_is_asking(head, known.consumer, known.told, route, engine)?;
     for name in &route.request_headers.remove {

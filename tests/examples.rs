@@ -71,6 +71,31 @@ fn each_plan_has_its_rate() {
 }
 
 #[test]
+fn one_client_in_twenty_gets_the_new_version() {
+    let [stable, canary] =
+        ["stable", "canary"].map(|name| MockBackend::builder().name(name).start_blocking().unwrap());
+    let variables = [("CANARY", &*canary.addr().to_string()), ("STICKY_SECRET", "0123456789abcdef")];
+    let proxied = read("canary.toml").replace("[server]", "[server]\ntrusted_proxies = [\"127.0.0.1\"]");
+    let backend = stable.addr().to_string();
+    let usual = [("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "127.0.0.1:0"), ("BACKEND", backend.as_str())];
+    let gateway = Gateway::with_file_and(&proxied, &[&usual[..], &variables].concat());
+    let mut connection = gateway.connect();
+    for client in 0..200 {
+        let client = format!("198.51.100.{client}");
+        let first = connection.get_with("/users", &[("X-Forwarded-For", &client)]);
+        let (cookie, _) = first.header("set-cookie").unwrap().split_once(';').unwrap();
+        let again = connection.get_with("/users", &[("X-Forwarded-For", &client), ("Cookie", cookie)]);
+        assert_eq!(again.header("x-backend"), first.header("x-backend"));
+        assert_eq!(again.header("set-cookie"), None);
+    }
+    // The hash is fixed, so these are the same in every run.
+    assert!((4..40).contains(&canary.count()), "{}", canary.count());
+    assert_eq!(stable.count() + canary.count(), 400);
+    canary.stop_blocking();
+    assert_eq!(gateway.admin_get("/ready").status, 200);
+}
+
+#[test]
 fn two_services_share_a_host() {
     let [shop, search] =
         ["shop", "search"].map(|name| MockBackend::builder().name(name).start_blocking().unwrap());

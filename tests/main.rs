@@ -72,6 +72,7 @@ mod snapshot;
 mod splits;
 mod stack;
 mod starting;
+mod sticky;
 mod stopping;
 mod streaming;
 mod supervisor;

@@ -26,6 +26,7 @@ mod routes;
 mod server;
 mod shared;
 mod shared_store;
+mod sticky;
 mod tls;
 mod tracing;
 mod upstreams;

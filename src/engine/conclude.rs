@@ -9,9 +9,10 @@ use super::locate::split_query;
 use super::reserve::Reserved;
 use super::{Engine, Facts, Located, Reply};
 use crate::config::{Action, Balance, Destination, Route, Split, Way};
-use crate::limit::key::{Inputs, Key, KeyPart, Secret};
+use crate::limit::key::{Fingerprint, Inputs, Key, KeyPart, Secret};
 use crate::query;
 use crate::route::{Shares, rewrite};
+use crate::sticky::Stickiness;
 
 /// What a door does with a request.
 pub enum Course {
@@ -30,8 +31,17 @@ pub struct Forward {
     pub upstream: usize,
     /// Path and query for the upstream, where they are not those that the client sent.
     pub target: Option<Vec<u8>>,
+    /// What the request says about which server of the upstream gets it.
+    pub preference: Preference,
+}
+
+/// What a request says about which server of its upstream gets it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Preference {
     /// A hash of the value by which the upstream chooses a server, if it goes by one.
-    pub server_key: Option<u128>,
+    pub key: Option<u128>,
+    /// The server that its cookie asks for.
+    pub sticky: Option<Stickiness>,
 }
 
 impl Engine {
@@ -75,7 +85,7 @@ impl Engine {
                     route: located.route_index(),
                     upstream,
                     target: target(path.as_bytes(), facts.target, self.credential_parameter(route)),
-                    server_key: self.server_key(upstream, inputs),
+                    preference: self.preference(upstream, inputs),
                 })
             }
             Action::Respond { status, body, content_type } => Course::Answer(Reply::plain(
@@ -107,13 +117,15 @@ impl Engine {
         api_key.query.as_deref().filter(|_| is_taken_out)
     }
 
-    /// A hash of the value by which an upstream chooses a server, if it goes by one and the request has it.
-    fn server_key(&self, upstream: usize, inputs: &Inputs<'_>) -> Option<u128> {
-        match &self.config.upstreams[upstream].balance {
+    /// What a request says about which server of this upstream gets it.
+    fn preference(&self, upstream: usize, inputs: &Inputs<'_>) -> Preference {
+        let upstream = &self.config.upstreams[upstream];
+        let key = match &upstream.balance {
             // The same secret for all gateways, so that they agree on the server.
-            Balance::Hash(key) => Some(key.fingerprint(inputs, &Secret::shared()).ok()?.bits()),
+            Balance::Hash(key) => key.fingerprint(inputs, &Secret::shared()).ok().map(Fingerprint::bits),
             _ => None,
-        }
+        };
+        Preference { key, sticky: upstream.sticky.as_ref().and_then(|sticky| sticky.asked(inputs.headers)) }
     }
 }
 

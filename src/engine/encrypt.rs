@@ -25,7 +25,7 @@ impl Engine {
     pub fn encrypted(&self, facts: &Facts<'_>) -> Result<(), Reply> {
         let Some(HttpsRedirect { status, port }) = self.config.server.https_redirect else { return Ok(()) };
         // `OPTIONS *` asks about the server, and has no URL.
-        if facts.tls || is_https_to_proxies(facts.headers) || !facts.target.starts_with(b"/") {
+        if Self::came_by_https(facts.tls, facts.headers) || !facts.target.starts_with(b"/") {
             return Ok(());
         }
         let target = Target::read(facts)?;
@@ -45,6 +45,11 @@ impl Engine {
         };
         let text = HeaderValue::from_static("text/plain");
         Err(Reply::plain(status, text, Bytes::new()).with("Location", location))
+    }
+
+    /// Whether a client has come by HTTPS: its connection is encrypted, or a trusted proxy says so in these fields, which the door has stripped.
+    pub fn came_by_https(tls: bool, headers: &HeaderMap) -> bool {
+        tls || is_https_to_proxies(headers)
     }
 
     /// Whether a certificate authority asks, and a route names the place where it does.

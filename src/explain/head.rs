@@ -117,6 +117,7 @@ pub(super) fn sent(
         consumer,
         told: None,
         server: None,
+        sticky: upstream.sticky.as_ref(),
     };
     let mut head = ShownHead {
         method: &question.method,

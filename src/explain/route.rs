@@ -71,6 +71,18 @@ pub(super) fn upstream(
         false => server.to_string(),
     };
     let parts = |key: &Key| key.parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let choice = match &upstream.balance {
+        _ if upstream.servers.len() == 1 => "the only one".to_owned(),
+        Balance::RoundRobin => "they take turns".to_owned(),
+        Balance::LeastRequests => "the one with the fewest requests for its weight".to_owned(),
+        Balance::Random => "one at random".to_owned(),
+        Balance::Hash(by) => match key {
+            Some(key) if forward.preference.key.is_some() => {
+                format!("the same one for every request with this {}: {}", parts(by), key.join(", "))
+            }
+            _ => format!("the same one for all requests without one {}", parts(by)),
+        },
+    };
     Upstream {
         name: upstream.name.clone(),
         shares: match &config.routes[forward.route].action {
@@ -78,17 +90,14 @@ pub(super) fn upstream(
             _ => None,
         },
         servers: upstream.servers.iter().map(server).collect(),
-        choice: match &upstream.balance {
-            _ if upstream.servers.len() == 1 => "the only one".to_owned(),
-            Balance::RoundRobin => "they take turns".to_owned(),
-            Balance::LeastRequests => "the one with the fewest requests for its weight".to_owned(),
-            Balance::Random => "one at random".to_owned(),
-            Balance::Hash(by) => match key {
-                Some(key) if forward.server_key.is_some() => {
-                    format!("the same one for every request with this {}: {}", parts(by), key.join(", "))
-                }
-                _ => format!("the same one for all requests without one {}", parts(by)),
-            },
+        choice: match &upstream.sticky {
+            Some(sticky) => {
+                let cookie = &sticky.cookie;
+                format!(
+                    "the one that the cookie `{cookie}` asks for, if it can be used, and otherwise {choice}"
+                )
+            }
+            None => choice,
         },
         protocol: if upstream.http2 { "HTTP/2" } else { "HTTP/1.1" },
         tls: upstream.tls.is_some(),

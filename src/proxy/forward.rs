@@ -52,6 +52,7 @@ pub(super) fn request(
         consumer: arrived.consumer.as_deref(),
         told: arrived.told.as_ref(),
         server: relay.forwarding.attempt.as_ref().map(|attempt| &attempt.server.address),
+        sticky: relay.upstream().config().sticky.as_ref(),
     };
     let target = relay.forwarding.plan.target.as_deref();
     upstream_head::prepare(request, known, target, relay.route(), &relay.active.engine)
@@ -139,6 +140,9 @@ pub(super) fn response(
         cors::silence(response);
     }
     change(&route.response_headers, response)?;
+    if let Some(cookie) = relay.sticky_cookie(&request.headers) {
+        response.append_header(header::SET_COOKIE, cookie)?;
+    }
     if !route.compression.is_empty() {
         relay.forwarding.encoder = compress::head(&route.compression, request, response)?;
     }

@@ -4,7 +4,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use log::warn;
 use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::compression::Encoder;
 use crate::config::Route;
 use crate::engine::exchange::Forwarded;
-use crate::engine::{Forward, Reply, UpstreamError, body_too_large};
+use crate::engine::{Engine, Forward, Reply, UpstreamError, body_too_large};
 use crate::gateway::Active;
 use crate::upstream::{Assignment, NoServer, Upstream, reason, story};
 
@@ -105,6 +105,16 @@ impl<'a> Relay<'a> {
         &self.active.upstreams[self.forwarding.plan.upstream]
     }
 
+    /// The field that gives the client the cookie of the server that has answered, unless it has that cookie. `request` is what the client sent.
+    pub(super) fn sticky_cookie(&self, request: &HeaderMap) -> Option<HeaderValue> {
+        let sticky = self.upstream().config().sticky.as_ref()?;
+        let server = self.forwarding.attempt.as_ref()?.server.sticky?;
+        if self.forwarding.plan.preference.sticky == Some(server) {
+            return None;
+        }
+        sticky.set_cookie(server, Engine::came_by_https(self.request.connection.tls, request))
+    }
+
     /// Begins an attempt: where to connect to.
     pub(super) async fn begin_attempt(&mut self) -> Result<Box<HttpPeer>> {
         let upstream = self.upstream();
@@ -112,9 +122,9 @@ impl<'a> Relay<'a> {
         // The time that an earlier attempt had for its response does not bound this one: connecting has a timeout of its own.
         self.request.connection.set_deadline(None);
         let now = self.request.connection.gateway.clock.now();
-        let key = self.forwarding.plan.server_key;
+        let preference = self.forwarding.plan.preference;
         let next = self.forwarding.next.take();
-        let mut server = match next.map_or_else(|| upstream.choose_first(key, now), Ok) {
+        let mut server = match next.map_or_else(|| upstream.choose_first(preference, now), Ok) {
             Ok(server) => server,
             Err(none) => return Err(self.no_server(none)),
         };
@@ -233,7 +243,7 @@ impl<'a> Relay<'a> {
         let Forwarding { plan, attempt, tries, next, .. } = &mut *self.forwarding;
         let Some(attempt) = attempt else { return false };
         if tries.unwanted(&attempt.server.address, upstream.retries()) {
-            let other = upstream.choose(plan.server_key, &tries.servers, now).ok();
+            let other = upstream.choose(plan.preference, &tries.servers, now).ok();
             *next = other.filter(|_| upstream.spend_retry(now));
         }
         next.is_some()
@@ -327,7 +337,7 @@ impl<'a> Relay<'a> {
         let Forwarding { plan, attempt, tries, next, .. } = &mut *self.forwarding;
         let Some(attempt) = attempt else { return false };
         if tries.not_connected(&attempt.server.address) && !over {
-            *next = upstream.choose(plan.server_key, &tries.servers, now).ok();
+            *next = upstream.choose(plan.preference, &tries.servers, now).ok();
         }
         self.count_retry()
     }
@@ -367,7 +377,7 @@ impl<'a> Relay<'a> {
             }
             Again::Here => {}
             Again::Elsewhere => {
-                let other = upstream.choose(plan.server_key, &tries.servers, now).ok();
+                let other = upstream.choose(plan.preference, &tries.servers, now).ok();
                 *next = other.filter(|_| upstream.spend_retry(now));
                 self.note_upstream_error(kind, error);
             }

@@ -13,6 +13,7 @@ use super::server_health::{AtomicServerHealth, ServerHealth};
 use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::config::{Health, UpstreamServer};
+use crate::sticky::{Stickiness, Sticky};
 
 /// What an endpoint may have at a time; `None` is no bound.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +39,8 @@ pub struct Endpoint {
     pub(super) http2: Option<Arc<Http2Connections>>,
     /// What identifies it when a key chooses the endpoint: the same in every gateway.
     pub(super) identity: u64,
+    /// The value of the cookie by which clients come back to it, if the upstream sets one.
+    pub sticky: Option<Stickiness>,
     pub(super) running: AtomicUsize,
     /// A request has a permit of it while it is being connected; `None` is no bound.
     pub(super) connecting: Option<Arc<Semaphore>>,
@@ -70,6 +73,7 @@ impl Endpoint {
             max_running: bounds.requests,
             http2: http2(identity),
             identity,
+            sticky: None,
             running: AtomicUsize::new(0),
             connecting: bounds
                 .connects
@@ -80,6 +84,14 @@ impl Endpoint {
             failures: AtomicU32::new(0),
             contrary_checks: AtomicU32::new(0),
         }
+    }
+
+    /// The same, known by a value of the cookie of the upstream with this name.
+    pub(super) fn known_by(self, cookie: Option<(&Sticky, &str)>, config: &UpstreamServer) -> Self {
+        let value = |(sticky, upstream): (&Sticky, &str)| {
+            sticky.value(upstream, &format!("{config} {}", self.address))
+        };
+        Self { sticky: cookie.map(value), ..self }
     }
 
     /// Its identity and its connections, where HTTP/2 is spoken.

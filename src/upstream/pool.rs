@@ -13,6 +13,7 @@ use super::server_health::ServerHealth;
 use crate::address::Address;
 use crate::clock::Timestamp;
 use crate::config;
+use crate::sticky::Stickiness;
 
 /// How often an endpoint is picked for a request, when other requests take the last place of the endpoint that was picked.
 const PATIENCE: usize = 4;
@@ -58,6 +59,13 @@ impl Pool {
                 false => NoServer::Unusable(self.wait(now)),
             },
         )
+    }
+
+    /// Assigns a request to the endpoint that it asks for, if that has not been `tried` and may have it.
+    pub(super) fn stick(&self, sticky: Stickiness, tried: &[Address], now: Timestamp) -> Option<Assignment> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.sticky == Some(sticky))?;
+        let may = !tried.contains(&endpoint.address) && endpoint.is_open(now) && endpoint.has_room();
+        if may { endpoint.assign(now) } else { None }
     }
 
     /// Assigns a request to one of the endpoints that `may` have it.

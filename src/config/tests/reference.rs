@@ -49,6 +49,7 @@ const MORE: &[(&str, &str)] = &[
     ("auth.client_certificate", "consumers.md#client-certificates"),
     ("upstreams.NAME", "upstreams.md"),
     ("upstreams.NAME.balance", "upstreams.md#balancing"),
+    ("upstreams.NAME.sticky", "upstreams.md#a-client-stays-at-its-server"),
     ("upstreams.NAME.retries", "upstreams.md#when-a-server-fails"),
     ("upstreams.NAME.retry_on", "upstreams.md#when-a-server-fails"),
     ("upstreams.NAME.max_connections", "upstreams.md#how-many-requests-a-server-gets"),

@@ -238,6 +238,10 @@ const TABLES: &[(&str, &str)] = &[
         "/properties/upstreams/additionalProperties/properties/health",
     ),
     (
+        "[upstreams.u]\nservers = [\"a:1\"]\n[upstreams.u.sticky]\ncookie = \"gw\"\nsecret = \"sixteen characters\"",
+        "/properties/upstreams/additionalProperties/properties/sticky",
+    ),
+    (
         "[upstreams.u]\nservers = [\"a:1\"]\n[upstreams.u.outlier]",
         "/properties/upstreams/additionalProperties/properties/outlier",
     ),

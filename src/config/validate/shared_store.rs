@@ -216,7 +216,8 @@ fn url_of_store(text: &str) -> Result<ConnectionInfo, Fault> {
     })
 }
 
-fn secret(text: &str) -> Result<String, Fault> {
+/// A secret of a configuration, which is long enough not to be guessed.
+pub(super) fn secret(text: &str) -> Result<String, Fault> {
     match text.chars().count() >= SHORTEST_SECRET {
         true => Ok(text.to_owned()),
         false => Err(Fault::new("a short secret can be guessed")

@@ -15,7 +15,7 @@ use super::super::value::{address, key};
 use super::super::values::Values;
 use super::super::{Balance, Health, Outlier, Upstream, UpstreamServer};
 use super::shared::{DURATION, DURATION_OR_ZERO, METHOD, status};
-use super::tls;
+use super::{sticky, tls};
 use crate::limit::key::Key;
 
 /// The most retries of a request.
@@ -56,6 +56,11 @@ pub(super) static UPSTREAM: Table = Table::new(
         )
         .example("true")
         .or("false"),
+        Setting::new(
+            "sticky",
+            Kind::Table(&sticky::STICKY),
+            "A cookie by which a client comes back to the server that answered it. Without this table there is none.",
+        ),
         Setting::new(
             "http2",
             Kind::Boolean,
@@ -231,6 +236,7 @@ fn upstream(name: &str, item: &Item<'_>, underscores: bool) -> Checked<Upstream>
     let balance = section
         .or("balance", Balance::RoundRobin, |item| item.parse(BALANCE, |text| balance(text, underscores)));
     let tls = section.or("tls", None, |item| tls::client(name, &item));
+    let sticky = section.optional("sticky", |item| sticky::sticky(name, &item));
     let http2 = section.or("http2", false, |item| item.boolean());
     let connect_timeout = section.or("connect_timeout", Duration::from_secs(2), |item| item.duration());
     let response_timeout = section.or("response_timeout", Duration::from_secs(30), |item| item.duration());
@@ -256,6 +262,7 @@ fn upstream(name: &str, item: &Item<'_>, underscores: bool) -> Checked<Upstream>
         name: name.to_owned(),
         servers: servers?,
         balance: balance?,
+        sticky: sticky?,
         tls: tls?,
         http2: http2?,
         connect_timeout: connect_timeout?,

@@ -82,7 +82,7 @@ fn unknown(text: &str, kind: &str) -> Fault {
 }
 
 /// Whether this is a token (RFC 9110), as the name of a cookie must be.
-fn is_token(text: &str) -> bool {
+pub(in super::super) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
