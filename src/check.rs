@@ -111,7 +111,7 @@ pub fn run(path: &Path, args: &Args) -> bool {
     for warning in &warnings {
         eprintln!("{}: warning: {} [{}]", warning.location(), warning.message, warning.lint.name());
         if let (Some(snippets), Some((span, place))) = (&snippets, &warning.place) {
-            snippets.show(span, *place, Level::WARNING);
+            snippets.show(&warning.file, span, *place, Level::WARNING);
         }
     }
     match config {
@@ -126,12 +126,13 @@ pub fn run(path: &Path, args: &Args) -> bool {
         Err(problems) => match snippets {
             None => eprintln!("{}", LoadError::Invalid(problems)),
             Some(snippets) => {
-                for (place, problem) in problems.iter() {
+                for (place, problem) in problems.first() {
                     let of = problem.file.as_ref().unwrap_or(&file);
                     eprintln!("{of}:{}: {problem}", place.start);
-                    if problem.file.is_none() {
-                        snippets.show(&problem.span, place, Level::ERROR);
-                    }
+                    snippets.show(of, &problem.span, place, Level::ERROR);
+                }
+                for (file, more) in problems.more() {
+                    eprintln!("{file}: and {more} more");
                 }
             }
         },
@@ -139,7 +140,7 @@ pub fn run(path: &Path, args: &Args) -> bool {
     ok
 }
 
-/// Shows lines of the file, with a mark under the place.
+/// Shows lines of the files, with a mark under the place. Of a file that is not a part of the configuration, such as one of consumers, it shows none.
 struct Snippets<'a> {
     excerpts: &'a Excerpts<'a>,
     renderer: Renderer,
@@ -152,8 +153,8 @@ impl<'a> Snippets<'a> {
         Self { excerpts, renderer: if colours { Renderer::styled() } else { Renderer::plain() } }
     }
 
-    fn show(&self, span: &Span, place: Place, level: Level<'_>) {
-        let Some(excerpt) = self.excerpts.around(span) else { return };
+    fn show(&self, file: &str, span: &Span, place: Place, level: Level<'_>) {
+        let Some(excerpt) = self.excerpts.around(file, span) else { return };
         let mark = AnnotationKind::Primary.span(excerpt.place.clone());
         let snippet = Snippet::source(&excerpt.text).line_start(place.start.line).annotation(mark);
         eprintln!("{}", self.renderer.render(&[Group::with_level(level).element(snippet)]));

@@ -12,8 +12,11 @@ mod document;
 mod env;
 mod excerpt;
 mod forward_auth;
+mod glob;
+mod include;
 mod item;
 mod lenient;
+mod lines;
 mod listener;
 mod load;
 mod permissions;
@@ -377,6 +380,8 @@ impl UpstreamServer {
 /// `[[routes]]`
 #[derive(Clone, Debug)]
 pub struct Route {
+    /// The included file that has it; `None` if it is the config file itself.
+    pub file: Option<Arc<str>>,
     /// The line of the file where it begins.
     pub line: usize,
     /// Its name, unique: in metrics and logs.

@@ -209,7 +209,7 @@ fn an_answer_that_says_what_is_wrong_is_logged_with_that() {
         error(400),
         "the request must carry one header field x-api-key, by which the limit \"keyed\" counts"
     );
-    assert_eq!(error(404), "no route matches this host and path");
+    assert_eq!(error(404), "no route matches this request");
     // What succeeds, and what a limit refuses, is told by other members.
     assert!(error(200).is_null() && error(429).is_null(), "{lines:?}");
 }

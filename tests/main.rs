@@ -41,6 +41,7 @@ mod hostile_clients;
 mod http2;
 mod identity;
 mod impostors;
+mod include;
 mod inspection;
 mod jwt;
 mod kills;

@@ -5,7 +5,7 @@
 //! that is no TOML nothing is shown.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use toml::de::DeTable;
@@ -19,10 +19,17 @@ use super::shown;
 const BEFORE: usize = 80;
 const BEHIND: usize = 160;
 
-/// The text of a config file, and what of it may be shown.
+/// The texts of a config file and those that it includes, and what of them may be shown.
 #[derive(Debug)]
 pub struct Excerpts<'a> {
-    text: &'a str,
+    /// By the names of the files.
+    files: HashMap<String, FileExcerpts<'a>>,
+}
+
+/// The text of a file, and what of it may be shown.
+#[derive(Debug)]
+struct FileExcerpts<'a> {
+    text: Cow<'a, str>,
     /// The keys and values, in order; none if nothing may be shown.
     pieces: Vec<(Span, Shown)>,
     /// The keys that may be shown wherever they are.
@@ -46,11 +53,28 @@ pub struct Excerpt {
 }
 
 impl<'a> Excerpts<'a> {
-    /// Those of a `text`, which was read as `root`.
-    pub(super) fn new(text: &'a str, root: Option<&Node>) -> Self {
+    /// Those of the file called `name`, whose `text` was read as `root`.
+    pub(super) fn new(name: &str, text: &'a str, root: Option<&Node>) -> Self {
+        Self { files: HashMap::from([(name.to_owned(), FileExcerpts::new(text.into(), root))]) }
+    }
+
+    /// Adds those of another file.
+    pub(super) fn add(&mut self, name: &str, text: String, root: &Node) {
+        self.files.insert(name.to_owned(), FileExcerpts::new(text.into(), Some(root)));
+    }
+
+    /// The line of a file in which a place begins, or a part of it; none if it may not be shown.
+    pub fn around(&self, file: &str, place: &Span) -> Option<Excerpt> {
+        self.files.get(file)?.around(place)
+    }
+}
+
+impl<'a> FileExcerpts<'a> {
+    fn new(text: Cow<'a, str>, root: Option<&Node>) -> Self {
+        let is_whole = DeTable::parse(&text).is_ok();
         let mut excerpts = Self { text, pieces: Vec::new(), names: HashSet::new() };
         // The tree of a damaged file does not have all of its values.
-        if let (Some(root), Ok(_)) = (root, DeTable::parse(text)) {
+        if let (Some(root), true) = (root, is_whole) {
             excerpts.value(root, false);
             excerpts.pieces.sort_by_key(|(span, _)| span.start);
         }
@@ -102,8 +126,7 @@ impl<'a> Excerpts<'a> {
         }
     }
 
-    /// The line in which a place begins, or a part of it; none if it may not be shown.
-    pub fn around(&self, place: &Span) -> Option<Excerpt> {
+    fn around(&self, place: &Span) -> Option<Excerpt> {
         let start = place.start.min(self.text.len());
         let first = self.boundary(start.saturating_sub(BEFORE));
         let last = self.boundary(start.saturating_add(BEHIND));
@@ -221,7 +244,7 @@ mod tests {
     /// The excerpt at the first place of `needle` in a text.
     fn at(text: &str, needle: &str) -> Option<Excerpt> {
         let start = text.find(needle).unwrap();
-        Config::inspect("f", text, &|_| None).1.around(&(start..start + needle.len()))
+        Config::inspect("f", text, &|_| None).1.around("f", &(start..start + needle.len()))
     }
 
     /// The line, and what the place has in it.
@@ -295,7 +318,7 @@ mod tests {
         let secret = format!("token = \"{}\"", "hunter2 ".repeat(100));
         assert_eq!(shown(&secret, "hunter2").0, "token = \"***\"…");
         let end = secret.len() - 20;
-        let excerpt = Config::inspect("f", &secret, &|_| None).1.around(&(end..end + 2)).unwrap();
+        let excerpt = Config::inspect("f", &secret, &|_| None).1.around("f", &(end..end + 2)).unwrap();
         assert_eq!(excerpt.text, "…\"***\"");
     }
 }

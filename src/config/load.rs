@@ -6,6 +6,7 @@ use std::{env, fmt, io};
 use super::document::Node;
 use super::env::Env;
 use super::excerpt::Excerpts;
+use super::include::{self, Parts};
 use super::problem::{Checked, Problems, Sink};
 use super::text::{self, without_mark};
 use super::{Config, advice, document, shown, validate};
@@ -68,11 +69,26 @@ pub fn read(path: &Path) -> Result<String, LoadError> {
     text::read(path).map_err(|source| LoadError::Io { path: path.to_owned(), source })
 }
 
-fn config(root: &Node, name: &str, sink: &Sink<'_>, env: Env<'_>) -> Checked<Config> {
-    let config = validate::config(root, sink, env)?;
-    let advice = advice::of(&config, root, name, sink);
+/// What has been read of a file, with what it includes.
+struct Whole {
+    root: Node,
+    parts: Parts,
+}
+
+/// Reads a file and those that it includes.
+fn whole(text: &str, path: &Path, sink: &Sink<'_>, env: Env<'_>) -> Checked<Whole> {
+    let root = document::read(text, env, sink)?;
+    let parts = include::read(&root, path, sink, env)?;
+    Ok(Whole { root, parts })
+}
+
+fn config(whole: Whole, name: &str, sink: &Sink<'_>, env: Env<'_>) -> Checked<Config> {
+    let Whole { mut root, parts } = whole;
+    include::merge(&mut root, parts.files, sink);
+    let config = validate::config(&root, sink, env)?;
+    let advice = advice::of(&config, &root, &parts.unmatched, name, sink);
     let (files, keys, secrets) = (sink.files(), sink.keys(), sink.secrets());
-    Ok(Config { files, keys, secrets, shown: shown::file(root), advice, ..config })
+    Ok(Config { files, keys, secrets, shown: shown::file(&root), advice, ..config })
 }
 
 impl Config {
@@ -82,27 +98,38 @@ impl Config {
     /// When the file cannot be read, or has problems: all of them.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let text = read(path)?;
-        Self::parse(&path.display().to_string(), &text, &variable).map_err(LoadError::Invalid)
+        Self::parse_at(path, &text, &variable).map_err(LoadError::Invalid)
     }
 
-    /// Reads the config file `text`, which is called `name` in messages.
+    /// Reads the config file `text`, which is called `name` in messages. What it includes is found from the folder of that name on.
     ///
     /// # Errors
     /// When the file has problems: all of them.
     pub fn parse(name: &str, text: &str, env: Env<'_>) -> Result<Self, Problems> {
-        let text = without_mark(text);
-        let sink = Sink::new(text);
-        let config = document::read(text, env, &sink).and_then(|root| config(&root, name, &sink, env));
-        sink.finish(name, config)
+        Self::parse_at(Path::new(name), text, env)
     }
 
-    /// Like [`parse`](Self::parse), with the lines of the text to show beside problems and warnings.
+    fn parse_at(path: &Path, text: &str, env: Env<'_>) -> Result<Self, Problems> {
+        let (name, text) = (path.display().to_string(), without_mark(text));
+        let sink = Sink::new(text);
+        let config = whole(text, path, &sink, env).and_then(|whole| config(whole, &name, &sink, env));
+        sink.finish(&name, config)
+    }
+
+    /// Like [`parse`](Self::parse), with the lines of the texts to show beside problems and warnings.
     pub fn inspect<'a>(name: &str, text: &'a str, env: Env<'_>) -> (Result<Self, Problems>, Excerpts<'a>) {
         let text = without_mark(text);
         let sink = Sink::new(text);
         let root = document::read(text, env, &sink);
-        let excerpts = Excerpts::new(text, root.as_ref().ok());
-        let config = root.and_then(|root| config(&root, name, &sink, env));
+        let mut excerpts = Excerpts::new(name, text, root.as_ref().ok());
+        let read = root.and_then(|root| {
+            let parts = include::read(&root, Path::new(name), &sink, env)?;
+            Ok(Whole { root, parts })
+        });
+        for part in read.iter().flat_map(|whole| &whole.parts.files) {
+            excerpts.add(&part.name, part.text.clone(), &part.root);
+        }
+        let config = read.and_then(|whole| config(whole, name, &sink, env));
         (sink.finish(name, config), excerpts)
     }
 

@@ -1,6 +1,7 @@
 //! Warns of files of a configuration that other users may read or write. They are not refused, since some systems (such as Kubernetes)
 //! mount secrets in that way.
 
+use std::collections::HashSet;
 use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -19,7 +20,9 @@ const STICKY: u32 = 0o1000;
 impl Config {
     /// Warnings about a valid configuration that was read from `path`, if from a file: of its files, and then of what it says.
     pub fn warnings(&self, path: Option<&Path>) -> Vec<Warning> {
+        let mut seen = HashSet::new();
         let files = path.into_iter().chain(self.files.iter().map(AsRef::as_ref));
+        let files = files.filter(|file| seen.insert(*file));
         let mut warnings: Vec<Warning> = Vec::new();
         let mut warn = |warning: Option<Warning>| {
             // A file may be named more than once.
@@ -47,7 +50,10 @@ fn warning(lint: Lint, path: &Path, message: &str) -> Warning {
 
 fn writable(path: &Path) -> Option<Warning> {
     if mode(path.metadata()) & OTHERS_WRITE != 0 {
-        let message = "anybody may write to this file; `chmod o-w` it";
+        let message = match path.is_dir() {
+            true => "anybody may put files into this folder, which are included; `chmod o-w` it",
+            false => "anybody may write to this file; `chmod o-w` it",
+        };
         return Some(warning(Lint::WritableFile, path, message));
     }
     let folder = match path.parent() {

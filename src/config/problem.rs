@@ -6,14 +6,15 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use super::lines::Lines;
 use super::secrets::without_credentials;
 
-/// A range of bytes of the config file.
-pub type Span = Range<usize>;
+pub use super::lines::{Place, Position, Span};
 
 /// Something that is wrong with a config file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,23 +29,8 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
-/// A place in a file. Lines and columns are counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// The line.
-    pub line: usize,
-    /// The column, in characters.
-    pub column: usize,
-}
-
-/// The place of a text in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Its first character.
-    pub start: Position,
-    /// The character behind its last one.
-    pub end: Position,
-}
+/// How many problems of a file are told to people. Whoever has mended those asks again.
+const FIRST: usize = 20;
 
 /// All that is wrong with a config file, in the order of the file; never empty.
 #[derive(Clone, Debug)]
@@ -58,6 +44,34 @@ impl Problems {
     /// The problems, in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = (Place, &Problem)> {
         self.list.iter().map(|(place, problem)| (*place, problem))
+    }
+
+    /// The first problems of each file, which are enough to begin with.
+    pub fn first(&self) -> impl Iterator<Item = (Place, &Problem)> {
+        let mut told: HashMap<Option<&str>, usize> = HashMap::new();
+        self.iter().filter(move |(_, problem)| {
+            let told = told.entry(problem.file.as_deref()).or_default();
+            *told += 1;
+            *told <= FIRST
+        })
+    }
+
+    /// The files that have more problems than those, and how many more.
+    pub fn more(&self) -> Vec<(&str, usize)> {
+        let mut files: Vec<(&str, usize)> = Vec::new();
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        for (_, problem) in &self.list {
+            let file = problem.file.as_ref().unwrap_or(&self.file);
+            let at = *known.entry(file).or_insert_with(|| {
+                files.push((file, 0));
+                files.len() - 1
+            });
+            files[at].1 += 1;
+        }
+        files
+            .into_iter()
+            .filter_map(|(file, count)| Some((file, count.checked_sub(FIRST).filter(|more| *more > 0)?)))
+            .collect()
     }
 
     /// The other files that it names, as far as they could be read.
@@ -81,18 +95,15 @@ impl fmt::Display for Problem {
     }
 }
 
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
-    }
-}
-
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (place, problem)) in self.list.iter().enumerate() {
+        for (index, (place, problem)) in self.first().enumerate() {
             let end_of_previous = if index == 0 { "" } else { "\n" };
             let file = problem.file.as_ref().unwrap_or(&self.file);
             write!(f, "{end_of_previous}{file}:{}: {problem}", place.start)?;
+        }
+        for (file, more) in self.more() {
+            write!(f, "\n{file}: and {more} more")?;
         }
         Ok(())
     }
@@ -151,8 +162,9 @@ pub(super) fn together<T>(values: impl Iterator<Item = Checked<T>>) -> Checked<V
 /// Where problems are recorded while a file is read.
 #[derive(Debug)]
 pub(super) struct Sink<'a> {
-    text: &'a str,
-    line_starts: Vec<usize>,
+    main: Lines<'a>,
+    /// Texts that stand behind it, as if all were one text.
+    included: RefCell<Vec<Included>>,
     problems: RefCell<Vec<Problem>>,
     /// The problems of files that the file names.
     elsewhere: RefCell<Vec<(Place, Problem)>>,
@@ -161,13 +173,32 @@ pub(super) struct Sink<'a> {
     secrets: RefCell<Vec<PathBuf>>,
 }
 
+/// The text of an included file.
+#[derive(Debug)]
+struct Included {
+    name: Rc<str>,
+    /// Where it begins, in bytes from the beginning of the first text.
+    start: usize,
+    lines: Lines<'static>,
+}
+
+/// A place, and the file that has it.
+#[derive(Debug)]
+pub(super) struct Located {
+    /// The file; `None` if it is the config file.
+    pub(super) file: Option<Rc<str>>,
+    /// The range of bytes in that file.
+    pub(super) span: Span,
+    /// The same, in lines.
+    pub(super) place: Place,
+}
+
 impl<'a> Sink<'a> {
     /// A sink for the problems of `text`.
     pub(super) fn new(text: &'a str) -> Self {
-        let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1);
         Self {
-            text,
-            line_starts: std::iter::once(0).chain(breaks).collect(),
+            main: Lines::new(text.into()),
+            included: RefCell::new(Vec::new()),
             problems: RefCell::new(Vec::new()),
             elsewhere: RefCell::new(Vec::new()),
             files: RefCell::new(Vec::new()),
@@ -246,29 +277,57 @@ impl<'a> Sink<'a> {
         Reported(())
     }
 
-    /// The line of a byte, from 1.
+    /// Adds the text of an included file, behind all others. Returns where it begins.
+    pub(super) fn include(&self, name: &str, text: String) -> usize {
+        let mut included = self.included.borrow_mut();
+        let end = included.last().map_or(self.main.length(), |last| last.start + last.lines.length());
+        let start = end + 1;
+        included.push(Included { name: name.into(), start, lines: Lines::new(text.into()) });
+        start
+    }
+
+    /// Calls `of` with the file and the lines of the text that has this byte, and where it begins.
+    fn of_text<T>(&self, at: usize, of: impl FnOnce(Option<&Rc<str>>, &Lines<'_>, usize) -> T) -> T {
+        let included = self.included.borrow();
+        let behind = included.partition_point(|included| included.start <= at);
+        match behind.checked_sub(1).and_then(|index| included.get(index)) {
+            Some(included) => of(Some(&included.name), &included.lines, included.start),
+            None => of(None, &self.main, 0),
+        }
+    }
+
+    /// The line of a byte in its file, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.line_starts.partition_point(|&start| start <= at)
+        self.of_text(at, |_, lines, start| lines.line(at - start))
     }
 
-    /// The text of a line, counted from 1, without its end.
-    pub(super) fn text_of_line(&self, line: usize) -> &'a str {
-        let start = line.checked_sub(1).and_then(|index| self.line_starts.get(index));
-        start.and_then(|&start| self.text.get(start..)?.lines().next()).unwrap_or_default()
+    /// The text of a line of the config file, counted from 1, without its end.
+    pub(super) fn text_of_line(&self, line: usize) -> &str {
+        self.main.text_of_line(line)
     }
 
-    fn position(&self, at: usize) -> Position {
-        let line = self.line(at);
-        let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
-        let before = self.text.as_bytes().get(start..at.min(self.text.len())).unwrap_or_default();
-        // A character of UTF-8 has one byte that does not continue another.
-        let characters = before.iter().filter(|&&byte| byte & 0b1100_0000 != 0b1000_0000).count();
-        Position { line, column: characters + 1 }
+    /// The line of a byte, for a message whose place is `here`: `line 3`, or `line 3 of routes/a.toml`.
+    pub(super) fn line_seen_from(&self, here: usize, at: usize) -> String {
+        let file = |at| self.of_text(at, |file, _, _| file.cloned());
+        let line = format!("line {}", self.line(at));
+        match file(at) {
+            same if same == file(here) => line,
+            Some(file) => format!("{line} of {file}"),
+            None => format!("{line} of the file that includes this one"),
+        }
     }
 
-    /// The place of a range of bytes.
-    pub(super) fn place(&self, span: &Span) -> Place {
-        Place { start: self.position(span.start), end: self.position(span.end.max(span.start)) }
+    /// Where a range of bytes is.
+    pub(super) fn locate(&self, span: &Span) -> Located {
+        self.of_text(span.start, |file, lines, start| {
+            let span = span.start - start..span.end.max(span.start) - start;
+            Located { file: file.cloned(), place: lines.place(&span), span }
+        })
+    }
+
+    /// The place of a range of bytes in its file.
+    fn place(&self, span: &Span) -> Place {
+        self.locate(span).place
     }
 
     /// The value if no problem was recorded; else the problems, sorted.
@@ -281,9 +340,12 @@ impl<'a> Sink<'a> {
             Err(_) if has_none => debug_assert!(false, "nothing has been reported"),
             _ => problems.sort_by_key(|problem| problem.span.start),
         }
-        let own = problems.into_iter().map(|problem| (self.place(&problem.span), problem));
+        let own = problems.into_iter().map(|problem| {
+            let Located { file, span, place } = self.locate(&problem.span);
+            (place, Problem { file: file.map(|file| file.to_string()), span, ..problem })
+        });
         let list = own.chain(elsewhere).collect();
-        Err(Problems { file: file.to_owned(), list, files: self.files.into_inner() })
+        Err(Problems { file: file.to_owned(), list, files: self.files.take() })
     }
 }
 
@@ -314,24 +376,56 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_count_characters_and_lines_count_from_one() {
-        let text = "a\nöö = 1\r\n\nend";
-        let sink = Sink::new(text);
-        for (needle, line, column) in [("a", 1, 1), ("= 1", 2, 4), ("end", 4, 1)] {
-            assert_eq!(sink.position(text.find(needle).unwrap()), Position { line, column });
-        }
-        assert_eq!(sink.position(text.len()), Position { line: 4, column: 4 });
-        assert_eq!(sink.position(usize::MAX).line, 4);
-        assert_eq!(sink.text_of_line(2), "öö = 1");
-    }
-
-    #[test]
     fn problems_are_told_in_the_order_of_the_file() {
         let sink = Sink::new("one\ntwo\n");
         sink.report(&(4..7), Fault::new("second"));
         let reported = sink.report(&(0..3), Fault::new("first").hint("do better"));
         let problems = sink.finish::<()>("f.toml", Err(reported)).unwrap_err();
         assert_eq!(problems.to_string(), "f.toml:1:1: first; do better\nf.toml:2:1: second");
+    }
+
+    #[test]
+    fn of_many_problems_the_first_of_each_file_are_told() {
+        let (sink, other) = (Sink::new("x"), Sink::new("y"));
+        for _ in 0..24 {
+            sink.report(&(0..1), Fault::new("bad"));
+        }
+        let reported = sink.report(&(0..1), Fault::new("bad"));
+        for _ in 0..21 {
+            other.report(&(0..1), Fault::new("worse"));
+        }
+        sink.adopt("b", &other);
+        let problems = sink.finish::<()>("a", Err(reported)).unwrap_err();
+        let told = problems.to_string();
+        assert_eq!((told.matches("a:1:1: bad").count(), told.matches("b:1:1: worse").count()), (20, 20));
+        assert!(told.ends_with("\na: and 5 more\nb: and 1 more"), "{told}");
+        assert_eq!(problems.iter().count(), 46);
+    }
+
+    #[test]
+    fn places_are_those_of_the_file_that_has_them() {
+        let sink = Sink::new("one\ntwo\n");
+        let first = sink.include("a.toml", "three\nfour".to_owned());
+        let second = sink.include("b.toml", "five".to_owned());
+        assert_eq!((first, second), (9, 20));
+        let at = |span: Span| {
+            let located = sink.locate(&span);
+            (located.file.as_deref().map(str::to_owned), located.span, located.place.start.to_string())
+        };
+        assert_eq!(at(4..7), (None, 4..7, "2:1".to_owned()));
+        assert_eq!(at(8..8), (None, 8..8, "3:1".to_owned()), "the end");
+        assert_eq!(at(15..19), (Some("a.toml".to_owned()), 6..10, "2:1".to_owned()));
+        assert_eq!(at(19..19), (Some("a.toml".to_owned()), 10..10, "2:5".to_owned()));
+        assert_eq!(at(21..22), (Some("b.toml".to_owned()), 1..2, "1:2".to_owned()));
+        assert_eq!(sink.line_seen_from(5, 0), "line 1");
+        assert_eq!(sink.line_seen_from(5, 15), "line 2 of a.toml");
+        assert_eq!(sink.line_seen_from(20, 15), "line 2 of a.toml");
+        assert_eq!(sink.line_seen_from(16, 10), "line 1");
+        assert_eq!(sink.line_seen_from(16, 4), "line 2 of the file that includes this one");
+        sink.report(&(20..24), Fault::new("fifth"));
+        let reported = sink.report(&(0..3), Fault::new("first"));
+        let problems = sink.finish::<()>("f.toml", Err(reported)).unwrap_err();
+        assert_eq!(problems.to_string(), "f.toml:1:1: first\nb.toml:1:1: fifth");
     }
 
     #[test]

@@ -45,6 +45,8 @@ use names::Names;
 
 pub(super) use self::server::DEFAULT_ADMIN;
 
+const INCLUDE: Kind = Kind::Either(&[shared::FILE, Kind::List(&shared::FILE, 0)]);
+
 /// The keys of the whole file.
 pub(super) static FILE: Table = Table::new(
     "The configuration of the gateway.",
@@ -54,6 +56,13 @@ pub(super) static FILE: Table = Table::new(
             Kind::Table(&server::SERVER),
             "The listeners, and what holds for the connections of clients.",
         ),
+        Setting::new(
+            "include",
+            INCLUDE,
+            "The files whose routes, limits, upstreams, plans, consumers and errors are a part of this file: a pattern, or a \
+             list of patterns.",
+        )
+        .example(r#"["routes/*.toml"]"#),
         Setting::new("admin", Kind::Table(&server::ADMIN), "The side port: metrics, health, the live page."),
         Setting::new(
             "access_log",
@@ -110,6 +119,8 @@ pub(super) static FILE: Table = Table::new(
 /// Reads the whole file.
 pub(super) fn config(root: &Node, sink: &Sink<'_>, env: Env<'_>) -> Checked<Config> {
     let file = Section::root(&FILE, root, sink);
+    // What it names is a part of the tree already.
+    file.get("include");
     let (server, admin) = (file.get("server"), file.get("admin"));
     let log = file.optional("access_log", access_log::read);
     let limiter =

@@ -8,6 +8,8 @@ use super::problem::{Place, Span};
 /// A kind of warning. Its name is public: command lines have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lint {
+    /// A pattern of included files matches none.
+    UnmatchedInclude,
     /// No route uses a limit.
     UnusedLimit,
     /// No route uses an upstream.
@@ -66,7 +68,8 @@ pub enum Lint {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
+        Self::UnmatchedInclude,
         Self::UnusedLimit,
         Self::UnusedUpstream,
         Self::UnusedPlan,
@@ -99,6 +102,7 @@ impl Lint {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::UnmatchedInclude => "unmatched-include",
             Self::UnusedLimit => "unused-limit",
             Self::UnusedUpstream => "unused-upstream",
             Self::UnusedPlan => "unused-plan",
@@ -145,7 +149,7 @@ pub struct Warning {
     pub lint: Lint,
     /// The file that it is about.
     pub file: String,
-    /// Its place in the configuration file, in bytes and in lines; `None` if it is about a file as a whole.
+    /// Its place in that file, in bytes and in lines; `None` if it is about a file as a whole.
     pub place: Option<(Span, Place)>,
     /// What is probably not meant, and what to do.
     pub message: String,

@@ -146,9 +146,7 @@ impl Engine {
                     HeaderValue::try_from(allow.to_string()).unwrap_or_else(|_| HeaderValue::from_static(""));
                 Err(reply.with("Allow", allow))
             }
-            Match::NotFound => {
-                Err(Reply::problem(StatusCode::NOT_FOUND, "no route matches this host and path"))
-            }
+            Match::NotFound => Err(Reply::problem(StatusCode::NOT_FOUND, "no route matches this request")),
         }
     }
 

@@ -100,7 +100,10 @@ pub(super) struct Dropped {
 #[schema(as = ExplainedRoute)]
 pub(super) struct Route {
     pub(super) name: String,
-    /// The line of the configuration file where it begins.
+    /// The included file that has it; missing if it is the configuration file itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<String>,
+    /// The line of its file where it begins.
     pub(super) line: usize,
     /// Empty is any.
     pub(super) hosts: Vec<String>,
@@ -119,6 +122,9 @@ pub(super) struct Route {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct NearMiss {
     pub(super) route: String,
+    /// The included file that has it; missing if it is the configuration file itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<String>,
     pub(super) line: usize,
     pub(super) path: String,
     /// Why it does not take the request, in words.

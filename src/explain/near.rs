@@ -36,6 +36,7 @@ pub(super) fn misses(
         let route = &config.routes[index];
         NearMiss {
             route: route.name.clone(),
+            file: route.file.as_deref().map(str::to_owned),
             line: route.line,
             path: route.path.to_string(),
             why: why(route, agreement, taken.map(|taken| &config.routes[taken]), method, slash),

@@ -35,6 +35,7 @@ pub(super) fn explained(route: &config::Route, asked: &HeaderMap) -> Route {
     }
     Route {
         name: route.name.clone(),
+        file: route.file.as_deref().map(str::to_owned),
         line: route.line,
         hosts: route.hosts.iter().map(ToString::to_string).collect(),
         path: route.path.to_string(),

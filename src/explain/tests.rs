@@ -223,7 +223,7 @@ fn an_explanation_says_what_becomes_of_a_request() {
         (
             ("PATCH", "/health/", "::1", &[]),
             &[
-                "answer      404 Not Found: no route matches this host and path",
+                "answer      404 Not Found: no route matches this request",
                 "near miss   health (gateway.toml:52): /health: its path does not end in a slash, and this one does",
             ],
             &[],

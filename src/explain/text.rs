@@ -76,7 +76,8 @@ impl Text<'_> {
         let told = self.explanation;
         match &told.route {
             Some(route) => {
-                let place = format_args!("{}:{}", self.file, route.line);
+                let file = route.file.as_deref().unwrap_or(self.file);
+                let place = format_args!("{file}:{}", route.line);
                 line(f, "route", format_args!("{} ({place}): {}", route.name, conditions(route)))?;
                 let body = format!("bodies up to {} bytes", route.max_body_size);
                 let timeout = route.timeout_seconds.map(std::time::Duration::from_secs_f64).map(duration);
@@ -91,7 +92,8 @@ impl Text<'_> {
         }
         for (index, miss) in told.near_misses.iter().enumerate() {
             let label = if index == 0 { "near miss" } else { "" };
-            let place = format_args!("{}:{}", self.file, miss.line);
+            let file = miss.file.as_deref().unwrap_or(self.file);
+            let place = format_args!("{file}:{}", miss.line);
             line(f, label, format_args!("{} ({place}): {}: {}", miss.route, miss.path, miss.why.join("; ")))?;
         }
         match told.more_near_misses {

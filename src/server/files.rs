@@ -1,9 +1,11 @@
 //! Notices when files of the configuration change.
 //!
-//! Their metadata is read every second. Unlike notifications of the kernel, that also works for a file that is replaced, a directory behind
+//! Their metadata is read every second, and of the folders that a pattern of `include` goes through the names of what is in them. Unlike notifications of the kernel, that also works for a file that is replaced, a directory behind
 //! a symbolic link that is exchanged (as Kubernetes does with a ConfigMap), and a network file system.
 
-use std::fs::Metadata;
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,12 +77,12 @@ impl Files {
     /// Notes that the configuration has been read from these files. A new file that has changed since reading began may have been read
     /// before its change, so that counts as a change.
     pub(super) fn follow(&mut self, paths: impl Iterator<Item = PathBuf>) {
-        let known = |path: &PathBuf| self.loaded.iter().find(|(known, _)| known == path);
-        let loaded = paths.map(|path| match known(&path) {
-            Some(known) => known.clone(),
-            None => {
-                (path.clone(), stamp(&path).filter(|_| self.began.is_none_or(|began| changed(&path) < began)))
-            }
+        let known: HashMap<PathBuf, Stamp> = std::mem::take(&mut self.loaded).into_iter().collect();
+        let loaded = paths.map(|path| {
+            let stamp = known.get(&path).copied().unwrap_or_else(|| {
+                stamp(&path).filter(|_| self.began.is_none_or(|began| changed(&path) < began))
+            });
+            (path, stamp)
         });
         self.loaded = loaded.collect();
         self.last = self.loaded.iter().map(|(_, stamp)| *stamp).collect();
@@ -101,8 +103,23 @@ impl Files {
 }
 
 fn stamp(path: &Path) -> Stamp {
-    let of = |data: Metadata| (data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec());
-    path.metadata().ok().map(of)
+    let data = path.metadata().ok()?;
+    match data.is_dir() {
+        // Editors put hidden files beside those that they edit, which change the time of the folder.
+        true => Some((data.dev(), data.ino(), names(path), 0, 0)),
+        false => Some((data.dev(), data.ino(), data.size(), data.mtime(), data.mtime_nsec())),
+    }
+}
+
+/// A hash of the names in a folder, without those that begin with a dot.
+fn names(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    names.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// When a file, or its place, was last changed, in nanoseconds.
@@ -114,7 +131,6 @@ fn changed(path: &Path) -> i128 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]

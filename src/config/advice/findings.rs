@@ -40,8 +40,9 @@ impl<'a> Findings<'a> {
     pub(super) fn warnings(mut self, file: &str, sink: &Sink<'_>) -> Vec<Warning> {
         self.found.sort_by_key(|(_, span, _)| span.start);
         let warning = |(lint, span, message): (Lint, Span, String)| {
-            let place = sink.place(&span);
-            Warning { lint, file: file.to_owned(), place: Some((span, place)), message }
+            let located = sink.locate(&span);
+            let file = located.file.map_or_else(|| file.to_owned(), |file| file.to_string());
+            Warning { lint, file, place: Some((located.span, located.place)), message }
         };
         self.found.into_iter().map(warning).collect()
     }

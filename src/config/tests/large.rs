@@ -78,7 +78,8 @@ fn names_that_are_not_there_are_told_in_bounded_time_and_space() {
         (0..few).map(|n| route(n, &format!("path = \"/{n}\"\nlimits = [\"gone{n}\"]"))).collect();
     let limits: String =
         (0..few).map(|n| format!("[limits.here{n}]\nrate = \"1/s\"\nmax_clients = 1\n")).collect();
-    let told = problems(&(routes + REST + &limits));
-    assert_eq!(told.lines().count(), few as usize);
-    assert!(told.lines().all(|line| line.len() < 1000));
+    let told = Config::parse("f", &(routes + REST + &limits), &env).unwrap_err();
+    assert_eq!(told.iter().count(), few as usize);
+    assert!(told.iter().all(|(_, problem)| problem.to_string().len() < 1000));
+    assert!(told.to_string().ends_with(&format!("\nf: and {} more", few - 20)), "{told}");
 }

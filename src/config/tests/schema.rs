@@ -55,6 +55,7 @@ const UNSEEN: &[&str] = &[
     "env_malformed",
     "env_unset",
     "env_value_does_not_fit",
+    "include",
     "jwt_file",
     "jwt_no_ca",
     "jwt_no_keys",

@@ -52,10 +52,10 @@ pub(super) fn check(routes: &[Matcher], sink: &Sink<'_>) -> Checked<()> {
         }
         let earlier = &routes[earliest];
         if let (true, Some(requests)) = (earliest < index, in_common(earlier, route)) {
-            let line = sink.line(earlier.place.start);
+            let line = sink.line_seen_from(route.place.start, earlier.place.start);
             let who = match &earlier.name {
-                Some(name) => format!("the route {} (line {line})", quoted(name)),
-                None => format!("the route with its path on line {line}"),
+                Some(name) => format!("the route {} ({line})", quoted(name)),
+                None => format!("the route with its path on {line}"),
             };
             let fault = Fault::new(format!("{who} matches the same requests, {requests}"));
             let hint = match earlier.requirements == route.requirements {

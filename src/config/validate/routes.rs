@@ -237,11 +237,11 @@ pub(super) fn all(
     if items.is_empty() {
         return Err(item.report(none()));
     }
-    let mut lines = HashMap::new();
+    let mut known = HashMap::new();
     let mut matchers: Vec<Matcher> = Vec::new();
     let routes = together(items.iter().map(|item| {
         let section = item.section(&ROUTE, "this route".into(), "[[routes]] and its keys below")?;
-        let (route, matcher) = route(section, everywhere, limits, upstreams, sink, &mut lines);
+        let (route, matcher) = route(section, everywhere, limits, upstreams, sink, &mut known);
         matchers.extend(matcher);
         route
     }));
@@ -255,9 +255,9 @@ fn route<'a>(
     limit_names: &Names<'_>,
     upstreams: &Names<'_>,
     sink: &Sink<'_>,
-    lines: &mut HashMap<&'a str, usize>,
+    known: &mut HashMap<&'a str, usize>,
 ) -> (Checked<Route>, Option<Matcher>) {
-    let name = section.required("name", "name = \"users\"", |item| name(&item, sink, lines));
+    let name = section.required("name", "name = \"users\"", |item| name(&item, sink, known));
     if let Ok(name) = name {
         section.title = format!("the route {}", quoted(name));
     }
@@ -291,7 +291,7 @@ fn route<'a>(
     let cors = section.optional("cors", |item| cors::cors(&item, methods.as_deref().unwrap_or_default()));
     let errors = errors::of_route(section.get("errors"), everywhere.errors, everywhere.page_files);
     let place = section.get("path").map_or_else(|| section.span.clone(), |item| item.span().clone());
-    let line = sink.line(section.span.start);
+    let located = sink.locate(&section.span);
     section.finish();
     let matcher = matcher(name, place, &hosts, &path, &methods, &requirements);
     let route = (|| {
@@ -301,7 +301,8 @@ fn route<'a>(
         let own = own?.into_iter().filter(|limit| !limits.contains(limit)).collect::<Vec<_>>();
         limits.extend(own);
         Ok(Route {
-            line,
+            file: located.file.as_deref().map(Into::into),
+            line: located.place.start.line,
             name: name?.to_owned(),
             hosts: hosts?,
             path: path?,
@@ -329,16 +330,17 @@ fn route<'a>(
 }
 
 /// Reads the name, which no other route has.
-fn name<'a>(item: &Item<'a>, sink: &Sink<'_>, lines: &mut HashMap<&'a str, usize>) -> Checked<&'a str> {
+fn name<'a>(item: &Item<'a>, sink: &Sink<'_>, known: &mut HashMap<&'a str, usize>) -> Checked<&'a str> {
     let name = item.text("a string")?;
     label("route", name).map_err(|fault| item.report(fault))?;
-    if let Some(line) = lines.get(name) {
-        let fault = Fault::new(format!("another route is called {} (line {line})", quoted(name)));
+    if let Some(other) = known.get(name) {
+        let line = sink.line_seen_from(item.span().start, *other);
+        let fault = Fault::new(format!("another route is called {} ({line})", quoted(name)));
         return Err(
             item.report(fault.hint("give each route its own name: it tells them apart in metrics and logs"))
         );
     }
-    lines.insert(name, sink.line(item.span().start));
+    known.insert(name, item.span().start);
     Ok(name)
 }
 
