@@ -25,9 +25,10 @@ archive: build ## Make a .tar.gz of the same, in target
 
 test: lint unit ## Run every test there is, and check formatting and lints
 
-lint: cmake ## Check formatting, and clippy with warnings denied
+lint: cmake ## Check formatting, clippy and the documentation of the code, with warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --locked
 
 unit: cmake redis
 	@scripts/install curl

@@ -12,6 +12,7 @@ use crate::config::Source;
 pub struct Args {
     /// The service: an address such as :3000 (on this machine), app.internal:3000, https://app.internal or unix:/run/app.sock. Several
     /// share the requests.
+    #[allow(rustdoc::bare_urls, reason = "`--help` shows it as it is")]
     #[arg(long, required = true, value_name = "ADDRESS", value_parser = server)]
     to: Vec<Server>,
     /// Where clients come in; :8000 is that port on every address of this machine.

@@ -1,7 +1,7 @@
 //! Routes: which of them a request's host, path, method, header fields and query lead to, and where they lead.
 //!
 //! In the order of use: [`host_of`] and [`normalise`] bring what the client sent into one form, [`Table::find`]
-//! names the most specific route, [`rewrite`] builds the path that goes upstream. All of it works on strings alone, without I/O. Nothing
+//! names the most specific route, [`rewrite()`] builds the path that goes upstream. All of it works on strings alone, without I/O. Nothing
 //! that a client sends can cause a panic, and the common request allocates nothing.
 //!
 //! The action of a route is not here.

@@ -20,6 +20,7 @@ pub struct Args {
     pub method: String,
 
     /// A URL, such as https://api.example.com/users/7, or a path.
+    #[allow(rustdoc::bare_urls, reason = "`--help` shows it as it is")]
     pub url: String,
 
     /// A header field, as "Name: value"; may be given several times.

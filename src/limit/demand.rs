@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 /// at which none of the client's requests is refused is the most that has ever been missing (see Le Boudec and Thiran, "Network
 /// Calculus", section 1.2.2, on the backlog of a flow at a constant rate).
 ///
-/// It takes 16 bytes, since a log may have many clients: when a bucket is full fits into 80 bits (see [`MAX_TICKS`] and
+/// It takes 16 bytes, since a log may have many clients: when a bucket is full fits into 80 bits (see `MAX_TICKS` and
 /// [`MAX_TIME_TO_FILL`](super::quota::MAX_TIME_TO_FILL)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {

@@ -1,7 +1,7 @@
 //! What is kept of one request from its head to its record.
 //!
-//! A request is first [`Request`]: it has arrived, and may be answered by the gateway itself. Once it has been admitted there is a
-//! [`Relay`] for it: only that can reach an upstream. However the exchange ends, its record is written exactly once, at the latest
+//! A request is first `Request`: it has arrived, and may be answered by the gateway itself. Once it has been admitted there is a
+//! `Relay` for it: only that can reach an upstream. However the exchange ends, its record is written exactly once, at the latest
 //! when the context is dropped.
 
 use std::cell::Cell;

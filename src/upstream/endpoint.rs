@@ -118,7 +118,7 @@ impl Endpoint {
         self.running.load(Ordering::Relaxed)
     }
 
-    /// Whether this machine can send anything there at all: see [`cause::can_reach`].
+    /// Whether this machine can send anything there at all: see `cause::can_reach`.
     pub fn can_be_reached(&self) -> bool {
         cause::can_reach(&self.address)
     }
