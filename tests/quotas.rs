@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::support::program::{run, run_in};
 const DAY: u64 = 86_400;
 
 fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap()
+    jiff::Timestamp::now().as_duration().try_into().unwrap()
 }
 
 /// Does something within one day of UTC.

@@ -5,10 +5,11 @@ import { element, facts, links } from "./elements.js";
 import { Finder, MOST } from "./finder.js";
 import { count, counted, tokens } from "./text.js";
 
-/** What it allows: "10/s, burst 20". */
+/** What it allows: "10/s, burst 20", "1,000 a day". */
 export function allows({ rule }) {
   if (rule.max_in_flight !== undefined) return `${count(rule.max_in_flight)} at a time`;
   const cost = rule.cost > 1 ? `, ${count(rule.cost)} a request` : "";
+  if (rule.quota !== undefined) return `${count(rule.quota)} ${rule.period === "hour" ? "an" : "a"} ${rule.period}${cost}`;
   return `${tokens(rule.tokens_per_second)}, burst ${count(rule.burst)}${cost}`;
 }
 
@@ -27,9 +28,17 @@ function where(limit) {
   return ["on ", ...links("route", limit.routes), more ? ` and ${count(more)} more` : ""];
 }
 
+/** A clock, by its minutes ahead of UTC: "UTC", "UTC+02:00". */
+function clock(minutes) {
+  if (!minutes) return "UTC";
+  const two = (n) => String(Math.trunc(Math.abs(n))).padStart(2, "0");
+  return `UTC${minutes < 0 ? "-" : "+"}${two(minutes / 60)}:${two(minutes % 60)}`;
+}
+
 /** What else it goes by. */
 function terms({ rule }) {
   const said = [];
+  if (rule.quota !== undefined) said.push(`each ${rule.period} of the calendar at ${clock(rule.utc_offset_minutes)}`);
   if (rule.charge === "on_failure") said.push("only failures take tokens");
   if (rule.charge === "cost_header") said.push("answers name the cost");
   if (rule.methods.length) said.push(`only ${rule.methods.join(", ")}`);
