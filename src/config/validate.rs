@@ -69,7 +69,7 @@ pub(super) static FILE: Table = Table::new(
             Kind::Table(&access_log::ACCESS_LOG),
             "The access log, which has a line for each request.",
         ),
-        Setting::new("limiter", Kind::Table(&limits::LIMITER), "What holds for the buckets of all limits."),
+        Setting::new("limiter", Kind::Table(&limits::LIMITER), "Settings for the buckets of all limits."),
         Setting::new(
             "tracing",
             Kind::Table(&tracing::TRACING),

@@ -17,9 +17,9 @@ const REFERENCE: &str = "docs/reference.md";
 const HEAD: &str = "\
 # Configuration reference
 
-Every key of the configuration file. A test makes this page from the tables by which the gateway reads the file, so no key is missing \
-and no default is out of date. [The configuration guide](configuration.md) explains how the keys work together, and how durations, \
-sizes, rates, variables and paths of files are written.
+This page lists every key of the configuration file, for operators who look up a key. A test compares the page with the tables by which \
+the gateway reads the file, so no key is missing and no default is out of date. [The configuration guide](configuration.md) explains how \
+the keys work together, and how durations, sizes, rates, variables and paths of files are written.
 
 A heading such as `limits.NAME.rate` is the key `rate` of the table `[limits.NAME]`, where `NAME` is a name of yours.
 ";

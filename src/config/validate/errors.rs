@@ -22,7 +22,8 @@ use crate::error_page::{Layer, Page, PageError, Pages, Placeholder};
 const MAX: u64 = 1024 * 1024;
 
 static PAGE: Table = Table::new(
-    "A page in the place of the gateway's own words, with placeholders such as `{{status}}`.",
+    "A page that the gateway sends as the body of its own refusals and errors. It may have placeholders \
+     such as `{{status}}`.",
     &[
         Setting::new("file", FILE, "The path of the file that has the page, at most 1 MiB.")
             .example(r#""errors/503.html""#),

@@ -33,7 +33,7 @@ const DEFAULT_FAILURES: [StatusCode; 3] =
     [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
 
 pub(super) static LIMITER: Table = Table::new(
-    "What holds for the buckets of all limits.",
+    "Settings for the buckets of all limits.",
     &[
         Setting::new(
             "max_clients",
@@ -65,7 +65,7 @@ const MAX_CLIENTS: Kind = Kind::Integer(1, 1_000_000_000);
 const PART: Kind = Kind::Pattern(&[key::PART]);
 
 pub(super) static LIMIT: Table = Table::new(
-    "A limit. Its clients have one set of buckets, however many routes name it.",
+    "A limit. If several routes name it, a client has one bucket for all of them together.",
     &[
         Setting::new(
             "rate",
@@ -90,8 +90,8 @@ pub(super) static LIMIT: Table = Table::new(
         Setting::new(
             "utc_offset",
             UTC_OFFSET,
-            "The clock by which a `quota` is counted anew: so far ahead of UTC, at most 14 hours, without summer \
-             time. Without this key it is UTC.",
+            "The time zone in which the periods of a `quota` begin: the difference from UTC, at most 14 \
+             hours, without summer time. Without this key it is UTC.",
         )
         .example(r#""+02:00""#),
         Setting::new(
@@ -144,8 +144,9 @@ pub(super) static LIMIT: Table = Table::new(
         Setting::new(
             "lease",
             Kind::Integer(1, MAX_TOKENS as u64),
-            "How many requests of a client a gateway takes ahead from the store at most. With `1` it asks the \
-             store about every request. Without this key the number follows the client's demand.",
+            "For how many requests of a client a gateway takes tokens at most when it asks the store. \
+             With `1` it asks the store about every request. Without this key the number follows the \
+             client's demand.",
         )
         .example("1"),
         Setting::new(

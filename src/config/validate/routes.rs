@@ -143,8 +143,8 @@ pub(super) static ROUTE: Table = Table::new(
         Setting::new(
             "timeout",
             DURATION_OR_ZERO,
-            "How long the whole exchange may take: 504 after, or the end of the connection if an answer has \
-             begun. `0` is no bound.",
+            "How long a request and its answer may take together. After that the request gets 504, or if \
+             the answer has begun, the connection is closed. `0` is no bound.",
         )
         .example(r#""30s""#)
             .or("0"),
@@ -186,7 +186,8 @@ pub(super) static ROUTE: Table = Table::new(
         Setting::new(
             "errors",
             errors::ERRORS_OF_ROUTE,
-            "Pages for errors and refusals on the route, before those of `[errors]`. `false` has no pages here.",
+            "Pages for the refusals and errors of this route. They go before those of `[errors]`. With \
+             `false` the route has no pages.",
         )
         .example(r#"{ 404 = { file = "shop/404.html" } }"#),
     ],

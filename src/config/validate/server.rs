@@ -51,9 +51,10 @@ pub(super) static SERVER: Table = Table::new(
                 Kind::Table(&LISTENER_TABLE),
                 Kind::List(&LISTENER, 1),
             ]),
-            "Where clients connect; one listener or a list. `\"[::]:8000\"` takes IPv4 clients too, unless \
-             `\"0.0.0.0:8000\"` stands beside it. `\"unix:/run/gateway/http.sock\"` is a Unix socket, \
-             `\"systemd\"` and `\"systemd:NAME\"` are sockets that systemd passes.",
+            "Where clients connect: one listener or a list. `\"[::]:8000\"` listens for IPv6 clients, and \
+             also for IPv4 clients unless the list has `\"0.0.0.0:8000\"` too. \
+             `\"unix:/run/gateway/http.sock\"` is a Unix socket, `\"systemd\"` and `\"systemd:NAME\"` are \
+             sockets that systemd passes.",
         )
         .example(r#"["0.0.0.0:80", { address = "0.0.0.0:443", tls = true }]"#)
         .or("\"0.0.0.0:8000\""),
@@ -95,13 +96,14 @@ pub(super) static SERVER: Table = Table::new(
         Setting::new(
             "header_timeout",
             DURATION,
-            "How long a whole request head, or a TLS handshake, may take: 408 after.",
+            "How long a client may take to send a whole request head, or for the TLS handshake. After \
+             that a request gets 408, and a handshake is broken off.",
         )
         .example(r#""5s""#).or("\"10s\""),
         Setting::new(
             "body_timeout",
             DURATION,
-            "How long a client may send nothing of a body that it has begun: 408 after.",
+            "How long a client may pause in the middle of a body. After that the request gets 408.",
         )
         .example(r#""30s""#).or("\"60s\""),
         Setting::new(
@@ -182,8 +184,8 @@ pub(super) static SERVER: Table = Table::new(
         Setting::new(
             "https_port",
             Kind::Integer(1, 65535),
-            "The port of HTTPS in these redirects. Without this key it is that of the listener with `tls = true`: \
-             443 where one has it.",
+            "The port in the `https://` URLs of these redirects. Without this key it is the port of the \
+             first listener with `tls = true`, or 443 if one of them has port 443 or if there is none.",
         )
         .example("443"),
         Setting::new(
@@ -206,7 +208,8 @@ pub(super) static SERVER: Table = Table::new(
         Setting::new(
             "auth_required",
             Kind::Boolean,
-            "Whether a request without credentials gets 401 there. With `false` it is let in as a stranger.",
+            "Whether a request without credentials gets 401, on routes without an `auth_required` of \
+             their own. With `false` it is let in as a stranger.",
         ).or("true"),
         Setting::new(
             "auth_failures",

@@ -70,7 +70,8 @@ pub(super) static SHARED: Table = Table::new(
         Setting::new(
             "lease_time",
             DURATION,
-            "How long tokens are held ahead, from 1s to 60s.",
+            "How long a gateway may keep tokens that it has taken from the store in advance, from 1s to \
+             60s.",
         )
         .example(r#""5s""#).or("\"10s\""),
         Setting::new(

@@ -30,8 +30,8 @@ pub(super) static STICKY: Table = Table::new(
         Setting::new(
             "secret",
             Kind::Text,
-            "The secret under which the value of the cookie is made, at least 16 characters. All gateways in front of the same servers have \
-             the same secret.",
+            "The secret from which the gateway makes the value of the cookie, at least 16 characters. All \
+             gateways in front of the same servers need the same secret.",
         )
         .example(r#""${STICKY_SECRET}""#)
         .required(),

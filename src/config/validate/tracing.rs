@@ -23,9 +23,11 @@ pub(super) static TRACING: Table = Table::new(
         Setting::new(
             "sample_ratio",
             Kind::Fraction,
-            "The share of requests whose spans are sent. For requests of `trusted_proxies` the proxy has decided.",
+            "The share of requests whose spans are sent. It does not hold for a request in which a \
+             trusted proxy sends `traceparent`: that field says whether its spans are sent.",
         )
-        .example("0.1").or("1.0"),
+        .example("0.1")
+        .or("1.0"),
         Setting::new(
             "service_name",
             Kind::Pattern(&[r"(.|\n)*\S(.|\n)*"]),

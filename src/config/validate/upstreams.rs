@@ -69,14 +69,15 @@ pub(super) static UPSTREAM: Table = Table::new(
         Setting::new(
             "connect_timeout",
             DURATION,
-            "How long connecting may take, the TLS handshake included: 504 after.",
+            "How long it may take to connect to a server, the TLS handshake included. After that another \
+             server is tried, and the request gets 504 if none is left.",
         )
         .example(r#""500ms""#).or("\"2s\""),
         Setting::new(
             "response_timeout",
             DURATION,
-            "How long the head of the answer may take after the last piece of the request, and how long a server \
-             may take nothing of a request: 504 after.",
+            "How long a server may take to send the head of its answer after the last piece of the \
+             request, and how long it may read nothing of a request. After that the request gets 504.",
         )
         .example(r#""10s""#)
             .or("\"30s\""),
@@ -166,21 +167,24 @@ static HEALTH: Table = Table::new(
         Setting::new(
             "host",
             Kind::Text,
-            "The `Host` of a check. An empty string is the server as it stands in `servers`.",
+            "The `Host` of a check. If it is empty, a check has the host and port that `servers` names, \
+             or `localhost` for a Unix socket.",
         )
         .example(r#""api.example.com""#)
         .or("\"\""),
         Setting::new(
             "statuses",
             Kind::List(&Kind::Integer(200, 599), 0),
-            "The statuses with which a check passes. An empty list is 200 to 399.",
+            "The statuses with which a check passes. If the list is empty, a check passes with 200 to \
+             399.",
         )
         .example("[200, 204]")
         .or("[]"),
         Setting::new(
             "body",
             Kind::Text,
-            "A text that must be in the first 64 KiB of the answer's body. An empty string is anything.",
+            "A text that must be in the first 64 KiB of the answer's body. If it is empty, every body \
+             passes.",
         )
         .example(r#""ok""#)
         .or("\"\""),

@@ -18,21 +18,13 @@ pub(super) static API_KEY: Table = Table::new(
         Setting::new(
             "header",
             FIELD,
-            "The request field that carries the key. Without this key it is `X-Api-Key`, or none if there is a \
-             `query`.",
+            "The request field that carries the API key. If neither `header` nor `query` is set, it is \
+             `X-Api-Key`.",
         )
         .example(r#""X-Api-Key""#),
-        Setting::new(
-            "query",
-            Kind::Pattern(&[".+"]),
-            "The query parameter that carries the key.",
-        )
-        .example(r#""api_key""#),
-        Setting::new(
-            "keep",
-            Kind::Boolean,
-            "Whether upstreams receive the key too.",
-        ).or("false"),
+        Setting::new("query", Kind::Pattern(&[".+"]), "The query parameter that carries the API key.")
+            .example(r#""api_key""#),
+        Setting::new("keep", Kind::Boolean, "Whether upstreams receive the key too.").or("false"),
     ],
 );
 
