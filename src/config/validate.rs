@@ -59,8 +59,8 @@ pub(super) static FILE: Table = Table::new(
         Setting::new(
             "include",
             INCLUDE,
-            "The files whose routes, limits, upstreams, plans, consumers and errors are a part of this file: a pattern, or a \
-             list of patterns.",
+            "Other files that the gateway reads as a part of this one: a pattern, or a list of patterns. \
+             They may have routes, limits, upstreams, plans, consumers and errors.",
         )
         .example(r#"["routes/*.toml"]"#),
         Setting::new("admin", Kind::Table(&server::ADMIN), "The side port: metrics, health, the live page."),

@@ -132,8 +132,8 @@ fn words(kind: &Kind, several: bool, places: &[Place]) -> String {
         Kind::Pattern([RATE]) => noun("a rate", "rates"),
         Kind::Quantity([SIZE], ..) => noun("a size", "sizes"),
         Kind::Quantity([word, SIZE], ..) => format!("{}, or `\"{word}\"`", noun("a size", "sizes")),
-        Kind::Quantity(..) => noun("a text or a whole number", "texts or whole numbers"),
-        Kind::Text | Kind::Pattern(_) => noun("a text", "texts"),
+        Kind::Quantity(..) => noun("a string or a whole number", "strings or whole numbers"),
+        Kind::Text | Kind::Pattern(_) => noun("a string", "strings"),
         Kind::Word(words) => any_of(words.iter().map(|word| format!("`\"{word}\"`")).collect()),
         Kind::Boolean => "`true` or `false`".into(),
         Kind::Integer(from, to) => {

@@ -32,8 +32,8 @@ static PAGE: Table = Table::new(
         Setting::new(
             "content_type",
             FIELD_VALUE,
-            "The `Content-Type` of the page. Without it the ending of `file` says it, and a `body` is \
-             \"text/plain; charset=utf-8\".",
+            "The `Content-Type` of the page. Without this key it follows from the ending of `file`; that \
+             of a `body` is \"text/plain; charset=utf-8\".",
         )
         .example(r#""text/html; charset=utf-8""#),
     ],

@@ -56,7 +56,7 @@ pub(super) static SHARED: Table = Table::new(
         Setting::new(
             "prefix",
             Kind::Pattern(&["[A-Za-z0-9_.-]{1,64}"]),
-            "What every key in the store begins with.",
+            "The text with which the name of every key in the store begins.",
         )
         .example(r#""shop""#)
         .or("\"gateway\""),
