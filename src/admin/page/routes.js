@@ -20,7 +20,7 @@ const takes = ({ rule }) => {
   return `${methods}${rule.hosts[0] ?? ""}${rule.path}${more}`;
 };
 /** What part of the requests an upstream gets, where there are several: " 95 %". */
-const shareOf = ({ share }, { upstreams }) => (upstreams.length > 1 ? ` ${Number((100 * share).toFixed(2))} %` : "");
+const shareOf = ({ share }, { upstreams }) => (upstreams.length > 1 ? ` ${Number((100 * share).toFixed(2))}\u00a0%` : "");
 const leads = ({ rule }) => {
   if (!rule) return "";
   return rule.action === "forward" ? rule.upstreams.map((part) => `${part.name}${shareOf(part, rule)}`).join(", ") : `${rule.action} ${rule.status}`;

@@ -67,5 +67,5 @@ export const tokens = (perSecond) => {
 /** A share of a whole. */
 export const percent = (part, all) => {
   const share = (100 * part) / all;
-  return `${share < 10 ? share.toFixed(1) : Math.round(share)} %`;
+  return `${share < 10 ? share.toFixed(1) : Math.round(share)}\u00a0%`;
 };
