@@ -67,6 +67,8 @@ burst = 2
 mode = "dry_run"
 [limits.slots]
 max_in_flight = 10
+[limits.daily]
+quota = "1000/day"
 ${shared}
 [upstreams.users]
 servers = ["${backend.found[0]}"]
@@ -202,6 +204,7 @@ test("the numbers on the page are those of /metrics", async () => {
   assert.match(await text(page, "#upstreams > li:has(h3:text-is('users'))"), /● up/);
   assert.match(await text(page, "#upstreams > li:has(h3:text-is('nobody'))"), /▲ refusing[^]*connect: Connection refused/);
   assert.match(await text(page, "#limits > li:has(h3:text-is('trial'))"), /dry run\s+1\/h, burst 2, each client_ip\s+on users/);
+  assert.match(await text(page, "#limits > li:has(h3:text-is('daily'))"), /1,000 a day \(UTC\), each client_ip\s+applies nowhere/);
   assert.deepEqual(page.complaints, []);
   await page.context().close();
 });

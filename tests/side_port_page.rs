@@ -135,6 +135,7 @@ fn the_stats_say_how_a_server_fails_and_since_when() {
     let before = server(&gateway);
     assert_eq!((&before["state"], &before["answers"]), (&"up".into(), &serde_json::json!({"5xx": 1})));
     assert_eq!(before["last_error"]["what"], "it answered with 500 Internal Server Error");
+    assert!(before["latency"]["p95_ms"].as_f64().unwrap() > 0.0, "{before}");
     drop(backend);
     let refusing = eventually("it refuses connections, and a second is over", || {
         assert_eq!(gateway.get("/users").status, 502);

@@ -192,6 +192,8 @@ struct Server {
     weight: u32,
     /// The answers of all addresses of this server, by the class of their status, since the start.
     answers: BTreeMap<&'static str, u64>,
+    /// How long all addresses of this server take until the response head, since the start.
+    latency: Summary,
     /// How it failed last, by a request or a health check: one failure a second is kept.
     last_error: Option<LastError>,
 }
@@ -404,6 +406,7 @@ fn servers(
             in_flight: 0,
             weight: server.weight,
             answers: metrics.server_answers(upstream_index, index).filter(|(_, count)| *count > 0).collect(),
+            latency: metrics.server_latency(upstream_index, index),
             last_error: None,
         };
         servers.extend(endpoints.iter().map(|endpoint| Server {
@@ -414,6 +417,7 @@ fn servers(
             in_flight: endpoint.running(),
             weight: unresolved.weight,
             answers: unresolved.answers.clone(),
+            latency: unresolved.latency,
             last_error: endpoint.last_error().map(|error| LastError { at: error.at, what: error.what }),
         }));
         if endpoints.is_empty() {

@@ -11,6 +11,7 @@ use http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::families::Families;
+use super::latency::{Latency, Summary};
 use super::plans::PlanCounters;
 use super::refusals::RefusalCounter;
 use super::requests::RequestCounters;
@@ -231,6 +232,13 @@ impl Traffic {
         let server = &upstream.servers[server];
         server.duration.observe(took.as_secs_f64());
         server.answers[class].inc();
+    }
+
+    /// How long a server of an upstream takes until its response head.
+    pub fn server_latency(&self, upstream: usize, server: usize) -> Summary {
+        let mut latency = Latency::default();
+        latency.add(&self.upstreams[upstream].servers[server].duration);
+        latency.summary()
     }
 
     /// The answers of a server of an upstream by the class of their status, such as `2xx`.

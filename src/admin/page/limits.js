@@ -5,11 +5,18 @@ import { element, facts, links } from "./elements.js";
 import { Finder, MOST } from "./finder.js";
 import { count, counted, tokens } from "./text.js";
 
-/** What it allows: "10/s, burst 20", "1,000 a day". */
+/** How far the clock of a calendar is ahead of UTC: "UTC", "UTC+5:30". */
+function zone(minutes) {
+  if (!minutes) return "UTC";
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `UTC${minutes < 0 ? "−" : "+"}${hours}${rest ? `:${String(rest).padStart(2, "0")}` : ""}`;
+}
+
+/** What it allows: "10/s, burst 20", "1,000 a day (UTC)". */
 export function allows({ rule }) {
   if (rule.max_in_flight !== undefined) return `${count(rule.max_in_flight)} at a time`;
   const cost = rule.cost > 1 ? `, ${count(rule.cost)} a request` : "";
-  if (rule.quota !== undefined) return `${count(rule.quota)} ${rule.period === "hour" ? "an" : "a"} ${rule.period}${cost}`;
+  if (rule.quota !== undefined) return `${count(rule.quota)} ${rule.period === "hour" ? "an" : "a"} ${rule.period} (${zone(rule.utc_offset_minutes)})${cost}`;
   return `${tokens(rule.tokens_per_second)}, burst ${count(rule.burst)}${cost}`;
 }
 

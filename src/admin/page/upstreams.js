@@ -3,7 +3,7 @@
 import { showCards } from "./cards.js";
 import { element } from "./elements.js";
 import { Finder } from "./finder.js";
-import { count, counted, moment, rate } from "./text.js";
+import { count, counted, latency, moment, rate } from "./text.js";
 import { growth } from "./told.js";
 
 /** The most servers that a card shows. */
@@ -39,6 +39,7 @@ const COLUMNS = [
   ["Since", "", ({ since }) => (since ? moment(since) : "–")],
   ["Weight", "n", ({ weight }) => count(weight)],
   ["Per s", "n", ({ perSecond }) => perSecond],
+  ["p95", "n", ({ latency: took }) => latency(took.p95_ms)],
   ["Running", "n", ({ in_flight: running }) => count(running)],
   ["5xx in all", "n", ({ answers }) => count(answers["5xx"] ?? 0)],
   ["Last error", "error", ({ last_error: error }) => (error ? `${moment(error.at)} ${errorText(error)}` : "none")],
