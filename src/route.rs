@@ -23,7 +23,7 @@ pub use self::agreement::{Agreement, PathAgreement};
 pub use self::captures::Captures;
 pub use self::host::{host_of, is_same_authority};
 pub use self::path::{Unsafe, normalise, normalise_keeping_slashes};
-pub use self::requirement::{Doubled, Particulars, Rank, Requirement, Source, go_together, rank};
+pub use self::requirement::{Doubled, Particulars, Rank, Requirement, Source, rank};
 pub use self::rewrite::{Rewrite, rewrite};
 pub use self::shares::{Share, Shares};
 pub use self::table::{Allow, Conditions, Match, Table};

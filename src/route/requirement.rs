@@ -86,22 +86,11 @@ impl Requirement {
     fn takes(&self, value: &[u8]) -> bool {
         self.value.as_ref().map_or(!value.is_empty(), |wanted| wanted.as_bytes() == value)
     }
-
-    /// Whether no request meets both.
-    fn excludes(&self, other: &Self) -> bool {
-        self.source == other.source
-            && self.value.as_ref().zip(other.value.as_ref()).is_some_and(|(one, other)| one != other)
-    }
 }
 
 /// How specific these requirements are.
 pub fn rank(requirements: &[Requirement]) -> Rank {
     (requirements.len(), requirements.iter().filter(|requirement| requirement.value.is_some()).count())
-}
-
-/// Whether some request may meet all of both.
-pub fn go_together(one: &[Requirement], other: &[Requirement]) -> bool {
-    !one.iter().any(|requirement| other.iter().any(|other| requirement.excludes(other)))
 }
 
 /// Whether a request meets all of these. One that surely fails another need not be told how a doubled field is meant.
@@ -211,10 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn only_two_values_of_one_field_exclude_each_other() {
-        let (one, two, any) = ([header(Some("1"))], [header(Some("2"))], [header(None)]);
-        assert!(!go_together(&one, &two));
-        assert!(go_together(&one, &any) && go_together(&one, &one) && go_together(&one, &[parameter(None)]));
+    fn more_requirements_are_more_specific_and_so_is_a_value() {
+        let (one, any) = ([header(Some("1"))], [header(None)]);
         assert!(rank(&[header(None), parameter(None)]) > rank(&one) && rank(&one) > rank(&any));
     }
 }

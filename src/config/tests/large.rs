@@ -53,6 +53,20 @@ fn no_list_is_compared_with_itself() {
             ) + &each(|n| format!("[consumers.c{n}]\nplan = \"p\"\nkeys = [\"sha256:{n:064x}\"]\n")),
         ),
         ("routes", each(|n| route(n, &format!("path = \"/*\"\nhosts = [\"h{n}.example\"]"))) + REST),
+        ("tenants", each(|n| route(n, &format!("path = \"/*\"\nheaders = {{ X-Tenant = \"{n}\" }}"))) + REST),
+        (
+            "tenants by field or parameter",
+            each(|n| {
+                let (even, kind) = (n / 2, if n % 2 == 0 { "headers" } else { "query" });
+                route(
+                    n,
+                    &format!(
+                        "path = \"/*\"\nmethods = [\"M{}\"]\n{kind} = {{ X-Tenant = \"{even}\" }}",
+                        n % 2
+                    ),
+                )
+            }) + REST,
+        ),
         (
             "overrides of routes",
             each(|n| route(n, &format!("path = \"/{n}\"")))
