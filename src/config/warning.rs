@@ -28,6 +28,8 @@ pub enum Lint {
     SharedMissingKey,
     /// A burst is smaller than what comes back in a second.
     SmallBurst,
+    /// A restart counts a quota of a day or longer anew.
+    ForgottenQuota,
     /// An override has the terms of its limit.
     RedundantOverride,
     /// A limit exempts everyone.
@@ -68,7 +70,7 @@ pub enum Lint {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::UnmatchedInclude,
         Self::UnusedLimit,
         Self::UnusedUpstream,
@@ -79,6 +81,7 @@ impl Lint {
         Self::UnguardedKey,
         Self::SharedMissingKey,
         Self::SmallBurst,
+        Self::ForgottenQuota,
         Self::RedundantOverride,
         Self::ExemptEveryone,
         Self::LongIpv6Prefix,
@@ -112,6 +115,7 @@ impl Lint {
             Self::UnguardedKey => "unguarded-key",
             Self::SharedMissingKey => "shared-missing-key",
             Self::SmallBurst => "small-burst",
+            Self::ForgottenQuota => "forgotten-quota",
             Self::RedundantOverride => "redundant-override",
             Self::ExemptEveryone => "exempt-everyone",
             Self::LongIpv6Prefix => "long-ipv6-prefix",

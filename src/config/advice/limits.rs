@@ -5,6 +5,7 @@ use super::super::value::quantity;
 use super::super::{Config, Lint};
 use super::findings::{Findings, value};
 use super::trust::everyone;
+use crate::limit::calendar::Period;
 use crate::limit::key::{KeyPart, MissingKey};
 use crate::limit::{Measure, Mode, Rule, Terms};
 
@@ -32,6 +33,9 @@ pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
         }
         key(rule, entry, &unguarded[index], findings);
         small_burst(&entry.node, findings);
+        if config.limiter.snapshot.is_none() {
+            forgotten_quota(rule, &entry.node, findings);
+        }
         overrides(rule, &entry.node, findings);
         if let Some(place) = everyone(&rule.exempt, &entry.node, "exempt") {
             let message = "this network is everybody, or nearly, so the limit limits hardly anybody; \
@@ -91,6 +95,15 @@ fn small_burst(terms: &Node, findings: &mut Findings<'_>) {
          is refused, although the rate allows it; raise `burst`{enough}, or leave it out"
     );
     findings.add(Lint::SmallBurst, Some(&burst.node.span), message);
+}
+
+/// Warns of a quota whose window is longer than a process may run, where nothing keeps the counts.
+fn forgotten_quota(rule: &Rule, limit: &Node, findings: &mut Findings<'_>) {
+    if rule.calendar().is_some_and(|calendar| calendar.period != Period::Hour) {
+        let message = "a restart counts this quota anew for everybody, since nothing keeps the counts; \
+                       name a file for them in `limiter.snapshot`";
+        findings.add(Lint::ForgottenQuota, value(limit, "quota"), message.to_owned());
+    }
 }
 
 fn overrides(rule: &Rule, limit: &Node, findings: &mut Findings<'_>) {
