@@ -259,7 +259,7 @@ test("problems come first, each with what to do, and lead to what they are about
   const dead = page.locator("#problems > li", { hasText: "nobody" });
   assert.match(await dead.innerText(), /Upstream nobody has no usable server: 127\.0\.0\.1:1 takes no connections \(connect: Connection refused.*\)\.\s+Since .*Start it/);
   const failing = page.locator("#problems > li", { hasText: "Route nowhere fails" });
-  assert.match(await failing.innerText(), /1 of 1 request in the last 5 minutes got a 5xx \(100 %\)\.\s+Since /);
+  assert.match(await failing.innerText(), /1 of 1 request in the last 5 minutes got a 5xx \(100\s%\)\.\s+Since /);
   await failing.locator("a").click();
   const opened = page.locator("#routes tr:has(.opens[aria-expanded=true])");
   assert.match(await opened.innerText(), /nowhere/);
