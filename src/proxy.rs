@@ -142,7 +142,10 @@ impl ProxyHttp for Proxy {
         }
         match relay.count_body(piece.len()) {
             true => Ok(()),
-            false => Err(Error::new_down(ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16()))),
+            false => {
+                let status = ErrorType::HTTPStatus(StatusCode::PAYLOAD_TOO_LARGE.as_u16());
+                Err(Error::explain(status, "the request body is larger than `max_body_size`").into_down())
+            }
         }
     }
 

@@ -63,6 +63,7 @@ fn a_name_that_leads_nowhere() {
     assert_eq!(response.header("retry-after"), Some("1"));
     assert!(!response.text().contains("nowhere"));
     counted(&gateway, "no_server", 1);
+    assert_eq!(gateway.access_log(1)[0]["error"], "no server of the upstream can be used");
     let ready = gateway.admin_get("/ready");
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("nowhere.invalid"), "{}", ready.text());

@@ -157,8 +157,10 @@ impl<'a> Relay<'a> {
             NoServer::Scarce => (UpstreamError::Local, Reply::overloaded()),
         };
         self.count_error(kind);
+        let status = ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        let error = Error::explain(status, reply.detail().to_owned()).into_up();
         self.forwarding.reply = Some(reply);
-        Error::new_up(ErrorType::HTTPStatus(StatusCode::SERVICE_UNAVAILABLE.as_u16()))
+        error
     }
 
     fn count_error(&mut self, kind: UpstreamError) {

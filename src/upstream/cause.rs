@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use pingora::Error;
+use pingora::{Error, ErrorType};
 use rustix::io::Errno;
 
 use crate::address::Address;
@@ -75,6 +75,8 @@ pub fn reason(error: &Error) -> String {
         return line(&http2.to_string());
     }
     match &error.context {
+        // The gateway's own decision, whose words are enough.
+        Some(context) if matches!(error.etype(), ErrorType::HTTPStatus(_)) => line(context.as_str()),
         Some(context) => format!("{}: {}", error.etype().as_str(), line(context.as_str())),
         None => error.etype().as_str().to_owned(),
     }
@@ -88,7 +90,7 @@ pub fn story(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pingora::{ErrorType, OrErr as _};
+    use pingora::OrErr as _;
 
     fn failed(errno: Errno, etype: ErrorType) -> Box<Error> {
         let failed: Result<(), io::Error> = Err(errno.into());
@@ -136,6 +138,7 @@ mod tests {
             "InvalidHTTPHeader: twice"
         );
         assert_eq!(reason(&Error::new(ErrorType::ConnectTimedout)), "ConnectTimedout");
+        assert_eq!(reason(&Error::explain(ErrorType::HTTPStatus(503), "all are full")), "all are full");
     }
     #[test]
     fn a_story_is_one_line_of_bounded_length() {
