@@ -118,7 +118,8 @@ fn the_page_of_the_api_needs_nothing_but_its_own_origin() {
     let moved = gateway.admin_get("/docs");
     assert_eq!((moved.status, moved.header("location")), (303, Some("docs/")));
     let page = gateway.admin_get("/docs/");
-    assert_eq!((page.status, page.header("content-encoding")), (200, Some("gzip")));
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("<a href=\"../\">"), "there is a way back to the live page");
     assert!(
         page.header("content-security-policy").unwrap().contains("default-src 'none'; script-src 'self';")
     );
