@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use gateway::consumer::KeyHash;
 use serde_json::{Value, json};
 
 use crate::support::gateway::{Gateway, TOKEN, with_admin};
@@ -14,7 +15,6 @@ use crate::support::program::{run, run_in};
 
 const DAY: u64 = 86_400;
 
-#[expect(clippy::disallowed_methods, reason = "quotas go by the wall clock")]
 fn now() -> Duration {
     jiff::Timestamp::now().as_duration().try_into().unwrap()
 }
@@ -154,7 +154,7 @@ fn a_restart_keeps_the_count() {
 }
 
 #[test]
-fn plans_and_overrides_have_quotas_of_their_own() {
+fn overrides_have_quotas_of_their_own() {
     in_one_day(|| {
         let gateway = start(
             "quota = \"2/day\"\nkey = \"header:X-Key\"\nmissing_key = \"reject\"\n\
@@ -165,6 +165,28 @@ fn plans_and_overrides_have_quotas_of_their_own() {
             assert_eq!(count, admitted, "{key}");
         }
         assert_eq!(gateway.get("/").status, 400);
+    });
+}
+
+#[test]
+fn plans_have_quotas_of_their_own() {
+    let consumer = |name: &str, plan: &str| {
+        let hash = KeyHash::of(format!("key-of-{name}").as_bytes());
+        format!("[consumers.{name}]\n{plan}keys = [\"{hash}\"]\n")
+    };
+    let terms = "quota = \"2/day\"\nkey = \"consumer\"\n[limits.daily.plans]\npro = { quota = \"4/day\" }";
+    let config = format!(
+        "[plans.pro]\n{}{}{}\nauth = [\"api_key\"]",
+        consumer("alice", "plan = \"pro\"\n"),
+        consumer("bob", ""),
+        config(terms)
+    );
+    in_one_day(|| {
+        let gateway = Gateway::start(&config);
+        for (key, admitted) in [("key-of-alice", 4), ("key-of-bob", 2)] {
+            let count = (0..6).filter(|_| gateway.get_with("/", &[("X-Api-Key", key)]).status == 200).count();
+            assert_eq!(count, admitted, "{key}");
+        }
     });
 }
 

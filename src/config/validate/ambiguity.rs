@@ -87,9 +87,12 @@ struct Requiring<'a> {
 struct Alike<'a> {
     sources: Sources<'a>,
     routes: Vec<usize>,
-    /// For some of the sources: the first route with these values of them, by method.
-    first: HashMap<Vec<&'a Source>, HashMap<(Vec<&'a str>, Taken<'a>), usize>>,
+    /// For some of the sources.
+    first: HashMap<Vec<&'a Source>, First<'a>>,
 }
+
+/// The first route with these values of some sources, by method.
+type First<'a> = HashMap<(Vec<&'a str>, Taken<'a>), usize>;
 
 /// A method that a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -155,12 +158,7 @@ impl<'a> Requiring<'a> {
 }
 
 /// Notes a route by its values of these sources and its methods, unless an earlier one is there.
-fn note<'a>(
-    index: usize,
-    route: &'a Matcher,
-    sources: &[&'a Source],
-    first: &mut HashMap<(Vec<&'a str>, Taken<'a>), usize>,
-) {
+fn note<'a>(index: usize, route: &'a Matcher, sources: &[&'a Source], first: &mut First<'a>) {
     let any = route.methods.is_empty().then_some(Taken::Any);
     for taken in named(route).chain(any).chain([Taken::Whatever]) {
         first.entry((values(route, sources), taken)).or_insert(index);
@@ -238,7 +236,7 @@ mod tests {
 
     /// A route that asks for two of three fields, each with one of two values or any; the numbers choose.
     fn route(left_out: u8, values: (u8, u8), methods: u8) -> Matcher {
-        let value = |number: u8| (number % 3 > 0).then(|| (number % 3).to_string());
+        let value = |number: u8| (!number.is_multiple_of(3)).then(|| (number % 3).to_string());
         let sources = ["x-a", "x-b", "x-c"].map(|name| Source::Header(HeaderName::from_static(name)));
         let named = sources.into_iter().enumerate().filter(|(at, _)| *at != usize::from(left_out % 3));
         let requirements = named.zip([values.0, values.1]);
