@@ -24,6 +24,9 @@ fn the_most_specific_route_wins_whatever_the_order() {
         saying("users", r#"path = "/users/*""#),
         saying("user", r#"path = "/users/{id}""#),
         saying("me", r#"path = "/users/me""#),
+        saying("scripts", r#"path = "/users/*.js""#),
+        saying("maps", r#"path = "/users/*.map.js""#),
+        saying("pages", r#"path = "/*.php""#),
         saying("writes", "path = \"/users/{id}\"\nmethods = [\"PUT\", \"POST\"]"),
         saying("wild", "path = \"/*\"\nhosts = [\"*.example.com\"]"),
         saying("exact", "path = \"/*\"\nhosts = [\"api.example.com\"]"),
@@ -39,6 +42,13 @@ fn the_most_specific_route_wins_whatever_the_order() {
         assert_eq!(ask("GET", "other", "/users/7"), "user");
         assert_eq!(ask("GET", "other", "/users/me"), "me");
         assert_eq!(ask("PUT", "other", "/users/7"), "writes");
+        // An ending goes before a plain `*` at the same place, and what is more specific further to the left goes before both.
+        assert_eq!(ask("GET", "other", "/users/7/a.js"), "scripts");
+        assert_eq!(ask("GET", "other", "/users/7/a.map.js?v=1.css"), "maps");
+        assert_eq!(ask("GET", "other", "/users/a.js"), "user");
+        assert_eq!(ask("GET", "other", "/users/7/index.php"), "users");
+        assert_eq!(ask("GET", "other", "/a/index.%70hp"), "pages");
+        assert_eq!(ask("GET", "other", "/a/index.php/info"), "any");
         assert_eq!(ask("GET", "a.b.example.com", "/users/me"), "wild");
         assert_eq!(ask("GET", "API.example.com:8000", "/users/me"), "exact");
         assert_eq!(ask("GET", "other", "/x/../users/./me"), "me");

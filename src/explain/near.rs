@@ -58,6 +58,7 @@ fn why(
         PathAgreement::WithSlash => Some("its path ends in a slash, and this one does not"),
         PathAgreement::WithoutSlash => Some("its path does not end in a slash, and this one does"),
         PathAgreement::Case => Some("its path is written in another case"),
+        PathAgreement::Ending => Some("its path has another ending"),
         PathAgreement::Below => Some("its path is that one alone, and nothing below it"),
         PathAgreement::Alike => Some("its path is spelt alike"),
         PathAgreement::Begins(_) => Some("its path begins alike"),

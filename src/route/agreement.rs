@@ -5,7 +5,7 @@
 
 use http::Method;
 
-use super::pattern::{PathPattern, Segment};
+use super::pattern::{PathPattern, Segment, Tail};
 use super::requirement::{Particulars, Requirement};
 use super::table::{Conditions, Match, Table};
 
@@ -39,6 +39,8 @@ pub enum PathAgreement {
     Alike,
     /// It lies below the one path that the pattern matches.
     Below,
+    /// It would match with another ending.
+    Ending,
     /// It would match in another case.
     Case,
     /// It would match without its slash at the end.
@@ -52,7 +54,7 @@ pub enum PathAgreement {
 impl Conditions<'_> {
     /// How they agree with a request for this host and path, as in [`Table::find`].
     pub fn agreement(&self, host: &str, path: &str, request: &Particulars<'_>) -> Agreement {
-        let everything = PathPattern { segments: Vec::new(), prefix: true };
+        let everything = PathPattern { segments: Vec::new(), tail: Tail::All };
         let any = Conditions { hosts: &[], path: &everything, methods: &[], requirements: &[] };
         let unmet = self.requirements.iter().filter(|requirement| requirement.is_met(request) != Ok(true));
         Agreement {
@@ -88,18 +90,24 @@ fn path_agreement(
     if path.len() <= MAX_COMPARED && matches(&in_lower_case(pattern), &path.to_ascii_lowercase()) {
         return PathAgreement::Case;
     }
+    let with_tail = |tail: Tail| PathPattern { segments: pattern.segments.clone(), tail };
+    if matches!(pattern.tail, Tail::Ending(_)) && matches(&with_tail(Tail::All), path) {
+        return PathAgreement::Ending;
+    }
     let begins = begins_alike(pattern, path);
-    if !pattern.prefix && begins > 0 && begins == pattern.segments.len() {
+    if pattern.tail == Tail::None && begins > 0 && begins == pattern.segments.len() {
         return PathAgreement::Below;
     }
-    let text = pattern.to_string();
-    let text = text.strip_suffix("/*").unwrap_or(&text);
+    let text = with_tail(Tail::None).to_string();
     let depth = pattern.segments.len();
-    let as_deep =
-        path.match_indices('/').nth(depth).filter(|_| pattern.prefix).map_or(path, |(at, _)| &path[..at]);
+    let as_deep = path
+        .match_indices('/')
+        .nth(depth)
+        .filter(|_| pattern.tail.is_some())
+        .map_or(path, |(at, _)| &path[..at]);
     if depth > 0
         && text.len().max(as_deep.len()) <= MAX_COMPARED
-        && strsim::normalized_damerau_levenshtein(text, as_deep) >= ALIKE
+        && strsim::normalized_damerau_levenshtein(&text, as_deep) >= ALIKE
     {
         return PathAgreement::Alike;
     }
@@ -123,7 +131,11 @@ fn in_lower_case(pattern: &PathPattern) -> PathPattern {
         Segment::Literal(text) => Segment::Literal(text.to_ascii_lowercase()),
         Segment::Parameter(name) => Segment::Parameter(name.clone()),
     };
-    PathPattern { segments: pattern.segments.iter().map(lower).collect(), prefix: pattern.prefix }
+    let tail = match &pattern.tail {
+        Tail::Ending(ending) => Tail::Ending(ending.to_ascii_lowercase()),
+        other => other.clone(),
+    };
+    PathPattern { segments: pattern.segments.iter().map(lower).collect(), tail }
 }
 
 #[cfg(test)]
@@ -148,6 +160,10 @@ mod tests {
             ("/users/{id}/orders", "/users/7/basket", PathAgreement::Begins(2)),
             ("/users/*", "/usrs/7", PathAgreement::Alike),
             ("/users/*", "/shop/7", PathAgreement::No),
+            ("/assets/*.js", "/assets/a/b.js", PathAgreement::Yes),
+            ("/assets/*.js", "/assets/a.css", PathAgreement::Ending),
+            ("/assets/*.js", "/assets/a.JS", PathAgreement::Case),
+            ("/assets/*.js", "/shop/a.js", PathAgreement::No),
             ("/{id}", "/a/b", PathAgreement::No),
         ] {
             assert_eq!(path(pattern, asked), agreement, "{pattern} {asked}");

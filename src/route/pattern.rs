@@ -32,8 +32,26 @@ pub struct PathPattern {
     /// The segments between the slashes. A path that ends in `/` ends in an empty literal
     /// segment, so `/` alone is one empty literal segment; `/*` has none.
     pub segments: Vec<Segment>,
-    /// Whether the pattern ends in `/*`: the path itself and everything below it.
-    pub prefix: bool,
+    /// What it matches below its segments.
+    pub tail: Tail,
+}
+
+/// What a path pattern matches below its segments.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Tail {
+    /// Nothing: the pattern matches one depth only.
+    None,
+    /// `/*`: the path itself and everything below it.
+    All,
+    /// `/*.js`: everything below it that ends so. The ending is normalised, not empty, and has no slash.
+    Ending(String),
+}
+
+impl Tail {
+    /// Whether there is one.
+    pub fn is_some(&self) -> bool {
+        *self != Self::None
+    }
 }
 
 /// A segment of a path pattern.
@@ -70,6 +88,10 @@ impl fmt::Display for PathPattern {
                 Segment::Parameter(name) => write!(f, "/{{{name}}}")?,
             }
         }
-        if self.prefix { f.write_str("/*") } else { Ok(()) }
+        match &self.tail {
+            Tail::None => Ok(()),
+            Tail::All => f.write_str("/*"),
+            Tail::Ending(ending) => write!(f, "/*{ending}"),
+        }
     }
 }

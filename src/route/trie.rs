@@ -2,15 +2,15 @@
 //!
 //! A node has a child for each literal segment, found by its hash, and at most one for a parameter. So a lookup takes a step for each
 //! segment of the path, however many patterns there are. If no pattern below a literal matches, the lookup goes back and tries the
-//! parameter, then the pattern that matches everything below: from the left, a literal goes before a parameter, and that before a `*`. No
-//! node is visited twice, and none deeper than the longest pattern.
+//! parameter, then the patterns that match what lies below, those with the longest ending first: from the left, a literal goes before a
+//! parameter, and that before a `*`. No node is visited twice, and none deeper than the longest pattern.
 
 use http::Method;
 use memchr::memchr;
 
 use super::captures::Captures;
 use super::hash::NameMap;
-use super::pattern::{PathPattern, Segment};
+use super::pattern::{PathPattern, Segment, Tail};
 use super::requirement::{Particulars, Requirement, Source, are_met, rank};
 
 /// A route: its place in the config.
@@ -37,8 +37,10 @@ struct Node {
     parameter: Option<usize>,
     /// The patterns that end here.
     exact: Endpoint,
+    /// The patterns that match what lies below and ends so, the longest ending first.
+    endings: Vec<(Box<str>, Endpoint)>,
     /// The patterns that match this and everything below.
-    prefix: Endpoint,
+    all: Endpoint,
 }
 
 /// The routes of one pattern.
@@ -85,7 +87,12 @@ impl Trie {
             }
         }
         let node = &mut self.nodes[at];
-        if pattern.prefix { &mut node.prefix } else { &mut node.exact }.insert(methods, requirements, route);
+        let endpoint = match &pattern.tail {
+            Tail::None => &mut node.exact,
+            Tail::All => &mut node.all,
+            Tail::Ending(ending) => node.ending(ending),
+        };
+        endpoint.insert(methods, requirements, route);
     }
 
     /// The most specific route that matches the path and takes the request, and what its pattern captured. Instead of the route, the field or
@@ -147,9 +154,26 @@ impl Trie {
         } else if let Some(route) = visit(&node.exact) {
             return Some(route);
         }
-        let route = visit(&node.prefix)?;
+        let rest = next.and_then(|start| path.get(start..)).unwrap_or_default();
+        let ends = |(ending, _): &&(Box<str>, Endpoint)| rest.ends_with(&**ending);
+        let with_ending = node.endings.iter().filter(ends).map(|(_, endpoint)| endpoint);
+        let route = with_ending.chain([&node.all]).find_map(visit)?;
         captures.set_rest(next);
         Some(route)
+    }
+}
+
+impl Node {
+    /// The endpoint of the patterns with this ending.
+    fn ending(&mut self, ending: &str) -> &mut Endpoint {
+        // Of those that are as long no path has two.
+        let order = |known: &str| (std::cmp::Reverse(known.len()), known.to_owned());
+        let at = self.endings.binary_search_by_key(&order(ending), |(known, _)| order(known));
+        let at = at.unwrap_or_else(|at| {
+            self.endings.insert(at, (ending.into(), Endpoint::default()));
+            at
+        });
+        &mut self.endings[at].1
     }
 }
 

@@ -7,7 +7,7 @@ use http::Method;
 use super::super::document::Node;
 use super::super::{Action, Config, Lint, Route};
 use super::findings::{Findings, value};
-use crate::route::pattern::{HostPattern, PathPattern, Segment, Template};
+use crate::route::pattern::{HostPattern, PathPattern, Segment, Tail, Template};
 use crate::route::{Match, Table};
 
 /// Looks at all routes.
@@ -112,8 +112,10 @@ fn example(pattern: &PathPattern) -> String {
         Segment::Parameter(_) => "/any".to_owned(),
     };
     let mut path: String = pattern.segments.iter().map(segment).collect();
-    if pattern.prefix {
-        path.push_str("/any");
+    match &pattern.tail {
+        Tail::None => {}
+        Tail::All => path.push_str("/any"),
+        Tail::Ending(ending) => path.push_str(&format!("/any{ending}")),
     }
     path
 }

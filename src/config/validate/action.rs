@@ -12,7 +12,7 @@ use super::destination;
 use super::names::Names;
 use super::shared::{FIELD_VALUE, pattern_fault, redirect_status, status};
 use crate::route::Rewrite;
-use crate::route::pattern::{PathPattern, Segment, Template};
+use crate::route::pattern::{PathPattern, Segment, Tail, Template};
 
 pub(super) static REDIRECT: Table = Table::new(
     "A redirect that the gateway answers with.",
@@ -133,10 +133,12 @@ fn strip_prefix(item: &Item<'_>, path: &PathPattern) -> Checked<String> {
         }
         let literal = |segment: &&Segment| matches!(segment, Segment::Literal(text) if !text.is_empty());
         let literals = path.segments.iter().take_while(literal).count();
-        let most = PathPattern { segments: path.segments[..literals].to_vec(), prefix: false }.to_string();
+        let most = PathPattern { segments: path.segments[..literals].to_vec(), tail: Tail::None }.to_string();
         let prefix = text.trim_end_matches('/').parse::<PathPattern>().ok();
         let starts = |prefix: &PathPattern| {
-            !prefix.prefix && prefix.segments.len() <= literals && path.segments.starts_with(&prefix.segments)
+            prefix.tail == Tail::None
+                && prefix.segments.len() <= literals
+                && path.segments.starts_with(&prefix.segments)
         };
         match prefix.filter(starts) {
             Some(prefix) if !text.ends_with('/') => Ok(prefix.to_string()),

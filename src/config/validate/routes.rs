@@ -38,7 +38,8 @@ pub(super) static ROUTE: Table = Table::new(
             "path",
             Kind::Pattern(&["/.*"]),
             "The path pattern: `\"/users\"` is that path alone, `\"/users/*\"` is `/users` and everything below \
-             it, `\"/users/{id}/orders\"` has one segment in the place of `{id}`.",
+             it, `\"/assets/*.js\"` is what is below `/assets` and ends in `.js`, `\"/users/{id}/orders\"` has one \
+             segment in the place of `{id}`.",
         )
         .example(r#""/users/*""#)
         .required(),

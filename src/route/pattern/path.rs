@@ -1,8 +1,8 @@
-//! Reading a path pattern: `/users`, `/users/`, `/users/*`, `/users/{id}/orders`.
+//! Reading a path pattern: `/users`, `/users/`, `/users/*`, `/users/{id}/orders`, `/assets/*.js`.
 
 use std::str::FromStr;
 
-use super::{PathPattern, PatternError, Segment};
+use super::{PathPattern, PatternError, Segment, Tail};
 use crate::route::path::{Dots, Unsafe, dots, normalise_characters};
 
 /// The most parameters in a pattern: what a match captures has a fixed size.
@@ -21,12 +21,12 @@ impl FromStr for PathPattern {
 
 impl PathPattern {
     /// The pattern without the names of its parameters. Two patterns match exactly the same paths if their shapes are the same.
-    pub fn shape(&self) -> (bool, Vec<Option<&str>>) {
+    pub fn shape(&self) -> (&Tail, Vec<Option<&str>>) {
         let segments = self.segments.iter().map(|segment| match segment {
             Segment::Literal(literal) => Some(literal.as_str()),
             Segment::Parameter(_) => None,
         });
-        (self.prefix, segments.collect())
+        (&self.tail, segments.collect())
     }
 
     /// The names of the parameters, from left to right.
@@ -40,17 +40,17 @@ impl PathPattern {
 
 /// Reads a pattern. The error is the end of a sentence that begins with "path `…`".
 fn read(text: &str) -> Result<PathPattern, String> {
-    let Some(tail) = text.strip_prefix('/') else {
+    let Some(path) = text.strip_prefix('/') else {
         return Err("does not start with `/`: write it like `/users/*`".to_owned());
     };
-    check_path(tail)?;
-    let (tail, prefix) = match tail.strip_suffix('*') {
-        Some("") => (None, true),
-        Some(before) if before.ends_with('/') => (before.strip_suffix('/'), true),
-        _ => (Some(tail), false),
+    check_path(path)?;
+    let (before, last) = path.rsplit_once('/').map_or((None, path), |(before, last)| (Some(before), last));
+    let (path, tail) = match last.strip_prefix('*') {
+        Some(ending) => (before, read_tail(ending)?),
+        None => (Some(path), Tail::None),
     };
     let mut segments = Vec::new();
-    for part in tail.into_iter().flat_map(|tail| tail.split('/')) {
+    for part in path.into_iter().flat_map(|path| path.split('/')) {
         let segment = read_segment(part)?;
         if let Segment::Parameter(name) = &segment
             && segments.contains(&segment)
@@ -62,11 +62,24 @@ fn read(text: &str) -> Result<PathPattern, String> {
     if segments.len() > MAX_SEGMENTS {
         return Err("is too long: a pattern has at most 64 segments, end it with `/*` sooner".to_owned());
     }
-    let pattern = PathPattern { segments, prefix };
+    let pattern = PathPattern { segments, tail };
     if pattern.parameter_names().count() > MAX_PARAMETERS {
         return Err("has too many parameters: a pattern has at most 16, end it with `/*` sooner".to_owned());
     }
     Ok(pattern)
+}
+
+/// The tail of a pattern, by what follows its `*`.
+fn read_tail(ending: &str) -> Result<Tail, String> {
+    if ending.is_empty() {
+        return Ok(Tail::All);
+    }
+    if ending.contains(['*', '{', '}']) {
+        return Err(format!(
+            "has `*{ending}` as its last segment: after a `*` there may be an ending of literal characters, as in `/assets/*.js`"
+        ));
+    }
+    read_literal(ending).map(Tail::Ending)
 }
 
 /// Refuses what neither a pattern nor a template may have, in what follows its first slash.
@@ -141,7 +154,7 @@ fn read_segment(text: &str) -> Result<Segment, String> {
         ));
     }
     if text.contains('*') {
-        return Err("has `*` in the wrong place: it is the whole last segment, as in `/users/*`".to_owned());
+        return Err("has `*` in the wrong place: the last segment may begin with it, as in `/users/*` and `/assets/*.js`".to_owned());
     }
     let literal = read_literal(text)?;
     check_dots(&literal)?;
@@ -166,17 +179,20 @@ mod tests {
 
     #[test]
     fn a_pattern_is_literals_parameters_and_perhaps_all_below() {
-        for (text, segments, prefix) in [
-            ("/", vec![literal("")], false),
-            ("/*", vec![], true),
-            ("/users", vec![literal("users")], false),
-            ("/users/", vec![literal("users"), literal("")], false),
-            ("/users/*", vec![literal("users")], true),
-            ("/{a}", vec![parameter("a")], false),
-            ("/users/{id}/orders", vec![literal("users"), parameter("id"), literal("orders")], false),
-            ("/{_a1}/*", vec![parameter("_a1")], true),
+        let ending = |text: &str| Tail::Ending(text.to_owned());
+        for (text, segments, tail) in [
+            ("/", vec![literal("")], Tail::None),
+            ("/*", vec![], Tail::All),
+            ("/users", vec![literal("users")], Tail::None),
+            ("/users/", vec![literal("users"), literal("")], Tail::None),
+            ("/users/*", vec![literal("users")], Tail::All),
+            ("/{a}", vec![parameter("a")], Tail::None),
+            ("/users/{id}/orders", vec![literal("users"), parameter("id"), literal("orders")], Tail::None),
+            ("/{_a1}/*", vec![parameter("_a1")], Tail::All),
+            ("/*.php", vec![], ending(".php")),
+            ("/a/{b}/*.tar.gz", vec![literal("a"), parameter("b")], ending(".tar.gz")),
         ] {
-            assert_eq!(pattern(text), PathPattern { segments, prefix }, "{text}");
+            assert_eq!(pattern(text), PathPattern { segments, tail }, "{text}");
             assert_eq!(pattern(text).to_string(), text);
         }
     }
@@ -189,6 +205,8 @@ mod tests {
             ("/é/%c3%a9", "/%C3%A9/%C3%A9"),
             ("/.well-known/*", "/.well-known/*"),
             ("/a[1]", "/a%5B1%5D"),
+            ("/a/*.%6as", "/a/*.js"),
+            ("/a/*é", "/a/*%C3%A9"),
         ] {
             assert_eq!(pattern(text).to_string(), expected);
         }
@@ -218,8 +236,12 @@ mod tests {
             ("/100%", "`%25`"),
             ("/*/a", "wrong place"),
             ("/a*", "wrong place"),
-            ("/a/**", "wrong place"),
+            ("/a/**", "literal characters"),
             ("/*/", "wrong place"),
+            ("/*.js/a", "wrong place"),
+            ("/a/*.{b}", "literal characters"),
+            ("/a/*.a*", "literal characters"),
+            ("/a/*%2f", "encoded slash"),
             ("/user-{id}", "whole segment"),
             ("/{a}{b}", "whole segment"),
             ("/{id", "whole segment"),
@@ -241,7 +263,14 @@ mod tests {
     fn patterns_match_the_same_paths_when_only_names_differ() {
         assert_eq!(pattern("/a/{x}").shape(), pattern("/a/{y}").shape());
         assert_eq!(pattern("/%61").shape(), pattern("/a").shape());
-        for (one, other) in [("/a", "/a/"), ("/a", "/a/*"), ("/{x}", "/x"), ("/a/*", "/a/{x}")] {
+        for (one, other) in [
+            ("/a", "/a/"),
+            ("/a", "/a/*"),
+            ("/{x}", "/x"),
+            ("/a/*", "/a/{x}"),
+            ("/*", "/*.a"),
+            ("/*.b", "/*.a"),
+        ] {
             assert_ne!(pattern(one).shape(), pattern(other).shape());
         }
     }

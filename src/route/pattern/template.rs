@@ -152,7 +152,7 @@ impl Pieces {
         while let Some(segment) = segments.next() {
             let is_last = segments.peek().is_none();
             if segment == "*" && is_last {
-                if !pattern.prefix {
+                if !pattern.tail.is_some() {
                     return Err(format!("has a `*`, but the route's path `{pattern}` does not end in `/*`"));
                 }
                 self.0.push(Piece::Rest);

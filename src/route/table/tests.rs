@@ -118,6 +118,27 @@ fn literal_over_parameter_over_prefix() {
 }
 
 #[test]
+fn the_longer_ending_over_the_shorter_over_none() {
+    check(
+        &["/a/*", "/a/*.js", "/a/*.min.js", "/a/{x}/c.js", "/*.js"],
+        &[
+            ("/a/b.min.js", "/a/*.min.js"),
+            ("/a/b.js", "/a/*.js"),
+            ("/a/.js", "/a/*.js"),
+            ("/a/b.css", "/a/*"),
+            ("/a/b.js/", "/a/*"),
+            ("/a", "/a/*"),
+            ("/a/b/c.js", "/a/{x}/c.js"),
+            ("/a/b/d.js", "/a/*.js"),
+            ("/b.js", "/*.js"),
+            ("/b/c/d.js", "/*.js"),
+            ("/.js", "/*.js"),
+            ("/js", "404"),
+        ],
+    );
+}
+
+#[test]
 fn a_literal_that_leads_nowhere_gives_way() {
     check(
         &["/a/b/c", "/a/{x}/d", "/{x}/b/e", "/{x}/*"],

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
-use crate::route::pattern::Segment;
+use crate::route::pattern::{Segment, Tail};
 
 type Score = ((u8, usize), Vec<u8>, u8);
 
@@ -21,7 +21,7 @@ fn host_score(pattern: &HostPattern, host: &str) -> Option<(u8, usize)> {
 fn path_score(pattern: &PathPattern, path: &str) -> Option<Vec<u8>> {
     let parts: Vec<_> = path.split('/').skip(1).collect();
     let count = pattern.segments.len();
-    if parts.len() < count || (parts.len() > count && !pattern.prefix) {
+    if parts.len() < count || (parts.len() > count && pattern.tail == Tail::None) {
         return None;
     }
     let mut score = Vec::new();
@@ -31,7 +31,15 @@ fn path_score(pattern: &PathPattern, path: &str) -> Option<Vec<u8>> {
             Segment::Parameter(_) => (!part.is_empty()).then_some(2)?,
         });
     }
-    score.push(u8::from(!pattern.prefix));
+    // One that ends where its segments end goes before those with a tail, of which the longest ending goes first.
+    score.push(match &pattern.tail {
+        Tail::None => 255,
+        Tail::All => 0,
+        Tail::Ending(ending) => {
+            let below = path.split('/').skip(1 + count).collect::<Vec<_>>();
+            below.last()?.ends_with(ending.as_str()).then_some(u8::try_from(ending.len()).unwrap())?
+        }
+    });
     Some(score)
 }
 
@@ -96,14 +104,16 @@ fn any_route() -> impl Strategy<Value = String> {
     let segments = proptest::collection::vec(select(vec!["a", "b", "%20", "{}", "{}"]), 0..4);
     let methods = subsequence(vec!["GET", "HEAD", "POST", "BREW"], 0..3);
     let hosts = subsequence(vec!["x.y.z", "y.z", "*.y.z", "*.z", "[::1]"], 0..3);
-    (methods, hosts, segments, select(vec!["", "/", "/*"])).prop_map(|(methods, hosts, segments, end)| {
-        let mut path = String::new();
-        for (i, segment) in segments.iter().enumerate() {
-            path += &format!("/{}", segment.replace("{}", &format!("{{p{i}}}")));
-        }
-        let path = if path.is_empty() && end.is_empty() { "/".to_owned() } else { path + end };
-        format!("{} {}{path}", methods.join(","), hosts.join(","))
-    })
+    (methods, hosts, segments, select(vec!["", "/", "/*", "/*a", "/*b", "/*0", "/*20"])).prop_map(
+        |(methods, hosts, segments, end)| {
+            let mut path = String::new();
+            for (i, segment) in segments.iter().enumerate() {
+                path += &format!("/{}", segment.replace("{}", &format!("{{p{i}}}")));
+            }
+            let path = if path.is_empty() && end.is_empty() { "/".to_owned() } else { path + end };
+            format!("{} {}{path}", methods.join(","), hosts.join(","))
+        },
+    )
 }
 
 /// Routes that can be told apart, in two orders.
@@ -153,7 +163,7 @@ proptest! {
                 };
             }
             if let Some(rest) = captures.rest(&path) {
-                prop_assert!(pattern.prefix);
+                prop_assert!(pattern.tail.is_some());
                 built = built + "/" + rest;
             }
             prop_assert_eq!(captures.parameter(&path, index.next().unwrap()), None);
