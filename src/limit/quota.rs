@@ -120,7 +120,7 @@ impl Quota {
     /// A quota of `count` tokens in each window of a calendar.
     ///
     /// Its bucket has a time of its own, which stands still within a window and then goes on by more than any bucket lacks: see
-    /// [`window_time`]. So nothing comes back within the window, and everything at its end. When the bucket will be full tells
+    /// `window_time`. So nothing comes back within the window, and everything at its end. When the bucket will be full tells
     /// the window and the count in it: the first is the number of whole windows, and the second the rest.
     ///
     /// # Errors
