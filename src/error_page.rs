@@ -12,7 +12,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 pub use self::accept::prefers_html;
-pub use self::page::{Filling, Page, PageError, Placeholder};
+pub use self::page::{Filling, MAX_FILLED, Page, PageError, Placeholder};
 
 /// Pages by the status of the answer, or its class.
 #[derive(Clone, Debug, Default)]

@@ -76,8 +76,12 @@ impl Sticky {
     pub fn set_cookie(&self, value: Stickiness, secure: bool) -> Option<HeaderValue> {
         let max_age =
             self.max_age.map_or_else(String::new, |age| format!("; Max-Age={}", age.as_secs().max(1)));
-        let secure = if secure { "; Secure" } else { "" };
         let Self { cookie, .. } = self;
+        // Browsers take a cookie with such a name in no other way (RFC 6265bis, section 4.1.3).
+        let is_named_so = ["__Host-", "__Secure-"]
+            .iter()
+            .any(|prefix| cookie.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)));
+        let secure = if secure || is_named_so { "; Secure" } else { "" };
         // The name of a cookie has no character that a field value cannot have.
         HeaderValue::try_from(format!("{cookie}={value}; Path=/{max_age}; HttpOnly; SameSite=Lax{secure}"))
             .ok()
@@ -182,6 +186,9 @@ mod tests {
             format!("gw={value}; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax")
         );
         let until_closed = Sticky { max_age: None, ..sticky() };
-        assert_eq!(field(until_closed, true), format!("gw={value}; Path=/; HttpOnly; SameSite=Lax; Secure"));
+        let always = "Path=/; HttpOnly; SameSite=Lax; Secure";
+        assert_eq!(field(until_closed.clone(), true), format!("gw={value}; {always}"));
+        let named = Sticky { cookie: "__Host-gw".to_owned(), ..until_closed };
+        assert_eq!(field(named, false), format!("__Host-gw={value}; {always}"));
     }
 }

@@ -88,8 +88,14 @@ fn what_cannot_be_read_is_told() {
     );
     let check = || run_in(folder.path(), &["check"], &[]);
     let nothing = check();
-    assert_eq!(nothing.code, Some(0), "{nothing:?}");
-    assert!(nothing.stderr.contains("gateway.toml:1:12: warning: no file matches"), "{nothing:?}");
+    assert_eq!(nothing.code, Some(64), "{nothing:?}");
+    assert!(nothing.stderr.contains("gateway.toml:1:12: \"routes/*.toml\" matches no file"), "{nothing:?}");
+    let forged = folder.path().join("routes/a\n[INFO] all is well\u{1b}[2K.toml");
+    fs::write(&forged, "").unwrap();
+    let told = check().stderr;
+    assert!(told.contains(r#"a\n[INFO] all is well\u{1b}[2K.toml" has a control character"#), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    fs::remove_file(&forged).unwrap();
     symlink("loop.toml", folder.path().join("routes/loop.toml")).unwrap();
     let looped = check();
     assert_eq!(looped.code, Some(64), "{looped:?}");
@@ -134,14 +140,12 @@ fn following(folder: &Path) -> Gateway {
 fn files_that_come_change_and_go_are_followed() {
     let folder = tempfile::tempdir().unwrap();
     let conf = folder.path().join("conf");
+    write(&conf, &[("a.toml", &route("a"))]);
     let gateway = following(&conf);
     let becomes = |path: &str, status: u16| {
         eventually(&format!("{path} is {status}"), || (gateway.get(path).status == status).then_some(()));
     };
-    assert_eq!((gateway.get("/main").status, gateway.get("/a").status), (200, 404));
-    // A folder that was not there.
-    write(&conf, &[("a.toml", &route("a"))]);
-    becomes("/a", 200);
+    assert_eq!((gateway.get("/main").status, gateway.get("/a").status), (200, 200));
     write(&conf, &[("b.toml", &route("b"))]);
     becomes("/b", 200);
     write(&conf, &[("a.toml", &route("c"))]);
@@ -159,6 +163,15 @@ fn files_that_come_change_and_go_are_followed() {
     fs::remove_file(conf.join("b.toml")).unwrap();
     becomes("/b", 404);
     assert_eq!(gateway.get("/c").status, 200);
+    // A folder that is not there, or is empty, takes no route out of force.
+    fs::rename(&conf, folder.path().join("away")).unwrap();
+    let refused = gateway.post_reload(&TOKEN);
+    assert_eq!(refused.status, 422);
+    assert!(refused.text().contains("matches no file"), "{}", refused.text());
+    assert_eq!(gateway.get("/c").status, 200);
+    write(&conf, &[("e.toml", &route("e"))]);
+    becomes("/e", 200);
+    becomes("/c", 404);
 }
 
 #[test]

@@ -12,25 +12,13 @@ mod trust;
 mod upstreams;
 
 use super::document::Node;
-use super::problem::{Sink, Span};
-use super::{Config, Lint, Warning};
+use super::problem::Sink;
+use super::{Config, Warning};
 use findings::Findings;
 
 /// The warnings of a configuration, in the order of its file, which is `root` and called `name`.
-/// `unmatched` are the places of the patterns that match no file.
-pub(super) fn of(
-    config: &Config,
-    root: &Node,
-    unmatched: &[Span],
-    name: &str,
-    sink: &Sink<'_>,
-) -> Vec<Warning> {
+pub(super) fn of(config: &Config, root: &Node, name: &str, sink: &Sink<'_>) -> Vec<Warning> {
     let mut findings = Findings::new(root);
-    for place in unmatched {
-        let message =
-            "no file matches this pattern, so nothing is included; it begins in the folder of this file";
-        findings.add(Lint::UnmatchedInclude, Some(place), message.to_owned());
-    }
     consumers::look(config, &mut findings);
     limits::look(config, &mut findings);
     sharing::look(config, &mut findings);

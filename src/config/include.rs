@@ -35,15 +35,9 @@ pub(super) struct Part {
     pub(super) root: Node,
 }
 
-/// The files that are included, and the places of the patterns that match none.
-pub(super) struct Parts {
-    pub(super) files: Vec<Part>,
-    pub(super) unmatched: Vec<Span>,
-}
-
 /// Reads the files that `root` includes, which was read from the file at `main`.
-pub(super) fn read(root: &Node, main: &Path, sink: &Sink<'_>, env: Env<'_>) -> Checked<Parts> {
-    let mut parts = Parts { files: Vec::new(), unmatched: Vec::new() };
+pub(super) fn read(root: &Node, main: &Path, sink: &Sink<'_>, env: Env<'_>) -> Checked<Vec<Part>> {
+    let mut parts = Vec::new();
     let Some(entry) = root.entry(KEY) else { return Ok(parts) };
     let folder = main.parent().unwrap_or(Path::new(""));
     let mut known = HashSet::new();
@@ -60,12 +54,14 @@ pub(super) fn read(root: &Node, main: &Path, sink: &Sink<'_>, env: Env<'_>) -> C
             continue;
         }
         if found.files.is_empty() {
-            parts.unmatched.push(item.span().clone());
+            // A folder that is not there at the moment must not take its routes, and what they ask of callers, out of force.
+            let fault = Fault::new(format!("{} matches no file", item.shown()));
+            complete = Err(item.report(fault.hint("a pattern begins in the folder of the file that has it")));
         }
         for path in found.files {
             if known.insert(path.clone()) {
                 match part(&path, main, &item, env) {
-                    Ok(part) => parts.files.push(part),
+                    Ok(part) => parts.push(part),
                     Err(reported) => complete = Err(reported),
                 }
             }
@@ -107,6 +103,12 @@ fn check(found: &Found, item: &Item<'_>) -> Checked<()> {
 /// Reads a file. What is wrong with its TOML is reported where it stands in that file.
 fn part(path: &Path, main: &Path, item: &Item<'_>, env: Env<'_>) -> Checked<Part> {
     item.note_file(path);
+    let name = path.display().to_string();
+    if name.chars().any(|char| char.is_control() || is_format(char)) {
+        let fault =
+            Fault::new(format!("the name of the included file {} has a control character", quoted(&name)));
+        return Err(item.report(fault.hint("give it another name")));
+    }
     if is_same(path, main) {
         let fault = Fault::new(format!("{} matches the file that it stands in", item.shown()));
         return Err(item.report(fault.hint("put the included files into a folder of their own")));
@@ -119,11 +121,15 @@ fn part(path: &Path, main: &Path, item: &Item<'_>, env: Env<'_>) -> Checked<Part
         }))
     })?;
     let text = text::without_mark(&text).to_owned();
-    let name = path.display().to_string();
     let sink = Sink::new(&text);
     let root = document::read(&text, env, &sink);
     item.sink.adopt(&name, &sink);
     Ok(Part { name, root: root?, text })
+}
+
+/// Whether a character changes how others are shown, as a line separator and the marks of direction do.
+fn is_format(char: char) -> bool {
+    matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Whether two paths lead to the same file. Only files of one name are looked at.

@@ -6,7 +6,7 @@ use std::{env, fmt, io};
 use super::document::Node;
 use super::env::Env;
 use super::excerpt::Excerpts;
-use super::include::{self, Parts};
+use super::include::{self, Part};
 use super::problem::{Checked, Problems, Sink};
 use super::text::{self, without_mark};
 use super::{Config, advice, document, shown, validate};
@@ -72,7 +72,7 @@ pub fn read(path: &Path) -> Result<String, LoadError> {
 /// What has been read of a file, with what it includes.
 struct Whole {
     root: Node,
-    parts: Parts,
+    parts: Vec<Part>,
 }
 
 /// Reads a file and those that it includes.
@@ -84,9 +84,9 @@ fn whole(text: &str, path: &Path, sink: &Sink<'_>, env: Env<'_>) -> Checked<Whol
 
 fn config(whole: Whole, name: &str, sink: &Sink<'_>, env: Env<'_>) -> Checked<Config> {
     let Whole { mut root, parts } = whole;
-    include::merge(&mut root, parts.files, sink);
+    include::merge(&mut root, parts, sink);
     let config = validate::config(&root, sink, env)?;
-    let advice = advice::of(&config, &root, &parts.unmatched, name, sink);
+    let advice = advice::of(&config, &root, name, sink);
     let (files, keys, secrets) = (sink.files(), sink.keys(), sink.secrets());
     Ok(Config { files, keys, secrets, shown: shown::file(&root), advice, ..config })
 }
@@ -126,7 +126,7 @@ impl Config {
             let parts = include::read(&root, Path::new(name), &sink, env)?;
             Ok(Whole { root, parts })
         });
-        for part in read.iter().flat_map(|whole| &whole.parts.files) {
+        for part in read.iter().flat_map(|whole| &whole.parts) {
             excerpts.add(&part.name, part.text.clone(), &part.root);
         }
         let config = read.and_then(|whole| config(whole, name, &sink, env));

@@ -1,14 +1,22 @@
 //! Reads the text of a file.
 
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::{fs, io};
+
+use rustix::fs::OFlags;
 
 /// The text of the file at `path`.
 ///
 /// # Errors
 /// When it cannot be read, or is no text.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    String::from_utf8(fs::read(path)?).map_err(|error| {
+    text(fs::read(path)?)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|error| {
         let valid = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = valid.filter(|&&byte| byte == b'\n').count() + 1;
         io::Error::other(format!("it is not UTF-8 text (line {line})"))
@@ -20,14 +28,19 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
 /// # Errors
 /// When it cannot be read, is no file, or is longer.
 pub(super) fn read_at_most(path: &Path, bytes: u64) -> io::Result<String> {
-    let metadata = path.metadata()?;
-    if !metadata.is_file() {
+    // What is opened is what is looked at and read, and neither waits: the path may lead to a pipe by then, and the files of /proc say
+    // that they are empty.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is no file"));
     }
-    if metadata.len() > bytes {
+    let mut content = Vec::new();
+    let read = file.take(bytes.saturating_add(1)).read_to_end(&mut content)?;
+    if read as u64 > bytes {
         return Err(io::Error::other(format!("it has more than {bytes} bytes")));
     }
-    read(path)
+    text(content)
 }
 
 /// A text without the invisible byte order mark with which some editors begin a file, and which columns do not count.
@@ -41,5 +54,27 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "let the user read it as whom the gateway runs",
         _ if path.is_relative() => "a path is relative to where the gateway is started",
         _ => "is the path right?",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_or_does_not_end_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, file) = (folder.path().join("pipe"), folder.path().join("file"));
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+            .unwrap();
+        fs::write(&file, "four").unwrap();
+        let error = |path: &Path| read_at_most(path, 3).unwrap_err().to_string();
+        assert_eq!(error(&pipe), "it is no file");
+        assert_eq!(error(folder.path()), "it is no file");
+        assert_eq!(error(Path::new("/dev/zero")), "it is no file");
+        assert_eq!(error(&file), "it has more than 3 bytes");
+        // It says that it is empty.
+        assert_eq!(error(Path::new("/proc/self/status")), "it has more than 3 bytes");
+        assert_eq!(read_at_most(&file, 4).unwrap(), "four");
     }
 }

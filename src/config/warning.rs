@@ -8,8 +8,6 @@ use super::problem::{Place, Span};
 /// A kind of warning. Its name is public: command lines have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lint {
-    /// A pattern of included files matches none.
-    UnmatchedInclude,
     /// No route uses a limit.
     UnusedLimit,
     /// No route uses an upstream.
@@ -70,8 +68,7 @@ pub enum Lint {
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 29] = [
-        Self::UnmatchedInclude,
+    pub const ALL: [Self; 28] = [
         Self::UnusedLimit,
         Self::UnusedUpstream,
         Self::UnusedPlan,
@@ -105,7 +102,6 @@ impl Lint {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::UnmatchedInclude => "unmatched-include",
             Self::UnusedLimit => "unused-limit",
             Self::UnusedUpstream => "unused-upstream",
             Self::UnusedPlan => "unused-plan",

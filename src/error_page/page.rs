@@ -58,7 +58,12 @@ pub enum PageError {
     Unclosed(Range<usize>),
     /// There is no placeholder of this name.
     Unknown(Range<usize>, String),
+    /// A placeholder in a text of more than [`MAX_FILLED`] bytes.
+    Large(Range<usize>),
 }
+
+/// The most bytes of a text with placeholders. Each answer has a copy of such a page, and keeps it for as long as its client takes.
+pub const MAX_FILLED: usize = 16 * 1024;
 
 /// A text with its type, in which placeholders stand for values of the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +106,10 @@ impl Page {
             let name = text[inner..close].trim();
             at = close + 2;
             match Placeholder::named(name) {
+                Some(_) if text.len() > MAX_FILLED => {
+                    errors.push(PageError::Large(open..at));
+                    break;
+                }
                 Some(placeholder) => {
                     push(&mut literal, &mut pieces);
                     pieces.push(Piece::Value(placeholder));
@@ -221,6 +230,14 @@ mod tests {
         let filling =
             Filling { status: StatusCode::OK, detail: "", retry_after: None, request_id: None, limits: &[] };
         assert_eq!(page.filled(&filling).as_ptr(), page.filled(&filling).as_ptr());
+    }
+
+    #[test]
+    fn a_large_text_has_no_placeholders() {
+        let large = "x".repeat(MAX_FILLED);
+        assert_eq!(filled(&large), large);
+        let page = Page::parse(&format!("{large}{{{{status}}}}"), HTML);
+        assert_eq!(page.unwrap_err(), [PageError::Large(MAX_FILLED..MAX_FILLED + 10)]);
     }
 
     #[test]

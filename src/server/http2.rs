@@ -7,6 +7,7 @@
 mod conduct;
 mod pending_heads;
 mod request;
+mod stall;
 mod stream;
 
 use std::future::{pending, poll_fn};

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::{info, warn};
+use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -37,7 +38,13 @@ pub(super) fn load(path: &Path, clock: &Clock) -> Option<Snapshot> {
 }
 
 fn read(path: &Path, clock: &Clock) -> io::Result<Snapshot> {
-    let mut file = BufReader::with_capacity(1 << 16, File::open(path)?);
+    // A pipe without a writer would be waited for.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut file = BufReader::with_capacity(1 << 16, file);
     let length = file.get_ref().metadata()?.len();
     snapshot::check(&mut file, length)?;
     file.rewind()?;

@@ -16,7 +16,7 @@ use super::super::table::{Kind, Setting, Table};
 use super::super::text;
 use super::super::value::http::header_value;
 use super::shared::{FIELD_VALUE, FILE};
-use crate::error_page::{Layer, Page, PageError, Pages, Placeholder};
+use crate::error_page::{Layer, MAX_FILLED, Page, PageError, Pages, Placeholder};
 
 /// The largest page, in bytes.
 const MAX: u64 = 1024 * 1024;
@@ -25,8 +25,12 @@ static PAGE: Table = Table::new(
     "A page that the gateway sends as the body of its own refusals and errors. It may have placeholders \
      such as `{{status}}`.",
     &[
-        Setting::new("file", FILE, "The path of the file that has the page, at most 1 MiB.")
-            .example(r#""errors/503.html""#),
+        Setting::new(
+            "file",
+            FILE,
+            "The path of the file that has the page, at most 1 MiB, or 16 KiB with placeholders.",
+        )
+        .example(r#""errors/503.html""#),
         Setting::new("body", Kind::Text, "The page itself, instead of `file`.")
             .example(r#""back in {{retry_after}} seconds""#),
         Setting::new(
@@ -127,7 +131,7 @@ fn status_or_class(name: &str) -> Result<u16, Fault> {
 fn page(name: &str, item: &Item<'_>, files: &Files) -> Checked<Arc<Page>> {
     let title = format!("the page for {}", name.escape_debug());
     let section = item.section(&PAGE, title, "{ file = \"error.html\" }")?;
-    let content_type = section.optional("content_type", |item| item.parse("a string", header_value));
+    let content_type = section.optional("content_type", |item| item.parse("a string", media_type));
     let (file, body) = (section.get("file"), section.get("body"));
     let page = match (file, body) {
         (Some(file), None) => content_type.and_then(|content_type| from_file(&file, content_type, files)),
@@ -141,6 +145,20 @@ fn page(name: &str, item: &Item<'_>, files: &Files) -> Checked<Arc<Page>> {
     };
     section.finish();
     page
+}
+
+/// A type such as `text/html; charset=utf-8`.
+fn media_type(text: &str) -> Result<HeaderValue, Fault> {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    if !essence.split_once('/').is_some_and(|(kind, name)| is_name(kind) && is_name(name)) {
+        let fault = Fault::new(format!("{} is no media type", quoted(text)));
+        return Err(fault.hint("such as \"text/html; charset=utf-8\""));
+    }
+    header_value(text)
 }
 
 fn missing<T>(section: &Section<'_>) -> Checked<T> {
@@ -212,6 +230,11 @@ fn fault(error: PageError) -> (Span, Fault) {
         PageError::Unclosed(span) => {
             (span, Fault::new("`{{` without its `}}`").hint("write {{status}}, or {{{{ for two braces"))
         }
+        PageError::Large(span) => (
+            span,
+            Fault::new(format!("a page with placeholders has at most {} KiB", MAX_FILLED / 1024))
+                .hint("leave the placeholders out, or move styles and images into files of their own"),
+        ),
         PageError::Unknown(span, name) => {
             let fault = Fault::new(format!("there is no placeholder {}", quoted(&name)));
             let hint = match suggest::nearest(&name, Placeholder::NAMES) {

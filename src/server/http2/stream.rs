@@ -21,6 +21,7 @@ use pingora::{Error, ErrorType, OrErr as _, Result};
 use super::super::deadline::Timer;
 use super::super::exchange::{Wire, own_fields};
 use super::super::linger;
+use super::stall::Stall;
 use crate::clock::{Clock, Timestamp};
 use crate::gateway::Wait;
 use crate::proxy::connection::{Connection, Ending};
@@ -210,7 +211,7 @@ impl Stream {
         &mut self,
         data: &mut Bytes,
         end: bool,
-        stalled: &mut Option<Timestamp>,
+        stall: &mut Option<Stall>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<()>> {
         let no_answer =
@@ -220,10 +221,12 @@ impl Stream {
             answer.reserve_capacity(data.len().min(PIECE));
             match answer.poll_capacity(cx) {
                 Poll::Ready(Some(Ok(room))) => {
-                    if stalled.take().is_some() {
+                    let room = room.min(data.len());
+                    if let Some(stall) = stall {
+                        stall.take(room, self.timer.clock().now());
                         self.connection.pressure().forget(&mut self.wait);
                     }
-                    let piece = data.split_to(room.min(data.len()));
+                    let piece = data.split_to(room);
                     let is_last = data.is_empty();
                     answer
                         .send_data(piece, end && is_last)
@@ -238,10 +241,10 @@ impl Stream {
                     return Poll::Ready(Error::e_explain(ErrorType::H2Error, "the client has left"));
                 }
                 Poll::Pending => {
-                    let since = *stalled.get_or_insert_with(|| self.timer.clock().now());
+                    let stall = *stall.get_or_insert_with(|| Stall::begin(self.timer.clock().now()));
                     self.connection.pressure().wake_when_it_shrinks(&mut self.wait, cx);
-                    let cut_off = self.connection.pressure().cut_off(since);
-                    let latest = cut_off.into_iter().chain([since.after(self.idle_timeout)]).min();
+                    let cut_off = self.connection.pressure().cut_off(stall.slow_since);
+                    let latest = cut_off.into_iter().chain([stall.since.after(self.idle_timeout)]).min();
                     return match self.poll_passed(latest, cx) {
                         true => Poll::Ready(Err(late(ErrorType::WriteError))),
                         false => Poll::Pending,
@@ -398,8 +401,8 @@ impl Wire for Http2 {
             }
             return Ok(0);
         }
-        let mut stalled = None;
-        poll_fn(|cx| lock(&self.stream).poll_write(&mut data, end, &mut stalled, cx)).await?;
+        let mut stall = None;
+        poll_fn(|cx| lock(&self.stream).poll_write(&mut data, end, &mut stall, cx)).await?;
         Ok(length)
     }
 
