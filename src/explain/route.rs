@@ -81,7 +81,7 @@ pub(super) fn upstream(
             Some(key) if forward.preference.key.is_some() => {
                 format!("the same one for every request with this {}: {}", parts(by), key.join(", "))
             }
-            _ => format!("the same one for all requests without one {}", parts(by)),
+            _ => format!("the same one for all requests that have several values of {}", parts(by)),
         },
     };
     Upstream {
