@@ -64,11 +64,13 @@ pub enum Lint {
     ReadableSecret,
     /// Passwords may be guessed as often as one likes.
     UnlimitedGuesses,
+    /// Two upstreams set cookies of one name.
+    SameCookie,
 }
 
 impl Lint {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::UnusedLimit,
         Self::UnusedUpstream,
         Self::UnusedPlan,
@@ -97,6 +99,7 @@ impl Lint {
         Self::ReadableKey,
         Self::ReadableSecret,
         Self::UnlimitedGuesses,
+        Self::SameCookie,
     ];
 
     /// Its name.
@@ -130,6 +133,7 @@ impl Lint {
             Self::ReadableKey => "readable-key",
             Self::ReadableSecret => "readable-secret",
             Self::UnlimitedGuesses => "unlimited-guesses",
+            Self::SameCookie => "same-cookie",
         }
     }
 }

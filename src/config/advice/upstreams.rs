@@ -1,5 +1,8 @@
 //! `[upstreams.*]`.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::super::{Action, Config, Lint};
 use super::findings::{Findings, value};
 
@@ -11,6 +14,7 @@ pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
             to.upstreams().for_each(|upstream| used[upstream] = true);
         }
     }
+    let mut cookies = HashMap::new();
     let of_file = findings.named("upstreams");
     for ((upstream, entry), used) in config.upstreams.iter().zip(of_file).zip(used) {
         if !used {
@@ -19,6 +23,20 @@ pub(super) fn look(config: &Config, findings: &mut Findings<'_>) {
                 upstream.name
             );
             findings.add(Lint::UnusedUpstream, Some(&entry.span), message);
+        }
+        if let Some(sticky) = &upstream.sticky {
+            match cookies.entry(&sticky.cookie) {
+                Entry::Vacant(new) => drop(new.insert(&upstream.name)),
+                Entry::Occupied(known) => {
+                    let place = entry.node.entry("sticky").and_then(|sticky| value(&sticky.node, "cookie"));
+                    let message = format!(
+                        "the upstream `{}` has a cookie of this name too, so a client that uses both comes back to the servers of \
+                         neither; give each cookie a name of its own",
+                        known.get()
+                    );
+                    findings.add(Lint::SameCookie, place, message);
+                }
+            }
         }
         if upstream.tls.as_ref().is_some_and(|tls| !tls.verify) {
             let place = entry.node.entry("tls").and_then(|tls| value(&tls.node, "insecure"));
