@@ -13,7 +13,7 @@
 //! | where limits are kept together, other services | `shared_store`, `fetch` |
 //! | what the user wrote, as plain values | `config` |
 //! | policy, without input or output | `route`, `limit`, `client`, `consumer`, `sticky`, `password`, `client_certificate`, `cors`, `compression`, `tls`, `jwt`, `error_page` |
-//! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `prehashed`, `query`, `logging` |
+//! | tools | `address`, `clock`, `concurrency`, `field_names`, `networks`, `prehashed`, `query`, `regular_file`, `logging` |
 //!
 //! Inside a module the files form no circle either. A file uses another one if it names something that the other defines; a parent that
 //! only declares or re-exports its children does not use them.
@@ -57,6 +57,7 @@ mod prehashed;
 pub mod proxy;
 pub mod query;
 pub mod quick;
+pub mod regular_file;
 pub mod replay;
 pub mod route;
 pub mod server;

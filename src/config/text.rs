@@ -1,11 +1,9 @@
 //! Reads the text of a file.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::{fs, io};
 
-use rustix::fs::OFlags;
+use crate::regular_file::{self, Unread};
 
 /// The text of the file at `path`.
 ///
@@ -28,19 +26,11 @@ fn text(bytes: Vec<u8>) -> io::Result<String> {
 /// # Errors
 /// When it cannot be read, is no file, or is longer.
 pub(super) fn read_at_most(path: &Path, bytes: u64) -> io::Result<String> {
-    // What is opened is what is looked at and read, and neither waits: the path may lead to a pipe by then, and the files of /proc say
-    // that they are empty.
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
-    let mut content = Vec::new();
-    let read = file.take(bytes.saturating_add(1)).read_to_end(&mut content)?;
-    if read as u64 > bytes {
-        return Err(io::Error::other(format!("it has more than {bytes} bytes")));
-    }
-    text(content)
+    text(regular_file::read_at_most(path, bytes).map_err(|why| match why {
+        Unread::Io(error) => error,
+        Unread::NotRegular => io::Error::other("it is no file"),
+        Unread::Large => io::Error::other(format!("it has more than {bytes} bytes")),
+    })?)
 }
 
 /// A text without the invisible byte order mark with which some editors begin a file, and which columns do not count.

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use log::{info, warn};
-use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::clock::{Clock, wall_clock};
 use crate::gateway::Gateway;
 use crate::limit::snapshot::{self, Moment, Snapshot};
+use crate::regular_file::{self, Unread};
 
 /// Only the owner may read the file, since it has the secret under which keys are hashed.
 const MODE: u32 = 0o600;
@@ -38,12 +38,10 @@ pub(super) fn load(path: &Path, clock: &Clock) -> Option<Snapshot> {
 }
 
 fn read(path: &Path, clock: &Clock) -> io::Result<Snapshot> {
-    // A pipe without a writer would be waited for.
-    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
+    let file = regular_file::open(path).map_err(|why| match why {
+        Unread::Io(error) => error,
+        Unread::NotRegular | Unread::Large => io::Error::other("it is no file"),
+    })?;
     let mut file = BufReader::with_capacity(1 << 16, file);
     let length = file.get_ref().metadata()?.len();
     snapshot::check(&mut file, length)?;

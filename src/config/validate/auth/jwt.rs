@@ -1,7 +1,5 @@
 //! `[auth.jwt]`: which tokens are believed, and where requests have them.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +17,7 @@ use crate::config::value::http::header_name;
 use crate::config::{Jwks, Jwt, JwtKeys};
 use crate::field_names::{is_of_the_gateway, is_plain};
 use crate::jwt::{Algorithm, Key, KeySet, MAX_KEYS, NoKeys, Rules, Trust, UnusableKey};
+use crate::regular_file::{self, Unread};
 use crate::tls::{Authorities, read_authorities, system_authorities};
 
 const ALGORITHMS: [(&str, Algorithm); 12] = [
@@ -355,21 +354,13 @@ fn of_file(item: &Item<'_>, path: &str) -> Checked<KeySet> {
 
 /// The content of a file of keys.
 fn content(item: &Item<'_>, path: &Path) -> Checked<Vec<u8>> {
-    let fault =
-        |why: String, hint: &'static str| Err(item.report(Fault::new(format!("{path:?} {why}")).hint(hint)));
     const WHERE: &str = "a relative path starts where the gateway runs";
-    match path.metadata() {
-        Err(error) => return fault(format!("cannot be read: {error}"), WHERE),
-        Ok(metadata) if !metadata.is_file() => return fault("is no regular file".to_owned(), WHERE),
-        Ok(_) => {}
-    }
-    let mut content = Vec::new();
-    let most = MAX_KEYS as u64;
-    match File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut content)) {
-        Err(error) => fault(format!("cannot be read: {error}"), WHERE),
-        Ok(_) if content.len() as u64 > most => {
-            fault("has more than 256 KiB".to_owned(), "keys take less: is this the right file?")
-        }
-        Ok(_) => Ok(content),
-    }
+    regular_file::read_at_most(path, MAX_KEYS as u64).map_err(|why| {
+        let (why, hint) = match why {
+            Unread::Io(error) => (format!("cannot be read: {error}"), WHERE),
+            Unread::NotRegular => ("is no regular file".to_owned(), WHERE),
+            Unread::Large => ("has more than 256 KiB".to_owned(), "keys take less: is this the right file?"),
+        };
+        item.report(Fault::new(format!("{path:?} {why}")).hint(hint))
+    })
 }
