@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use gateway::client::ClientId;
 use gateway::clock::{Clock, Timestamp};
-use gateway::limit::key::{Fingerprint, Inputs, Key, KeyPart, MissingKey, Secret};
 use gateway::limit::quota::{Quota, QuotaError};
 use gateway::limit::table::Table;
-use http::{HeaderMap, Method};
 use serde::Deserialize;
+
+use crate::support::fingerprint::fingerprint;
 
 #[derive(Deserialize)]
 struct Cases {
@@ -52,23 +51,6 @@ impl Case {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of test cases are small")]
 fn nanos(seconds: f64) -> u64 {
     (seconds * 1e9).round() as u64
-}
-
-fn fingerprint(client: &str) -> Fingerprint {
-    let key = Key { parts: vec![KeyPart::ClientIp], missing: MissingKey::Shared, ipv6_prefix: 64 };
-    let inputs = Inputs {
-        client: &ClientId::Opaque(client.to_owned()),
-        caller: None,
-        method: &Method::GET,
-        host: "",
-        path: "/",
-        query: None,
-        route: "",
-        headers: &HeaderMap::new(),
-    };
-    // One secret for all, so that the same client has the same fingerprint.
-    thread_local!(static SECRET: Secret = Secret::random());
-    SECRET.with(|secret| key.fingerprint(&inputs, secret)).unwrap()
 }
 
 /// What stands at this place, where the source says anything.

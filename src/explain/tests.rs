@@ -4,6 +4,7 @@ use futures_util::FutureExt as _;
 
 use super::text::Text;
 use super::{Asked, Question, explain};
+use crate::client::ClientId;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::engine::{Course, Engine, Facts, Peer};
@@ -94,6 +95,19 @@ fn engine(config: &str) -> Engine {
     Engine::new(config, limiter)
 }
 
+/// The facts of the request that a question is about, which is attributed to this client.
+fn facts<'a>(client: &'a ClientId, asked: &'a Question) -> Facts<'a> {
+    Facts {
+        client,
+        method: &asked.method,
+        version: http::Version::HTTP_11,
+        tls: false,
+        target: asked.target.as_bytes(),
+        headers: &asked.headers,
+        certificate: None,
+    }
+}
+
 fn told(engine: &Engine, request: Request<'_>, now: Timestamp) -> String {
     let explanation = explain(engine, &question(request), now, false).now_or_never().unwrap();
     Text { explanation: &explanation, file: "gateway.toml" }.to_string()
@@ -143,15 +157,7 @@ fn of_several_upstreams_the_one_is_told_that_gets_the_request() {
         assert!(told.contains(&line), "{told}");
         let asked = question(request);
         let sender = engine.sender(Peer::at(asked.peer), &asked.headers);
-        let facts = Facts {
-            client: sender.client().unwrap(),
-            method: &asked.method,
-            version: http::Version::HTTP_11,
-            tls: false,
-            target: asked.target.as_bytes(),
-            headers: &asked.headers,
-            certificate: None,
-        };
+        let facts = facts(sender.client().unwrap(), &asked);
         let decision = engine.decide(&facts, at, |_| ()).now_or_never().unwrap();
         let Course::Forward(forward) = decision.course else { panic!("it is forwarded") };
         let name = &engine.config().upstreams[forward.upstream].name;
@@ -345,15 +351,7 @@ fn nothing_is_taken_and_what_is_left_is_told() {
     }
     let asked = question(request);
     let sender = engine.sender(Peer::at(asked.peer), &asked.headers);
-    let facts = Facts {
-        client: sender.client().unwrap(),
-        method: &asked.method,
-        version: http::Version::HTTP_11,
-        tls: false,
-        target: asked.target.as_bytes(),
-        headers: &asked.headers,
-        certificate: None,
-    };
+    let facts = facts(sender.client().unwrap(), &asked);
     for _ in 0..20 {
         engine.decide(&facts, now, |_| ()).now_or_never().unwrap();
     }

@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use gateway::client::ClientId;
 use gateway::clock::Timestamp;
-use gateway::limit::key::{Fingerprint, Inputs, Key, KeyPart, MissingKey, Secret};
+use gateway::limit::key::Fingerprint;
 use gateway::limit::quota::Quota;
 use gateway::limit::table::Table;
-use http::{HeaderMap, Method};
+
+use crate::support::fingerprint::fingerprint;
 
 /// The gateway's table of buckets, with one client.
 pub(super) struct TokenBucket {
@@ -21,19 +21,7 @@ impl TokenBucket {
     /// A full bucket of `burst` tokens, of which `count` come back in so many seconds.
     pub(super) fn new(count: u64, seconds: u64, burst: u64) -> Self {
         let quota = Quota::new(count, Duration::from_secs(seconds), burst).unwrap();
-        let key = Key { parts: vec![KeyPart::Global], missing: MissingKey::Shared, ipv6_prefix: 64 };
-        let inputs = Inputs {
-            client: &ClientId::Opaque(String::new()),
-            caller: None,
-            method: &Method::GET,
-            host: "",
-            path: "/",
-            query: None,
-            route: "",
-            headers: &HeaderMap::new(),
-        };
-        let client = key.fingerprint(&inputs, &Secret::random()).unwrap();
-        Self { table: Table::new(quota, 1), client }
+        Self { table: Table::new(quota, 1), client: fingerprint("the only one") }
     }
 
     /// Takes a token, or says how long it is until there is one.

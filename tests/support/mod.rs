@@ -1,6 +1,7 @@
 //! What the tests are written with.
 
 pub(crate) mod collector;
+pub(crate) mod fingerprint;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod http2;
